@@ -55,9 +55,9 @@ class Body:
             )
         return (*self.path, "outputs", name) if isinstance(outputs, dict) else (*self.path, "nodes")
 
-    def param_paths(self) -> dict[str, Path]:
-        """The places of the params that have their values here."""
-        return {name: (*self.path, "params", name) for name, own in self.params.items() if own != "required"}
+    def param_path(self, name: str) -> Path:
+        """The place of the param of this name."""
+        return (*self.path, "params", name)
 
     def input_path(self, name: str) -> Path:
         """The place of the input of this name."""

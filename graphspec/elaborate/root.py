@@ -39,7 +39,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     document, declared = file.document, file.body
     graph = Graph(Definition(document.file, None, file.name), declared=dict(declared.params))
     unknown, lost = frozenset(declared.failed_params), declared.lost_params
-    scope = Scope(context, document, graph.visible, unknown, lost, declared=declared.param_paths())
+    scope = Scope(context, document, graph.visible, unknown, lost, bodies=(declared,))
     _resolve_params(scope, file, graph, _param_values(context, file, params, preset))
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
     channels_first = _declare_inputs(body)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.declarations.body import Body
 from graphspec.diagnostics import Change, Remedy, Span, certain, did_you_mean, nearest, write
 from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
@@ -42,7 +43,7 @@ class Scope:
     inputs: Mapping[str, Resolved] | None = None
     notes: tuple[str, ...] = ()
     origins: Mapping[str, Span] = field(default_factory=dict)  # of params that a use of a block gives
-    declared: dict[str, Path] = field(default_factory=dict)  # the values in the document, of others
+    bodies: tuple[Body, ...] = ()  # of the document, that declare its params: a block's, then the file's
     given: dict[str, bool] = field(init=False)  # `given(memory)` -> whether that input has a value
 
     def __post_init__(self) -> None:
@@ -94,8 +95,15 @@ class Scope:
             names = names_in(written)
         except ExpressionError:
             return {}
-        known = [name for name in sorted(names) if name in self.origins or name in self.declared]
-        return {name: self.origins.get(name) or self.document.span(self.declared[name]) for name in known}
+        places = {name: self.origins.get(name) or self._declared_at(name) for name in sorted(names)}
+        return {name: place for name, place in places.items() if place is not None}
+
+    def _declared_at(self, name: str) -> Span | None:
+        """Where the value of a param is written, in the document or on the command line."""
+        body = next((each for each in self.bodies if name in each.params), None)
+        if body is None or body.params[name] == "required":
+            return None
+        return self.document.span(body.param_path(name))
 
     def insertion(self, written: str, index: int | None = None) -> str | None:
         """How a text in the place of a number is written so that it is one: `width` as `$width`, `$width / 2`

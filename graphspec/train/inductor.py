@@ -33,10 +33,8 @@ def _biases_apart() -> Any:
     from torch._inductor.custom_graph_pass import CustomGraphPass
 
     class BiasesApart(CustomGraphPass):
-        def uuid(self) -> str:
-            return (
-                "graphspec: biases of float32 apart"  # of what is cached on disk: another one for each change
-            )
+        def uuid(self) -> str:  # a part of the key of what is cached on disk: another one for each change
+            return "graphspec: biases of float32 apart"
 
         def __call__(self, graph: torch.fx.Graph) -> None:
             ops = torch.ops.aten

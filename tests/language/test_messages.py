@@ -467,6 +467,8 @@ def test_a_value_from_elsewhere_has_its_label() -> None:
     )
     (label,) = diagnostics[0].labels
     assert (label.span.file, label.text) == ("<command line>", "`width` is given here")
+    required = "params: {width: required}\n" + nodes("  a: {layer: Dense, units: $width}\n")
+    assert found(required, {"width": "wide"})[0][0].labels == (label,)
 
 
 def test_a_value_of_this_file_has_its_label() -> None:

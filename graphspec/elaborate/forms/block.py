@@ -108,13 +108,13 @@ def _open(
     known = passed if block is not None else None
     lost = declared.lost_params or (block is not None and (outer.of_file or outer).scope.lost)
     scope = Scope(outer.context, declared.document, graph.visible, unknown, lost, known, notes)
-    scope.declared = declared.param_paths()
+    scope.bodies = (declared,)
     inner = BodyElaborator(scope, file, declared, graph, passed, outer.elaborate_node)
     if block is not None:
         inner.of_file = outer.of_file or outer
         seen = inner.of_file.scope
         if seen.document is declared.document:
-            scope.declared = seen.declared | scope.declared
+            scope.bodies += seen.bodies
         graph.visible.update(
             (name, value) for name, value in seen.params.items() if name not in declared.params
         )
