@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract.broadcasting import ACROSS_EXAMPLES
@@ -58,94 +59,158 @@ def resolve(
     formula a param or a number may be meant.
     """
     head, *rest = text.split(".")
+    lookup, declared = _Lookup(body, span), body.declared
     if "," in text:
-        help = f"write a list: [{', '.join(part.strip() for part in text.split(','))}]"
-        body.error("unknown-reference", span, f"a reference is one name, not `{text}`", help)
-        return [FAILED]
+        names = ", ".join(part.strip() for part in text.split(","))
+        return [lookup.refuse(f"a reference is one name, not `{text}`", f"write a list: [{names}]")]
     body.reads.edges.setdefault(reader, set()).add(head)
-    declared = body.declared
     if declared.failed and any("." in name and f"{text}.".startswith(f"{name}.") for name in declared.failed):
         return [FAILED]  # a name with a dot, which is reported where it is written
     if head in body.inputs:
-        if rest:
-            message = f"`{head}` is an input and has no `{rest[0]}`"
-            body.error("unknown-reference", span, message, _attribute(rest[0], head, body.inputs[head]))
-            return [FAILED]
-        return [body.inputs[head]]
+        return [lookup.input(head, rest)]
     if head in declared.nodes:
-        result = body.node(head)
-        if isinstance(result, Repeated):
-            return _in_repeated(body, result, head, rest, span)
-        if rest == ["*"] and _first_part(result):
-            return list(result.outputs.values())
-        return [_in_result(body, result, head, rest, span)]
+        return lookup.node(head, rest)
     if head in declared.inputs or head in declared.failed:
         return [FAILED]
     if head in declared.shared or (body.of_file is not None and head in body.of_file.declared.shared):
-        body.error(
-            "unknown-reference",
-            span,
-            f"`{head}` is a shared layer; read a node that calls it",
-            f"write {{call: {head}, from: ...}}",
-        )
-    elif not declared.incomplete:
-        names = [*body.inputs, *declared.nodes]
-        known = [*declared.nodes, *body.inputs]
-        listed = f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
-        help = did_you_mean(head, known, listed)
-        outside = body.of_file
-        if outside is not None and (head in outside.declared.nodes or head in outside.inputs):
-            help = "a block sees nothing outside: give it an input for this"
-        elif in_formula and head in body.scope.params and not rest:
-            help = write(f"${head}", ": it is a param")
-        elif in_formula and head in NUMBERS:
-            help = write(NUMBERS[head], safe=head == "pi")
-        if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
-            dotted = f"{indexed[1]}.{indexed[2]}"
-            help = Remedy(f"an instance is written with a dot: `{dotted}`", Change(dotted, head))
-        if head in SECTIONS and rest and rest[0] in names:
-            path = ".".join(rest)
-            help = write(path, old=f"{head}.{path}")
-        if len(words := head.split()) > 1 and all(word in names for word in words):
-            help = write(f"[{', '.join(words)}]")
-        body.error("unknown-reference", span, f"`{head}` is not a node or an input here", help)
-    return [FAILED]
+        message = f"`{head}` is a shared layer; read a node that calls it"
+        return [lookup.refuse(message, f"write {{call: {head}, from: ...}}")]
+    if declared.incomplete:
+        return [FAILED]
+    remedy = _name_remedy(body, head, rest, in_formula)
+    return [lookup.refuse(f"`{head}` is not a node or an input here", remedy)]
 
 
-def _in_repeated(
-    body: BodyElaborator, repeated: Repeated, head: str, rest: list[str], span: Span | None
-) -> list[Resolved]:
-    count = len(repeated.results)
-    if rest and rest[0] == "*":
-        results = enumerate(repeated.results)
-        return [_in_result(body, result, f"{head}.{n}", rest[1:], span) for n, result in results]
-    if rest and rest[0].lstrip("-").isdigit():
-        number = int(rest[0]) if len(rest[0]) < 10 else count
-        if number >= count and repeated.broken:
-            return [FAILED]
-        if not 0 <= number < count:
-            numbers = f"0 to {count - 1}" if count else "none: it is repeated 0 times"
-            message = f"`{head}` has no instance {rest[0]}; its instances are {numbers}"
-            body.error("unknown-reference", span, message)
-            return [FAILED]
-        return [_in_result(body, repeated.results[number], f"{head}.{number}", rest[1:], span)]
-    if rest and rest[-1] == "*":
-        right = ".".join([head, "*", *rest[:-1]])
-        message = f"the `*` for all instances follows the name of the repeated node, `{head}`"
-        body.error("unknown-reference", span, message, write(right))
-        return [FAILED]
-    if repeated.parallel:
-        help = f"write `{head}.*` for all of them, or `{head}.0` for one"
-        message = f"`{head}` is a parallel node, so its bare name does not name one instance"
-        body.error("unknown-reference", span, message, help)
-        return [FAILED]
-    if not repeated.results:
+def _name_remedy(body: BodyElaborator, head: str, rest: list[str], in_formula: bool) -> str:
+    """What to write for a name that is not known here; `rest` is what follows it."""
+    names, outside = [*body.inputs, *body.declared.nodes], body.of_file
+    if len(words := head.split()) > 1 and all(word in names for word in words):
+        return write(f"[{', '.join(words)}]")
+    if head in SECTIONS and rest and rest[0] in names:
+        path = ".".join(rest)
+        return write(path, old=f"{head}.{path}")
+    if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
+        dotted = f"{indexed[1]}.{indexed[2]}"
+        return Remedy(f"an instance is written with a dot: `{dotted}`", Change(dotted, head))
+    if outside is not None and (head in outside.declared.nodes or head in outside.inputs):
+        return "a block sees nothing outside: give it an input for this"
+    if in_formula and head in body.scope.params and not rest:
+        return write(f"${head}", ": it is a param")
+    if in_formula and head in NUMBERS:
+        return write(NUMBERS[head], safe=head == "pi")
+    listed = f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+    return did_you_mean(head, [*body.declared.nodes, *body.inputs], listed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """What a path stands for that begins with a known name of a body; mistakes are reported at `span`."""
+
+    body: BodyElaborator
+    span: Span | None
+
+    def refuse(self, message: str, help: str | None = None, code: str = "unknown-reference") -> Resolved:
+        """The value of a path that names nothing, which is reported."""
+        self.body.error(code, self.span, message, help)
+        return FAILED
+
+    def input(self, name: str, rest: list[str]) -> Resolved:
+        value = self.body.inputs[name]
+        if not rest:
+            return value
+        return self.refuse(f"`{name}` is an input and has no `{rest[0]}`", _attribute(rest[0], name, value))
+
+    def node(self, name: str, rest: list[str]) -> list[Resolved]:
+        """The values of a path that begins with a node: several for `*`."""
+        result = self.body.node(name)
+        if not isinstance(result, Repeated):
+            if rest == ["*"] and _first_part(result):
+                return list(result.outputs.values())
+            return [self._output(result, name, rest)]
+        if rest[:1] == ["*"]:
+            each = enumerate(result.results)
+            return [self._output(instance, f"{name}.{number}", rest[1:]) for number, instance in each]
+        return [self._instance(result, name, rest)]
+
+    def _instance(self, repeated: Repeated, name: str, rest: list[str]) -> Resolved:
+        """The value of one instance of a repeated node: of that with a number, else of the last."""
+        count = len(repeated.results)
+        if rest and rest[0].lstrip("-").isdigit():
+            number = int(rest[0]) if len(rest[0]) < 10 else count
+            if number >= count and repeated.broken:
+                return FAILED
+            if not 0 <= number < count:
+                numbers = f"0 to {count - 1}" if count else "none: it is repeated 0 times"
+                return self.refuse(f"`{name}` has no instance {rest[0]}; its instances are {numbers}")
+            return self._output(repeated.results[number], f"{name}.{number}", rest[1:])
+        if rest and rest[-1] == "*":
+            message = f"the `*` for all instances follows the name of the repeated node, `{name}`"
+            return self.refuse(message, write(".".join([name, "*", *rest[:-1]])))
+        if repeated.parallel:
+            message = f"`{name}` is a parallel node, so its bare name does not name one instance"
+            return self.refuse(message, f"write `{name}.*` for all of them, or `{name}.0` for one")
+        if count:
+            return self._output(repeated.results[-1], f"{name}.{count - 1}", rest)
         if rest:
-            message = f"`{head}` is repeated 0 times, so it has no `{rest[0]}`"
-            body.error("left-out", span, message)
-            return [FAILED]
-        return [repeated.passed]
-    return [_in_result(body, repeated.results[-1], f"{head}.{count - 1}", rest, span)]
+            message = f"`{name}` is repeated 0 times, so it has no `{rest[0]}`"
+            return self.refuse(message, code="left-out")
+        return repeated.passed
+
+    def _output(self, result: NodeResult, name: str, rest: list[str]) -> Resolved:
+        """An output of an instance, or a value inside it."""
+        if not rest or (result.first_output is FAILED and result.op is None):
+            return result.first_output
+        word = ".".join(rest)
+        if word in result.outputs:
+            return result.outputs[word]
+        if word == _first_part(result) != "":
+            return result.first_output
+        if result.first_output is NOTHING or (result.op is not None and not result.op.present):
+            return self.refuse(f"`{name}` is left out here, so it has no output `{word}`", code="left-out")
+        if result.body is not None:
+            return self._inside(result, tuple(rest))
+        return self.refuse(f"`{name}` has no output `{word}`", _output_remedy(result, name, word))
+
+    def _inside(self, result: NodeResult, path: tuple[str, ...]) -> Resolved:
+        """Makes an inner value of an instance an output of it, and of all instances that share its class."""
+        assert result.inner_paths is not None and result.op is not None and result.body is not None
+        op, inner = result.op, result.body
+        if op.wrapper is not None:
+            return self.refuse(f"nodes inside of `{op.name}` run once per step and cannot be read")
+        if path[-1] == "*" and op.name != op.node:
+            remedy = write(".".join((op.node, "*", *path[:-1])))
+            return self.refuse("`*` follows the node whose instances are meant", remedy)
+        if not inner.has(path[0]):
+            names = list(dict.fromkeys([*filter(None, result.outputs), *inner.declared.nodes]))
+            remedy = did_you_mean(path[0], names, f"its outputs and nodes: {', '.join(names[:12])}")
+            return self.refuse(f"`{op.name}` has no output and no node `{path[0]}`", remedy)
+        if path not in result.inner_paths.paths:
+            result.inner_paths.paths.append(path)
+            for mate, its_body in result.inner_paths.bodies:
+                give_out(mate, its_body, path, self.span if mate is op else None)
+        return op.outputs.get(".".join(path), FAILED)
+
+
+def _output_remedy(result: NodeResult, name: str, word: str) -> str | None:
+    """What to write for an output that an instance does not have."""
+    names = [key for key in result.outputs if key]
+    layer = result.op.layer if result.op is not None else None
+    part = _first_part(result)
+    if part and word.rstrip("0123456789") == part.removesuffix("0"):
+        return f"its parts are `{name}.{part}` to `{name}.{names[-1]}`"
+    option = layer.option_for(word) if layer is not None else None
+    if nearest(word, names) or (option and not names):
+        whose = "in the layer that it wraps" if getattr(layer, "wraps", None) else "on it"
+        return did_you_mean(word, names, f"write `{option}: true` {whose}")
+    if word in ATTRIBUTES:
+        return _attribute(word, name, result.first_output)
+    if word.isdecimal() and len(word) < 3 and int(word) < len(result.outputs):  # as in a Python list
+        key = [*result.outputs][int(word)] or part
+        return write(f"{name}.{key}" if key else name)
+    if not names:
+        return f"write `{name}`: it has one output"
+    others = ", ".join(f"`{name}.{each}`" for each in names)
+    return f"its first output is `{name}`, the others {others}"
 
 
 def _attribute(word: str, name: str, value: Resolved) -> str | None:
@@ -159,73 +224,6 @@ def _first_part(result: NodeResult) -> str:
     """The other name of the first output, if a node's outputs are numbered."""
     layer = result.op.layer if result.op is not None and result.op.present else None
     return layer.first_part if layer is not None else ""
-
-
-def _in_result(
-    body: BodyElaborator, result: NodeResult, name: str, rest: list[str], span: Span | None
-) -> Resolved:
-    if not rest:
-        return result.first_output
-    if result.first_output is FAILED and result.op is None:
-        return FAILED
-    word = ".".join(rest)
-    if word in result.outputs:
-        return result.outputs[word]
-    if word == _first_part(result) != "":
-        return result.first_output
-    if result.first_output is NOTHING or (result.op is not None and not result.op.present):
-        message = f"`{name}` is left out here, so it has no output `{word}`"
-        body.error("left-out", span, message)
-        return FAILED
-    if result.body is not None:
-        return _inside(body, result, tuple(rest), span)
-    names = [key for key in result.outputs if key]
-    layer = result.op.layer if result.op is not None else None
-    near, option = nearest(word, names), layer.option_for(word) if layer is not None else None
-    part = _first_part(result)
-    others = ", ".join(f"`{name}.{each}`" for each in names)
-    help: str | None = (
-        f"its first output is `{name}`, the others {others}"
-        if names
-        else f"write `{name}`: it has one output"
-    )
-    if part and word.rstrip("0123456789") == part.removesuffix("0"):
-        help = f"its parts are `{name}.{part}` to `{name}.{names[-1]}`"
-    elif near or (option and not names):
-        whose = "in the layer that it wraps" if getattr(layer, "wraps", None) else "on it"
-        help = did_you_mean(word, names, f"write `{option}: true` {whose}")
-    elif word in ATTRIBUTES:
-        help = _attribute(word, name, result.first_output)
-    elif word.isdecimal() and len(word) < 3 and int(word) < len(result.outputs):  # as in a Python list
-        key = [*result.outputs][int(word)] or _first_part(result)
-        help = write(f"{name}.{key}" if key else name)
-    body.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)
-    return FAILED
-
-
-def _inside(body: BodyElaborator, result: NodeResult, path: tuple[str, ...], span: Span | None) -> Resolved:
-    """Makes an inner value of an instance an output of it, and of all instances that share its class."""
-    assert result.inner_paths is not None and result.op is not None and result.body is not None
-    op, inner = result.op, result.body
-    if op.wrapper is not None:
-        message = f"nodes inside of `{op.name}` run once per step and cannot be read"
-        body.error("unknown-reference", span, message)
-        return FAILED
-    if path[-1] == "*" and op.name != op.node:
-        help = write(".".join((op.node, "*", *path[:-1])))
-        body.error("unknown-reference", span, "`*` follows the node whose instances are meant", help)
-        return FAILED
-    if not inner.has(path[0]):
-        names = list(dict.fromkeys([*filter(None, result.outputs), *inner.declared.nodes]))
-        help = did_you_mean(path[0], names, f"its outputs and nodes: {', '.join(names[:12])}")
-        body.error("unknown-reference", span, f"`{op.name}` has no output and no node `{path[0]}`", help)
-        return FAILED
-    if path not in result.inner_paths.paths:
-        result.inner_paths.paths.append(path)
-        for mate, its_body in result.inner_paths.bodies:
-            give_out(mate, its_body, path, span if mate is op else None)
-    value = op.outputs.get(".".join(path))
-    return value if value is not None else FAILED
 
 
 def give_out(op: Op, inner: BodyElaborator, path: tuple[str, ...], span: Span | None) -> None:
