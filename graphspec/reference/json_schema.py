@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cache, reduce
 from operator import or_
 from typing import Any
@@ -19,12 +19,14 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.layer import Layer
 from graphspec.contract.wrapper import Wrapper
+from graphspec.data.config import PARTS as DATA_PARTS
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.features.settings import Feature
 from graphspec.data.features.windows import Windows
 from graphspec.data.mixing import MIXINGS, Mixing
 from graphspec.language.glossary import OF_FORMS, keys_of, meaning
+from graphspec.language.row_settings import RowSettings
 from graphspec.language.schema import DRAWN, FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.field_types import field_types
@@ -55,6 +57,7 @@ def _ref(name: str) -> Schema:
 
 
 EXPRESSION = _ref("$")
+NULL: Schema = {"type": "null"}
 NODES = _ref("nodes")
 EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
 BOOLEAN = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
@@ -119,7 +122,7 @@ class Writer:
     # --- sections
 
     def _top(self) -> Schema:
-        output = {"anyOf": [_ref("output"), {"type": "null"}]}
+        output = {"anyOf": [_ref("output"), NULL]}
         outputs = [_named(output), _ref("name"), {"type": "array", "items": _ref("name")}]
         tune = self._keys(TuneConfig, self._properties(TuneConfig))
         return self._keys(
@@ -164,7 +167,9 @@ class Writer:
                 "from": _ref("references"),
                 "loss": _ref("loss"),
                 "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},
+                "when": BOOLEAN,
             },
+            nullable=RowSettings.model_fields,
         )
 
     def _train(self) -> Schema:
@@ -180,7 +185,7 @@ class Writer:
         for part in PARTS:  # which pydantic knows the base classes of
             part_keys = self.definitions[part.__name__]["properties"]
             part_keys["optimizer"] = {**_ref("optimizer"), "description": meaning(part, "optimizer")}
-            either = {"anyOf": [_ref("schedule"), {"type": "null"}]}  # which is not one
+            either = {"anyOf": [_ref("schedule"), NULL]}  # which is not one
             part_keys["schedule"] = {**either, "description": meaning(part, "schedule")}
         return self._keys(
             TrainConfig,
@@ -207,7 +212,7 @@ class Writer:
         layer: Schema = {"layer": {"enum": [*MIXINGS], "description": meaning(Mixing, "layer")}}
         step = {"properties": reduce(or_, steps, layer), "additionalProperties": False}
         properties["mix"] = {"type": "array", "items": {"type": "object", **step, "required": ["layer"]}}
-        return {"anyOf": [{"type": "string"}, self._keys(DataConfig, properties)]}
+        return {"anyOf": [{"type": "string"}, self._keys(DataConfig, properties, nullable=DATA_PARTS)]}
 
     def _features(self) -> None:
         """A mapping with the arguments of the encoder that it names."""
@@ -229,7 +234,7 @@ class Writer:
         count: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "object"}, EXPRESSION]}
         typed: Schema = {
             "from": _ref("references"),
-            "else": {"anyOf": [_ref("references"), {"type": "null"}]},
+            "else": {"anyOf": [_ref("references"), NULL]},
             "repeat": count,
             "parallel": count,
         }
@@ -356,17 +361,36 @@ class Writer:
             schema = {"type": "object", "description": _line(cls), **schema, "additionalProperties": False}
         return schema
 
-    def _keys(self, cls: type[BaseModel], properties: Mapping[str, Schema]) -> Schema:
-        """A mapping with the keys of a structural class, and no others."""
-        keys = [field.alias or name for name, field in cls.model_fields.items()]
+    def _keys(
+        self, cls: type[BaseModel], properties: Mapping[str, Schema], nullable: Container[str] = ()
+    ) -> Schema:
+        """A mapping with the keys of a structural class, and no others. A key that has no default, or is
+        `nullable`, may be null, which is as if it were not there.
+        """
         known: Schema = {}
-        for key in keys:
+        for name, field in cls.model_fields.items():
+            key = field.alias or name
             given = properties.get(key, {})
+            if field.default is None or key in nullable:
+                given = self._or_null(given)
             given = {"allOf": [given]} if "$ref" in given else given
             known[key] = {**given, "description": meaning(cls, key)}
         required = _required(cls)
         schema = {"type": "object", "properties": known, "additionalProperties": False}
         return {**schema, "required": required} if required else schema
+
+    def _or_null(self, schema: Schema) -> Schema:
+        """The same type, or null: in a mapping's own type, so that editors tell what is wrong in it."""
+        written = schema
+        while "$ref" in written:
+            written = self.definitions[written["$ref"].rpartition("/")[2]]
+        if not written or NULL in written.get("anyOf", ()):
+            return schema
+        if "anyOf" in schema:
+            return {**schema, "anyOf": [*schema["anyOf"], NULL]}
+        if isinstance(schema.get("type"), str):
+            return {**schema, "type": [schema["type"], "null"]}
+        return {"anyOf": [schema, NULL]}
 
     def _properties(self, cls: type[BaseModel], but: str = "") -> Schema:
         """The fields of a class `but` one, each with what it means; any of them may be an expression."""
@@ -442,7 +466,7 @@ def _type_of_key(key: str, schema: Mapping[str, Any], place: str) -> Mapping[str
     """The type of a key; without null where that looks like none, and is what is outside."""
     if place not in {part.__name__ for part in PARTS} or key not in NOTHING or "anyOf" not in schema:
         return schema
-    return {**schema, "anyOf": [each for each in schema["anyOf"] if each != {"type": "null"}]}
+    return {**schema, "anyOf": [each for each in schema["anyOf"] if each != NULL]}
 
 
 def _without_titles(schema: Mapping[str, Any]) -> Schema:
@@ -455,7 +479,7 @@ def _open(schema: Mapping[str, Any]) -> Schema:
     inner = _without_titles(schema)
     family = next((each["family"] for each in inner.get("anyOf", ()) if "family" in each), None)
     if family == ActivationFunction.family:
-        return {"anyOf": [_ref(family), {"type": "null"}]}
+        return {"anyOf": [_ref(family), NULL]}
     if "layer" in inner.get("properties", {}):  # a layer inside a layer
         return {"anyOf": [_ref("node"), EXPRESSION]}
     if "name" in inner.get("properties", {}):  # an initializer, a regularizer, a constraint

@@ -5,26 +5,34 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from graphspec.cli.app import app
 from graphspec.compiler import check
 from graphspec.contract import REGISTRY
 from graphspec.contract.registry import Kind
+from graphspec.data.config import DataConfig
 from graphspec.diagnostics import Diagnostics
+from graphspec.language.schema import Block, Input, Output, Spec
 from graphspec.reference.json_schema import json_schema
 from graphspec.reference.layers import START
 from graphspec.source import read
+from graphspec.train.config import TrainConfig
+from graphspec.tune.config import TuneConfig
 from tests import ROOT, bundled
 from tests.layers.examples import examples_of
 from tests.project.test_readme import PAGES, quotes
 
 SPECS = sorted(ROOT.glob("specs/*.yaml"))
+BAD = sorted(ROOT.glob("tests/bad/*.yaml"))
 FILES = sorted({*ROOT.glob("tests/*/**/*.yaml")} - {*ROOT.glob("tests/bad/**/*.yaml")})
 BLOCKS = [quote for page in PAGES for quote in quotes(page) if quote.language == "yaml"]
 SPEC = "inputs:\n  x: {shape: [8, 8, 3]}\nnodes:\n  a: NODE\noutputs:\n  a: {loss: mse}\n"
@@ -205,6 +213,52 @@ def test_a_value_out_of_its_range_is_flagged(section: str, wrong: str, right: st
     spec = value(SPEC.replace("NODE", "{layer: Flatten}"))
     for text, count in ((right, 0), (wrong, 1)):
         assert len(errors({**spec, section: value(f"{section}: {text}")[section]})) == count, text
+
+
+SECTIONS = """\
+inputs:
+  x: {shape: [8]}
+nodes:
+  a: {layer: Dense, units: 3}
+outputs:
+  a: {loss: mse}
+train: {epochs: 1}
+data: {train: a.csv}
+tune: {objective: loss, search: {train.epochs: {int: [1, 2]}}}
+"""
+BLOCK = "blocks:\n  b: {inputs: [x], nodes: {y: {layer: Dense, units: 3}}}\n"
+KEYS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): Spec,
+    ("inputs", "x"): Input,
+    ("outputs", "a"): Output,
+    ("blocks", "b"): Block,
+    ("train",): TrainConfig,
+    ("data",): DataConfig,
+    ("tune",): TuneConfig,
+}
+"""Where the keys of a section are in these specs."""
+
+
+@pytest.mark.parametrize("path", KEYS, ids=".".join)
+def test_null_is_right_where_check_takes_it(path: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,a\n1,2\n", encoding="utf-8")
+    file = tmp_path / "spec.yaml"
+    inside = BLOCK + SECTIONS.replace("layer: Dense, units: 3", "block: b")
+    for name, field in KEYS[path].model_fields.items():
+        spec = value(inside if "blocks" in path else SECTIONS)
+        reduce(getitem, path, spec)[field.alias or name] = None
+        file.write_text(json.dumps(spec), encoding="utf-8")
+        assert (errors(spec) == []) == accepted(file), (path, name)
+
+
+@pytest.mark.parity
+def test_it_refuses_what_a_file_alone_can_tell() -> None:
+    """Of the wrong specs, those whose mistake is a word, a type or a key that is missing."""
+    documents = {path.name: read(path.read_text(encoding="utf-8"), "", Diagnostics()) for path in BAD}
+    accepted = {name for name, each in documents.items() if each is not None and errors(each.value) == []}
+    assert len({name for name, each in documents.items() if each is not None} - accepted) > 50
+    families = ("unknown-layer", "unknown-loss", "unknown-metric", "unknown-optimizer", "unknown-key-top")
+    assert [name for name in sorted(accepted) if name.startswith(families)] == []
 
 
 @pytest.mark.parametrize(
