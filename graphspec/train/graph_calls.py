@@ -39,10 +39,11 @@ class GraphCalls:
         and returns what `result` was of that call. What neither the graph made nor was given stays as it is.
         Neither holds a tensor of that call any longer. To be called under `torch.no_grad`.
         """
-        run, taken, made = self.code.run, list(self.taken), self.made
+        taken, made = list(self.taken), self.made
         self.taken = self.made = ()  # what a step made goes with it
         places = {id(tensor): place for place, tensor in enumerate(taken)}
         swaps = [(places[id(t)], index) for index, t in enumerate(given) if id(t) in places]
+        run = self.code.repeats([place for place, _ in swaps])
         found = {id(tensor): place for place, tensor in enumerate((*made, *given))}
         fixed = tuple(each for each in result if id(each) not in found)
         known = len(made) + len(given)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphspec.train.cuda_graphs import CudaGraph, Run, are_on_one_gpu
+
 CLOSED = {"size_asserts": False, "alignment_asserts": False}
 """What is left out where nothing but the training changes the module: its examples have one size and type."""
 _LOOKING = threading.Lock()
@@ -19,7 +21,9 @@ _LOOKING = threading.Lock()
 
 def settings(closed: bool) -> Mapping[str, Any]:
     """The settings of inductor that a step is compiled with; `closed` as in `Compiled`."""
-    held = {"triton.cudagraphs": False}  # these write each result over the last one, and some are held
+    held = {
+        "triton.cudagraphs": False
+    }  # those of torch write each result over the last one, and some are held
     return {"post_grad_custom_post_pass": _biases_apart(), **held, **(CLOSED if closed else {})}
 
 
@@ -64,6 +68,8 @@ class GeneratedCode:
         self._whole = whole
         self._inner: Any = None
         self._is_known = False
+        self._is_on_gpu = False
+        self._graph: CudaGraph | None = None
 
     def __call__(self, *taken: Any) -> Sequence[Tensor]:
         """The whole; the first call shows what computes."""
@@ -89,15 +95,21 @@ class GeneratedCode:
                 graphs.__call__ = call
         if len(calls) == 1 and _same(calls[0][1], taken) and _same(calls[0][2], made):
             self._inner = calls[0][0]
+            self._is_on_gpu = are_on_one_gpu((*taken, *made))
         return made
 
-    @property
-    def run(self) -> Callable[[list[Any]], Sequence[Tensor]]:
-        """The same of a list, which may be empty afterwards; to be called under `torch.no_grad`."""
+    def repeats(self, places: Sequence[int]) -> Run:
+        """The same of a list, which may be empty afterwards; to be called under `torch.no_grad`. What differs
+        from call to call is at these `places`.
+        """
         if self._inner is None:
             return self._within_autograd
-        run: Callable[[list[Any]], Sequence[Tensor]] = self._inner.current_callable
-        return run
+        run: Run = self._inner.current_callable
+        if not self._is_on_gpu or not places:
+            return run
+        if self._graph is None or self._graph.places != tuple(places):
+            self._graph = CudaGraph(run, places)
+        return self._graph
 
     def _within_autograd(self, taken: list[Any]) -> Sequence[Tensor]:
         with torch.enable_grad():

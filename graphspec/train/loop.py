@@ -42,11 +42,12 @@ from graphspec.train.phases import Update
 from graphspec.train.precision import products
 from graphspec.train.preparation import compiled, phases, prepare
 from graphspec.train.progress import Reporter, Result, Start
+from graphspec.train.random_state import random_state, restore_random
 from graphspec.train.resume import alike, continued, created, need_same_options, same_data
 from graphspec.train.run import environment, usual_lengths
 from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
-from graphspec.train.state import Training, random_state, restore_random
+from graphspec.train.state import Training
 
 UNSEEN, MOST = 0.05, 256
 """Seconds and steps that compiled steps go on before saves and reports have their turn."""

@@ -34,6 +34,7 @@ from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
 from graphspec.train.phases import Phase, Phases
 from graphspec.train.progress import Clock, History
+from graphspec.train.random_state import random_state, restore_random
 from graphspec.train.run import RunDirectory
 from graphspec.train.stored import need_like, restoring
 
@@ -291,18 +292,3 @@ def spec_digest(program: BaseProgram) -> str:
     for file in sorted({path.name: path for path, _ in custom.files(program)}.values()):
         digest.update(content(file))
     return digest.hexdigest()
-
-
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """The state of every generator that a training reads."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def restore_random(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Restores the random generators; one that was saved on another device is not changed."""
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)

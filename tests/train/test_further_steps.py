@@ -50,6 +50,7 @@ data: {train: d.npz, validation: {split: 0.2}}
 """
 FIRST, BACKUP = SPEC.index("train:"), "  callbacks: {backup_and_restore: {save_freq: 7}}\n"
 SAVING = SPEC[:FIRST] + SPEC[FIRST:].replace("  seed: 4\n", f"  seed: 4\n{BACKUP}")
+DEVICE = "cpu"
 STEPS = 33
 """Eleven batches an epoch, the last one ragged."""
 
@@ -92,7 +93,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def trained(place: Path, name: str, spec: str = SPEC, **options: Any) -> tuple[dict[str, Any], State]:
     """The history of a run, and the state that it ends with."""
     torch._dynamo.reset()
-    fixed: dict[str, Any] = {"root": place, "run_dir": place / name, "device": "cpu", "compile": "on"}
+    fixed: dict[str, Any] = {"root": place, "run_dir": place / name, "device": DEVICE, "compile": "on"}
     history = train(compile(spec), **fixed, tell=lambda line: None, **options).history
     return history, state(place / name)
 

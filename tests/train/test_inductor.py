@@ -57,7 +57,7 @@ def test_code_is_called_by_itself_where_nothing_is_done_around_it(
     for found in (code(*taken), code(*taken)):
         assert all(map(torch.equal, found, expected))
     before = graph.around
-    assert all(map(torch.equal, code.run([*taken]), expected))
+    assert all(map(torch.equal, code.repeats([0])([*taken]), expected))
     assert (graph.around == before) == (alone or name == "none")
     assert "seen" not in Compiled.__call__.__name__
 
