@@ -190,11 +190,16 @@ def _block_inputs(reader: DeclarationReader, value: Any, path: Path, body: Body)
         message = f"`inputs` of the block `{body.title}` is a list of names"
         reader.error("wrong-type", (*path, "inputs"), message, "write inputs: [x]")
         return False
+    described = [word for word in value if named and value[word] not in (None, "required")]
+    if described:
+        message = "an input of a block has no settings: each use of the block gives it a shape and a type"
+        names = ", ".join(value)
+        if None in value.values():
+            names = ", ".join(f"{word}: {'null' if value[word] is None else 'required'}" for word in value)
+        help = f"write inputs: {{{names}}}" if ": " in names else f"write inputs: [{names}]"
+        reader.error("wrong-type", (*path, "inputs", described[0]), message, help)
     for position, word in enumerate(value):
         here = (*path, "inputs", word if named else position)
-        if named and value[word] not in (None, "required"):
-            message = f"the input `{word}` is `required` or null, which makes it optional"
-            reader.error("wrong-type", here, message, "a block accepts inputs of any shape")
         if reader.name(word, here, "an input", reserved=True):
             if word in body.inputs:
                 message = f"the block `{body.title}` has two inputs `{word}`"

@@ -190,6 +190,22 @@ def test_a_block_that_reads_a_node_outside_needs_an_input() -> None:
     _refused(text, "`a` is not a node or an input here", "a block sees nothing outside: give it an input")
 
 
+@pytest.mark.parametrize(
+    ("inputs", "help"),
+    [
+        ("{a: {shape: [8]}, b: [8]}", "write inputs: [a, b]"),
+        ("{a: {shape: [8]}, b: null}", "write inputs: {a: required, b: null}"),
+    ],
+)
+def test_inputs_of_a_block_have_no_settings(inputs: str, help: str) -> None:
+    written = help.removeprefix("write inputs: ")
+    node = "{merge: add, from: [a, b]}" if "null" not in help else "{layer: Dense, units: 4, from: a}"
+    spec = f"blocks: {{two: {{inputs: {inputs}, nodes: {{h: {node}}}}}}}\n{HEAD}"
+    spec += "y: {block: two, from: {a: x, b: x}}\noutputs: y\n"
+    _refused(spec, "an input of a block has no settings", help)
+    graphspec.compile(spec.replace(inputs, written))
+
+
 def test_params_and_numbers_are_meant_in_formulas_alone() -> None:
     text = (
         f"params: {{drop: 4}}\n{HEAD}drops: {{layer: ReLU}}\n  y: {{layer: ReLU, from: drop}}\noutputs: [y]\n"
