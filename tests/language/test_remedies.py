@@ -199,7 +199,7 @@ def test_a_block_that_reads_a_node_outside_needs_an_input() -> None:
 )
 def test_inputs_of_a_block_have_no_settings(inputs: str, help: str) -> None:
     written = help.removeprefix("write inputs: ")
-    node = "{merge: add, from: [a, b]}" if "null" not in help else "{layer: Dense, units: 4, from: a}"
+    node = "{layer: MultiHeadAttention, num_heads: 1, key_dim: 4, from: {query: a, value: a, key: b}}"
     spec = f"blocks: {{two: {{inputs: {inputs}, nodes: {{h: {node}}}}}}}\n{HEAD}"
     spec += "y: {block: two, from: {a: x, b: x}}\noutputs: y\n"
     _refused(spec, "an input of a block has no settings", help)
