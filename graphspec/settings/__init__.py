@@ -156,7 +156,7 @@ def validate(cls: type[SettingT], value: object, what: str) -> SettingT:
         return cls.model_validate(value)
     except ValidationError as error:
         problems = [_problem(cls, detail, what, value) for detail in _details(error, value)]
-    raise SettingError(*_fold(problems))
+    raise SettingError(*_meant(cls, value, _fold(problems)))
 
 
 def _details(error: ValidationError, value: object) -> list[ErrorDetails]:
@@ -239,6 +239,23 @@ def _fold(problems: list[Problem]) -> list[Problem]:
         told.add(listed)
         kept.append(problem)
     return kept
+
+
+def _meant(cls: type[Setting], value: Any, problems: list[Problem]) -> list[Problem]:
+    """Without the only key that is missing, where the only unknown key without a remedy fits in its place."""
+    missing = [p for p in problems if p.code == "missing-key" and len(p.path) == 1]
+    unknown = [p for p in problems if p.code == "unknown-key" and len(p.path) == 1]
+    if len(missing) != 1 or len(unknown) != 1 or not (unknown[0].help or "").startswith(TAKES):
+        return problems
+    (wanted,), (key,) = missing[0].path, unknown[0].path
+    renamed = {(wanted if word == key else word): item for word, item in value.items()}
+    try:
+        cls.model_validate(renamed)
+    except ValidationError as error:
+        if any(detail["loc"][:1] == (wanted,) for detail in error.errors()):
+            return problems
+    told = replace(unknown[0], help=f"did you mean `{wanted}`, which is missing?")
+    return [told if problem is unknown[0] else problem for problem in problems if problem is not missing[0]]
 
 
 def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = None) -> Problem:

@@ -191,6 +191,21 @@ def test_a_block_that_reads_a_node_outside_needs_an_input() -> None:
 
 
 @pytest.mark.parametrize(
+    ("node", "missing", "key"),
+    [("Dropout, ratio2: 0.2", "rate", "ratio2"), ("Conv1D, filters: 3, extent: 3", "kernel_size", "extent")],
+)
+def test_an_unknown_key_may_be_the_one_that_is_missing(node: str, missing: str, key: str) -> None:
+    _refused(f"{HEAD}y: {{layer: {node}}}\noutputs: y\n", f"has no `{key}`", f"did you mean `{missing}`")
+
+
+@pytest.mark.parametrize("node", ["Dropout, blub: 20", "Dropout, blub: word", "Dense, blub: relu"])
+def test_an_unknown_key_whose_value_does_not_fit_is_told_by_itself(node: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(f"{HEAD}y: {{layer: {node}}}\noutputs: y\n")
+    assert {each.code for each in caught.value.diagnostics} == {"missing-key", "unknown-key"}
+
+
+@pytest.mark.parametrize(
     ("inputs", "help"),
     [
         ("{a: {shape: [8]}, b: [8]}", "write inputs: [a, b]"),
