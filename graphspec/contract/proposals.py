@@ -76,7 +76,8 @@ def _of_rank(inputs: tuple[Tensor, ...], i: int, j: int) -> str:
         if set(inputs[large].shape[1:-1]) == {1}:
             pool = "Flatten"
         return f"make a vector of {{input{large}}}: {{layer: {pool}, from: {{input{large}}}}}"
-    reshape = f"{{layer: Reshape, from: {{input{small}}}, target_shape: [...]}}"
+    sizes = "1" if inputs[small].rank == 1 and inputs[large].rank == 2 else "..."
+    reshape = f"{{layer: Reshape, from: {{input{small}}}, target_shape: [{sizes}]}}"
     return f"give {{input{small}}} the axes that it lacks: {reshape}"
 
 

@@ -770,6 +770,14 @@ def test_a_vector_of_one_step_is_flattened(shape: str, layer: str) -> None:
     says(text, "shapes-differ", "b", f"{{layer: {layer}, from: b}}")
 
 
+def test_a_number_of_each_example_is_made_a_vector() -> None:
+    head, joined = "inputs: {a: {shape: [3]}, b: {shape: []}}\n", "y: {merge: concatenate, from: [a, NAME]}"
+    fixed = "{layer: Reshape, from: b, target_shape: [1]}"
+    told = f"{head}nodes: {{{joined.replace('NAME', 'b')}}}\noutputs: [y]\n"
+    says(told, "shapes-differ", "b", fixed)
+    graphspec.compile(f"{head}nodes: {{one: {fixed}, {joined.replace('NAME', 'one')}}}\noutputs: [y]\n")
+
+
 @pytest.mark.parametrize("outcast", ["b: {op: relu}\n", " b: {op: relu}\n"])
 def test_a_line_indented_less_than_its_neighbours_is_the_one_at_fault(outcast: str) -> None:
     text = f"{HEAD}nodes:\n    a: {{op: relu}}\n{outcast}    y: {{op: relu}}\noutputs: [y]\n"
