@@ -31,13 +31,11 @@ def test_the_examples_run(
     assert "`graphspec build runs/cars-1 -o cars.onnx`" in PAGE
     built = CliRunner().invoke(app, ["build", "runs/cars-1", "-o", "cars.onnx"])
     assert built.exit_code == 0, built.output
-    in_python, of_file, over_http = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    in_python, over_http, of_file = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     known: dict[str, object] = {}
     exec(in_python, known)
     assert capsys.readouterr().out == "USA\n"
     row = known["row"]
-    exec(of_file, known)
-    assert known["origin"] == ["USA"] and 5 < known["mpg"][0] < 40  # type: ignore[index]
     listening = socket.create_server(("127.0.0.1", 0))
     served = Server({"cars-1": Served("cars-1", Path("runs/cars-1"))}, Limits())
     server = uvicorn.Server(
@@ -51,9 +49,16 @@ def test_the_examples_run(
         server.should_exit = True
         thread.join()
     assert capsys.readouterr().out.startswith("['USA', '")
+    exec(of_file, known)
+    assert known["origin"] == ["USA"] and 5 < known["mpg"][0] < 40  # type: ignore[index]
 
 
 def test_the_options_of_the_page_exist() -> None:
     shown = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).output
-    for option in re.findall(r"`(--[a-z-]+)", PAGE.partition("## Behind HTTP")[2]):
+    sections = [
+        part for part in PAGE.split("\n## ") if part.startswith(("Behind HTTP", "The server in detail"))
+    ]
+    options = re.findall(r"`(--[a-z-]+)", "".join(sections))
+    assert len(options) > 5
+    for option in options:
         assert option in shown, option
