@@ -96,6 +96,8 @@ def new(
     from graphspec.reference.layers import START
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    if not path.stem.strip(".") or path.name == ".yaml":
+        raise misuse("NAME", f"`{name}` names no file")
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
     ask = _forecast(time, target, series, past, ahead)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Device, Json, replacing
+from graphspec.cli.common import Allow, Device, Json, misuse, replacing
 from graphspec.cli.curves import curves, ticks
 from graphspec.cli.printing import answer, print_json
 from graphspec.cli.runs import RunArgument, Weights, using
@@ -51,6 +51,8 @@ def report(
     """
     from graphspec.runs.report import report as looked_at
 
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise misuse("-o", f"{output} does not end in .html")
     with using(run, weights, as_json, allow) as loaded:
         content = looked_at(loaded, data, limit, device)
         if output is None and not as_json:

@@ -171,6 +171,9 @@ def predict(
 
     tell = events(progress)
     with using(run, weights, as_json, allow) as loaded, writing(output) as write:
+        _need_other(output, data)
+        if every_window and (loaded.program.data is None or loaded.program.data.windows is None):
+            raise misuse("--every-window", "the data of this run have no windows")
         rows = 0
         notes: list[str] = []
         for part in loaded.predictions(
@@ -188,6 +191,15 @@ def predict(
             tell("rows", rows=rows)
     text = "\n".join([*notes, f"wrote {output}: {rows:,} rows"])
     answer(as_json, text, file=str(output), rows=rows, notes=notes)
+
+
+def _need_other(output: Path, data: Path) -> None:
+    """Raises `typer.BadParameter` where predictions would replace the rows that they are made of."""
+    from graphspec.data.folders import find
+    from graphspec.data.remote import is_remote
+
+    if output.exists() and not is_remote(data) and any(output.samefile(file) for file in find(data).files):
+        raise misuse("-o", f"{output} holds the rows that are read: name another file")
 
 
 @contextmanager
@@ -257,6 +269,8 @@ def runs(
             _compare(arguments[1:], plot, as_json)
             return
         folder = arguments[0] if arguments else Path("runs")
+        if arguments and not folder.is_dir():
+            raise misuse("[DIR]", f"there is no directory {folder}")
         rows, studies = list_runs(folder), list_studies(folder)
         if as_json:
             listing = {"runs": _as_json(rows), "studies": [each.to_json() for each in studies]}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,6 +152,8 @@ def train(
     from graphspec.runs.directory import places
 
     _check_options(resume, overwrite, weights, progress, compile)
+    if restarts and (devices or 1) == 1:
+        raise misuse("--max-restarts", "it restarts several processes: --devices 2 or more")
     _check_earlier(earlier, resume, weights, devices)
     with reporting(as_json):
         spec, run_dir = _spec_and_run(spec, run_dir, resume)
@@ -197,10 +201,16 @@ def _migrated(
 
     run_dir = options["run_dir"] or Path("runs") / program.name
     migration = migrated(earlier, program, None, options["limit"], allow, options["data"])
-    path = Path(run_dir.with_name(f"{run_dir.name}-start.safetensors"))
+    path = _free(Path(run_dir.with_name(f"{run_dir.name}-start.safetensors")))
     Folder(path.parent).write(path.name, lambda temporary: write(temporary, migration.weights))
     report.say(table(migration))
     return path
+
+
+def _free(path: Path) -> Path:
+    """The path, with a number where something has its name: runs with adapters go on reading such files."""
+    numbers = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(each for each in chain([path], numbers) if not os.path.lexists(each))
 
 
 def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress: str, compile: str) -> None:

@@ -80,9 +80,9 @@ def weights(
 
     Example: graphspec weights specs/gpt.yaml --from gpt2/ --rules gpt2
     """
-    for path in (output, write_rules):
+    for option, path in (("-o", output), ("--write-rules", write_rules)):
         if path is not None and path.exists() and not force:
-            raise misuse("-o", f"{path} exists; --force overwrites it")
+            raise misuse(option, f"{path} exists; --force overwrites it")
     if output is not None and output.suffix != ".safetensors":
         raise misuse("-o", f"{output} does not end in .safetensors")
     with compiling(spec, settings, preset, as_json) as program:

@@ -110,7 +110,7 @@ def draft(
         raise fail("data-outside", message, "write the spec next to it")
     options = dialect(source)
     table = open_table(source, DataFile.model_validate({"path": str(data), **options}))
-    targets = targets or _classes(source, table)
+    targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
         if target not in table.columns:
             raise table.lacks(target, None, "It is to be a target")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,11 @@ def in_line(file: str, line: int, text: str = "", start: int = 0, end: int | Non
 
 def missing(path: Path) -> SpecError:
     """A path at which there is nothing."""
+    first = path.parts[0] if path.parts else ""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:", first):
+        address = f"{first}//{'/'.join(path.parts[1:])}"
+        help = "download the file; of addresses, s3://BUCKET/FILE.parquet is read"
+        return fail("data-missing", f"`{address}` is an address, and not a path", help)
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     shown = [name for name in sorted(there) if Path(name).suffix == path.suffix][:8]
     otherwise = f"files there: {', '.join(shown)}" if shown else "paths are relative to the spec's folder"

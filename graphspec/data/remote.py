@@ -53,9 +53,9 @@ def files_at(path: Path) -> tuple[Path, ...]:
     if len(path.parts) < 3:
         raise fail("data-missing", f"`{shown(path)}` names no file", "write s3://BUCKET/FILE.parquet")
     pattern = path.name if MAGIC & set(path.name) else None
-    key, system = located(path.parent if pattern is not None else path)
-    assert system is not None
     try:
+        key, system = located(path.parent if pattern is not None else path)
+        assert system is not None
         about = system.get_file_info(str(key))
         if about.type == FileType.NotFound:
             raise fail("data-missing", f"there is no `{shown(path.parent if pattern is not None else path)}`")

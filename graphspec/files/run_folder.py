@@ -33,6 +33,8 @@ from graphspec.files.run_files import (
 
 READ, WRITTEN = "read", "written"
 """Lists of further names in `environment.json`: files that the spec reads, and those that callbacks write."""
+WEIGHTS_DIGEST = "weights_sha256"
+"""The digest in `environment.json` of the file of weights that a run started from."""
 REPLACED = "replaced"
 """The mark of a run that another one is about to take the place of: what else is there is of the old one."""
 

@@ -29,6 +29,7 @@ from graphspec.files.run_files import (
     TRIALS,
     WEIGHTS,
 )
+from graphspec.files.run_folder import WEIGHTS_DIGEST
 
 if TYPE_CHECKING:
     from graphspec.program import Program
@@ -96,18 +97,20 @@ class RunFiles:
         `SpecError` (weights-missing) where they are not those any more.
         """
         about = self.about()
-        known = about.get("weights")
-        if not isinstance(known, str):
+        known, there = about.get("weights"), about.get(WEIGHTS_DIGEST)
+        if known is None and there is None:
             return None
-        path = Path(known)
-        places = [self.path / BASE, self.path / path.name]
-        if is_signed(about, named(program).values()):
-            places.insert(0, path)
+        places, help = [self.path / BASE], f"copy it to `{self.path / BASE}`"
+        if isinstance(known, str):  # which a run that went on elsewhere does not know any more
+            path = Path(known)
+            places.append(self.path / path.name)
+            if is_signed(about, named(program).values()):
+                places.insert(0, path)
+            help = f"it was `{path.name}`: copy that file to `{self.path / BASE}`"
         for place in places:
-            if place.is_file() and digest(place) == about.get("weights_sha256"):
+            if place.is_file() and digest(place) == there:
                 return place
         message = f"the base of this run's adapters is not at `{places[0]}`, or is another file"
-        help = f"it was `{path.name}`: copy that file to `{self.path / BASE}`"
         raise fail("weights-missing", message, help)
 
     def instead(self, name: str) -> str | None:
@@ -260,8 +263,8 @@ def _environment(directory: Path) -> Mapping[str, Any]:
 
 
 def list_runs(parent: Path) -> list[RunRow]:
-    """The runs in a directory, damaged ones, too, the most recently written first."""
-    paths = [path for path in entries(parent) if was_run(path)]
+    """The runs in a directory, damaged ones, too, the newest first; of the directory of a run, this run."""
+    paths = [path for path in (parent, *entries(parent)) if was_run(path)]
     return sorted(map(row_of, paths), key=lambda row: row.age)
 
 

@@ -25,7 +25,6 @@ from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
-from graphspec.files.reading import digest
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
@@ -91,7 +90,7 @@ def train(program: BaseProgram, **options: Any) -> Result:
             given.tell(f"starts from the weights in {first}")
         compiled_steps = compiled(parts, data, given)
         if run is None:
-            run = stack.enter_context(closing(created(program, world, given.run_dir, given.overwrite)))
+            run = stack.enter_context(closing(created(program, world, given.run_dir, given.overwrite, first)))
         if state is not None:
             same_data(state, data.fingerprint, run.path)
         training = Training.of(parts, phases(parts, compiled_steps), run, given.tell)
@@ -115,11 +114,9 @@ def _set_state(training: Training, state: State | None, resumed: bool) -> None:
 def _record(training: Training, dataset: Data, origin: dict[str, Any]) -> None:
     """Writes the record of a run, before its first step."""
     sizes = {"processes": training.world.size, "batch_size": training.program.training.batch_size}
-    first = origin.get("weights")
-    if training.program.training.adapters and first is not None:
-        origin = origin | {"weights_sha256": digest(Path(first))}
+    first = training.run.start(Path(origin["weights"]) if origin["weights"] is not None else None)
     lengths = {"lengths": usual_lengths(training.program, dataset.training)}
-    training.run.begin(training.program, environment(training.device) | origin | sizes | lengths)
+    training.run.begin(training.program, environment(training.device) | origin | first | sizes | lengths)
     if dataset.encoders is not None:
         training.run.text(ENCODERS, json.dumps(dataset.encoders.to_json(), ensure_ascii=False) + "\n")
 

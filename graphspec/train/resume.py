@@ -10,6 +10,8 @@ import torch
 
 from graphspec.diagnostics import SpecError, fail
 from graphspec.elaborated import BaseProgram
+from graphspec.files.folder import refused
+from graphspec.files.reading import is_within
 from graphspec.files.run_files import SPEC
 from graphspec.settings import show
 from graphspec.source.writing import read_back
@@ -17,7 +19,7 @@ from graphspec.train.checkpoint import State, read
 from graphspec.train.parallel.launched import remember, remembered
 from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
-from graphspec.train.run import NullRunDirectory, RunDirectory, is_run, newest, stored_spec
+from graphspec.train.run import NullRunDirectory, RunDirectory, files_of, is_run, newest, stored_spec
 from graphspec.train.state import spec_digest
 from graphspec.train.stored import need_progress, restoring
 from graphspec.version import __version__
@@ -54,15 +56,29 @@ def continued(
     return others, read(checkpoint, sharded) if checkpoint is not None else None
 
 
-def created(program: BaseProgram, world: World, run_dir: Path | None, overwrite: bool) -> RunDirectory:
-    """The directory of a new run, which the first process makes."""
+def created(
+    program: BaseProgram, world: World, run_dir: Path | None, overwrite: bool, first: Path | None
+) -> RunDirectory:
+    """The directory of a new run, which the first process makes. `first` are the weights that it starts from.
+    Raises `SpecError` (run-directory).
+    """
     if not world.is_first:
         return NullRunDirectory(world.of_first(Path()))
+    if overwrite and run_dir is not None:
+        _need_apart(program, run_dir, first)
     run = RunDirectory.create(program.name, run_dir, overwrite)
     if not world.alone:
         remember(world.training, run.path)
     world.of_first(run.path)
     return run
+
+
+def _need_apart(program: BaseProgram, run_dir: Path, first: Path | None) -> None:
+    """Raises `SpecError` where a run is to be replaced that holds what the new one is made of."""
+    for path in (program.path, first, *(path for _, path in files_of(program))):
+        if path is not None and is_within(path, run_dir):
+            message = f"`{path}`, which this training reads, lies in the run that it would replace"
+            raise refused(message, "train in another directory, or copy the file to one")
 
 
 def resumed(

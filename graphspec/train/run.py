@@ -29,9 +29,9 @@ from graphspec.diagnostics.terminal import for_json
 from graphspec.elaborated import BaseProgram
 from graphspec.files.folder import refused, refusing, sync
 from graphspec.files.permission import is_signed, signed
-from graphspec.files.reading import need_regular, read_text
+from graphspec.files.reading import digest, need_regular, read_text
 from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
-from graphspec.files.run_folder import READ, REPLACED, WRITTEN, RunFolder
+from graphspec.files.run_folder import READ, REPLACED, WEIGHTS_DIGEST, WRITTEN, RunFolder
 from graphspec.source.writing import read_back
 from graphspec.tensor import sizes_of
 from graphspec.train.checkpoint import Checkpoints
@@ -153,6 +153,10 @@ class RunDirectory:
         if not isinstance(weights, str):
             return None
         if is_signed(about, named(program).values()):
+            there = about.get(WEIGHTS_DIGEST)
+            if needed and there is not None and Path(weights).is_file() and digest(Path(weights)) != there:
+                message = f"`{weights}` is not the file any more that the run of `{self.path}` started from"
+                raise fail("weights-missing", message, "train again, with `--overwrite`")
             return Path(weights)
         if needed:
             message = (
@@ -161,6 +165,15 @@ class RunDirectory:
             help = f"to start from these weights instead: `--overwrite --weights {weights}`"
             raise fail("weights-missing", f"{message} who wrote that", help)
         return None
+
+    def start(self, first: Path | None) -> dict[str, str]:
+        """The digest, for the record, of the weights that the run started from, if it started from some; of a
+        run that goes on it stays, whatever has become of the file, and whoever wrote where that was.
+        """
+        known = self._known().get(WEIGHTS_DIGEST)
+        if isinstance(known, str):
+            return {WEIGHTS_DIGEST: known}
+        return {WEIGHTS_DIGEST: digest(first)} if first is not None else {}
 
     def _known(self) -> Mapping[str, Any]:
         """What is written about the run; nothing where it cannot be read."""

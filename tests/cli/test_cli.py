@@ -168,6 +168,13 @@ def test_set_reads_yaml(spec: Path) -> None:
         ("build", "good.yaml", "-o", "good.yaml"),
         ("build", "good.yaml", "-o", "."),
         ("new", "good"),
+        ("new", ""),
+        ("new", ".."),
+        ("new", "./"),
+        ("new", ".yaml"),
+        ("report", "run", "-o", "good.yaml"),
+        ("runs", "nowhere"),
+        ("train", "good.yaml", "--max-restarts", "2"),
     ],
 )
 def test_wrong_usage(spec: Path, arguments: tuple[str, ...]) -> None:

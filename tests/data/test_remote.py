@@ -158,6 +158,21 @@ def test_a_server_that_does_not_answer_is_said(bucket: str, monkeypatch: pytest.
     assert caught.value.diagnostics[0].code == "data-missing"
 
 
+def test_a_region_that_cannot_be_asked_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network and a region in the environment."""
+
+    def unreachable(bucket: str) -> str:
+        raise OSError(f"When resolving region for bucket '{bucket}': AWS Error NETWORK_CONNECTION")
+
+    for name in (*remote.ENDPOINTS, *remote.REGIONS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pyarrow.fs.resolve_s3_region", unreachable)
+    remote._system.cache_clear()
+    with pytest.raises(SpecError, match="resolving region") as caught:
+        remote.files_at(Path("s3://shop/x.parquet"))
+    assert caught.value.diagnostics[0].code == "data-missing"
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [

@@ -277,7 +277,7 @@ def test_what_a_command_writes_takes_the_place_of_no_device(place: Path, linked:
     commands = [["build", "spec.yaml"], ["plot", "spec.yaml"], ["schema"], ["report", "run"]]
     trained(place)
     for number, command in enumerate(commands):
-        name = f"{number}{'.svg' if command[0] == 'plot' else '.py'}"
+        name = f"{number}.{ {'plot': 'svg', 'report': 'html'}.get(command[0], 'py') }"
         os.mkfifo(place / (f"{name}.pipe" if linked else name))
         if linked:
             (place / name).symlink_to(f"{name}.pipe")

@@ -347,6 +347,25 @@ def test_a_picture_of_too_many_pixels_is_told_once(
     assert seen == []
 
 
+@pytest.mark.parametrize("rows", ["data.csv", "d*.csv", "."])
+def test_predictions_do_not_take_the_place_of_their_rows(place: Path, rows: str) -> None:
+    folder = place / "alone"
+    folder.mkdir()
+    shutil.copy(place / "two" / "data.csv", folder)
+    before = (folder / "data.csv").read_bytes()
+    command = ["predict", place / "run", "--data", folder / rows, "--device", "cpu", "-o"]
+    refused = run(*command, folder / "data.csv")
+    assert refused.exit_code == 2 and "holds the rows that are read" in refused.stderr
+    assert (folder / "data.csv").read_bytes() == before and len(list(folder.iterdir())) == 1
+    assert run(*command, place / "p.csv").exit_code == run(*command, place / "p.csv").exit_code == 0
+
+
+def test_a_run_without_windows_forecasts_after_none(place: Path) -> None:
+    data = place / "two" / "data.csv"
+    refused = run("predict", place / "run", "--data", data, "-o", place / "p.csv", "--every-window")
+    assert refused.exit_code == 2 and "have no windows" in refused.stderr
+
+
 def test_predictions_onto_what_cannot_be_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(30, "Read-only file system")

@@ -56,6 +56,7 @@ def test_runs_are_a_table_or_a_document(tmp_path: Path, monkeypatch: pytest.Monk
     made(Path("runs/a-1"), TWO)
     shown = CliRunner().invoke(app, ["runs"]).stdout
     assert "runs/a-1" in shown and "val_loss" in shown
+    assert CliRunner().invoke(app, ["runs", "runs/a-1"]).stdout == shown
     outputs = {f"val_a_long_output_{index}_accuracy": 0.123456 for index in range(6)}
     made(Path("runs/b-1"), json.dumps({"epoch": 1, "val_loss": 2.5, **outputs}))
     shown = CliRunner().invoke(app, ["runs"]).stdout

@@ -228,6 +228,22 @@ def test_another_base_is_refused(folder: Path) -> None:
     graphspec.Run(run).module()
 
 
+def test_a_run_that_another_user_goes_on_with_keeps_its_base(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, part = trained(folder, "whole"), trained(folder, "part", epochs=1)
+    shutil.move(folder / "base.safetensors", part / "base.safetensors")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "other"))
+    trained(folder, "part", resume=True, epochs=2)
+    shutil.copy(part / "base.safetensors", whole)
+    expected = graphspec.Run(whole, "last").module().state_dict()
+    found = graphspec.Run(part, "last").module().state_dict()
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    (part / "base.safetensors").unlink()
+    with pytest.raises(graphspec.SpecError, match="is another file"):
+        graphspec.Run(part).module()
+
+
 def test_runs_share_a_base_and_predict(folder: Path) -> None:
     x = np.load(folder / "x.npz")["x"]
     for run in [trained(folder, name, epochs=1) for name in ("one", "two")]:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError
 from graphspec.files import tensors as tensor_files
+from graphspec.files.permission import signed
 from graphspec.runs.run import Run
 from graphspec.train import files
 from graphspec.train.checkpoint import Checkpoints, State
@@ -509,6 +510,50 @@ def test_a_run_that_is_copied_is_complete(place: Path, preset: str | None) -> No
     assert torch.equal(copy.module().state_dict()["code.code.weight"], start["code.weight"])
     again = train(copy, data=place / "data.npz", root=elsewhere, run_dir=place / "again", tell=quiet)
     assert_same(again.run_dir, run)
+
+
+def test_what_a_training_reads_is_not_deleted_for_it(place: Path) -> None:
+    """A run made of the spec of a run, its model files or its weights does not replace it."""
+    (place / "encoder.yaml").write_text(PART)
+    (place / "whole.yaml").write_text(WHOLE.replace(", weights: start.safetensors", ""))
+    given: dict[str, Any] = {"data": place / "data.npz", "root": place, "tell": quiet}
+    run = train(compile(place / "whole.yaml"), run_dir=place / "run", **given).run_dir
+    before = tree(run)
+    (run / "other.yaml").write_text((run / "spec.yaml").read_text())
+    for spec, weights, file in (
+        (run / "spec.yaml", None, "spec.yaml"),
+        (run / "other.yaml", None, "other.yaml"),
+        (place / "whole.yaml", run / "best.safetensors", "best.safetensors"),
+    ):
+        with pytest.raises(SpecError, match=f"{file}`, which this training reads"):
+            train(compile(spec), run_dir=run, overwrite=True, weights=weights, **given)
+    (run / "other.yaml").unlink()
+    assert tree(run) == before
+    assert train(compile(run / "spec.yaml"), run_dir=place / "again", **given).epochs == 1
+
+
+def test_the_first_weights_are_those_that_a_run_started_from(place: Path) -> None:
+    """The file may change once there is a checkpoint, and not before."""
+    program, start = compile(place / "spec.yaml"), place / "start.safetensors"
+    files.write_weights(start, program.module(seed=3).state_dict())
+    given: dict[str, Any] = {"root": place, "run_dir": place / "run", "tell": quiet}
+    train(program, weights=start, **given)
+    shutil.copytree(place / "run", place / "whole")
+    files.write_weights(start, program.module(seed=4).state_dict())
+    train(program, resume=True, **given)
+    about, whole = (json.loads((place / n / "environment.json").read_text()) for n in ("run", "whole"))
+    assert about["weights_sha256"] == whole["weights_sha256"]
+    start.unlink()
+    train(program, resume=True, **given)
+    about["finished"] = False
+    (place / "run" / "environment.json").write_text(json.dumps(signed(about, ["data.npz"])))
+    shutil.rmtree(place / "run" / "checkpoints")
+    files.write_weights(start, program.module(seed=4).state_dict())
+    with pytest.raises(SpecError, match="is not the file any more"):
+        train(program, resume=True, **given)
+    files.write_weights(start, program.module(seed=3).state_dict())
+    train(program, resume=True, **given)
+    assert_same(place / "run", place / "whole")
 
 
 def test_a_file_of_the_spec_may_not_be_named_like_one_of_the_run(place: Path) -> None:
