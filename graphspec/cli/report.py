@@ -27,6 +27,7 @@ img { image-rendering: pixelated; width: 96px } section, h2 { margin-top: 2.2rem
 svg { max-width: 100%; height: auto }
 .examples { display: flex; flex-wrap: wrap; gap: .8rem } .example { border: 1px solid #ccc; padding: .6rem }
 .example p { margin: .1rem 0; font-size: 13px } .wrong { color: #a3195b }
+@media (max-width: 30rem) { td, th { padding: .2rem .3rem } }
 """
 
 
@@ -75,6 +76,7 @@ def page(made: Report) -> str:
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>",
         *_overview(made),

@@ -128,8 +128,8 @@ def report(run: Run, data: Any = None, limit: int = EXAMPLES, device: str = "aut
         examples, encoders, _ = run.examples(data, place)
         metrics = run.evaluate(data, device=device)
         count = metrics.pop("examples")
-        arrays = collected(examples, limit)
-        looker = Looker(run.program, run.module(str(place)), encoders, arrays, windowed(examples))
+        arrays, masks = collected(examples, limit)
+        looker = Looker(run.program, run.module(str(place)), encoders, arrays, masks, windowed(examples))
         outputs = [looker.look(name) for name in looker.names]
     row = next((row for row in list_runs(run.path.parent) if row.path == run.path), None)
     run_report = Report(str(run.path), run.program.name or "", count, metrics, dict(run.history), None)
@@ -175,17 +175,21 @@ def _written(path: Path) -> float:
     return (path / "spec.yaml").stat().st_mtime if (path / "spec.yaml").is_file() else 0.0
 
 
-def collected(examples: Any, limit: int) -> dict[str, Array]:
-    """The arrays of the first examples, whole; sequences of several lengths are padded to the longest."""
-    parts: dict[str, list[torch.Tensor]] = {}
+def collected(examples: Any, limit: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The arrays of the first examples, whole, and which targets there are, by output; sequences of several
+    lengths are padded to the longest.
+    """
+    groups: tuple[dict[str, list[torch.Tensor]], ...] = ({}, {})
     count = 0
     for batch in examples.batches(min(limit, 256)):
-        for name, array in batch.arrays.items():
-            parts.setdefault(name, []).append(array.cpu())
+        for parts, group in zip(groups, (batch.arrays, batch.masks), strict=True):
+            for name, array in group.items():
+                parts.setdefault(name, []).append(array.cpu())
         count += len(batch)
         if count >= limit:
             break
-    return {name: _padded(found)[:limit].numpy() for name, found in parts.items()}
+    arrays, masks = ({n: _padded(found)[:limit].numpy() for n, found in parts.items()} for parts in groups)
+    return arrays, masks
 
 
 def _padded(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -207,10 +211,11 @@ class Looker:
         module: nn.Module,
         encoders: Encoders | None,
         arrays: Mapping[str, Array],
+        masks: Mapping[str, Array],
         windows: Windowed | None = None,
     ):
         self.program, self.module, self.encoders, self.arrays = program, module, encoders, arrays
-        self.windows = windows
+        self.masks, self.windows = masks, windows
         self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
         self.count = len(next(iter(arrays.values())))
         self.inputs = {name: arrays[name] for name in program.inputs if name in arrays}
@@ -249,7 +254,7 @@ class Looker:
             self._classes(entry, output, self.values[name])
         else:
             self._numbers(entry, output, self.values[name])
-        order = np.argsort(errors, kind="stable")
+        order = np.argsort(errors, kind="stable")[: np.isfinite(errors).sum()]
         entry.best = [self._example(name, int(i), float(errors[i])) for i in order[:SHOWN]]
         entry.worst = [self._example(name, int(i), float(errors[i])) for i in order[::-1][:SHOWN]]
         entry.importance = sorted(self._importance(name, entry.error), key=lambda each: -each.rise)
@@ -258,6 +263,19 @@ class Looker:
 
     def _is_class(self, output: OutputSpec) -> bool:
         return isinstance(output.loss, Categorical | Binary)
+
+    def _there(self, output: OutputSpec, positions: int) -> Array:
+        """Which of so many positions of all examples have a target: none that is missing or padded."""
+        mask = self.masks.get(output.name)
+        if mask is None:
+            return np.ones(positions, bool)
+        return np.repeat(mask.reshape(-1), positions // mask.size)
+
+    def _of_examples(self, output: OutputSpec, errors: Array) -> Array:
+        """The mean error of each example over its targets; NaN if it has none."""
+        there = self._there(output, errors.size).reshape(self.count, -1)
+        sums = np.where(there, errors.reshape(self.count, -1), 0).sum(1)
+        return np.where(there.any(1), sums / np.maximum(there.sum(1), 1), np.nan)
 
     def _probabilities(self, output: OutputSpec, values: Array) -> Array:
         """[n, classes], of each position its own row."""
@@ -279,14 +297,14 @@ class Looker:
         return np.asarray(target.reshape(-1, target.shape[-1]).argmax(-1))
 
     def errors(self, name: str, values: Array) -> Array:
-        """The error of each example."""
+        """The error of each example, NaN for one without a target."""
         output = self.program.outputs[name]
         if self._is_class(output):
             chances = self._probabilities(output, values)
             right = chances[np.arange(len(chances)), np.clip(self._right(output), 0, chances.shape[1] - 1)]
-            return np.asarray(-np.log(np.maximum(right, 1e-7)).reshape(self.count, -1).mean(1))
+            return self._of_examples(output, -np.log(np.maximum(right, 1e-7)))
         target, value = self._in_units(output, values)
-        return np.asarray(np.abs(target - value).reshape(self.count, -1).mean(1))
+        return self._of_examples(output, np.abs(target - value))
 
     def _in_units(self, output: OutputSpec, values: Array) -> tuple[Array, Array]:
         target = torch.from_numpy(self.arrays[output.target])
@@ -310,7 +328,8 @@ class Looker:
         return [str(index) for index in range(count)]
 
     def _classes(self, made: OutputReport, output: OutputSpec, values: Array) -> None:
-        chances, right = self._probabilities(output, values), self._right(output)
+        there = self._there(output, len(self._right(output)))
+        chances, right = self._probabilities(output, values)[there], self._right(output)[there]
         made.classes = self._labels(output, chances.shape[1])
         called, sure = chances.argmax(1), chances.max(1)
         if chances.shape[1] <= CLASSES:
@@ -327,13 +346,15 @@ class Looker:
         target, value = self._in_units(output, values)
         pairs = np.stack((target.reshape(-1), value.reshape(-1)), 1) if target.shape == value.shape else None
         if pairs is not None:
+            pairs = pairs[self._there(output, len(pairs))]
             chosen = np.linspace(0, len(pairs) - 1, min(POINTS, len(pairs))).astype(np.int64)
             made.points = [(float(t), float(v)) for t, v in pairs[chosen]]
         if isinstance(output.loss, QuantileLoss):
-            below = self.arrays[output.target][..., None] <= values
+            below = (self.arrays[output.target][..., None] <= values).reshape(-1, values.shape[-1])
+            below = below[self._there(output, len(below))]
             for index, level in enumerate(output.loss.levels):
-                share = float(below[..., index].mean())
-                made.calibration.append({"said": level, "was": share, "count": below[..., 0].size})
+                share = float(below[:, index].mean())
+                made.calibration.append({"said": level, "was": share, "count": len(below)})
 
     # --- columns
 
@@ -375,7 +396,7 @@ class Looker:
             texts, ranges = self._texts(source, places)
             values, counts = np.unique(texts, return_counts=True)
             for value in ranges or values[np.argsort(-counts, kind="stable")][:GROUPS]:
-                there = texts == value
+                there = np.isfinite(errors) & (texts == value)
                 if there.any():
                     yield GroupReport(column, str(value), int(there.sum()), _mean(errors[there]))
 
@@ -452,8 +473,10 @@ class Looker:
         return " ".join(word for word in words[:WORDS] if word) + (" ..." if len(words) > WORDS else "")
 
 
-def _mean(values: Array) -> float:
-    return float(np.mean(values)) if len(values) else 0.0
+def _mean(errors: Array) -> float:
+    """The mean error of the examples that have a target."""
+    known = errors[np.isfinite(errors)]
+    return float(np.mean(known)) if len(known) else 0.0
 
 
 def _few(values: Array) -> str:

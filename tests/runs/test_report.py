@@ -104,6 +104,50 @@ def test_errors_are_those_of_evaluate(folder: Path) -> None:
     ]
 
 
+def test_rows_without_a_target_have_no_error(folder: Path, tmp_path: Path) -> None:
+    """Their targets are filled with a legal value, which means nothing."""
+    from pyarrow import csv
+
+    rng = np.random.default_rng(1)
+    lines = ["x,size,kind"]
+    for index, x in enumerate(rng.normal(0, 1, 60)):
+        number = "" if index % 3 == 0 else f"{1000 + 10 * x:.3f}"
+        lines.append(f"{x:.3f},{number},{'' if index % 4 == 0 else 'ab'[int(x > 0)]}")
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    (tmp_path / "spec.yaml").write_text(
+        """
+inputs: {x: {shape: [1]}}
+nodes:
+  size: {layer: Dense, from: x, units: 1}
+  kind: {layer: Dense, from: x, units: 2, activation: softmax}
+outputs:
+  size: {loss: mse, metrics: [mae], missing: ignore}
+  kind: {loss: sparse_categorical_crossentropy, metrics: [accuracy], missing: ignore}
+data:
+  train: rows.csv
+  features:
+    x: {columns: [x], encode: number}
+    size: {encode: number}
+    kind: {encode: category}
+train: {epochs: 1, seed: 1}
+"""
+    )
+    train(compile(tmp_path / "spec.yaml"), run_dir=tmp_path / "run", root=tmp_path, device="cpu")
+    run = Run(tmp_path / "run")
+    rows = csv.read_csv(tmp_path / "rows.csv").to_pylist()
+    told = [row for row in rows if row["size"] is not None]
+    predicted = run.predict(told, device="cpu").to_pylist()
+    by_hand = np.mean([abs(row["size"] - each["size"]) for row, each in zip(told, predicted, strict=True)])
+    size, kind = report(run, tmp_path / "rows.csv", device="cpu").outputs
+    assert size.error == pytest.approx(by_hand, rel=1e-4) and len(size.points) == len(told) == 40
+    assert all(target > 900 for target, _ in size.points)
+    assert sum(each.examples for each in size.groups) == 40
+    assert np.sum(kind.confusion) == sum(each["count"] for each in kind.calibration) == 45
+    assert kind.error == pytest.approx(
+        run.evaluate(tmp_path / "rows.csv", device="cpu")["kind_loss"], rel=1e-3
+    )
+
+
 def test_the_command_writes_numbers_as_json(folder: Path) -> None:
     answer = CliRunner().invoke(app, ["report", str(folder / "runs" / "shapes-2"), "--json"])
     found = json.loads(answer.stdout)
@@ -139,6 +183,8 @@ def test_the_page_opens_without_network(folder: Path, tmp_path: Path) -> None:
         assert (
             page.evaluate("document.querySelectorAll('td b, p b b').length") == 0
         )  # texts of data are texts
+        page.open(target, width=390)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 TEXTS = """
