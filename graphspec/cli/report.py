@@ -24,7 +24,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 table { border-collapse: collapse; margin: .6rem 0 } td, th { padding: .2rem .6rem; text-align: right }
 th { font-weight: 600; border-bottom: 1px solid #bbb } td:first-child, th:first-child { text-align: left }
 img { image-rendering: pixelated; width: 96px } section, h2 { margin-top: 2.2rem }
-svg { max-width: 100%; height: auto }
+svg { max-width: 100%; height: auto } h1, p { overflow-wrap: anywhere }
 .examples { display: flex; flex-wrap: wrap; gap: .8rem } .example { border: 1px solid #ccc; padding: .6rem }
 .example p { margin: .1rem 0; font-size: 13px } .wrong { color: #a3195b }
 @media (max-width: 30rem) { td, th { padding: .2rem .3rem } }

@@ -91,3 +91,6 @@ def test_a_row_is_typed_and_answered(tmp_path: Path) -> None:
         assert looks == "wrong" and "30 March" in message and help.startswith("help: ")
         assert contrasts(page, "a, input, pre") and contrasts(page, "a, input, pre", dark=True)
         assert [each for each in page.errors if "422" not in each] == []
+        page.open(f"http://127.0.0.1:{port}/", width=390)
+        until(page, "document.querySelectorAll('#fields input').length")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
