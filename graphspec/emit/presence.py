@@ -48,10 +48,14 @@ class Presences:
     keep: Callable[[str, ast.expr, Slot], ast.expr]
 
     def condition(self, slot: Slot, cells: dict[Cell, Op]) -> ast.expr:
-        """The code that is true if the node is present."""
-        when = next(iter(cells.values())).when
+        """The code that is true if the node is present: its own `when`, or that of a node that is
+        left out with it, such as its only reader.
+        """
         present: dict[Cell, Leaf] = {(b, 0): (b, 0) in cells for b in range(len(self.group.bodies))}
-        if when is not None and "index" not in when.names:
+        nodes = [next(iter(cells.values())), *(each.there for each in self.group.template.slots)]
+        for when in (op.when for op in nodes):
+            if when is None or "index" in when.names:
+                continue
             truth = self.group.evaluate(when)
             if all(truth[body] is value for (body, _), value in present.items()):
                 code = self.group.expression(when)

@@ -74,6 +74,7 @@ ONE_CLASS = (
     "optional_operands",
     "unread_output",
     "parallel_several",
+    "implied_constants",
 )
 """Features whose blocks are one class each."""
 
