@@ -88,12 +88,18 @@ def channels_back(call: str, data_format: DataFormat) -> str:
 def same_pads(
     sizes: tuple[Dim, ...], window: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, int], ...] | None:
-    """How many elements Keras' `same` pads before and after each axis; None if a size is not known."""
+    """How many elements Keras' `same` pads before and after each axis; None if that depends on a size that is
+    not known.
+    """
     pads: list[tuple[int, int]] = []
     for size, width, stride, spacing in zip(sizes, window, strides, dilation, strict=True):
-        if not isinstance(size, int):
+        if isinstance(size, int):
+            short = -size % stride
+        elif size // stride * stride == size:
+            short = 0
+        else:
             return None
-        total = max(spacing * (width - 1) + 1 - stride + -size % stride, 0)
+        total = max(spacing * (width - 1) + 1 - stride + short, 0)
         pads.append((total // 2, total - total // 2))
     return tuple(pads)
 

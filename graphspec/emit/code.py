@@ -68,12 +68,17 @@ def fill(text: str, holes: Filling, usual: Collection[str] = ()) -> ast.expr:
 def without(text: str, usual: Collection[str]) -> ast.expr:
     """The tree of a template without the keyword arguments whose placeholders are in `usual`."""
     tree = template(text)
-    if not usual:
-        return tree
-    assert isinstance(tree, ast.Call), "only a call has keywords to leave out"
-    gone = {f"{HOLE}{name}" for name in usual}
-    kept = [k for k in tree.keywords if not (isinstance(k.value, ast.Name) and k.value.id in gone)]
-    return ast.Call(tree.func, tree.args, kept)
+    return _stripped(tree, {f"{HOLE}{name}" for name in usual}) if usual else tree
+
+
+def _stripped(node: ast.expr, gone: Collection[str]) -> ast.expr:
+    """An expression whose calls lack some keywords."""
+    if isinstance(node, ast.Attribute):
+        return ast.Attribute(_stripped(node.value, gone), node.attr, node.ctx)
+    if not isinstance(node, ast.Call):
+        return node
+    kept = [k for k in node.keywords if not (isinstance(k.value, ast.Name) and k.value.id in gone)]
+    return ast.Call(_stripped(node.func, gone), [_stripped(each, gone) for each in node.args], kept)
 
 
 def _filled(node: ast.expr, holes: Filling) -> ast.expr:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
@@ -61,11 +62,11 @@ def write(
             verbose=False,
             input_names=list(program.inputs),
             output_names=outputs,
-            dynamic_shapes=_first_mentions(axes, traced.free),
             opset_version=OPSET,
         )
         assert converted is not None
         model = converted.model
+        _name_sizes(model, traced, axes)
         NameFixPass()(model)  # what torch named like an output gets another name
         model.producer_name, model.producer_version = PRODUCER, __version__
         model.metadata_props["graphspec"] = description
@@ -126,20 +127,23 @@ def _session(program: Program, outputs: list[str], path: Path) -> Run:
     return of_tensors
 
 
-def _first_mentions(
-    axes: dict[str, dict[int, Unit]], free: Sequence[str] | Mapping[str, Any]
-) -> dict[str, dict[int, str]]:
-    """The name of each dynamic size at the axis where it first occurs: torch names the others after it."""
-    seen: set[str] = set()
-    mentions: dict[str, dict[int, str]] = {}
+def _name_sizes(model: Any, traced: Traced, axes: dict[str, dict[int, Unit]]) -> None:
+    """Gives the sizes of all tensors the names of the spec: `32*height`, where torch says `32*s89`."""
+    from onnx_ir import SymbolicDim
+
+    nodes = {node.name: node for node in traced.program.graph.nodes if node.op == "placeholder"}
+    names: dict[str, str] = {}
     for argument, named in axes.items():
-        mentions[argument] = {}
         for axis, (name, factor) in named.items():
-            text = label(name) if factor == 1 else f"{factor}*{label(name)}"
-            if name in free and text not in seen:
-                seen.add(text)
-                mentions[argument][axis] = text
-    return mentions
+            size = nodes[argument].meta["val"].shape[axis]
+            if isinstance(size, torch.SymInt):
+                names[str(size.node.expr / factor)] = label(name)
+    values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
+    for value in values:
+        for axis, size in enumerate(value.shape or ()):
+            if isinstance(size, SymbolicDim) and size.value:
+                text = re.sub(r"\b[a-z]\d+", lambda found: names.get(found[0], found[0]), size.value)
+                value.shape[axis] = SymbolicDim(text)
 
 
 @contextmanager

@@ -182,7 +182,7 @@ class _Pooling(Layer, abstract=True):
         """
         sizes = spatial(site.x, self.data_format)
         pads = same_pads(sizes, self.pool_size, self.steps, (1,) * self.rank)
-        if pads is None or not site.settled:
+        if pads is None or not site.settled or not all(isinstance(size, int) for size in sizes):
             return None
         padding = tuple(before for before, _ in pads)
         windows = list(zip(sizes, padding, self.pool_size, self.steps, strict=True))

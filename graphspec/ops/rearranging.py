@@ -49,6 +49,7 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
                 "shapes-differ",
                 f"{x} has {product(x.shape[1:])} elements an example, "
                 f"and {_shown(sizes)} has {product(sizes)}",
+                help=self._inferring(x),
                 argument="newshape",
                 inputs=(0,),
             )
@@ -57,6 +58,16 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
         except LayerError as error:
             error.argument = "newshape"
             raise
+
+    def _inferring(self, x: Tensor) -> str | None:
+        """The layer that takes -1 for a size of an example, if that fits."""
+        meant = (-1, *self.newshape[1:])
+        try:
+            Reshape(target_shape=meant).infer(x)
+        except LayerError:
+            return None
+        layer = f"{{layer: Reshape, from: {{input0}}, target_shape: {_shown(meant)}}}"
+        return f"the first size, -1, is the batch; to infer a size of an example: {layer}"
 
     def _layer(self) -> Reshape:
         """The layer that does the same."""

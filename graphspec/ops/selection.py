@@ -95,11 +95,15 @@ class Take(Operation, spec_name="take", also="index_select"):
 
     def code(self, site: Site) -> Code:
         assert self.axis is not None
+        axis = self.axis % site.x.rank
         if self.indices is None:
             indices = "{indices}" if site.inputs[1].dtype == "int64" else "{indices}.long()"
-            text, axis = f"take_each({{x}}, {indices}, {{axis}})", self.axis % site.x.rank
-            return Code(text, constants={"axis": axis})
-        before = "..., " if self.axis == -1 else ":, " * (self.axis % site.x.rank)
+            if site.inputs[1].shape[0] == 1:  # the same of each example
+                return Code(f"{{x}}[{':, ' * axis}{indices}[0]]")
+            if site.x.shape[0] == 1 and axis == 1:  # of one table
+                return Code(f"{{x}}[0][{indices}]")
+            return Code(f"take_each({{x}}, {indices}, {{axis}})", constants={"axis": axis})
+        before = "..., " if self.axis == -1 else ":, " * axis
         return Code(f"{{x}}[{before}{{places}}]", constants={"places": self.indices})
 
 

@@ -13,13 +13,16 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.contract.registry import REGISTRY
-from graphspec.contract.windows import DataFormat, same_pads, slide
+from graphspec.contract.windows import DataFormat, same_pads, short, slide
 from graphspec.layers.transposed import Transposed
 from graphspec.ops.matrices import need_floats
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 NotNegative = Annotated[int, Field(ge=0)]
+USUAL: dict[str, Leaf] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+"""The defaults of PyTorch's convolutions."""
+OPTIONS = "".join(f", {word}={{{word}}}" for word in USUAL)
 Sizes = Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
 
 
@@ -181,8 +184,13 @@ class Conv(Operation, spec_name="conv"):
         last = self.data_format == "channels_last"
         space = inputs.shape[1:-1] if last else inputs.shape[2:]
         if self.padding == "same" and same_pads(space, width, strides, dilation) is None:
-            message = f"`padding: same` of `{self.spec_name}` needs to know the sizes of {inputs}"
-            raise LayerError("unknown-size", message, argument="padding", inputs=(0,))
+            raise LayerError(
+                "unknown-size",
+                f"`padding: same` of `{self.spec_name}` needs to know the sizes of {inputs}",
+                help="or that they are multiples of the strides, as `2 * height` in `inputs` is of 2",
+                argument="padding",
+                inputs=(0,),
+            )
         sizes = slide(
             inputs, space, width, strides, self.padding, dilation, layer=self.spec_name, argument="strides"
         )
@@ -195,33 +203,30 @@ class Conv(Operation, spec_name="conv"):
         width, strides, dilation = self.windows(inputs, kernel)
         groups, _ = self.channels(inputs, kernel)
         text = self.operand(inputs, kernel)
-        even: tuple[int, ...] = (0,)
-        constants: dict[str, Leaf] = {}
-        if self.padding == "same":
+        constants: dict[str, Leaf] = {
+            "stride": short(strides), "padding": 0, "dilation": short(dilation), "groups": groups,
+        }  # fmt: skip
+        even = all(spacing * (size - 1) % 2 == 0 for size, spacing in zip(width, dilation, strict=True))
+        if self.padding == "same" and set(strides) == {1} and even:  # else torch warns
+            constants["padding"] = "same"
+        elif self.padding == "same":
             space = inputs.shape[1:-1] if last else inputs.shape[2:]
             pads = same_pads(space, width, strides, dilation) or ()
-            sides = tuple(side for pair in reversed(pads) for side in pair)
             if all(before == behind for before, behind in pads):
-                even = tuple(before for before, _ in pads)
-            elif any(sides):
+                constants["padding"] = short(tuple(before for before, _ in pads))
+            else:
+                sides = tuple(side for pair in reversed(pads) for side in pair)
                 text, constants["pads"] = f"F.pad({text}, {{pads}})", sides
         shared = kernel.shape[0] == 1
         each_kernel, at = ("{kernel}[0]", 0) if shared else ("{kernel}", 1)
         weight = f"{each_kernel}.movedim((-1, -2), ({at}, {at + 1}))"
         if self.depthwise:
             weight = f"{each_kernel}.flatten(-2).movedim(-1, {at}).unsqueeze({at + 1})"
-        options = ""
-        for name, value, default in (("stride", strides, 1), ("padding", even, 0), ("dilation", dilation, 1)):
-            if set(value) != {default}:
-                constants[name] = value if len(set(value)) > 1 else value[0]
-                options += f", {name}={{{name}}}"
-        if groups > 1:
-            constants["groups"], options = groups, options + ", groups={groups}"
-        text = f"F.conv{rank}d({text}, {weight}{options})"
+        text = f"F.conv{rank}d({text}, {weight}{OPTIONS})"
         if not shared:
             text = text.replace(f"F.conv{rank}d(", f"conv_each(F.conv{rank}d, ", 1)
         text += ".movedim(1, -1)" if last else ""
-        return Code(text, constants=constants)
+        return Code(text, constants=constants, defaults=USUAL)
 
     def flops(self, site: Site) -> Dim:
         each = 1 if self.depthwise else site.inputs[1].shape[-2]
@@ -279,10 +284,11 @@ class SeparableConv(Operation, spec_name="separable_conv"):
         between = self.between(inputs, depthwise, pointwise)
         first, second = self.parts()
         before = first.code(Site((inputs, depthwise), (between,)))
-        text = second.code(Site((between, pointwise), site.outputs)).call
+        text = second.code(Site((between, pointwise), site.outputs)).call.replace(OPTIONS, "")
         text = text.replace("{kernel}", "{pointwise_kernel}")
         text = text.replace("{inputs}", before.call.replace("{kernel}", "{depthwise_kernel}"))
-        return Code(text.replace(".movedim(1, -1).movedim(-1, 1)", ""), constants=before.constants)
+        text = text.replace(".movedim(1, -1).movedim(-1, 1)", "")
+        return Code(text, constants=before.constants, defaults=before.defaults)
 
     def flops(self, site: Site) -> Dim:
         inputs, depthwise, pointwise = site.inputs

@@ -268,6 +268,21 @@ def test_strides_leave_images_free_from_a_size_on(count: int, least: int, free: 
     assert found == {"batch": (1, None), **dict.fromkeys(free, (least, None))}
 
 
+def test_sizes_that_follow_from_multiples_have_the_names_of_the_spec(tmp_path: Path) -> None:
+    spec = """
+    inputs: {x: {shape: [4 * length, 3]}}
+    nodes:
+      half:  {layer: AveragePooling1D, pool_size: 2}
+      again: {layer: UpSampling1D, size: 6}
+    outputs: [half, again]
+    """
+    model = onnx.load(export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx").file)
+    found = [
+        value.type.tensor_type.shape.dim[1].dim_param for value in (*model.graph.input, *model.graph.output)
+    ]
+    assert found == ["4*length", "2*length", "12*length"]
+
+
 def test_files_have_the_names_of_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that Python, torch or ONNX have another use for."""
     spec = """

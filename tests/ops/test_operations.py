@@ -532,3 +532,91 @@ def test_functions_of_integers_give_what_keras_gives(name: str, dtype: str) -> N
         f"inputs: {{x: {{shape: [3], dtype: {dtype}}}}}\nnodes: {{y: {{op: {name}{more}}}}}\noutputs: [y]\n"
     )
     torch.testing.assert_close(graphspec.compile(text).module()(x), expected)
+
+
+def test_indices_of_all_examples_take_from_each_and_indices_of_each_from_one_table() -> None:
+    spec = """
+    inputs: {x: {shape: [5, 3]}, own: {shape: [2], dtype: int64}}
+    nodes:
+      table: {parameter: [5, 4]}
+      same:  {constant: [[0, 2], [1, 1]]}
+      all:   {op: take, from: [x, same], axis: 1}
+      last:  {op: take, from: [x, same], axis: -1}
+      rows:  {op: take, from: [table, own], axis: 1}
+      whole: {op: take, from: [table, same], axis: 1}
+      each:  {op: take, from: [x, own], axis: 1}
+    outputs: [all, last, rows, whole, each]
+    """
+    program = graphspec.compile(spec)
+    module = program.module(seed=0)
+    x, own, same = torch.randn(3, 5, 3), torch.randint(0, 3, (3, 2)), torch.tensor([[0, 2], [1, 1]])
+    found, (table,) = module(x, own), module.table.detach()
+    expected = {
+        "all": x[:, same],
+        "last": x[:, :, same],
+        "rows": table[own],
+        "whole": table[same][None],
+        "each": torch.stack([row[indices] for row, indices in zip(x, own, strict=True)]),
+    }
+    assert program.source.count("take_each(") == 2  # its definition, and the only case that needs it
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize(("size", "dilation", "strides"), [(3, 1, 1), (4, 3, 1), (5, 1, 2), (4, 1, 2)])
+def test_a_convolution_with_a_computed_kernel_keeps_an_open_size(
+    size: int, dilation: int, strides: int
+) -> None:
+    """`same` depends on no size where the stride is 1, nor where it divides all sizes."""
+    spec = f"""
+    inputs: {{x: {{shape: [2 * length, 3]}}}}
+    nodes:
+      kernel: {{parameter: [{size}, 3, 4]}}
+      y: {{op: conv, from: [x, kernel], padding: same, dilation_rate: {dilation}, strides: {strides}}}
+    outputs: [y]
+    """
+    module = graphspec.compile(spec).module(seed=0)
+    for length in (2, 5, 8):
+        x = torch.randn(3, 2 * length, 3)
+        expected = keras.ops.conv(
+            x, module.kernel.detach()[0], strides=strides, padding="same", dilation_rate=dilation
+        )
+        torch.testing.assert_close(module(x).detach(), torch.as_tensor(expected))
+
+
+def test_equal_convolutions_of_other_windows_share_a_class() -> None:
+    """A standardized kernel of any size, dilated or not."""
+    spec = """
+    inputs: {x: {shape: [length, 4]}}
+    blocks:
+      unit:
+        params: {size: required, rate: 1}
+        inputs: [x]
+        nodes:
+          kernel: {parameter: [$size, 4, 4]}
+          scaled: {compute: "kernel / std(kernel, axis=[1, 2], keepdims=true)"}
+          conv:   {op: conv, from: [x, scaled], padding: same, dilation_rate: $rate}
+    nodes:
+      a: {block: unit, size: 1}
+      b: {block: unit, size: 3}
+      c: {block: unit, size: 3, rate: 2}
+    outputs: [c]
+    """
+    source = graphspec.compile(spec).source
+    assert "class Unit(" in source and "class Unit2(" not in source and "stride=" not in source
+
+
+def test_a_shape_that_forgets_the_batch_names_the_layer_that_infers_a_size() -> None:
+    spec = """
+    inputs: {x: {shape: [4 * height, width, 16]}}
+    nodes: {y: {op: reshape, newshape: [-1, 16]}}
+    outputs: [y]
+    """
+    with pytest.raises(graphspec.SpecError) as error:
+        graphspec.compile(spec)
+    (found,) = error.value.diagnostics
+    remedy = "{layer: Reshape, from: x, target_shape: [-1, 16]}"
+    assert found.code == "shapes-differ" and remedy in (found.help or "")
+    mended = spec.replace("{op: reshape, newshape: [-1, 16]}", remedy)
+    (tensor,) = graphspec.compile(mended).outputs["y"].tensors
+    assert str(tensor) == "float32[batch, 4 * height * width, 16]"

@@ -165,6 +165,7 @@ class _Builder:
     formula: Formula
     made: Counter[str] = field(default_factory=Counter)
     steps: set[str] = field(default_factory=set)
+    constants: dict[str, Value] = field(default_factory=dict)  # by their text, such as `arange(16)`
 
     def build(self) -> NodeResult:
         root = self.parsed().root
@@ -462,7 +463,10 @@ class _Builder:
             outputs = layer.infer(*(types(each) for each in bound))
         except LayerError as error:
             self._report(part, cls, error, operands)
-        word = "" if any(each is not None for each in bound) else cls.spec_name
+        constant, text = all(each is None for each in bound), self.source(part)
+        if constant and text in self.constants:
+            return self.constants[text]
+        word = cls.spec_name if constant else ""
         op = Op(self._fresh(word), None, self.node.span, "op", bound, layer=layer, title=cls.spec_name)
         tensors = outputs if isinstance(outputs, tuple) else (outputs,)
         for name, tensor in zip(("", *layer.output_names()), tensors, strict=True):
@@ -472,7 +476,9 @@ class _Builder:
             for name, each in operands.plain.items()
             if each.expression is not None
         )
-        return self._add(op, {word: constant.value for word, constant in operands.plain.items()})
+        if constant:
+            self.constants[text] = op.output
+        return self._add(op, {word: given.value for word, given in operands.plain.items()})
 
     def _layer(self, part: Applied, cls: type[Layer], operands: GivenOperands) -> Layer:
         try:
