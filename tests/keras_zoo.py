@@ -114,6 +114,21 @@ def causal_attention_with_scores() -> Any:
 
 
 @model
+def attention_before_a_masked_layer() -> Any:
+    """Keras writes the mask that attention passes on as a tensor made a tensor."""
+    text = Input((None,), dtype="int64", name="text")
+    x = L.Embedding(50, 8, mask_zero=True)(text)
+    return Model(text, [L.LSTM(3)(L.Attention()([x, x])), L.GRU(3)(L.AdditiveAttention()([x, x]))])
+
+
+@model
+def one_of_two_kinds_under_a_mask() -> Any:
+    text, steps = Input((None,), dtype="int64", name="text"), Input((5, 4), name="steps")
+    x = L.Embedding(50, 8, mask_zero=True)(text)
+    return Model([text, steps], [L.Bidirectional(L.SimpleRNN(3))(x), L.Bidirectional(L.GRU(3))(steps)])
+
+
+@model
 def sequence_to_sequence() -> Any:
     source = Input((None,), dtype="int64", name="source")
     target = Input((None,), dtype="int64", name="target")
@@ -291,6 +306,13 @@ def other_attention() -> Any:
     query, value = Input((5, 8), name="query"), Input((7, 8), name="value")
     x, y = L.AdditiveAttention()([query, value]), L.GroupQueryAttention(4, 4, 2)(query, value)
     return Model([query, value], L.Add()([x, y]))
+
+
+@model
+def gated_attention() -> Any:
+    x = Input((5, 8), name="x")
+    y = L.MultiHeadAttention(2, 4, use_gate=True)(x, x)
+    return Model(x, L.GroupQueryAttention(4, 4, 2, use_gate=True)(y, y))
 
 
 @model

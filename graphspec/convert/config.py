@@ -231,7 +231,8 @@ def _usual_module(name: str, config: dict[str, Any]) -> str:
     """Where a class is from that has no module, as in files of Keras 2: only layers can be trained."""
     if name in REGISTRY["layer"] and {"trainable", "dtype"} & set(config):
         return "keras.layers"
-    operation = function_name(name) in REGISTRY["op"] or name in ("Add", "Multiply", "Concatenate", "Stack")
+    others = ("Add", "Multiply", "Concatenate", "Stack", "ConvertToTensor")
+    operation = name in others or function_name(name) in REGISTRY["op"]
     return OPS if operation and "trainable" not in config else "keras.layers"
 
 

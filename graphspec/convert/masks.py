@@ -72,6 +72,8 @@ def written(layer: KerasLayer, call: Call, known: dict[KerasTensor, Description]
     first: Any = descriptions[0]
     last = axis in (-1, [-1]) or (kind == "Concatenate" and axis == 2)
     match kind:
+        case "ConvertToTensor":
+            return first
         case "Any" if first[0] == "unlike":
             return ("steps", first[1], first[2])
         case "Any" if first[0] == "wide" and last:

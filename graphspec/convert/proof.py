@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphspec.convert.tracing.live import inputs_of
 from graphspec.diagnostics import fail
-from graphspec.language.naming import identifier
+from graphspec.language.naming import identifier, snake_case
 from graphspec.program import Program
 
 
@@ -34,7 +34,8 @@ ERRS: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (lambda layer: layer.spec_name == "count_nonzero", "counts along the axes that are not named"),
     (
         lambda layer: (
-            layer.spec_name in ("layer_normalization", "rms_normalization") and layer.axis not in (-1, (-1,))
+            snake_case(layer.spec_name) in ("layer_normalization", "rms_normalization")
+            and layer.axis not in (-1, (-1,))
         ),
         "normalizes along the last axis, whatever `axis` says",
     ),

@@ -200,6 +200,9 @@ class Translator:
             first = KerasTensor(layer.name, index, 0)
             self.written[first] = written(layer, call, self.written)
             placed = self.placed
+            if layer.class_name == "ConvertToTensor" and placed is None:
+                self.values[first] = self._as_tensor(layer, call)
+                return None
             node = placed.operation(layer, index, call) if placed else operation(layer, call, self.values)
             if node is not None and self._keeps_width(node):
                 self.other_floats.add(node)
@@ -227,6 +230,12 @@ class Translator:
             self.carried[KerasTensor(layer.name, index, 0)] = carried(spec_layer, read, carried_masks)
             return node
         return self._over_steps(self._layer(layer, index, call, cls, rank))
+
+    def _as_tensor(self, layer: KerasLayer, call: Call) -> ConvertedValue:
+        """A tensor made a tensor, as Keras' attention does with a mask: it is there, or a cast of it."""
+        (source,) = only_tensors(call.args)
+        dtype, value = layer.config.get("dtype") or source.dtype, self.values[source]
+        return value if dtype == source.dtype else self._cast(source, value, dtype)
 
     def _keeps_width(self, node: ConvertedNode) -> bool:
         """Whether what a function gives may be no float32."""

@@ -118,7 +118,7 @@ class KnownValues:
         return self._attribute(owner.owner, word) if word else None
 
     def _assignments(self, name: str) -> Mapping[str, Sequence[Assignment]]:
-        """All assignments to attributes in a class and in related ones."""
+        """All assignments to attributes in a class and in related ones; a method of its name is one, too."""
         related = self.calls.tree.related(name)
         if related in self._assigned:
             return self._assigned[related]
@@ -126,6 +126,7 @@ class KnownValues:
         for owner in sorted(related):
             node = self._nodes[owner]
             for function in functions_of(node):
+                pairs[function.name].append((owner, None, None))
                 for attribute, value in assigned(function, of_self=True):
                     pairs[attribute].append((owner, function, value))
             for statement in node.body:

@@ -23,8 +23,8 @@ from graphspec.files.reading import opened
 
 CHILDREN = (
     *("forward_layer", "backward_layer", "layer", "cell"),
-    *("query_dense", "_query_dense", "key_dense", "_key_dense", "value_dense", "_value_dense"),
-    *("gate_dense", "_gate_dense", "output_dense", "_output_dense"),
+    *("query_dense", "_query_dense", "key_dense", "_key_dense", "_gate_dense"),
+    *("value_dense", "_value_dense", "output_dense", "_output_dense"),
 )
 """Parts of a layer that hold its weights, in the order in which Keras lists them."""
 

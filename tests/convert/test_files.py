@@ -410,6 +410,7 @@ ERRING = [
     (lambda x: layers.Activation("sparsemax")(x), "do not sum to 1"),
     (lambda x: keras.ops.sparsemax(x), "do not sum to 1"),
     (lambda x: layers.Dense(5, activation="sparsemax")(x), "do not sum to 1"),
+    (lambda x: layers.LayerNormalization(axis=2)(layers.Permute((3, 1, 2))(x)), "normalizes along"),
 ]
 
 
