@@ -27,12 +27,12 @@ class Reading:
     """A number on its way from the device, so that the device need not stop for it.
 
     On CUDA it is copied as soon as it is computed: `value` waits for this copy, not for work that was queued
-    later.
+    later. One that was read before is given as it is.
     """
 
-    def __init__(self, number: Tensor):
+    def __init__(self, number: Tensor | float):
         self._number, self._event = number, None
-        if number.is_cuda:
+        if isinstance(number, Tensor) and number.is_cuda:
             self._number = torch.empty((), dtype=number.dtype, pin_memory=True)
             self._number.copy_(number, non_blocking=True)
             self._event = torch.cuda.Event()
@@ -43,7 +43,7 @@ class Reading:
         if self._event is not None:
             self._event.synchronize()
             self._event = None
-        return self._number.item()
+        return self._number if isinstance(self._number, float) else self._number.item()
 
 
 @dataclass(slots=True)

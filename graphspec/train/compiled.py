@@ -265,10 +265,11 @@ class CompiledStep:
         with torch.no_grad():
             for rates, batch in zip(rows, batches, strict=False):  # rows end first: no batch is taken in vain
                 found = again.call(tensors_of(batch, again.given, rates))
-                made.append((batch, found))
-                if not math.isfinite(found[0].item()) or not goes_on():
+                loss = found[0].item()
+                made.append((batch, found, loss))
+                if not math.isfinite(loss) or not goes_on():
                     break
-        return ((batch, again.result(found)) for batch, found in made)
+        return ((batch, again.result(found, loss)) for batch, found, loss in made)
 
     def _rates(self, count: int) -> Sequence[Tensor]:
         """The learning rates of each of the next steps; numbers would be constants of the graph."""
@@ -302,13 +303,13 @@ class StepAgain:
         call = calls.again(taken, result)
         return cls(call, given, (tuple(terms), *map(tuple, groups)), sum(sizes.values()))
 
-    def result(self, values: Sequence[Any]) -> BatchResult:
-        """What a call has returned, by name."""
+    def result(self, values: Sequence[Any], read: float) -> BatchResult:
+        """What a call has returned, by name; `read` is its loss as a number."""
         loss, *rest = values
         found, (terms, *groups) = iter(rest), self.made
         judged = {name: Term(next(found), next(found), next(found)) for name in terms}
         outputs, targets, masks = (dict(zip(group, found, strict=False)) for group in groups)
-        return BatchResult(loss, judged, outputs, targets, masks, Reading(loss))
+        return BatchResult(loss, judged, outputs, targets, masks, Reading(read))
 
 
 def tensors_of(batch: Batch, names: tuple[Iterable[str], ...], rates: Tensor) -> list[Tensor]:
