@@ -54,6 +54,11 @@ class Found:
         return replace(self, files=files, labels=labels)
 
     @property
+    def by_key(self) -> bool:
+        """Whether rows have keys, so that one which a row lacks is a missing value."""
+        return self.kind == "lines" or (self.held is not None and self.held.by_key)
+
+    @property
     def remarks(self) -> Iterator[str]:
         """What is to be said aloud about these files."""
         for name in self.empty:

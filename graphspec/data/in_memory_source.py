@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from graphspec.data.files import DataFile
 from graphspec.data.mistakes import lacks, remedy, row_in_words
-from graphspec.data.rows.reader import TEXTS
+from graphspec.data.rows.fields import Row
+from graphspec.data.rows.reader import TEXTS, as_rows
 from graphspec.diagnostics import fail
 from graphspec.settings import a
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 NAME = "data"
 """What messages call it."""
-KINDS = "a path, a dict of arrays, a pandas or polars frame, a pyarrow table, or a torch Dataset of dicts"
+KINDS = (
+    "a path, a dict of arrays, a pandas or polars frame, a pyarrow table, a list of dicts, "
+    "or a torch Dataset of dicts"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Given:
 
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     table: pa.Table | None = None
+    by_key: bool = False
+    """Whether the table is of rows with keys: one that they lack is a missing value."""
     name = NAME
 
     @property
@@ -141,10 +147,24 @@ def _array(value: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array) if min(array.strides, default=0) < 0 else array
 
 
-def _of_items(items: Sequence[Any]) -> Given:
-    """The items of a Dataset, each a dict, as one array for each of their names; rows of Python values whose
-    lists differ in length as a table.
+def of_rows(rows: Sequence[Row]) -> Given:
+    """Rows of Python values as a table, as lines of JSON are read: a key that a row lacks is a missing value.
+    Raises `SpecError` (data-column, data-dtype).
     """
+    from graphspec.data.tables.python_values import table_of
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return Given(table=table_of(columns, NAME), by_key=True)
+
+
+def _of_items(items: Sequence[Any]) -> Given:
+    """The items of a Dataset, each a dict, as one array for each of their names; rows of Python values with
+    texts or gaps, or whose lists differ in length, as a table.
+    """
+    rows = as_rows(items)
+    if rows is not None and any(map(_is_no_number, (value for row in rows for value in row.values()))):
+        return of_rows(rows)
     columns: dict[str, list[Any]] = {}
     for index, item in enumerate(_items(items)):
         if not isinstance(item, Mapping):
@@ -155,6 +175,8 @@ def _of_items(items: Sequence[Any]) -> Given:
             raise fail("data-column", message)
         for name, value in item.items():
             columns.setdefault(name, []).append(value)
+    if not columns:
+        raise fail("data-empty", f"`{NAME}` holds no examples")
     try:
         arrays = {name: np.stack([_array(value) for value in values]) for name, values in columns.items()}
     except ValueError as error:
@@ -164,6 +186,13 @@ def _of_items(items: Sequence[Any]) -> Given:
 
         return Given(table=table_of(columns, NAME))
     return _arrays(arrays)
+
+
+def _is_no_number(value: Any) -> bool:
+    """Whether a value, or an element of a list, is no number, and an array would change its type."""
+    if isinstance(value, list):
+        return any(map(_is_no_number, value))
+    return not isinstance(value, int | float)
 
 
 def _items(items: Sequence[Any]) -> Iterator[Any]:

@@ -24,10 +24,12 @@ from graphspec.data.opening import opening, spanner
 from graphspec.data.ragged import Ragged
 from graphspec.data.shareable import shareable
 from graphspec.data.tables import Table, open_table
+from graphspec.data.tables.completed import Completed
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
+from graphspec.runs.rows import RowReader
 
 ARRAYS = 4096
 """Rows of arrays that are predicted at a time."""
@@ -93,6 +95,8 @@ class Predictor:
             message = f"the run was not trained on a table, and `{table.file}` is one"
             raise fail("data-format", message, "give it arrays: .npz")
         self._wants([name for name in self.program.defaults if name not in encoders.encoders])
+        if source.by_key and (absent := RowReader(self.program, encoders).lacking(table.columns)):
+            table = Completed(table, absent)
         encoders.bind(table, spanner(self.program), targets=False)
         if self.program.data is not None and self.program.data.windows is not None:
             yield from self._of_windows(table, encoders, every_window)

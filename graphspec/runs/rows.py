@@ -59,18 +59,19 @@ class RowReader:
     def read(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row, the one of that number. Raises `SpecError` with each field's mistake."""
         if self._bound is None or row.keys() != self._bound:
-            self._bind(row)
+            row = {**row, **dict.fromkeys(self.lacking(row))}
+            if row.keys() != self._bound:
+                self._bind(row)
         arrays = self.plain.read(row) if self.plain is not None else None
         return arrays or self.through_table(row, number)
 
-    def complete(self, row: Row) -> Row:
-        """The row with null for each missing key, as lines of JSON are read; unchanged where it has other
-        keys, which are then mistakes.
+    def lacking(self, keys: Collection[str]) -> list[str]:
+        """The columns that rows with these keys lack: their values are missing, as where a line of JSON lacks
+        a key. None of them where there are other keys, which are then mistakes.
         """
-        lacking = [name for name in self.named if name not in row]
-        if not lacking or any(NUMBER.sub("", name) not in self.known for name in row.keys() - self.known):
-            return row
-        return {**dict.fromkeys(lacking), **row}
+        lacking = [name for name in self.named if name not in keys]
+        strange = lacking and any(NUMBER.sub("", name) not in self.known for name in set(keys) - self.known)
+        return [] if strange else lacking
 
     @cached_property
     def named(self) -> list[str]:
@@ -160,7 +161,7 @@ class RowReader:
         """
         if not self.keys:
             return None
-        keys = table_of({name: [row[name] for row in rows] for name in self.keys}, NAME, first)
+        keys = table_of({name: [row.get(name) for row in rows] for name in self.keys}, NAME, first)
         return plain(keys, self._na_values)
 
 
@@ -215,10 +216,6 @@ class ArrayReader:
                 arrays[field.name] = array.astype(field.tensor.dtype, copy=False)
         checker.finish({field.name: 1 for field in self.wanted})
         return RowArrays(arrays, {})
-
-    def complete(self, row: Row) -> Row:
-        """The row as it is."""
-        return row
 
     def key_columns(self, rows: Sequence[Row], first: int = 0) -> pa.Table | None:
         """None: the key of arrays is an array of its own."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.compiler import compile
-from graphspec.data.rows.reader import as_row
+from graphspec.data.rows.reader import as_rows
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.arguments import need
 from graphspec.program import Program
@@ -210,28 +210,27 @@ class Run:
         every_window: bool = False,
     ) -> pa.Table:
         """A row for each row of `data`, in order: the key columns of the spec, then the predictions. A dict
-        of values is one row.
+        of values is one row, and a key that it lacks a missing value.
 
         Classes and sets are given by name, with the probability of each if `probabilities`;
         numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
         over time, a row for each step that comes after the last of each series, or after `every_window`.
         """
         need(batch_size=batch_size, limit=limit)
-        row, table = as_row(data), None
-        if row is not None:
-            table = self.model(device, engine).predict_row(row, probabilities)
-        elif isinstance(data, dict) and limit is None:
-            size = batch_size or self.program.training.batch_size
+        size = batch_size or self.program.training.batch_size
+        rows, table = as_rows(data), None
+        if rows is not None and len(rows) == 1:
+            table = self.model(device, engine).predict_row(rows[0], probabilities)
+        elif rows is None and isinstance(data, dict) and limit is None:
             table = self.model(device, engine, size).predict_arrays(data, size, probabilities)
         if table is not None:
             return table
         import pyarrow as pa
 
-        from graphspec.data.tables.python_values import table_of
-        from graphspec.runs.rows import NAME
+        from graphspec.data.in_memory_source import of_rows
 
-        if row is not None and self.encoders() is not None:
-            data = table_of({name: [value] for name, value in row.items()}, NAME)
+        if rows is not None and self.encoders() is not None:
+            data = of_rows(rows)
         parts = self.predictions(
             data,
             device=device,

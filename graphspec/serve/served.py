@@ -139,7 +139,7 @@ class Served:
             raise fail("data-format", "a row is a JSON object", 'as {"column": value}')
         arrays = self._plain.read(row) if self._plain is not None else None
         if arrays is None and self.reader is not None:
-            return self.reader.read(self.reader.complete(self._with_pictures(row)), number)
+            return self.reader.read(self._with_pictures(row), number)
         return arrays
 
     def _with_pictures(self, row: Row) -> Row:

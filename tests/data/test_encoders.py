@@ -6,6 +6,7 @@ import datetime as dt
 import importlib
 import json
 import math
+import statistics
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from graphspec.compiler import compile
 from graphspec.data.batches import InMemory, Shuffle
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
+from graphspec.data.encoders.numbers import scaling
 from graphspec.data.encoders.tokenizers import trained
 from graphspec.data.features import parse_features
 from graphspec.data.features.plan import plan_fills
@@ -928,3 +930,12 @@ def test_a_tokenizer_of_pieces_takes_the_same_of_equally_frequent_letters() -> N
     assert isinstance(feature, TextFeature)
     states = {trained(feature, [texts]).to_str() for _ in range(5)}
     assert len(states) == 1 and set("abcdefghijklmno") <= set(trained(feature, [texts]).get_vocab())
+
+
+@pytest.mark.parametrize("power", [-1030, -600, 0, 600, 1020])
+def test_huge_and_tiny_numbers_have_a_deviation(power: int) -> None:
+    """Their squares are infinite, or 0: a column would become 0 in silence. Python computes in fractions."""
+    values = np.array([math.ldexp(number, power) for number in (-3.5, 1.25, 2.0, 7.75)])
+    with np.errstate(all="raise"):
+        found = scaling(values, "standard")
+    assert found == pytest.approx((statistics.fmean(values), statistics.pstdev(values)), rel=1e-12)

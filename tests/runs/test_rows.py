@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from safetensors.torch import save_file
 
 import graphspec
 from graphspec.data.rows.numbers import PERIODS, part_of_date, part_of_one
-from graphspec.data.rows.reader import as_row
+from graphspec.data.rows.reader import as_rows
 from graphspec.data.rows.values import ticks_of
 from graphspec.diagnostics import SpecError
 from graphspec.runs.rows import RowReader
@@ -25,6 +26,7 @@ from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
 from tests.runs import everything
+from tests.serve.serving import same
 
 
 @pytest.fixture(scope="module")
@@ -125,20 +127,67 @@ def test_a_name_that_no_column_has_is_told(run: Run, name: Any) -> None:
             run.predict({**everything.row(random.Random(7)), column: "\ud800"})
 
 
-def test_a_column_that_a_row_lacks_is_named(run: Run) -> None:
-    row = everything.row(random.Random(4))
-    del row["region"]
-    with pytest.raises(SpecError) as error:
-        run.predict(row)
-    assert error.value.diagnostics[0].code == "data-column" and "region" in error.value.diagnostics[0].message
-    assert run.predict({**row, "region": "north", "other": 1}).num_rows == 1
+def test_rows_are_lines_of_json_wherever_they_come_from(run: Run, tmp_path: Path) -> None:
+    """A dict, a list of dicts, a file and a server: absent keys are missing values, and values of several
+    types texts as JSON writes them.
+    """
+    draw, file = random.Random(4), tmp_path / "rows.jsonl"
+    rows = [everything.row(draw) for _ in range(8)]
+    for name in ("amount", "size", "region", "day", "genres", "code"):
+        for row in draw.sample(rows, 4):
+            del row[name]
+    rows[0] |= {"street": True, "plan": 7}
+    rows[1] |= {"street": "true", "plan": "free"}
+    for given in (
+        rows,
+        [{k: v for k, v in row.items() if k not in ("region", "genres")} for row in rows],
+    ):
+        file.write_text("".join(json.dumps(row) + "\n" for row in given))
+        wanted = run.predict(file, batch_size=1).to_pylist()  # the pooling of this spec reads padding, too
+        for found in (run.predict(given, batch_size=1), run.predict(tuple(given), batch_size=1)):
+            assert found.to_pylist() == wanted
+        alone = [run.predict(row).to_pylist()[0] for row in given]
+        served = Served("run", run.path).predict(list(enumerate(given)))
+        assert all(map(same, alone, wanted)) and all(map(same, served, wanted))
+
+
+def test_a_misspelt_key_is_no_missing_value(run: Run, tmp_path: Path) -> None:
+    row, file = everything.row(random.Random(4)), tmp_path / "rows.jsonl"
+    wrong = {"regoin" if name == "region" else name: value for name, value in row.items()}
+    file.write_text(json.dumps(wrong) + "\n")
+    for given in (wrong, [wrong, wrong], file):
+        with pytest.raises(
+            SpecError, match=r"data-column.*no column `region`\n(.*\n)*.*did you mean `regoin`"
+        ):
+            run.predict(given)
+    assert run.predict({**row, "other": 1}).num_rows == 1
+    with pytest.raises(SpecError, match="no column `region`"):  # the header of a table names its columns
+        run.predict(pa.Table.from_pylist([{k: v for k, v in row.items() if k != "region"}]))
 
 
 def test_what_is_one_row() -> None:
-    assert as_row({"a": 1, "b": None}) == as_row([{"a": 1, "b": None}]) == {"a": 1, "b": None}
-    assert as_row({"a": [1], "b": "x"}) == {"a": [1], "b": "x"} and as_row([{"a": [1]}]) == {"a": [1]}
-    for other in ({}, [], {"a": [1]}, [{"a": 1}, {"a": 2}], {"a": np.zeros(1)}, "rows.csv", None, [1]):
-        assert as_row(other) is None
+    assert as_rows({"a": 1, "b": None}) == as_rows([{"a": 1, "b": None}]) == [{"a": 1, "b": None}]
+    assert as_rows({"a": [1], "b": "x"}) == [{"a": [1], "b": "x"}] and as_rows([{"a": [1]}]) == [{"a": [1]}]
+    assert as_rows(({"a": 1}, {"b": 2})) == [{"a": 1}, {"b": 2}]
+    others: list[Any] = [{}, [], {"a": [1]}, {"a": np.zeros(1)}, "rows.csv", None, [1], [{}]]
+    for other in (*others, [{"a": np.ones(2)}, {}]):
+        assert as_rows(other) is None
+
+
+def test_what_numpy_and_pandas_have_for_single_values_is_a_row(run: Run) -> None:
+    """As `frame.iloc[0].to_dict()` has them."""
+    row = everything.row(random.Random(8))
+    row["tries"] = 4
+    frame = pd.DataFrame([row])
+    of_frame = {
+        **frame.iloc[0].to_dict(),
+        "tries": np.int64(4),
+        "size": pd.NA,
+        "curve": np.array(row["curve"]),
+    }
+    of_frame["moods"] = tuple(row["moods"])
+    assert run.predict(of_frame).equals(run.predict({**row, "size": None}))
+    assert run.predict({**row, "region": np.bool_(True)}).equals(run.predict({**row, "region": True}))
 
 
 def test_a_run_reads_its_weights_again_when_they_changed(run: Run, tmp_path: Path) -> None:

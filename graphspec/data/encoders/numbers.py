@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -88,8 +89,9 @@ def scaling(values: Numbers, scale: Scale) -> tuple[float, float]:
     if scale == "min_max":
         return low, high - low
     if scale == "standard":
-        mean = float(values.mean())
-        return mean, float(values.std())
+        # The squares of huge numbers, and of tiny ones, are no floats.
+        unit = 2.0 ** (math.frexp(max(-low, high))[1] - 1)
+        return unit * float((values / unit).mean()), unit * float((values / unit).std())
     first, middle, third = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
     # Half are one value, but for rounding, so the range is used.
     if third - first <= ROUNDING * (high - low):

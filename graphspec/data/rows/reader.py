@@ -24,16 +24,39 @@ TEXTS = "OUS"
 IN_ROWS = SINGLE | {list}
 
 
-def as_row(data: object) -> Row | None:
-    """Data from Python as a row: a dict of values and lists, or a list of one such dict. None for anything
-    else: a dict that has only lists holds columns.
+def as_rows(data: object) -> list[Row] | None:
+    """Data from Python as rows: a dict with a single value among its values, or a list of dicts without
+    arrays. None for anything else: a dict that has only lists holds columns.
     """
-    alone = isinstance(data, list) and len(data) == 1
-    row = data[0] if isinstance(data, list) and alone else data
-    if not isinstance(row, dict) or not row:
+    if isinstance(data, dict):
+        return [_plain(data)] if not all(map(_is_many, data.values())) else None
+    if not isinstance(data, list | tuple) or not data or not all(isinstance(row, dict) for row in data):
         return None
-    kinds = set(map(type, row.values()))
-    return row if kinds <= IN_ROWS and (alone or kinds != {list}) else None
+    if not all(data) or any(getattr(value, "shape", ()) for row in data for value in row.values()):
+        return None
+    return [_plain(row) for row in data]
+
+
+def _is_many(value: object) -> bool:
+    """Whether a value is a list or an array: those of a column, if it is not the cell of a row."""
+    return isinstance(value, list | tuple) or getattr(value, "shape", ()) != ()
+
+
+def _plain(row: Row) -> Row:
+    """The row with what numpy and pandas have for single values and lists as Python has it."""
+    if IN_ROWS.issuperset(map(type, row.values())):
+        return row
+    return {name: _value(value) for name, value in row.items()}
+
+
+def _value(value: Any) -> Any:
+    if type(value) in IN_ROWS:
+        return value
+    if hasattr(value, "shape") and hasattr(value, "tolist"):
+        return value.tolist()
+    if type(value).__name__ in ("NAType", "NaTType"):  # those of pandas, which need not be imported
+        return None
+    return list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(eq=False, repr=False)
