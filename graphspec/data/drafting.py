@@ -22,6 +22,7 @@ from graphspec.data.drafting_looks import (
     GAPS,
     OFTEN,
     ColumnProfile,
+    cast,
     gaps_of,
     profile,
     spoken_gaps,
@@ -29,6 +30,7 @@ from graphspec.data.drafting_looks import (
     words_of,
 )
 from graphspec.data.drafting_notes import (
+    copies,
     headless,
     last_row,
     thousands_in_doubt,
@@ -120,7 +122,7 @@ def draft(
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
     columns, looks, gaps, spoken = _looks(rows, table, targets)
-    notes = [note for note in _about_file(source, rows) if note]
+    notes = [note for note in (*_about_file(source, rows), copies(rows) if ask is None else None) if note]
     notes += [words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items()]
     notes += _about_columns(looks, columns, targets)
     for note in (*notes, *_lacking(looks)):
@@ -407,13 +409,20 @@ def _output(spec_draft: Draft, seen: ColumnProfile, values: pa.Array, written: p
         )
         return
     if seen.kind == "set":
+        none = seen.missing > 0 and seen.separator is not None
+        ignore = "" if none else ignore
         spec_draft.nodes.append(
             f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: {seen.width}, activation: sigmoid}}"
         )
         spec_draft.outputs.append(
             f"  {name}: {{loss: binary_crossentropy, metrics: [binary_accuracy]{ignore}}}"
         )
-        spec_draft.features += _set_feature(name, seen, "")
+        if none:
+            spec_draft.features.append(
+                f"    # {seen.missing:,} empty cells have no value of it; without `fill`, "
+                "`missing: ignore` at the output leaves them out"
+            )
+        spec_draft.features += _set_feature(name, seen, ', fill: ""' if none else "")
         return
     if seen.kind == "vector":
         spec_draft.nodes.append(f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: {seen.width}}}")
@@ -438,7 +447,8 @@ def _rare(column: pa.Array) -> str:
     counts = {each["values"]: each["counts"] for each in pc.value_counts(texts).to_pylist()}
     if min(counts.values()) >= RARE or len(counts) > MOST_NAMED:
         return ""
-    return f", values: {flow(sorted(counts))}"
+    are_numbers = cast(pa.array(list(counts)), pa.float64()) is not None
+    return f", values: {flow(sorted(counts, key=float if are_numbers else None))}"
 
 
 def _whole(column: pa.Array) -> bool:
@@ -488,11 +498,12 @@ def _text(
 
 def _validation(looks: Sequence[ColumnProfile], targets: Sequence[str]) -> str:
     """How the rows are divided, with the reason."""
-    for seen in looks:
-        if seen.kind == "date" and not seen.missing and seen.distinct >= DATES and seen.name not in targets:
-            reason = "rows have dates: the model is measured on the last fifth"
-            return f"{{split: 0.2, last_by: {flow(seen.name)}}}  # {reason}"
-    return "{split: 0.2}  # a random fifth of the rows measures the model on unseen rows"
+    dates = [seen for seen in looks if seen.kind == "date" and not seen.missing and seen.name not in targets]
+    dates = [seen for seen in dates if seen.distinct >= DATES]
+    if not dates:
+        return "{split: 0.2}  # a random fifth of the rows measures the model on unseen rows"
+    time = flow(max(dates, key=lambda seen: seen.rank).name)
+    return f"{{split: 0.2, last_by: {time}}}  # rows have dates: the model is measured on the last fifth"
 
 
 def _training(rows: int, pictures: bool) -> list[str]:

@@ -71,6 +71,10 @@ class ColumnProfile:
     """Of dates: the formats that every row fits; none for ISO 8601."""
     parts: tuple[str, ...] = ()
     """Of dates: what `encode: date` takes of them."""
+    rank: tuple[bool, float] = (False, 0.0)
+    """Of dates: whether they never fall from row to row, or never rise, and their median. Of several columns
+    the one of the highest rank is the time of the rows; others are of what was before: births, of patients.
+    """
     width: int = 0
     """The numbers of a vector, or the values of a set."""
     separator: str | None = None
@@ -125,7 +129,8 @@ def profile(
         return _vectors(seen, there)
     if kind == "date":
         formats = _formats(there) if is_text(there.type) else ()
-        return replace(seen, formats=formats, parts=_date_parts(there, formats))
+        known = _times(there, formats)
+        return replace(seen, formats=formats, parts=_date_parts(known), rank=_rank(known))
     if is_list(there.type) and kind == "tokens" and is_text(there.type.value_type):
         return _listed_set(seen, there) or seen
     if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
@@ -146,7 +151,7 @@ def profile(
 def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool) -> ColumnProfile:
     """A column of numbers, or of whole ones that only say which row is which."""
     values = there if not is_text(there.type) else pc.utf8_trim_whitespace(there)
-    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     whole = bool((numbers % 1 == 0).all())
     unique = whole and seen.distinct == len(there) > CLASSES
     if unique and not asked and numbers.max() - numbers.min() + 1 == len(numbers):
@@ -343,7 +348,8 @@ def _kind(there: pa.Array) -> tuple[str, str]:
     if not len(there):
         return "left", "it is empty"
     if is_list(kind):
-        return "tokens", "a list in each row"
+        nested = pa.types.is_nested(kind.value_type)
+        return ("left", "it holds lists of lists or objects") if nested else ("tokens", "a list in each row")
     if distinct == 1:
         return "left", "it has one value"
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
@@ -424,22 +430,35 @@ def _formats(texts: pa.Array) -> tuple[str, ...]:
     return tuple(format for format in DATES if all(fits(text, format) for text in distinct))
 
 
-def _date_parts(dates: pa.Array, formats: tuple[str, ...]) -> tuple[str, ...]:
+def _times(dates: pa.Array, formats: tuple[str, ...]) -> pa.Array:
+    """A column of dates as times or days."""
+    if not formats:
+        return _moments(dates) if is_text(dates.type) else dates
+    encoded = dates.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    known = pa.array([datetime.strptime(text, formats[0]).replace(tzinfo=None) for text in texts])
+    return known.take(encoded.indices)
+
+
+def _rank(known: pa.Array) -> tuple[bool, float]:
+    ticks = known.cast(pa.timestamp("us", getattr(known.type, "tz", None)), safe=False).cast(pa.int64())
+    numbers = np.asarray(ticks)
+    changes = np.diff(numbers)
+    return bool((changes >= 0).all() or (changes <= 0).all()), float(np.median(numbers))
+
+
+def _date_parts(known: pa.Array) -> tuple[str, ...]:
     """The parts in which dates differ. Where all are of one day of the month, as those of months and years
     are, their weekdays say nothing.
     """
-    known = _moments(dates) if is_text(dates.type) else dates
-    if formats:
-        texts = pc.unique(dates).to_pylist()
-        known = pa.array([datetime.strptime(text, formats[0]).replace(tzinfo=None) for text in texts])
 
     def differs(part: Callable[[pa.Array], pa.Array]) -> bool:
-        return known is not None and pc.count_distinct(part(known)).as_py() > 1
+        return pc.count_distinct(part(known)).as_py() > 1
 
     kept = ["year"] if differs(pc.year) else []
     kept += ["month_sin", "month_cos"] if differs(pc.month) else []
     kept += ["weekday"] if differs(pc.day) and differs(pc.day_of_week) else []
-    timed = known is not None and pa.types.is_timestamp(known.type) and differs(pc.hour)
+    timed = pa.types.is_timestamp(known.type) and differs(pc.hour)
     kept += ["hour_sin", "hour_cos"] if timed else []
     return tuple(kept) or ("year", "month_sin", "month_cos", "weekday")
 

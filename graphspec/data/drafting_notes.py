@@ -4,6 +4,7 @@ is a footer, words among numbers, times that do not rise.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Writing, is_text
+from graphspec.data.columns import Writing, flat, is_text
+from graphspec.data.mistakes import CLOCKS
 
 WIDE = 3
 """Columns from which on a row with half of its cells tells something."""
+COMPARED = 2**26
+"""Bytes of rows that are compared with one another, at most."""
+TOLD_APART = 0.9
+"""The share of different rows that a column tells apart."""
 SHOWN = 3
 """How many names or values a note shows."""
 
@@ -54,6 +60,34 @@ def last_row(rows: pa.Table) -> str | None:
     return f"the last row holds {held}: if it is a footer, remove it from the file"
 
 
+def copies(rows: pa.Table) -> str | None:
+    """The note about rows that repeat another one. None where rows may be alike by chance: no column tells
+    nearly all of them apart, and there are not many more combinations of values than pairs of rows.
+    """
+    if rows.nbytes > COMPARED or any(isinstance(kind, pa.BaseExtensionType) for kind in rows.schema.types):
+        return None  # pictures, and arrays as large
+    codes = np.stack([_codes(flat(column)) for column in rows.columns], 1)
+    unique, values = len(np.unique(codes, axis=0)), [int(most) + 1 for most in codes.max(0)]
+    if max(values) < TOLD_APART * unique and math.prod(values) < len(codes) ** 2:
+        return None
+    repeated = len(codes) - unique
+    if not repeated:
+        return None
+    verb = "row repeats" if repeated == 1 else "rows repeat"
+    return (
+        f"{repeated:,} {verb} another in every column: if they are the same case, leave one of each, "
+        "as the model is measured on rows that it may have learned from"
+    )
+
+
+def _codes(column: pa.Array) -> NDArray[Any]:
+    """The values of a column as numbers that differ where they do."""
+    if pa.types.is_nested(column.type):
+        column = pa.array([repr(value) for value in column.to_pylist()])
+    codes: NDArray[Any] = np.asarray(column.dictionary_encode(null_encoding="encode").indices)
+    return codes
+
+
 def out_of_order(
     column: str, ticks: NDArray[Any], series: NDArray[np.int64], named: Sequence[str]
 ) -> str | None:
@@ -68,11 +102,16 @@ def out_of_order(
     repeated = int((changes(np.lexsort((ticks, series))) == 0).sum())
     fallen = int((changes(np.argsort(series, kind="stable")) < 0).sum())
     if repeated:
-        remedy = "leave one row of each time" if named else "name what tells series apart: --series COLUMN"
-        return f"times in `{column}` repeat in {repeated:,} rows of the same series: {remedy}"
+        series_apart = "name what tells series apart: --series COLUMN; " + CLOCKS
+        remedy = "leave one row of each time" if named else series_apart
+        return f"times in `{column}` repeat in {_rows(repeated)} of the same series: {remedy}"
     if fallen:
-        return f"times in `{column}` fall in {fallen:,} rows of the same series: sort the file by it"
+        return f"times in `{column}` fall in {_rows(fallen)} of the same series: sort the file by it"
     return None
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
 
 
 def words_are_gaps(column: str, values: pa.Array, words: Sequence[str]) -> str:

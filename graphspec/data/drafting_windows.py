@@ -326,11 +326,16 @@ def _windows(time: ColumnProfile, ask: Ask, rhythm: Rhythm) -> list[str]:
     if not rhythm.every:
         lines.insert(0, "  # a row is a step: times have no regular spacing")
     if rhythm.gaps:
-        said = "no window crosses them; `gaps: fill` would fill them"
+        said = "no window crosses one; `gaps: fill` would fill each"
         if rhythm.filled:
             said = "filled, as less than half of the windows cross none; `missing` leaves their targets out"
-        lines.insert(0, f"  # {rhythm.gaps:,} gaps: {said}")
+        lines.insert(0, f"  # {rhythm.gaps:,} {'gap' if rhythm.gaps == 1 else 'gaps'}: {said}")
     return lines
+
+
+def _left(seen: ColumnProfile) -> str:
+    """Why a column is not read."""
+    return seen.reason if seen.kind == "left" else f"{seen.reason}, and a first forecast reads numbers"
 
 
 def _format(time: ColumnProfile) -> str:
@@ -355,7 +360,7 @@ def _text(
     places = _read(spec_draft, read, looks, ask, scale, rhythm)
     _predicted(spec_draft, read[: len(targets)], scale, places, rhythm)
     left = [
-        f"#   {seen.name}: {seen.reason}" for seen in looks if seen.name not in fixed and seen not in read
+        f"#   {seen.name}: {_left(seen)}" for seen in looks if seen.name not in fixed and seen not in read
     ]
     advance = "    # what is known in advance, as holidays are, may be an input of its own with `steps: next`"
     lines = [

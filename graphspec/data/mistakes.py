@@ -9,6 +9,8 @@ from pathlib import Path
 
 from graphspec.diagnostics import Diagnostic, Label, Span, SpecError, did_you_mean, fail, nearest
 
+CLOCKS = "where clocks were set back, write times with their offset, as 2024-10-27T02:00+01:00"
+"""What to do where summer time ends: an hour is there twice."""
 SHOWN = 40
 """Characters of a value that a message shows."""
 

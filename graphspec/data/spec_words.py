@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from unicodedata import combining, normalize
 
-import yaml
+from graphspec.source.writing import write_flow
 
 TAKEN = ("index", "logits", "batch", "facts", "kinds", "kind_vectors", "kind_codes", "all", "hidden", "drop")
 """Names that have a meaning in the language, or in what is written here."""
@@ -20,5 +20,4 @@ def word(name: str) -> str:
 
 def flow(value: object) -> str:
     """A value on one line of YAML; a dollar sign in it is no reference."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=2**31, allow_unicode=True)
-    return text.strip().removesuffix("...").strip().replace("$", "$$")
+    return write_flow(value).replace("$", "$$")

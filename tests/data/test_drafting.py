@@ -863,3 +863,75 @@ def test_hours_are_read_where_there_are_any(tmp_path: Path, text: str, timed: bo
 )
 def test_a_name_says_that_numbers_name_something_as_a_word_of_its_own(name: str, kind: str) -> None:
     assert look(name, pa.array([number % 30 for number in range(300)])).kind == kind
+
+
+def test_a_draft_of_names_that_are_values_of_yaml_reads_them_as_names(tmp_path: Path) -> None:
+    names = ["1e3", "yes", "null", "0x1F", "a: b", "$cost", "012", "2024-01-01", "~"]
+    lines = [
+        ",".join(str((i * (n + 3)) % 17 + 0.5) for n in range(len(names))) + f",{i % 4}" for i in range(60)
+    ]
+    drafted(tmp_path, [",".join([*names, "y"]), *lines], "y")
+    program = compile(tmp_path / "s.yaml")
+    assert program.data is not None
+    assert list(program.data.features["facts"].columns) == names
+
+
+def test_the_rows_are_of_the_time_of_the_latest_date(tmp_path: Path) -> None:
+    """Patients are not divided by their births."""
+    day = date(2023, 1, 1)
+    rows = [
+        (day + timedelta(days=i), date(1990, 1, 1) - timedelta(days=37 * i * i % 9001), i % 3)
+        for i in range(90)
+    ]
+    for order in (rows, rows[::-1], rows[45:] + rows[:45]):
+        lines = [f"{birth.isoformat()},{stay},{came.isoformat()}" for came, birth, stay in order]
+        text = drafted(tmp_path, ["born,stay,came", *lines], "stay")
+        assert "{split: 0.2, last_by: came}" in text
+
+
+def test_rows_that_repeat_others_are_noted(tmp_path: Path) -> None:
+    """Where it is no chance: rows of few values are alike without being the same case."""
+    lines = [f"{i * 7 % 101}.5,{'abc'[i % 3]},{i % 2}" for i in range(100)]
+    told: list[str] = []
+    text = drafted(tmp_path, ["x,kind,y", *lines, *lines[3:5], lines[3]], "y", told)
+    assert len(told) == 1 and told[0].startswith("3 rows repeat another in every column") and told[0] in text
+    assert "100 rows repeat" in drafted(tmp_path, ["x,kind,y", *lines, *lines], "y")
+    for others in ([*lines, "7.25,a,1"], [f"{i % 5}.5,{'abc'[i % 3]},{i % 2}" for i in range(100)]):
+        told.clear()
+        assert "another in every" not in drafted(tmp_path, ["x,kind,y", *others], "y", told) and not told
+
+
+def test_cells_without_a_value_of_a_set_are_learned_from(tmp_path: Path) -> None:
+    tags = ["new", '"new, red"', "", "red", '"new, old, red"', "old"]
+    lines = [f"{i}.5,{tags[i % 6]}" for i in range(60)]
+    text = drafted(tmp_path, ["x,tags", *lines], "tags")
+    assert "separator: ', ', fill: \"\"}" in text and "10 empty cells have no value of it" in text
+    assert "missing" not in text.split("outputs:")[1].split("data:")[0]
+    data = load(compile(text), None, tmp_path, torch.device("cpu"))
+    assert len(data.training) == 48 and not any("without a target" in note for note in data.notes)
+
+
+def test_columns_of_parquet_that_no_float_or_feature_holds(tmp_path: Path) -> None:
+    """Whole numbers beyond the digits of a float, decimals, lists of lists."""
+    count = range(80)
+    table = pa.table(
+        {
+            "serial": pa.array([2**60 + 7 * i * i for i in count]),
+            "unsigned": pa.array([2**64 - 1 - i % 9 for i in count], pa.uint64()),
+            "price": pa.array([Decimal(i * 37 % 9901) / 100 for i in count], pa.decimal128(12, 2)),
+            "spans": pa.array([[[0.5, 1.0]] * (1 + i % 3) for i in count]),
+            "parts": pa.array([[{"a": i}] for i in count]),
+            "y": pa.array([i % 2 == 0 for i in count]),
+        }
+    )
+    parquet.write_table(table, tmp_path / "t.parquet")
+    (tmp_path / "s.yaml").write_text(draft("s", tmp_path / "t.parquet", ["y"], tmp_path))
+    load(compile(tmp_path / "s.yaml"), None, tmp_path, torch.device("cpu"))
+    text = (tmp_path / "s.yaml").read_text()
+    assert "columns: [serial, unsigned, price], encode: number" in text
+    assert all(f"#   {name}: it holds lists of lists or objects" in text for name in ("spans", "parts"))
+
+
+def test_classes_that_are_numbers_are_named_in_their_order(tmp_path: Path) -> None:
+    lines = [f"{i}.5,{i % 12 + 1 if i < 84 else 13}" for i in range(85)]
+    assert f"values: {[str(n) for n in range(1, 14)]}" in drafted(tmp_path, ["x,stay", *lines], "stay")

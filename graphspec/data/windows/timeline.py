@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from graphspec.data import reading
 from graphspec.data.columns import TablePart, texts
 from graphspec.data.features.windows import Spacing, Windows
-from graphspec.data.mistakes import shown
+from graphspec.data.mistakes import CLOCKS, shown
 from graphspec.data.tables import Table
 from graphspec.data.windows.stamps import Stamps, Ticks, after, counted
 from graphspec.diagnostics import SpecError, fail
@@ -262,6 +262,7 @@ def _rising(table: Table, line: Timeline) -> None:
     help = "sort the rows by time"
     if repeated:
         help = "keep one row for each time; or name the column that tells series apart: `windows: {by: ...}`"
+        help += f"; {CLOCKS}" if line.stamps.dated else ""
     raise _wrong(table, line, position, f"{verb} the time of", "", help)
 
 
