@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from graphspec.data.rows.values import ticks_of
 from graphspec.diagnostics import Span, SpecError, fail
 
 Mask = NDArray[np.bool_]
+SOME_DAY = datetime(2024, 12, 31, 23, 59, 58)
 BESIDE = 1000
 """Cells of a column that tell what a text among numbers means."""
 
@@ -40,6 +42,8 @@ class TablePart:
     """What paths in its columns are relative to."""
     span: Callable[[int, str], Span | None] = nowhere
     """Where a cell stands in a file, by such a number and the column."""
+    predicted: bool = False
+    """Whether a trained run reads the rows: then a remedy says what to give, and not what a spec needs."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -51,7 +55,13 @@ class TablePart:
         """A cell, in words; `index` counts within the part."""
         return f"column `{name}` of `{self.file}`, {self.place(int(self.rows[index]))}"
 
-    def fail(self, code: str, name: str, index: int, what: str, help: str | None = None) -> SpecError:
+    def fail(
+        self, code: str, name: str, index: int, what: str, help: str | None = None, give: str | None = None
+    ) -> SpecError:
+        """The error of a cell. `help` is the remedy, and `give` that of who has rows to predict, where the
+        first one changes the spec.
+        """
+        help = give if self.predicted and give is not None else help
         span = self.span(int(self.rows[index]), name)
         return fail(code, f"{self.where(name, index)}: {what}", help, span=span)
 
@@ -135,14 +145,21 @@ def numbers_of(
         floats = _parsed(part, name, column.cast(pa.string()), row)
     else:
         raise part.fail(
-            "data-dtype", name, row(0), f"it holds {kind_in_words(kind)}, not numbers", _help_of(kind, name)
+            "data-dtype",
+            name,
+            row(0),
+            f"it holds {kind_in_words(kind)}, not numbers",
+            _help_of(kind, name),
+            "give a number",
         )
     values: NDArray[np.float64] = floats.to_numpy(zero_copy_only=False).astype(np.float64)
     infinite = np.isinf(values)
     if infinite.any():
         index = int(infinite.argmax())
         what = f"{shown(column[index].as_py())} is not a finite number"
-        raise part.fail("data-nonfinite", name, row(index), what, "remove or fill such values")
+        raise part.fail(
+            "data-nonfinite", name, row(index), what, "remove or fill such values", "give a finite number"
+        )
     return values
 
 
@@ -166,17 +183,25 @@ def _parsed(
         try:
             floats = texts.cast(pa.float64())
         except pa.ArrowInvalid:
-            raise _no_number(part, name, column, texts, row, decimal) from None
+            raise _no_number(part, name, column, texts, row, decimal, writing.unit) from None
     nan = pc.fill_null(pc.is_nan(floats), False)
     if pc.any(nan).as_py():
-        raise _no_number(part, name, column, texts, row, decimal)
+        raise _no_number(part, name, column, texts, row, decimal, writing.unit)
     return floats
 
 
 def _no_number(
-    part: TablePart, name: str, column: pa.Array, texts: pa.Array, row: Callable[[int], int], decimal: str
+    part: TablePart,
+    name: str,
+    column: pa.Array,
+    texts: pa.Array,
+    row: Callable[[int], int],
+    decimal: str,
+    unit: str | None,
 ) -> SpecError:
     """The error for the first text that is not a number."""
+    number = f"12{decimal}5"
+    give = f"give a number, as {number}" + (f", or as {number} {unit}" if unit is not None else "")
     for index, text in enumerate(texts.to_pylist()):
         if text is None:
             continue
@@ -190,7 +215,7 @@ def _no_number(
             help = number_remedy(cell, column[:BESIDE].to_pylist(), decimal)
             gap = f'or mark it as missing: na_values: ["", {shown(cell)}]'
             help = help or f"encode text with {{encode: category}}, {gap}"
-            return part.fail(code, name, row(index), f"{shown(cell)} is not a number", help)
+            return part.fail(code, name, row(index), f"{shown(cell)} is not a number", help, give)
     return part.fail("data-dtype", name, row(0), "it holds no numbers")
 
 
@@ -265,7 +290,7 @@ def lists(part: TablePart, name: str) -> Lists:
     if not is_list(column.type):
         kind = kind_in_words(column.type)
         help = f"write `{name}: {{encode: text, tokenizer: whitespace}}`" if is_text(column.type) else None
-        raise part.fail("data-dtype", name, 0, f"it holds {kind}, not lists", help)
+        raise part.fail("data-dtype", name, 0, f"it holds {kind}, not lists", help, "give a list")
     missing = missing_in(column)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
     offsets = offsets_of(lengths)
@@ -311,9 +336,10 @@ def _by_value(column: pa.Array, format: str | None, part: TablePart, name: str) 
         except (ValueError, OverflowError):
             index = pc.index(encoded.indices, pa.scalar(position, encoded.indices.type)).as_py()
             wrong, help = f"{shown(text)} is not a date", "correct it, or the `format` of the feature"
+            give = f"write it as {SOME_DAY.strftime(format or '%Y-%m-%dT%H:%M:%S')}"
             if format is None:
                 help = 'give its format: `format: "%d.%m.%Y"`; without it dates are as 2024-12-31'
             else:
                 wrong += f" in the format {format}"
-            raise part.fail("data-dtype", name, index, wrong, help) from None
+            raise part.fail("data-dtype", name, index, wrong, help, give) from None
     return pa.array(known, pa.int64()).take(encoded.indices)

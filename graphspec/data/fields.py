@@ -181,7 +181,10 @@ class Checker:
         if long.any():
             row = int(long.argmax())
             held = f"`{field.name}` of `{self.file}` is {rows.lengths[row]} long at {self.place(row)}"
-            help = "cut it: `length: ...` at its feature; or raise the `sequence_length` of its positions"
+            help = (
+                "shorten it; or before training write `length: ...` at its feature, "
+                "or raise the `sequence_length` of its positions"
+            )
             raise fail("data-shape", f"{held}; the model takes at most {longest}", help)
         factor = unit[1] if unit is not None and not field.padded else 1
         odd = rows.lengths % factor != 0

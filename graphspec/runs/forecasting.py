@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -211,7 +212,7 @@ class Forecaster:
         def rows(at: Rows) -> TablePart:
             numbers = self.line.row_at(at)
             selected = gathered.take(pa.array(np.searchsorted(there, numbers)))
-            return reading.part_of(self.table, numbers, selected)
+            return replace(reading.part_of(self.table, numbers, selected), predicted=True)
 
         return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -110,7 +111,8 @@ class Predictor:
         length = 0
         for first, part in reading.sliced(table.chunks(columns), self.limit, size):
             numbers = np.arange(first, first + part.num_rows)
-            encoded = reading.checked(encoders, checker, reading.part_of(table, numbers, part))
+            cells = replace(reading.part_of(table, numbers, part), predicted=True)
+            encoded = reading.checked(encoders, checker, cells)
             units = {
                 name: array
                 for name, array in encoded.arrays.items()

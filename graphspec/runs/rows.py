@@ -137,7 +137,8 @@ class RowReader:
     def through_table(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row of such columns, as a table has them. Raises `SpecError`."""
         table = table_of({name: [row[name]] for name in self.encoders.columns}, NAME, number)
-        part = TablePart(plain(table, self._na_values), np.array([number], np.int64), NAME, row_in_words)
+        cells, numbers = plain(table, self._na_values), np.array([number], np.int64)
+        part = TablePart(cells, numbers, NAME, row_in_words, predicted=True)
         encoded = self.encoders.encode(part)
         limits = self.program.minimum_sizes, self.program.maximum_sizes
         checker = Checker(NAME, row_in_words, self.wanted, *limits)

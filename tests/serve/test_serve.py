@@ -16,8 +16,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
+import pyarrow as pa
 import pytest
 
+from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 from graphspec.serve.app import Server
 from graphspec.serve.batches import QUICK, Batcher, _between
@@ -76,6 +78,35 @@ def test_good_rows_are_answered_beside_bad_ones(run: Run, port: int) -> None:
     day, none = found["diagnostics"]
     assert (day["row"], day["code"], none["row"], none["code"]) == (1, "data-dtype", 3, "data-format")
     assert "row 1, counting from 0" in day["message"] and "30 March" in day["message"]
+
+
+WRONG = {
+    "again": ({"tries": None}, "give a value", {"tries": 3}),
+    "number": ({"tries": "three"}, "give a number, as 12.5", {"tries": "12.5"}),
+    "range": ({"amount": -7}, "give such a number", {"amount": 7}),
+    "date": ({"day": "30 March"}, "write it as 2024-12-31T23:59:58", {"day": "2024-12-31T23:59:58"}),
+    "format": ({"when": "2024-12-31"}, "write it as 31.12.2024 23:59", {"when": "31.12.2024 23:59"}),
+    "list": ({"sounds": "do re"}, "give a list", {"sounds": ["do", "re"]}),
+    "empty": ({"sounds": []}, "give what is not empty", {"sounds": ["do"]}),
+    "texts": ({"moods": "calm"}, "give a list of texts", {"moods": ["calm"]}),
+    "single": ({"region": ["north"]}, "give a single value", {"region": "north"}),
+    "text": ({"title": ["a", "house"]}, "give a text", {"title": "a house"}),
+    "length": ({"curve": [1.0, 2.0]}, "give 3 elements", {"curve": [1.0, 2.0, 3.0]}),
+    "infinite": ({"size": 1e999}, "give a finite number", {"size": 1.5}),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_remedy_is_for_who_sends_rows(run: Run, port: int, wrong: str) -> None:
+    """It works, and changes no spec, of which the client knows nothing. `predict` of a file says the same."""
+    changed, remedy, right = WRONG[wrong]
+    (row,) = rows(7, 1)
+    status, found = ask(port, {**row, **changed})
+    assert status == 422 and {each["help"] for each in found["diagnostics"]} == {remedy}
+    with pytest.raises(SpecError) as error:
+        run.predict(pa.Table.from_pylist([{**row, **changed}]))
+    assert {each.help for each in error.value.diagnostics} == {remedy}
+    assert ask(port, {**row, **right})[0] == 200
 
 
 def test_hostile_bodies_are_harmless(run: Run, port: int) -> None:

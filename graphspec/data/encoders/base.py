@@ -134,7 +134,7 @@ class Encoder(ABC):
         index, count = int(missing.argmax()), int(missing.sum())
         more = f", and so {'is' if count == 2 else 'are'} {count - 1} more" if count > 1 else ""
         what = f"the value is missing{more}"
-        return part.fail("data-gap", column, index, what, self._remedy())
+        return part.fail("data-gap", column, index, what, self._remedy(), "give a value")
 
     def _remedy(self) -> str:
         if self.fill.target:

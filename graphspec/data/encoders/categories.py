@@ -61,7 +61,8 @@ class CategoryEncoder(Encoder):
             return texts(part, name), None
         if not self.per_element:
             what = f"it holds lists, and `{self.name}` is {self.fill.tensor}"
-            raise part.fail("data-shape", name, 0, what, "write `shape: [length]`, or `encode: set`")
+            help = "write `shape: [length]`, or `encode: set`"
+            raise part.fail("data-shape", name, 0, what, help, "give a single value")
         list_column = lists(part, name)
         return texts_of(part, name, list_column.values, list_column.row), list_column
 
@@ -149,7 +150,7 @@ class CategoryEncoder(Encoder):
         if list_column is None:
             kind = kind_in_words(part.table.schema.field(name).type)
             what = f"it holds {kind}, and `{self.name}` takes a list for each row"
-            raise part.fail("data-shape", name, 0, what, "write `shape: [1]`")
+            raise part.fail("data-shape", name, 0, what, "write `shape: [1]`", "give a list")
         if list_column.missing.any() and not self.ignore:
             raise self.gap(part, name, list_column.missing)
         ids = vocabulary.ids(column, -1)
@@ -187,7 +188,9 @@ class CategoryEncoder(Encoder):
             help = "leave `unseen` out: unseen values get id 0"
         elif help is None:
             help = "list all `values` at the feature, or stratify the split: {split: 0.1, stratify: ...}"
-        return part.fail("data-range", name, index, f"{shown(value)} {where}", help)
+        listed = ", ".join(map(shown, vocabulary.values[:20])) + (", ..." if vocabulary.values[20:] else "")
+        give = help if near else f"its values are {listed}"
+        return part.fail("data-range", name, index, f"{shown(value)} {where}", help, give)
 
     def state(self) -> dict[str, Any]:
         return {"columns": [vocabulary.to_json() for vocabulary in self.vocabularies]}
@@ -258,7 +261,8 @@ class SetEncoder(VocabularyEncoder):
         column, missing = with_fill(texts(part, name), self.feature.fill)
         if self.feature.separator is None and pc.any(pc.not_equal(column, "")).as_py():
             what = f"{shown(next(v for v in column.to_pylist() if v))} is a text, and a set takes lists"
-            raise part.fail("data-dtype", name, 0, what, 'write `separator: ", "` at the feature')
+            help = 'write `separator: ", "` at the feature'
+            raise part.fail("data-dtype", name, 0, what, help, "give a list of texts")
         values, rows = self._cut(column)
         return values, rows, missing
 

@@ -99,7 +99,8 @@ class ListEncoder(Encoder):
         elif missing.any() and not self.ignore:
             raise self.gap(part, name, missing)
         elif empty.any() and not self.fill.target:
-            raise part.fail("data-gap", name, int(empty.argmax()), "it is empty", self.fill_help)
+            at = int(empty.argmax())
+            raise part.fail("data-gap", name, at, "it is empty", self.fill_help, "give what is not empty")
         gone = missing if self.ignore and missing.any() else None
         return to_length(self.fill, ragged, gone, marks, self.feature.length, self.feature.cut == "end")
 
@@ -212,7 +213,9 @@ class TextEncoder(ListEncoder):
 
     def _column(self, part: TablePart, name: str) -> pa.Array:
         if is_list(part.table.schema.field(name).type):
-            raise part.fail("data-dtype", name, 0, "it holds lists, not text", "write `encode: tokens`")
+            raise part.fail(
+                "data-dtype", name, 0, "it holds lists, not text", "write `encode: tokens`", "give a text"
+            )
         return texts(part, name)
 
     def finish(self) -> None:

@@ -244,7 +244,8 @@ class NumberEncoder(Floats):
                 index = int(low.argmax())
                 kind = "more than -1" if transform == "log1p" else "at least 0"
                 what = f"{values[index, position]:g} has no {transform}, which takes numbers of {kind}"
-                raise part.fail("data-range", name, index, what, "leave the `transform` of this column out")
+                help = "leave the `transform` of this column out"
+                raise part.fail("data-range", name, index, what, help, "give such a number")
 
     def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
         self._in_domain(part, values)

@@ -125,7 +125,7 @@ class PlainEncoder(Encoder):
             index = int(wrong.argmax())
             what = f"the list has {ragged.lengths[index]} elements, and `{self.name}` takes {size}"
             help = "lists of any length fill an input with a named size: `shape: [length]`"
-            raise part.fail("data-shape", name, index, what, help)
+            raise part.fail("data-shape", name, index, what, help, f"give {size} elements")
         return ragged.padded(size)
 
     def _of_vectors(
