@@ -19,6 +19,7 @@ from graphspec.data.arrays import open_arrays
 from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
+from graphspec.data.features.plan import sees_padding
 from graphspec.data.features.settings import Date
 from graphspec.data.features.windows import Windows
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
@@ -187,7 +188,7 @@ def padding_of(program: BaseProgram, wanted: Iterable[Field]) -> Padding:
     steps = {
         name: output.target
         for name, output in program.outputs.items()
-        if output.mask is None and output.target not in program.inputs
+        if output.mask is None and output.target not in program.inputs and not sees_padding(output)
     }
     bucket = getattr(program.training, "bucket", None)
     known = sorted(

@@ -55,6 +55,8 @@ class Loss(Named):
     """Whether it has a value for each value of the output; those along the last axis are averaged."""
     by_example: ClassVar[bool] = False
     """Whether it has a value for each example, not one for each position of the target."""
+    sees_padding: ClassVar[bool] = False
+    """Whether it knows by itself where a padded target ends, whose steps are not those of the output."""
 
     @property
     def compares_examples(self) -> bool:

@@ -27,6 +27,7 @@ class CTC(Loss):
     name: Literal["ctc", "CTC"] = "ctc"
     activation = "softmax"
     by_example = True
+    sees_padding = True
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor((output.shape[0], symbol("target_length")), "int64")

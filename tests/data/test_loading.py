@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
@@ -20,6 +21,8 @@ from graphspec.data.loading import Data, load
 from graphspec.data.streamed import Streamed
 from graphspec.diagnostics import SpecError
 from graphspec.program import Program
+from graphspec.runs.run import Run
+from graphspec.train.loop import train
 from graphspec.train.objective import Objective
 
 CPU = torch.device("cpu")
@@ -362,3 +365,43 @@ data: {{train: t.jsonl}}
     (batch,) = load(program, None, tmp_path, torch.device("cpu")).training.batches(2)
     wanted = torch.tensor([[2 / 3, 2.0], [2 / 3, 2 / 3]])  # three of one class, one of the other
     torch.testing.assert_close(batch.weights["y"].reshape(2, 2), wanted)
+
+
+CTC = """\
+inputs: {x: {shape: [9, 3]}}
+nodes:
+  h: {layer: GRU, units: 4, return_sequences: true}
+  y: {layer: Dense, units: 5, activation: softmax}
+outputs: {y: {loss: ctc}}
+data: {train: FILE, validation: {split: 0.25}, key: []}
+train: {epochs: 2, batch_size: 4}
+"""
+
+
+def test_targets_of_ctc_are_lists_of_their_own_lengths(tmp_path: Path) -> None:
+    """As in arrays that zeros pad: as numbers, and as words, whose ids are these numbers. Their steps are not
+    those of the output.
+    """
+    draw = np.random.default_rng(0)
+    x, y = draw.random((12, 9, 3), np.float32), np.zeros((12, 4), np.int64)
+    for index, row in enumerate(y):
+        row[: index % 4 + 1] = draw.choice([2, 2, 2, 2, 3, 3, 4], index % 4 + 1)
+    assert (y == 2).sum() > (y == 3).sum() > (y == 4).sum() > 0, "ids are in this order"
+    np.savez(tmp_path / "arrays.npz", x=x, y=y)
+    for name, words in (("numbers", [0, 1, 2, 3, 4]), ("words", ["", "", "a", "b", "c"])):
+        rows = [{"x": a.tolist(), "y": [words[n] for n in b if n]} for a, b in zip(x, y, strict=True)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    losses = []
+    for name in ("arrays.npz", "numbers.jsonl", "words.jsonl"):
+        feature = "features: {y: {encode: tokens, vocabulary: 5}}" if name == "words.jsonl" else "key: []"
+        (tmp_path / "spec.yaml").write_text(CTC.replace("FILE", name).replace("key: []", feature))
+        train(
+            compile(tmp_path / "spec.yaml"), root=tmp_path, run_dir=tmp_path / name[:3], tell=lambda _: None
+        )
+        losses.append(Run(tmp_path / name[:3]).history)
+    assert losses[0] == losses[1] == losses[2] and len(losses[0]["val_loss"]) == 2
+
+
+def test_the_first_class_of_ctc_is_no_value(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"feature-misfit.*is the blank(.*\n)*.*write `encode: tokens`"):
+        compile(CTC.replace("FILE", "words.jsonl").replace("key: []", "features: {y: {encode: category}}"))

@@ -29,7 +29,7 @@ ALLOWED = {
     "convert": "compiler contract custom diagnostics files graph language objectives program settings source "
     "tensor train transfer version weights",
     "custom": "contract diagnostics elaborated graph objectives weights",
-    "data": "diagnostics elaborated files language objectives settings tensor",
+    "data": "diagnostics elaborated files language objectives settings source tensor",
     "declarations": "contract diagnostics language settings source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics elaborated expressions files graph language "

@@ -30,7 +30,7 @@ from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restor
 from graphspec.data.encoders.decoding import written
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
-from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images
+from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images, sees_padding
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.cells import Columns, as_table
@@ -226,7 +226,7 @@ class Encoders:
             column = columns.get(output.target)
             if column is None or self.plan.of(output.target).output is None:
                 continue
-            if column.mask is not None and output.mask is None:
+            if column.mask is not None and output.mask is None and not sees_padding(output):
                 masks[name] = column.mask
             if self.encoders[output.target].ignore and not isinstance(column.values, Ragged):
                 there = np.ones(len(column.values), bool) if column.missing is None else ~column.missing

@@ -12,6 +12,7 @@ from graphspec.diagnostics import did_you_mean
 from graphspec.elaborated import OutputSpec
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
+from graphspec.objectives.sequence_losses import CTC
 from graphspec.objectives.vector_losses import Circle
 from graphspec.settings import Problem
 from graphspec.tensor import Limit, Tensor
@@ -393,7 +394,15 @@ def _target(fill: Fill, feature: Feature, output: OutputSpec) -> Misfit | None:
     return None
 
 
+def sees_padding(output: OutputSpec) -> bool:
+    """Whether the loss of an output knows by itself where a padded target ends."""
+    return output.loss is not None and output.loss.sees_padding
+
+
 def _classes(fill: Fill, feature: Category, output: OutputSpec, sparse: bool) -> Misfit | None:
+    if isinstance(output.loss, CTC):
+        message = f"class 0 of `{output.loss.name}` is the blank, and ids of `{fill.field}` count from 0"
+        return "feature-misfit", message, "write `encode: tokens`, whose ids count from 1", "encode"
     if feature.vocabulary is not None:
         message = f"the target `{fill.field}` has an id for each value, none of which may be left out"
         return "feature-misfit", message, "leave `vocabulary` out, or list the `values`", "vocabulary"
