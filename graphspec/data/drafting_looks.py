@@ -453,7 +453,7 @@ def _date_parts(known: pa.Array) -> tuple[str, ...]:
     """
 
     def differs(part: Callable[[pa.Array], pa.Array]) -> bool:
-        return pc.count_distinct(part(known)).as_py() > 1
+        return bool(pc.count_distinct(part(known)).as_py() > 1)
 
     kept = ["year"] if differs(pc.year) else []
     kept += ["month_sin", "month_cos"] if differs(pc.month) else []

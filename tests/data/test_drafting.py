@@ -873,7 +873,7 @@ def test_a_draft_of_names_that_are_values_of_yaml_reads_them_as_names(tmp_path: 
     drafted(tmp_path, [",".join([*names, "y"]), *lines], "y")
     program = compile(tmp_path / "s.yaml")
     assert program.data is not None
-    assert list(program.data.features["facts"].columns) == names
+    assert program.data.features["facts"].read("facts") == tuple(names)
 
 
 def test_the_rows_are_of_the_time_of_the_latest_date(tmp_path: Path) -> None:
