@@ -314,12 +314,15 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
-LEAST_WIDTH = 16
-"""Columns below which names are not cut, however narrow the terminal."""
+LEAST_WIDTH, NARROWEST = 16, 12
+"""Columns below which names are not cut: while shapes can be wrapped, and however narrow the terminal."""
 
 
 def _fit(titles: list[str], cells: list[list[list[str]]], width: int) -> None:
-    """Cuts the first column, names, and the last, connections, so that a table has this width if it can."""
+    """Cuts the first column, names, and the last, connections, so that a table has this width if it can; where
+    that is not enough it wraps shapes.
+    """
+    whole = [list(row) for row in cells]
 
     def over() -> int:
         widest = [
@@ -328,15 +331,24 @@ def _fit(titles: list[str], cells: list[list[list[str]]], width: int) -> None:
         ]
         return sum(widest) + 3 * len(widest) + 1 - width
 
-    for column, cut in ((-1, _cut_connections), (0, _cut_name)):
+    cuts = (-1, _cut_connections), (0, _cut_name)
+    for column, cut, least in (
+        *((*each, LEAST_WIDTH) for each in cuts),
+        (1, _wrap_shapes, NARROWEST),
+        *((*each, NARROWEST) for each in cuts),
+    ):
         room = max(len(line) for row in cells for line in row[column]) if cells else 0
-        room = max(room - max(over(), 0), LEAST_WIDTH)
-        for row in cells:
-            row[column] = cut(row[column], room)
+        room = max(room - max(over(), 0), least)
+        for row, before in zip(cells, whole, strict=True):
+            row[column] = cut(before[column], room)
 
 
 def _cut_connections(lines: list[str], room: int) -> list[str]:
     return [_tail(line, room) for line in _wrapped(" ".join(lines), room)]
+
+
+def _wrap_shapes(lines: list[str], room: int) -> list[str]:
+    return [part for line in lines for part in _wrapped(line, room)]
 
 
 def _cut_name(lines: list[str], room: int) -> list[str]:
