@@ -84,9 +84,9 @@ def print_table(table: Table) -> None:
     from rich.console import Console
     from rich.measure import Measurement
 
-    console = Console(no_color=not colors(sys.stdout), highlight=False)
+    console = Console(color_system="auto" if colors(sys.stdout) else None, highlight=False)
     needed = Measurement.get(console, console.options.update(max_width=sys.maxsize), table).maximum
-    console.width = max(console.width, needed)
+    console.size = max(console.width, needed), console.height  # both, or a dumb terminal has 80 columns
     console.print(table)
 
 

@@ -20,6 +20,7 @@ from graphspec.cli.common import (
     Set,
     Spec,
     compiling,
+    misuse,
     need_one_of,
     one_of,
     settings_of,
@@ -80,6 +81,8 @@ def tune(
     Example: graphspec tune specs/digits_tuned.yaml --jobs 2
     """
     need_one_of(progress, ("auto", "json", "none"), "--progress")
+    if storage is not None and "://" not in storage:
+        raise misuse("--storage", f"`{storage}` is not a URL, such as postgresql://USER@HOST/DATABASE")
     with compiling(spec, settings, preset, as_json, allow, allow_url) as program, _stopping() as stopping:
         _searchable(program, settings, preset)
         from graphspec.tune.report import SearchReport

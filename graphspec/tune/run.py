@@ -5,6 +5,7 @@ runs/digits-tune/   study.log   trials/0007/...   best.yaml   best.safetensors  
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
-from graphspec.files.folder import Folder
+from graphspec.files.folder import Folder, refused
 from graphspec.files.run_files import ENVIRONMENT, LAST, SPEC, TRIALS
 from graphspec.files.run_folder import READ, RunFolder
 from graphspec.objectives.history import directions
@@ -78,7 +79,7 @@ def tune(
     assert program.path is not None
     need_permission(program)
     place = run_dir if run_dir is not None else Path("runs") / f"{program.name}-tune"
-    folder = Folder(place)
+    folder = _folder(place)
     trials_in = folder.folder(TRIALS)
     study = Study(
         program.name,
@@ -101,6 +102,18 @@ def tune(
     trials = study.finished()
     folder.text(PICTURE, picture(trials, study.direction, config.objective, study.importances()))
     return Outcome(place, config.objective, trials, best)
+
+
+def _folder(place: Path) -> Folder:
+    """The directory of a search, new or begun. Raises `SpecError` (run-directory) where other files have
+    the names of its own.
+    """
+    if place.is_dir() and not os.path.lexists(place / TRIALS):
+        for entry in sorted(path.name for path in place.iterdir()):
+            if entry in (STUDY, PICTURE, ENVIRONMENT) or OF_BEST.fullmatch(entry):
+                message = f"`{place}` holds no search, and one would overwrite `{entry}` in it"
+                raise refused(message, "give another directory")
+    return Folder(place)
 
 
 def _leave(folder: Folder, search: Search, best: list[Finished]) -> None:

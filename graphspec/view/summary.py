@@ -319,7 +319,7 @@ LEAST_WIDTH, NARROWEST = 16, 12
 
 
 def _fit(titles: list[str], cells: list[list[list[str]]], width: int) -> None:
-    """Cuts the first column, names, and the last, connections, so that a table has this width if it can; where
+    """Cuts the first column, names, and the last, connections, so that a table fits. Where
     that is not enough it wraps shapes.
     """
     whole = [list(row) for row in cells]

@@ -175,6 +175,7 @@ def test_set_reads_yaml(spec: Path) -> None:
         ("report", "run", "-o", "good.yaml"),
         ("runs", "nowhere"),
         ("train", "good.yaml", "--max-restarts", "2"),
+        ("tune", "good.yaml", "--storage", "good.yaml"),
     ],
 )
 def test_wrong_usage(spec: Path, arguments: tuple[str, ...]) -> None:

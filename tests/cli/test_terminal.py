@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -123,3 +124,28 @@ def test_other_letters_that_cannot_be_encoded_are_written_out(tmp_path: Path) ->
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run(words, capture_output=True, env=env, check=False)
     assert b"gr\\xf6\\xdfe.yaml" in done.stderr and b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such terminals")
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_table_is_whole_and_plain_where_no_colors_are_wanted(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    values = {"val_loss": 1.0, **{f"val_a_long_output_{number}_accuracy": 0.5 for number in range(6)}}
+    run_dir = tmp_path / "runs" / "a-1"
+    run_dir.mkdir(parents=True)
+    (run_dir / "environment.json").write_text("{}")
+    (run_dir / "spec.yaml").write_text("")
+    (run_dir / "history.jsonl").write_text(json.dumps({"epoch": 1, **values}) + "\n")
+    words = [sys.executable, "-m", "graphspec", "runs", str(run_dir.parent)]
+    env = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1", variable: value}
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(words, stdout=theirs, env=env)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 0 and b"\x1b" not in shown
+    assert all(name in shown.decode() for name in values) and "…" not in shown.decode()

@@ -257,6 +257,14 @@ def test_a_search_imports_deletes_and_writes_only_its_own(place: Path, outside: 
         (place / f"{name}.before").rename(linked)
 
 
+def test_a_search_does_not_begin_in_a_run(place: Path) -> None:
+    run = trained(place)
+    before = contents(run)
+    done = graphspec("tune", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--progress", "none")
+    assert done.exit_code == 1 and "would overwrite `best.safetensors`" in done.stderr
+    assert contents(run) == before
+
+
 def test_what_a_command_writes_goes_through_no_link(place: Path, outside: Path) -> None:
     trained(place)
     before = contents(outside)
