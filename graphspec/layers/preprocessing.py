@@ -77,7 +77,7 @@ class Rescaling(Layer):
 Interpolation = Literal["bilinear", "nearest", "bicubic"]
 
 
-def resized(name: str, x: Tensor, size: tuple[int, int], data_format: DataFormat) -> Tensor:
+def resized(name: str, x: Tensor, size: tuple[Dim, ...], data_format: DataFormat) -> Tensor:
     """The type of the resized images."""
     need_float(x, layer=name)
     need_spatial(x, 2, data_format, layer=name)
@@ -85,15 +85,20 @@ def resized(name: str, x: Tensor, size: tuple[int, int], data_format: DataFormat
 
 
 def interpolated(
-    x: str, size: tuple[int, int], interpolation: Interpolation, antialias: bool, align_corners: bool = False
+    x: str,
+    size: tuple[int, int] | str,
+    interpolation: Interpolation,
+    antialias: bool,
+    align_corners: bool = False,
 ) -> Code:
-    """The call that resizes images that have their channels at axis 1 in memory."""
-    constants: dict[str, Leaf] = {"size": size}
+    """The call that resizes images that have their channels at axis 1 in memory, to a size or its code."""
+    constants: dict[str, Leaf] = {} if isinstance(size, str) else {"size": size}
+    wanted = size if isinstance(size, str) else "{size}"
     if interpolation == "nearest":
-        return Code(f'F.interpolate({x}, {{size}}, mode="nearest-exact")', constants=constants)
+        return Code(f'F.interpolate({x}, {wanted}, mode="nearest-exact")', constants=constants)
     smooth = ", antialias=True" if antialias else ""
     smooth += ", align_corners=True" if align_corners else ""
-    return Code(f'F.interpolate({x}, {{size}}, mode="{interpolation}"{smooth})', constants=constants)
+    return Code(f'F.interpolate({x}, {wanted}, mode="{interpolation}"{smooth})', constants=constants)
 
 
 SMALL = ((6, 5, 2),)

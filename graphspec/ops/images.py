@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.contract.windows import (
     DataFormat,
     Window,
@@ -326,12 +326,15 @@ class SpaceToDepth(_Blocks, spec_name="space_to_depth"):
 
 
 class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
-    """Resizes images `[batch, height, width, channels]` to `size`, `[height, width]`, as `Resizing` does."""
+    """Resizes images `[batch, height, width, channels]` to `size`, `[height, width]`, as `Resizing` does, or
+    to the size of the images `like`.
+    """
 
     memory_layout = "data_format"
     flops_per_output = 7
+    arguments = (Argument("x"), Argument("like", required=False))
 
-    size: Annotated[tuple[Positive, Positive], BeforeValidator(as_tuple)]
+    size: Annotated[tuple[Positive, Positive], BeforeValidator(as_tuple)] | None = None
     """Height and width of the output."""
     interpolation: Interpolation = "bilinear"
     antialias: bool = False
@@ -344,8 +347,20 @@ class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
         """Only antialiasing needs more precision."""
         return not self.antialias
 
-    def infer(self, x: Tensor) -> Tensor:
-        return resized("`image_resize`", x, self.size, self.data_format)
+    def infer(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        if (like is None) == (self.size is None):
+            raise LayerError(
+                "missing-key" if like is None else "input-count",
+                "`image_resize` takes `size`, or images that are as large",
+                help="write `like: image`, or `size: [224, 224]`",
+                argument="size",
+            )
+        if like is not None and like.rank != 4:
+            message = f"`image_resize` takes the height and width of images, and {{input1}} is {like}"
+            raise LayerError("wrong-rank", message, inputs=(1,))
+        size = self.size if like is None else spatial(like, self.data_format)
+        assert size is not None
+        return resized("`image_resize`", x, size, self.data_format)
 
     def code(self, site: Site) -> Code:
-        return interpolated("{x}", self.size, self.interpolation, self.antialias)
+        return interpolated("{x}", self.size or "{like}.shape[2:]", self.interpolation, self.antialias)

@@ -312,7 +312,7 @@ class Tile(Operation, spec_name="tile"):
 
 
 class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
-    """Broadcasts to a shape, whose first size, -1, is the batch.
+    """Broadcasts to a shape, whose first size, -1, is the batch: that of `like` where there is one.
 
     A size may be a name from the shapes of the inputs, where `x` or the tensor `like` has it: `[-1, length,
     8]`.
@@ -350,7 +350,12 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
                     help="name a tensor with an axis of this size: {op: broadcast_to, like: node, ...}",
                     argument="shape",
                 )
-        return x.with_shape(x.shape[0], *sizes)
+        return x.with_shape(self._batch(x, like), *sizes)
+
+    @staticmethod
+    def _batch(x: Tensor, like: Tensor | None) -> Dim:
+        """The size of the batch: `x` of learned or constant values has one of 1."""
+        return x.shape[0] if like is None or x.shape[0] != 1 else like.shape[0]
 
     def _remedy(self, x: Tensor) -> str:
         """What to write for a shape without the batch, with a number for it, or with -1 for other sizes."""
@@ -367,10 +372,11 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
 
     def code(self, site: Site) -> Code:
         known = tuple(size for size in self.shape if isinstance(size, int))
-        if len(known) < len(self.shape):
-            x, like = site.inputs
+        x, like = site.inputs
+        batch = "{like}.shape[0]" if self._batch(x, like) != x.shape[0] else "-1"
+        if len(known) < len(self.shape) or batch != "-1":
             sizes = [self._size(x, like, size) or "-1" for size in self.shape[1:]]
-            return Code(f"{{x}}.expand(-1, {', '.join(sizes)})")
+            return Code(f"{{x}}.expand({', '.join([batch, *sizes])})")
         return Code("{x}.expand({shape})", constants={"shape": known})
 
 

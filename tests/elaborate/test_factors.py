@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 import graphspec
 from graphspec.data.fields import Checker, fields
@@ -361,8 +362,10 @@ def test_ops_take_sizes_by_name() -> None:
     torch.testing.assert_close(found["heads"], words.reshape(2, 5, 2, 4))
     torch.testing.assert_close(found["back"], words)
     torch.testing.assert_close(found["thirds"], inputs["film"].reshape(2, 2, 12))
-    torch.testing.assert_close(found["wide"], torch.tensor([1.5, 2.5]).expand(1, 5, 2))
-    assert found["thick"].shape == (1, 6, 2)
+    torch.testing.assert_close(found["wide"], torch.tensor([1.5, 2.5]).expand(2, 5, 2))
+    assert found["thick"].shape == (2, 6, 2)
+    batches = {name: output.tensors[0].shape[0] for name, output in program.outputs.items()}
+    assert set(batches.values()) == {symbol("batch")}
 
 
 @pytest.mark.parametrize(
@@ -378,6 +381,52 @@ def test_ops_take_sizes_by_name() -> None:
 )
 def test_ops_refuse_sizes_that_nothing_tells(old: str, new: str, code: str) -> None:
     assert codes(OPS.replace(old, new)) == [code]
+
+
+PYRAMID = """
+inputs: {image: {shape: [height, width, 3]}}
+nodes:
+  low:    {layer: Conv2D, filters: 4, kernel_size: 3, strides: 2}
+  grown:  {op: image_resize, from: low, like: image, interpolation: INTERPOLATION}
+  joined: {merge: concatenate, from: [image, grown]}
+  mask:   {layer: Conv2D, filters: 2, kernel_size: 1}
+  start:  {parameter: [1, 1, 2], initializer: random_normal}
+  bias:   {op: broadcast_to, from: start, like: mask, shape: [-1, height, width, 2]}
+  sum:    {merge: add, from: [mask, bias]}
+outputs: [sum, bias]
+"""
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest", "bicubic"])
+def test_images_take_the_size_of_others(interpolation: str, tmp_path: Path) -> None:
+    program = graphspec.compile(PYRAMID.replace("INTERPOLATION", interpolation))
+    height, width = symbol("height"), symbol("width")
+    shapes = {row.name: row.output_shape for row in program.summary().rows}
+    assert shapes["grown"] == (None, height, width, 4) and shapes["bias"] == (None, height, width, 2)
+    module: Any = program.module(seed=0).eval()
+    image = torch.randn(2, 7, 10, 3)
+    low = module.get_submodule("low")(image.permute(0, 3, 1, 2))
+    mode = "nearest-exact" if interpolation == "nearest" else interpolation
+    joined = torch.cat([image.permute(0, 3, 1, 2), F.interpolate(low, (7, 10), mode=mode)], 1)
+    bias = module.start.expand(2, 7, 10, 2)
+    found = module(image)
+    torch.testing.assert_close(found["bias"], bias)
+    torch.testing.assert_close(found["sum"], module.get_submodule("mask")(joined).permute(0, 2, 3, 1) + bias)
+    exported = export(program, "onnx", tmp_path / "model.onnx", weights=module.state_dict())
+    assert exported.fixed == {} and set(exported.free) == {"batch", "height", "width"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        (", like: image", "", "missing-key"),
+        ("like: image", "like: image, size: [4, 4]", "input-count"),
+        ("like: image", "like: start", "wrong-rank"),
+    ],
+)
+def test_one_size_is_wanted_and_of_images(old: str, new: str, code: str) -> None:
+    text = PYRAMID.replace("INTERPOLATION", "bilinear").replace("[1, 1, 2]", "[1, 2]")
+    assert code in codes(text.replace(old, new))
 
 
 LISTS = """
