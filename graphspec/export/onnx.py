@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
@@ -129,7 +129,7 @@ def _session(program: Program, outputs: list[str], path: Path) -> Run:
 
 def _name_sizes(model: Any, traced: Traced, axes: dict[str, dict[int, Unit]]) -> None:
     """Gives the sizes of all tensors the names of the spec: `32*height`, where torch says `32*s89`."""
-    from onnx_ir import SymbolicDim
+    from onnx_ir import Shape, SymbolicDim
 
     nodes = {node.name: node for node in traced.program.graph.nodes if node.op == "placeholder"}
     names: dict[str, str] = {}
@@ -138,12 +138,15 @@ def _name_sizes(model: Any, traced: Traced, axes: dict[str, dict[int, Unit]]) ->
             size = nodes[argument].meta["val"].shape[axis]
             if isinstance(size, torch.SymInt):
                 names[str(size.node.expr / factor)] = label(name)
-    values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
-    for value in values:
-        for axis, size in enumerate(value.shape or ()):
-            if isinstance(size, SymbolicDim) and size.value:
-                text = re.sub(r"\b[a-z]\d+", lambda found: names.get(found[0], found[0]), size.value)
-                value.shape[axis] = SymbolicDim(text)
+    for value in (*model.graph.inputs, *(value for node in model.graph for value in node.outputs)):
+        sizes = [size.value if isinstance(size, SymbolicDim) else size for size in value.shape or ()]
+        if any(isinstance(size, str) for size in sizes):
+            value.shape = Shape([_named(size, names) if isinstance(size, str) else size for size in sizes])
+
+
+def _named(size: str, names: Mapping[str, str]) -> str:
+    """A size in the words of the spec."""
+    return re.sub(r"\b[a-z]\d+\b", lambda found: names.get(found[0], found[0]), size)
 
 
 @contextmanager

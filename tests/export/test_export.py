@@ -274,13 +274,14 @@ def test_sizes_that_follow_from_multiples_have_the_names_of_the_spec(tmp_path: P
     nodes:
       half:  {layer: AveragePooling1D, pool_size: 2}
       again: {layer: UpSampling1D, size: 6}
-    outputs: [half, again]
+      angle: {compute: "arctan2(x, x + 1)"}
+    outputs: [half, again, angle]
     """
     model = onnx.load(export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx").file)
     found = [
         value.type.tensor_type.shape.dim[1].dim_param for value in (*model.graph.input, *model.graph.output)
     ]
-    assert found == ["4*length", "2*length", "12*length"]
+    assert found == ["4*length", "2*length", "12*length", "4*length"]
 
 
 def test_files_have_the_names_of_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
