@@ -106,6 +106,11 @@ class ModuleClass:
         """The inputs of `forward`: those that any body is given."""
         return [word for word, value in self.graph.inputs.items() if value is not None]
 
+    @property
+    def ordered_args(self) -> list[Arg]:
+        """The arguments in the order of a signature: channels first, then those without a default."""
+        return sorted(self.args.values(), key=lambda arg: (arg.default is not MISSING, not arg.is_channels))
+
     def local(self, word: str) -> str:
         """The variable, function or argument of the constructor for a name."""
         return names.local(word, self.helpers)
@@ -122,6 +127,10 @@ class ModuleClass:
             for number, op in enumerate(slots[position].ops)
             if op.present
         }
+
+    def cells_of(self, position: int, number: int) -> dict[Cell, Op]:
+        """One instance of a slot, in each body that has it."""
+        return {(body, 0): op for (body, each), op in self.cells(position).items() if each == number}
 
     @property
     def reads_alike(self) -> bool:

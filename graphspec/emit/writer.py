@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from graphspec.diagnostics import Span
 from graphspec.elaborated import Elaborated
 from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
-from graphspec.emit.code import Variable, equal, template
-from graphspec.emit.construct import InitWriter, parameters
+from graphspec.emit.code import Variable, equal, literal, template
+from graphspec.emit.construct import InitWriter
 from graphspec.emit.definitions import signature
 from graphspec.emit.formulas import with_locals
 from graphspec.emit.forward import Forward
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.initialization import Initialization
-from graphspec.emit.module_class import ModuleClass
-from graphspec.emit.printer import WIDTH, chain_steps, lines
+from graphspec.emit.module_class import MISSING, ModuleClass
+from graphspec.emit.printer import WIDTH, chain_steps, flat, lines
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.tensor import BATCH, Dim, symbol, unit_of
@@ -146,7 +146,7 @@ def write_definition(
         if _keeps_channels_last(constructor.classes.layout, group.graph):
             closing.append(InitStatement(template("self.to(memory_format=torch.channels_last)")))
     if constructor.steps or closing or group.args:
-        writer.add(*signature("def __init__(", parameters(group), "):", 4))
+        writer.add(*signature("def __init__(", ["self", *_arguments(group)], "):", 4))
         writer.add("        super().__init__()")
         steps = with_locals(constructor.steps, group.args, group.named_formulas())
         writer.steps([*steps, *closing])
@@ -158,6 +158,13 @@ def write_definition(
         taken = {variable.name for each in forward.body for variable in (*assigned_by(each), *read_by(each))}
         writer.add(*size_checks(program, group, taken | {variable.name for variable in forward.parameters}))
     writer.statements(forward, 8)
+
+
+def _arguments(group: ModuleClass) -> Iterator[str]:
+    """The parameters of `__init__`, after `self`."""
+    for arg in group.ordered_args:
+        default = "" if arg.default is MISSING else f" = {flat(literal(arg.default))}"
+        yield f"{arg.name}: {arg.annotation}{default}"
 
 
 def _inputs(group: ModuleClass, defaults: Collection[str] = ()) -> list[str]:
