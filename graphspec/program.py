@@ -17,7 +17,7 @@ from graphspec.version import LANGUAGE
 if TYPE_CHECKING:
     from torch import nn
 
-    from graphspec.emit import Emitted
+    from graphspec.emit import EmitOptions, Emitted
     from graphspec.fold import Folded
     from graphspec.graph import Value
     from graphspec.train.custom_loop import Metrics
@@ -38,7 +38,7 @@ class Program(BaseProgram):
     compile_text: CompileText
     folding: Folding | None = None
     """The unfolded program and the plan, if this program is folded."""
-    _emitted: dict[tuple[bool, bool], Emitted] = field(default_factory=dict)
+    _emitted: dict[EmitOptions, Emitted] = field(default_factory=dict)
 
     @cached_property
     def resolved(self) -> str:
@@ -71,13 +71,12 @@ class Program(BaseProgram):
         Without `inplace`, activations do not work in place: hooks see every value, full backward hooks work,
         and training needs more memory. `exporting` is for torch.export with dynamic sizes.
         """
-        from graphspec.emit import emit
+        from graphspec.emit import EmitOptions, emit
 
-        kept = (inplace, exporting)
-        if kept not in self._emitted:
-            initialize = self.folding is None
-            self._emitted[kept] = emit(self, initialize, inplace, exporting)
-        return self._emitted[kept]
+        options = EmitOptions(inplace, exporting, initialize=self.folding is None)
+        if options not in self._emitted:
+            self._emitted[options] = emit(self, options)
+        return self._emitted[options]
 
     @property
     def class_name(self) -> str:

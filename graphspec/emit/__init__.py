@@ -6,7 +6,7 @@ import ast
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import zip_longest
 from textwrap import wrap
 
@@ -18,7 +18,7 @@ from graphspec.emit.classes import Classes
 from graphspec.emit.code import HOLE, without
 from graphspec.emit.construct import InitWriter
 from graphspec.emit.definitions import DefinitionWriter
-from graphspec.emit.emitted import Emitted
+from graphspec.emit.emitted import EmitOptions, Emitted
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.library_calls import LibraryCall
@@ -29,28 +29,17 @@ from graphspec.emit.printer import WIDTH, comment
 from graphspec.emit.soundness import check_source, unsound
 from graphspec.emit.specialize import Specializer
 from graphspec.emit.writer import SourceWriter, write_definition
-from graphspec.graph import Definition, Op, Value
-from graphspec.passes.logits import inside
+from graphspec.graph import Definition, Op
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
 from graphspec.version import MADE_BY, __version__
 
 ClassParts = tuple[InitWriter, Forward]
 
 
-def emit(
-    program: Elaborated,
-    initialize: bool = True,
-    inplace: bool = True,
-    exporting: bool = False,
-    merged: bool = True,
-) -> Emitted:
+def emit(program: Elaborated, options: EmitOptions) -> Emitted:
     """The source of a program: deterministic to the byte, formatted as ruff formats. It needs only torch.
 
-    `initialize` fills the weights; without it, the module is for inference, and its weights come from a file.
-    `inplace` lets activations overwrite their inputs. `exporting` writes code that torch.export accepts with
-    dynamic shapes, even where that costs time otherwise. Without `merged`, each instance of a block has a
-    class of its own: long, and right without any comparison of instances; tests compare with it.
-    Where the classes of all instances together would be unsound, that is what is emitted. Raises `SpecError`
+    Where the classes of all instances together would be unsound, each has its own. Raises `SpecError`
     (emission-failed) for a fault of the emitter.
     """
     for rewritten in (with_optional_operands, with_absent_outputs, expanded):
@@ -60,72 +49,40 @@ def emit(
     modules: set[Definition] = set()
     while True:
         try:
-            classes = _classes(program, inplace, exporting, initialize, merged, modules)
+            classes = Classes(program, partial(_write_class, program), options, modules)
             break
         except NeedsModule as needed:
             modules.add(needed.definition)
         except Varies as varies:
-            if not merged:
+            if not options.merged:
                 raise unsound(f"one instance of a block differs in itself: {varies}") from varies
-            merged = False
-    fills = Initialization(classes) if initialize else None
+            options = replace(options, merged=False)
+    fills = Initialization(classes) if options.initialize else None
     bodies = SourceWriter()
     for constructor, forward in classes.parts:
         forward.finish(classes.program_bytes)
         write_definition(bodies, forward, program if constructor.group is classes.root else None, fills)
     try:
-        return assemble(program, bodies, classes, fills, exporting)
+        return assemble(program, bodies, classes, fills)
     except SpecError:
-        if not merged:
+        if not options.merged:
             raise
-    return emit(program, initialize, inplace, exporting, merged=False)
+    return emit(program, replace(options, merged=False))
 
 
-def _classes(
-    program: Elaborated,
-    inplace: bool,
-    exporting: bool,
-    initialize: bool,
-    merged: bool,
-    modules: set[Definition],
-) -> Classes[ClassParts]:
-    """The classes of a program, with their statements."""
-
-    def write(classes: Classes[ClassParts], group: ModuleClass) -> ClassParts:
-        root = program.graph in group.numbers
-        if root:
-            group.logits = program.takes_logits
-        constructor = InitWriter(classes, group)
-        constructor.write()
-        masks = {key: group.template.values[value] for key, value in program.masks.items()} if root else {}
-        forward = Forward(constructor, root, masks)
-        forward.write()
-        group.is_function = constructor.is_empty and classes.may_be_function(group)
-        classes.writers[group] = constructor.values
-        return constructor, forward
-
-    graph = program.graph
-    inputs = [value for name in program.channels_first if (value := graph.inputs.get(name)) is not None]
-    return Classes(
-        graph,
-        inputs,
-        logit_values(program),
-        write,
-        inplace=inplace,
-        exporting=exporting,
-        training=initialize and not exporting,
-        initialize=initialize,
-        merged=merged,
-        modules=modules,
-    )
-
-
-def logit_values(program: Elaborated) -> set[Value]:
-    """The values whose last activation `logits=True` leaves off, in all graphs that they pass through."""
-    judged = (
-        program.graph.outputs[name] for name, judgement in program.outputs.items() if judgement.activation
-    )
-    return {each for value in judged for each in inside(value)}
+def _write_class(program: Elaborated, classes: Classes[ClassParts], group: ModuleClass) -> ClassParts:
+    """The statements of a class."""
+    root = program.graph in group.numbers
+    if root:
+        group.logits = program.takes_logits
+    constructor = InitWriter(classes, group)
+    constructor.write()
+    masks = {key: group.template.values[value] for key, value in program.masks.items()} if root else {}
+    forward = Forward(constructor, root, masks)
+    forward.write()
+    group.is_function = constructor.is_empty and classes.may_be_function(group)
+    classes.writers[group] = constructor.values
+    return constructor, forward
 
 
 def assemble(
@@ -133,7 +90,6 @@ def assemble(
     bodies: SourceWriter,
     classes: Classes[ClassParts],
     fills: Initialization | None,
-    exporting: bool,
 ) -> Emitted:
     """The whole file: docstring, imports, library code, initializers, classes."""
     top, name = SourceWriter(), classes.root.name
@@ -142,7 +98,7 @@ def assemble(
     classes_tree = ast.parse("\n".join([*initializers, *bodies.lines]))
     read = read_names(classes_tree)
     check_source(classes_tree, read, name)
-    carried, names = carry(classes, classes_tree, exporting)
+    carried, names = carry(classes, classes_tree)
     middle = [*carried, *initializers]
     used = {*names, *read}
     imports = ["import math"] if "math" in used else []
@@ -197,9 +153,11 @@ def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
     return [line.replace("\0", " ") for line in lines]
 
 
-def carry(classes: Classes[ClassParts], tree: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
+def carry(classes: Classes[ClassParts], tree: ast.Module) -> tuple[list[str], set[str]]:
     """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
-    specializer = Specializer(tree, classes.helpers, classes.options, dict(_module_calls(classes)), exporting)
+    specializer = Specializer(
+        tree, classes.helpers, classes.module_options, dict(_module_calls(classes)), classes.options.exporting
+    )
     lines: list[str] = []
     read: set[str] = set()
     for node in specializer.run().values():
@@ -258,4 +216,4 @@ def _type(tensor: Tensor) -> str:
     return f"{tensor.dtype}[{shape}]"
 
 
-__all__ = ["Emitted", "emit"]
+__all__ = ["EmitOptions", "Emitted", "emit"]

@@ -29,7 +29,7 @@ def is_chain(classes: Classes[Any], group: ModuleClass, slot: Slot) -> bool:
     if op.graph is not None:
         (name,) = op.graph.inputs
         kinds = {classes.of[each.graph] for each in peers if each.graph is not None}
-        if any(kind.is_function or classes.borrowed(kind.graph) for kind in kinds):
+        if any(kind.is_function or classes.units.borrowed(kind.graph) for kind in kinds):
             return False
         return layout.wants_first(op.graph, name) == (op.output in layout.channels_first)
     codes = [classes.code(each) for each in peers if each.layer is not None]

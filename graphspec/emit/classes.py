@@ -12,21 +12,23 @@ from typing import Any, Generic, TypeVar
 
 from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction
 from graphspec.contract.layer import Code, Ref
-from graphspec.diagnostics import Span
+from graphspec.elaborated import Elaborated
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template, walk
+from graphspec.emit.emitted import EmitOptions
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
 from graphspec.emit.library_source import library_code, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import ModuleClass, Varies
 from graphspec.emit.options import shared_options
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
-from graphspec.emit.slots import Slot, Wiring, aligned, shown, slots_of
+from graphspec.emit.shared_units import SharedUnits
+from graphspec.emit.slots import Wiring, aligned, shown, slots_of
 from graphspec.emit.template import ClassTemplate, template_of
 from graphspec.emit.values import ValueWriter
-from graphspec.graph import Definition, Graph, Op, Unit, Value
+from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.passes.layout import Layout
-from graphspec.passes.logits import ending, ends_in, inside
+from graphspec.passes.logits import inside, shared_endings
 from graphspec.weights import names
 
 Part = TypeVar("Part")
@@ -36,63 +38,52 @@ class Classes(Generic[Part]):
     """All classes of a program, inner blocks before the blocks that use them.
 
     `write` writes a class whose inner classes are final, or raises `Varies`; what it returns are `parts`.
-    `logits` are the values whose last activation `forward(..., logits=True)` leaves off; `ending` is that
-    activation. With `initialize`, the file fills the weights. Blocks in `modules` are classes even if they
-    construct nothing. Without `merged`, each instance has a class of its own.
+    `ending` has the activations that `forward(..., logits=True)` leaves off, by value. Blocks in `modules`
+    are classes even if they construct nothing.
     """
 
     def __init__(
         self,
-        root: Graph,
-        channels_first: Collection[Value],
-        logits: set[Value],
+        program: Elaborated,
         write: Callable[[Classes[Part], ModuleClass], Part],
-        *,
-        inplace: bool = True,
-        exporting: bool = False,
-        training: bool = True,
-        initialize: bool = True,
-        merged: bool = True,
+        options: EmitOptions,
         modules: Collection[Definition] = (),
     ):
-        self._root, self._write, self._training, self._merged = root, write, training, merged
-        self._modules, self._channels_first, self.initialize = modules, channels_first, initialize
+        self._root, self._write, self._modules, self.options = program.graph, write, modules, options
+        inputs = (self._root.inputs.get(word) for word in program.channels_first)
+        self._channels_first = [value for value in inputs if value is not None]
         self.layout, self.peaks = Layout(), Peaks()
-        self.program_bytes = self.peaks.of(root)
+        self.program_bytes = self.peaks.of(self._root)
         self.groups: list[ModuleClass] = []
         self.parts: list[Part] = []
         self.writers: dict[ModuleClass, ValueWriter] = {}
         self.of: dict[Graph, ModuleClass] = {}
         self.imported: dict[tuple[str, str], str] = {}  # (module, custom class) -> its name in this file
-        self._calls: dict[Graph, list[Unit]] = {}
         self._reads: dict[Graph, Counter[Value]] = {}
         self._ops: dict[Op, Op] = {}  # of an instance -> of its class's template
         self._raw: dict[Op, Op] = {}  # the other way round
-        self._raw_units: dict[Unit, Unit] = {}
-        graphs = list(_inner_first(root))
+        graphs = list(_inner_first(self._root))
         self._instance_options = {
             op.graph: op.options for graph in graphs for op in graph.ops if op.graph is not None
         }
         self._leaders = _leaders(graphs)
-        self._owners = {unit: graph.definition for graph in graphs for unit in graph.units}
         self._recomputed = {op.graph for graph in graphs for op in graph.ops if self.recomputing(op)}
         self._import(graphs)
-        self._codes = LayerCodes(graphs, self._runs_first, self.imported, inplace, exporting)
+        self._codes = LayerCodes(graphs, self._runs_first, self.imported, options)
+        self.units = SharedUnits(graphs, self._codes, self.of)
         helpers = needed({"freeze", *self._named(graphs)})
         self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
-        self.options = shared_options(self._codes.module_calls(), helpers)
-        self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
-        self._share_logits(graphs)
+        self.module_options = shared_options(self._codes.module_calls(), helpers)
+        self.ending = shared_endings(_logit_values(program), graphs)
         words = {names.local(word, self.helpers) for graph in graphs for word in graph.visible}
         words |= {names.argument(word, self.helpers) for graph in graphs for word in graph.inputs}
         self.space = names.Namespace(names.RESERVED | self.helpers | words)
-        self._root_name = self.space.claim(names.class_name(root.definition.title))
+        self._root_name = self.space.claim(names.class_name(self._root.definition.title))
         self._named_after: dict[str, Definition] = {}
-        self._shapes = ShapeMaker(
-            self._codes, self.of.__getitem__, self.recomputing, self.borrowed, self.lent, self.ending
-        )
-        for definition, bodies in _by_definition(root, graphs):
-            self._place(definition, bodies)
+        self._shapes = ShapeMaker(self._codes, self.of, self.recomputing, self.units, self.ending)
+        self._slots = {graph: slots_of(graph) for graph in graphs}
+        for bodies in _by_definition(self._root, graphs):
+            self._place(bodies)
 
     # --- what the statements ask for
 
@@ -130,7 +121,7 @@ class Classes(Generic[Part]):
 
     def recomputing(self, op: Op) -> str | None:
         """The function that calls an instance whose values are recomputed in the backward pass."""
-        if not (op.checkpoint and self._training) or op.graph is None:
+        if not (op.checkpoint and self.options.training) or op.graph is None:
             return None
         layers = [each for each in op.graph.walk() if each.layer is not None and each.present]
         opaque = any(each.layer is not None and each.layer.opaque for each in layers)
@@ -144,50 +135,6 @@ class Classes(Generic[Part]):
     def is_recomputed(self, group: ModuleClass) -> bool:
         """Whether a class has an instance whose values are recomputed."""
         return any(body in self._recomputed for body in group.bodies)
-
-    def borrowed(self, graph: Graph) -> list[Unit]:
-        """The shared units of other graphs that a graph, or one inside it, calls.
-
-        Their modules are passed to its `forward`.
-        """
-        return [unit for unit in self._called(graph) if not self.owns(graph, unit) and self._has_module(unit)]
-
-    def lent(self, graph: Graph) -> list[Unit]:
-        """The shared units of a graph that only graphs inside it call."""
-        direct = {op.unit for op in graph.ops}
-        called = (unit for unit in self._called(graph) if self.owns(graph, unit))
-        return [unit for unit in called if unit not in direct and self._has_module(unit)]
-
-    def type_of(self, unit: Unit) -> str:
-        """The type of the module of a shared unit."""
-        op = self._raw_units.get(unit, unit).first_call
-        return self.of[op.graph].name if op.graph is not None else "nn.Module"
-
-    def owns(self, graph: Graph, unit: Unit) -> bool:
-        """Whether a shared unit is declared in the block or file of a graph."""
-        return self._owners[unit] == graph.definition
-
-    def _called(self, graph: Graph) -> list[Unit]:
-        """The shared units that a graph calls, or that are lent to one inside it; of equal names one."""
-        if graph not in self._calls:
-            called: dict[tuple[bool, str], Unit] = {}
-            declared = {unit.name: unit for unit in graph.units if unit.shared}
-            for op in graph.ops:
-                units = list(self._called(op.graph)) if op.graph is not None else []
-                units = [unit for unit in units if op.graph is None or not self.owns(op.graph, unit)]
-                if op.unit is not None and op.unit.shared:
-                    units.append(op.unit)
-                for unit in units:
-                    owned = self.owns(graph, unit)
-                    called.setdefault((owned, unit.name), declared[unit.name] if owned else unit)
-            self._calls[graph] = list(called.values())
-        return self._calls[graph]
-
-    def _has_module(self, unit: Unit) -> bool:
-        op = self._raw_units.get(unit, unit).first_call
-        if op.graph is not None:
-            return not self.of[op.graph].is_function
-        return op.layer is not None and self._codes.structural(op).construct is not None
 
     # --- before anything is placed
 
@@ -214,121 +161,83 @@ class Classes(Generic[Part]):
         for text in filter(None, texts):
             yield from names_of(template(text))
 
-    def _share_logits(self, graphs: list[Graph]) -> None:
-        """If one body of a definition must return logits, all do that end in the same node, so that they
-        still share a class; where that node has no activation, its output is its logits.
-        """
-        wanted: dict[tuple[Definition, str], set[Span | None]] = defaultdict(set)
-        for graph in graphs:
-            for key, value in graph.outputs.items():
-                if value in self.ending:
-                    wanted[graph.definition, key].add(_ending_node(value))
-        for graph in reversed(graphs):
-            for key, value in graph.outputs.items():
-                nodes = wanted.get((graph.definition, key), ())
-                word = ends_in(value) if nodes else None
-                if word is None and _ending_node(value) in nodes and ending(value) == LINEAR.word:
-                    word = LINEAR.word
-                if word is not None:
-                    for each in inside(value):
-                        self.ending.setdefault(each, word)
-
     def _runs_first(self, op: Op) -> bool:
         return self.layout.op_first(self._ops[op])
 
     # --- which instances share a class
 
-    def _place(self, definition: Definition, bodies: list[Graph]) -> None:
+    def _place(self, bodies: list[Graph]) -> None:
         """Makes the classes of a definition: of first calls and of single ones, then of further calls of one
         module, which share its class or run on it.
         """
-        slots = {body: slots_of(body) for body in bodies}
-        if self._merged:
-            aligned(list(slots.values()))
+        merged = self.options.merged
+        if merged:
+            aligned([self._slots[body] for body in bodies])
         ranked = any(runs_channels_first(body) for body in bodies)
-        shapes = {
-            body: self._shapes.body(body, slots[body], Wiring(body, slots[body]), ranked) for body in bodies
-        }
         kinds: list[tuple[BodyShape, list[Graph]]] = []
         lone: list[Graph] = []
         for body in bodies:
-            leader = self._leaders.get(body)
-            if not self._merged and leader is None:
-                kinds.append((shapes[body], [body]))
-                continue
-            for number, (shape, members) in enumerate(kinds):
+            slots, leader = self._slots[body], self._leaders.get(body)
+            own_shape = self._shapes.body(body, slots, Wiring(body, slots), ranked)
+            for number, (shape, members) in enumerate(kinds if merged or leader is not None else ()):
                 if leader is not None and leader not in members:
                     continue
-                if (both := merge(shape, shapes[body])) is not None:
+                if (both := merge(shape, own_shape)) is not None:
                     kinds[number] = both, [*members, body]
                     break
             else:
                 if leader is None:
-                    kinds.append((shapes[body], [body]))
+                    kinds.append((own_shape, [body]))
                 else:
                     lone.append(body)
         for _, members in kinds:
-            lone += self._settle(definition, members, slots)
+            lone += self._settle(members)
         for body in lone:
-            self._add(definition, [body], slots, self.of[self._leaders[body]])
+            self._add([body], self.of[self._leaders[body]])
 
-    def _settle(
-        self, definition: Definition, members: list[Graph], slots: dict[Graph, list[Slot]]
-    ) -> list[Graph]:
+    def _settle(self, members: list[Graph]) -> list[Graph]:
         """Adds a class of all these bodies, or as few as can express them; returns further calls of modules
         that cannot share the class of the first call.
         """
         try:
-            self._add(definition, members, slots)
+            self._add(members)
             return []
         except Varies:
             if len(members) == 1:
                 raise
         followers = [body for body in members if body in self._leaders]
         if followers:
-            rest = [body for body in members if body not in self._leaders]
-            return followers + self._settle(definition, rest, slots)
+            return followers + self._settle([body for body in members if body not in self._leaders])
         groups: list[list[Graph]] = []
         for body in members:
             for number, group in enumerate(groups):
-                if self._fits(definition, [*group, body], slots):
+                if self._fits([*group, body]):
                     groups[number] = [*group, body]
                     break
             else:
                 groups.append([body])
         for group in groups:
-            self._add(definition, group, slots)
+            self._add(group)
         return []
 
-    def _fits(self, definition: Definition, members: list[Graph], slots: dict[Graph, list[Slot]]) -> bool:
+    def _fits(self, members: list[Graph]) -> bool:
         try:
-            self._write(self, self._make(definition, members, slots, None))
+            self._write(self, self._make(members))
         except Varies:
             return False
         return True
 
-    def _add(
-        self,
-        definition: Definition,
-        members: list[Graph],
-        slots: dict[Graph, list[Slot]],
-        over: ModuleClass | None = None,
-    ) -> None:
-        group = self._make(definition, members, slots, over)
+    def _add(self, members: list[Graph], over: ModuleClass | None = None) -> None:
+        group = self._make(members, over)
         part = self._write(self, group)
         group.name = self._name(group)
         self.groups.append(group)
         self.parts.append(part)
 
-    def _make(
-        self,
-        definition: Definition,
-        members: list[Graph],
-        slots: dict[Graph, list[Slot]],
-        over: ModuleClass | None,
-    ) -> ModuleClass:
+    def _make(self, members: list[Graph], over: ModuleClass | None = None) -> ModuleClass:
         """A class of these bodies, laid out, without its arguments."""
-        rows = shown([slots[body] for body in members])
+        definition = members[0].definition
+        rows = shown([self._slots[body] for body in members])
         class_template = template_of(members, rows, self._inner)
         wiring = Wiring(class_template.graph, class_template.slots)
         for slot in class_template.slots:
@@ -347,8 +256,7 @@ class Classes(Generic[Part]):
         group.numbers = {body: number for number, body in enumerate(members)}
         self._ops |= class_template.ops
         self._raw |= class_template.raw
-        self._owners |= dict.fromkeys(class_template.graph.units, definition)
-        self._raw_units |= {mine: unit for unit, mine in class_template.units.items()}
+        self.units.add(class_template)
         for value, mine in class_template.values.items():
             if self.ending.get(value, LINEAR.word) != LINEAR.word:
                 self.ending.setdefault(mine, self.ending[value])
@@ -374,7 +282,7 @@ class Classes(Generic[Part]):
     def may_be_function(self, group: ModuleClass) -> bool:
         """Whether a class that constructs nothing may be written as a function."""
         return (
-            self._merged
+            self.options.merged
             and self._root not in group.numbers
             and group.definition not in self._modules
             and not self.is_recomputed(group)
@@ -395,6 +303,13 @@ class Classes(Generic[Part]):
             word = f"{word}Block"
         self._named_after.setdefault(word, group.definition)
         return self.space.claim(word)
+
+
+def _logit_values(program: Elaborated) -> set[Value]:
+    """The values whose last activation `logits=True` leaves off, in all graphs that they pass through."""
+    outputs = program.graph.outputs
+    named = (name for name, output in program.outputs.items() if output.activation)
+    return {each for name in named for each in inside(outputs[name])}
 
 
 def _texts(code: Code) -> list[str]:
@@ -420,7 +335,7 @@ def _inner_first(graph: Graph) -> Iterator[Graph]:
     yield graph
 
 
-def _by_definition(root: Graph, graphs: list[Graph]) -> list[tuple[Definition, list[Graph]]]:
+def _by_definition(root: Graph, graphs: list[Graph]) -> list[list[Graph]]:
     """All instances of each definition; definitions before those that use them."""
     bodies: dict[Definition, list[Graph]] = defaultdict(list)
     uses: dict[Definition, dict[Definition, None]] = defaultdict(dict)
@@ -438,7 +353,7 @@ def _by_definition(root: Graph, graphs: list[Graph]) -> list[tuple[Definition, l
             order[definition] = None
 
     visit(root.definition)
-    return [(definition, bodies[definition]) for definition in order]
+    return [bodies[definition] for definition in order]
 
 
 def _bound(graphs: list[Graph]) -> Iterator[str]:
@@ -449,12 +364,6 @@ def _bound(graphs: list[Graph]) -> Iterator[str]:
             yield from (each.arg for each in part.args.args)
         elif isinstance(part, ast.comprehension):
             yield from names_of(part.target)
-
-
-def _ending_node(value: Value) -> Span | None:
-    """The node that computes a value, through blocks and models."""
-    *_, last = inside(value)
-    return last.op.span if last.op is not None else None
 
 
 def _leaders(graphs: list[Graph]) -> dict[Graph, Graph]:

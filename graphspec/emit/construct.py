@@ -73,7 +73,7 @@ class InitWriter:
                 calls.setdefault(unit, []).append(slot)
         for unit, slots in calls.items():
             self._shared(unit, slots)
-        for unit in self.classes.lent(self.group.graph):
+        for unit in self.classes.units.lent(self.group.graph):
             self._lend(unit)
         for slot in self.group.template.slots:
             self._slot(slot)
@@ -82,13 +82,13 @@ class InitWriter:
     def _borrow(self) -> None:
         """Names the modules of other classes that are passed to `forward`."""
         taken = {self.group.input(word) for word in self.group.graph.inputs}
-        for unit in self.classes.borrowed(self.group.graph):
+        for unit in self.classes.units.borrowed(self.group.graph):
             word = self.group.local(unit.name)
             while word in taken:
                 word += "_"
             taken.add(word)
             self.group.borrowed[unit.name] = Variable(word, [], word, is_argument=True)
-            self.group.types[word] = self.classes.type_of(unit)
+            self.group.types[word] = self.classes.units.type_of(unit)
 
     def _shared(self, unit: Unit, slots: list[Slot]) -> None:
         """Creates the module of a shared unit, in the form that suits all of its calls."""
@@ -120,8 +120,8 @@ class InitWriter:
     def lending(self, graph: Graph) -> list[ast.keyword]:
         """The modules that a call of an inner graph's `forward` passes to it."""
         keywords = []
-        for unit in self.classes.borrowed(graph):
-            owned = self.classes.owns(self.group.graph, unit)
+        for unit in self.classes.units.borrowed(graph):
+            owned = self.classes.units.owns(self.group.graph, unit)
             module = (
                 self_attribute(names.attribute(unit.name)) if owned else self.group.borrowed[unit.name].read()
             )
@@ -200,7 +200,7 @@ class InitWriter:
                 filled = fill(text, {"w": self_attribute(attribute), **numbers})
                 optional = attribute if before.optional else ""
                 self.steps.append(InitStatement(filled, "", op.span, False, optional, before.condition))
-        elif op.layer is not None and self.classes.initialize:
+        elif op.layer is not None and self.classes.options.initialize:
             for weight in op.weights():
                 text, numbers = self._common_fill(attribute, weight.name, cells, slot)
                 if not numbers:

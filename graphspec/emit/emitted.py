@@ -1,10 +1,31 @@
-"""The value that emission returns."""
+"""What emission is asked for, and the value that it returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from graphspec.diagnostics import Span
+
+
+@dataclass(frozen=True, slots=True)
+class EmitOptions:
+    """Which source is wanted of a program.
+
+    `inplace` lets activations overwrite their inputs. `exporting` writes code that torch.export accepts with
+    dynamic shapes, even where that costs time otherwise. `initialize` fills the weights; without it, the
+    module is for inference, and its weights come from a file. Without `merged`, each instance of a block has
+    a class of its own: long, and right without any comparison of instances; tests compare with it.
+    """
+
+    inplace: bool = True
+    exporting: bool = False
+    initialize: bool = True
+    merged: bool = True
+
+    @property
+    def training(self) -> bool:
+        """Whether the module may train."""
+        return self.initialize and not self.exporting
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Initialization:
                         target = self._target(op)
                         if target and (op.unit is None or op.unit in body.units):
                             yield PlacedLayer(group, slot, op, target, optional)
-            for unit in (unit for body in group.bodies for unit in self.classes.lent(body)):
+            for unit in (unit for body in group.bodies for unit in self.classes.units.lent(body)):
                 if target := self._target(unit.first_call):
                     yield PlacedLayer(
                         group, Slot(unit.name, [unit.first_call], 0), unit.first_call, target, False

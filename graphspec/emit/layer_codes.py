@@ -11,6 +11,7 @@ from graphspec.contract.activations import LINEAR
 from graphspec.contract.custom_module import CustomModule
 from graphspec.contract.layer import Code, Layer, Leaf, ModuleCall
 from graphspec.diagnostics import Span
+from graphspec.emit.emitted import EmitOptions
 from graphspec.graph import Graph, Op, types
 from graphspec.passes.layout import TO_FIRST
 from graphspec.passes.logits import ending
@@ -39,11 +40,9 @@ class LayerCodes:
         graphs: list[Graph],
         runs_first: Callable[[Op], bool],
         imported: Mapping[tuple[str, str], str],
-        inplace: bool,
-        exporting: bool,
+        options: EmitOptions,
     ):
-        self._runs_first, self._imported = runs_first, imported
-        self._inplace, self._exporting = inplace, exporting
+        self._runs_first, self._imported, self._options = runs_first, imported, options
         self._codes: dict[Op, Code] = {}
         self._settled_codes: dict[tuple[Op, bool], Code] = {}
         self._padded: dict[Op, Layer] = {}  # layers that pad their input themselves
@@ -100,7 +99,7 @@ class LayerCodes:
         """The code of a layer for its sizes, if all uses of its node share it; otherwise for any size."""
         layer, site = (
             self._padded.get(op, op.layer),
-            replace(op.site(channels_first), exporting=self._exporting),
+            replace(op.site(channels_first), exporting=self._options.exporting),
         )
         assert layer is not None
         code = layer.code(site)
@@ -159,7 +158,7 @@ class LayerCodes:
     def _overwrites(self, op: Op, code: Code) -> bool:
         """Whether an activation may work in place: on a new tensor without another use, also in gradients."""
         assert op.layer is not None
-        if not self._inplace:
+        if not self._options.inplace:
             return False
         if op.layer.linear() is not None:
             return True

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.contract.fields import same
 from graphspec.emit.layer_codes import LayerCodes, memory
 from graphspec.emit.module_class import ModuleClass
+from graphspec.emit.shared_units import SharedUnits
 from graphspec.emit.slots import Gather, Slot, SlotOutput, Walk, Wiring, kind_of, output_key
-from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.graph import Graph, Op, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,15 @@ class BodyShape:
 
 @dataclass(frozen=True, slots=True)
 class ShapeMaker:
-    """Makes the shapes of instances. `class_of` gives the class of an inner instance; `logits` are the values
-    whose activation may be left off, and `ending` that activation.
+    """Makes the shapes of instances. `classes` has those of inner instances; `ending` the activations that
+    may be left off, by value.
     """
 
     codes: LayerCodes
-    class_of: Callable[[Graph], ModuleClass]
+    classes: Mapping[Graph, ModuleClass]
     recomputing: Callable[[Op], str | None]
-    borrowed: Callable[[Graph], list[Unit]]
-    lent: Callable[[Graph], list[Unit]]
-    ending: dict[Value, str]
+    units: SharedUnits
+    ending: Mapping[Value, str]
 
     def body(self, graph: Graph, slots: list[Slot], wiring: Wiring, ranked: bool) -> BodyShape:
         """The shape of an instance; decides which of its slots are loops. Ranks matter where `ranked`: an
@@ -88,10 +88,10 @@ class ShapeMaker:
                 (key, wiring.source(value), value in self.ending, _rank(value) if ranked else 0)
                 for key, value in graph.outputs.items()
             ),
-            tuple(unit.name for unit in self.borrowed(graph)),
+            tuple(unit.name for unit in self.units.borrowed(graph)),
             tuple(
                 (unit.name, self._op(unit.first_call, ranked, wiring), _fills(unit.first_call))
-                for unit in self.lent(graph)
+                for unit in self.units.lent(graph)
             ),
         )
 
@@ -114,7 +114,7 @@ class ShapeMaker:
         )
         if not slot.loop:
             return SlotShape(slot.node, slot.op.repeated, shapes, wires, logits)
-        ids = tuple(id(self.class_of(op.graph)) for op in slot.ops if op.graph is not None)
+        ids = tuple(id(self.classes[op.graph]) for op in slot.ops if op.graph is not None)
         several = len(set(ids)) > 1
         assert shapes[0] is not None
         return SlotShape(
@@ -143,10 +143,10 @@ class ShapeMaker:
 
     def _callee(self, op: Op, graph: Graph) -> Any:
         """The class of an instance; where a param names it, all classes that are made and called alike."""
-        group = self.class_of(graph)
+        group = self.classes[graph]
         recomputing, kind = self.recomputing(op), kind_of(op)
         shared = op.unit is not None and op.unit.shared
-        plain = op.wrapper is None and not shared and not group.logits and not self.borrowed(graph)
+        plain = op.wrapper is None and not shared and not group.logits and not self.units.borrowed(graph)
         if kind is None or recomputing or not plain or group.over is not None:
             return id(group), recomputing
         with_value = tuple(graph.inputs[word] is not None for word in group.inputs)
@@ -177,11 +177,11 @@ class ShapeMaker:
         calls = set()
         for op, shape in zip(slot.ops, shapes, strict=True):
             assert op.graph is not None and shape is not None
-            group = self.class_of(op.graph)
+            group = self.classes[op.graph]
             inputs = tuple(word for word in op.graph.inputs if word in group.inputs)
             with_value = tuple(op.graph.inputs[word] is not None for word in inputs)
             calls.add((replace(shape, callee=None), len(inputs), with_value, group.takes, group.gives))
-            if group.logits or self.borrowed(op.graph):
+            if group.logits or self.units.borrowed(op.graph):
                 return False
         return len(calls) == 1
 

@@ -106,7 +106,7 @@ class SubmoduleWriter:
         by_place = min(construct.by_place for construct in constructs.values())
         for place, (word, (_, default)) in enumerate(first.keyword.items()):
             values = {cell: construct.keyword[word][0] for cell, construct in constructs.items()}
-            shared = self.classes.options.get(target, {}).get(word, default)
+            shared = self.classes.module_options.get(target, {}).get(word, default)
             if all(same(value, shared) for value in values.values()):
                 continue
             code = self._leaf(values, module, self._wish(module, word))

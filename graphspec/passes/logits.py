@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
-from graphspec.graph import Op, Value
+from graphspec.contract.activations import LINEAR
+from graphspec.diagnostics import Span
+from graphspec.graph import Definition, Graph, Op, Value
 
 SKIPPED = ("softmax", "sigmoid")
 """The activations that losses compute from logits."""
@@ -62,3 +65,33 @@ def ending(value: Value) -> str:
         before = ending(op.inputs[0])
         return before if before == "sigmoid" else "unknown"
     return op.layer.output_activation() or "unknown"
+
+
+def shared_endings(logits: set[Value], graphs: Sequence[Graph]) -> dict[Value, str]:
+    """The last activations of values whose logits are asked for. `graphs` has all, inner ones first.
+
+    If one instance of a definition must return logits, all do that end in the same node, so that they still
+    share a class; where that node has no activation, its output is its logits.
+    """
+    endings = {value: word for value in logits if (word := ends_in(value)) is not None}
+    wanted: dict[tuple[Definition, str], set[Span | None]] = defaultdict(set)
+    for graph in graphs:
+        for key, value in graph.outputs.items():
+            if value in endings:
+                wanted[graph.definition, key].add(_ending_node(value))
+    for graph in reversed(graphs):
+        for key, value in graph.outputs.items():
+            nodes = wanted.get((graph.definition, key), ())
+            word = ends_in(value) if nodes else None
+            if word is None and _ending_node(value) in nodes and ending(value) == LINEAR.word:
+                word = LINEAR.word
+            if word is not None:
+                for each in inside(value):
+                    endings.setdefault(each, word)
+    return endings
+
+
+def _ending_node(value: Value) -> Span | None:
+    """The node that computes a value, through blocks and models."""
+    *_, last = inside(value)
+    return last.op.span if last.op is not None else None

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import graphspec
-from graphspec.emit import Emitted, emit
+from graphspec.emit import EmitOptions, Emitted, emit
 from graphspec.emit.load import make_module
 from graphspec.program import Program
 from tests.blocks.declared import declared_weights
@@ -155,7 +155,7 @@ def merging_changes_nothing(program: Program) -> None:
     other sizes, in training with its gradients and what it leaves in its buffers; with logits, too.
     """
     module = randomized(program)
-    single = make_module(emit(program, merged=False), {}).double()
+    single = make_module(emit(program, EmitOptions(merged=False)), {}).double()
     assert list(single.state_dict()) == list(module.state_dict())
     single.load_state_dict(module.state_dict())
     sizes = {name: least + 3 for name, least in program.minimum_sizes.items()}
