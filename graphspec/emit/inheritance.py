@@ -30,15 +30,19 @@ class ClassTree:
             for base in named_bases(self._nodes[name]):
                 yield from self._above(base)
 
-    def run_by(self, name: str) -> set[str]:
-        """The classes whose methods a module of a class may run. It may be of a class below, too."""
-        return {each for order in self.orders.values() if name in order for each in order}
-
     def after(self, name: str) -> set[str]:
         """The classes that `super()` may reach from a class, in whatever class it is a base of."""
         return {
             each for order in self.orders.values() if name in order for each in order[order.index(name) + 1 :]
         }
+
+    def inherited(self, name: str) -> dict[str, ast.FunctionDef]:
+        """The methods that `super()` reaches from a class, by name: those that it reaches in all below it."""
+        after = [order[order.index(name) + 1 :] for order in self.orders.values() if name in order]
+        rows = [
+            {f.name: f for each in order[::-1] for f in functions_of(self._nodes[each])} for order in after
+        ]
+        return {word: f for word, f in rows[0].items() if all(row.get(word) is f for row in rows)}
 
     def related(self, name: str) -> frozenset[str]:
         """A class with its bases, its subclasses, and all classes that these are related to."""

@@ -186,9 +186,8 @@ def _plain_parameters(constructor: ast.FunctionDef) -> frozenset[str]:
 @lru_cache(KEPT)
 def _attributes_of_others(node: Node) -> frozenset[str]:
     """The attributes of objects other than `self`."""
-    return frozenset(
-        each.attr for each in walk(node) if isinstance(each, ast.Attribute) and not attribute_of_self(each)
-    )
+    attributes = (each for each in walk(node) if isinstance(each, ast.Attribute))
+    return frozenset(each.attr for each in attributes if not (attribute_of_self(each) or is_function(each)))
 
 
 @lru_cache(KEPT)

@@ -66,7 +66,7 @@ class LibraryCalls:
         self._calls: dict[Function, list[LibraryCall]] = defaultdict(list)
         self._passed: set[str] = set()
         for name, calls in module_calls.items():
-            for owner in self.tree.run_by(name):
+            for owner in self.tree.orders.get(name, ()):
                 self._calls[Function(owner, "forward")] += calls
 
     def of(self, function: Function) -> Sequence[LibraryCall]:
@@ -76,7 +76,7 @@ class LibraryCalls:
     @cached_property
     def unknown(self) -> set[str]:
         """What may have more calls: what is passed as a value, and the classes that it runs."""
-        return {other for name in self._passed for other in self.tree.run_by(name)}
+        return {other for name in self._passed for other in self.tree.orders[name]}
 
     def add_library(self) -> None:
         """Adds the calls in the library code itself."""
@@ -133,7 +133,7 @@ class LibraryCalls:
         if isinstance(holder, ast.FunctionDef):
             self._passed |= made
             return
-        owners = [owner for word in sorted(made) for owner in self.tree.run_by(word)]
+        owners = [owner for word in sorted(made) for owner in self.tree.orders[word]]
         methods = {f.name for name in self.tree.related(holder.name) for f in functions_of(self.nodes[name])}
         for function in functions_of(holder) if owners else ():
             variables = {word for word, _ in assigned(function)}

@@ -167,6 +167,8 @@ class Decide:
         function = ast.unparse(node.func)
         if function == "torch.compiler.is_exporting":
             return ast.Constant(self.facts.exporting)
+        if function == "F.dropout" and len(node.args) > 1 and _is(node.args[1], 0.0):
+            return node.args[0]
         args, keywords = _spread_out(node.args), [part for each in node.keywords for part in _spread(each)]
         if isinstance(node.func, ast.Attribute) and is_super(node.func.value):
             while args and is_none(args[-1]) and not keywords:

@@ -79,7 +79,10 @@ class Specializer:
             known = KnownValues(self._calls(before))
             for name, node in before.items():
                 if name not in known.calls.unknown:
-                    self.nodes[name] = Reduction(node, known, defaults, self.exporting).definition()
+                    inherited = known.calls.tree.inherited(name).items()
+                    above = {f"super().{word}": defaults_by_place(method) for word, method in inherited}
+                    reduction = Reduction(node, known, {**defaults, **above}, self.exporting)
+                    self.nodes[name] = reduction.definition()
             self._drop()
             if self.nodes == before:
                 break
@@ -111,7 +114,7 @@ class Specializer:
 class Reduction:
     """A definition of the library without what is known never to run, or to be used.
 
-    `defaults` are those of all definitions, whose calls need not give them.
+    `defaults` are those of all definitions and of inherited methods, whose calls need not give them.
     """
 
     def __init__(
@@ -158,7 +161,8 @@ class Reduction:
             constants, present = constant_parameters(node, calls), present_parameters(node, calls)
         arguments = without(node.args, constants, present)
         possible = self.known.of_compared(owner, node)
-        called = {word: self.defaults[word] for word in known_names(node) if word in self.defaults}
+        read = {*known_names(node), *(word for word in self.defaults if word.startswith("super()."))}
+        called = {word: self.defaults[word] for word in read if word in self.defaults}
         facts = Facts(present, self.attributes, possible, called, self.exporting)
 
         def cut() -> ast.FunctionDef:
