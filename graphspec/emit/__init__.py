@@ -81,7 +81,7 @@ def _write_class(program: Elaborated, classes: Classes[ClassParts], group: Modul
     forward = Forward(constructor, root, masks)
     forward.write()
     group.is_function = constructor.is_empty and classes.may_be_function(group)
-    classes.writers[group] = constructor.values
+    classes.sizes[group] = constructor.values.sizes
     return constructor, forward
 
 

@@ -23,9 +23,9 @@ from graphspec.emit.module_class import ModuleClass, Varies
 from graphspec.emit.options import shared_options
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
 from graphspec.emit.shared_units import SharedUnits
+from graphspec.emit.sizes import Sizes
 from graphspec.emit.slots import Wiring, aligned, shown, slots_of
 from graphspec.emit.template import ClassTemplate, template_of
-from graphspec.emit.values import ValueWriter
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import inside, shared_endings
@@ -56,7 +56,7 @@ class Classes(Generic[Part]):
         self.program_bytes = self.peaks.of(self._root)
         self.groups: list[ModuleClass] = []
         self.parts: list[Part] = []
-        self.writers: dict[ModuleClass, ValueWriter] = {}
+        self.sizes: dict[ModuleClass, Sizes] = {}
         self.of: dict[Graph, ModuleClass] = {}
         self.imported: dict[tuple[str, str], str] = {}  # (module, custom class) -> its name in this file
         self._reads: dict[Graph, Counter[Value]] = {}
@@ -87,9 +87,9 @@ class Classes(Generic[Part]):
 
     # --- what the statements ask for
 
-    def writer_of(self, graph: Graph) -> ValueWriter:
-        """What writes the values of the class of an inner instance."""
-        return self.writers[self.of[graph]]
+    def sizes_of(self, graph: Graph) -> Sizes:
+        """The sizes in the class of an inner instance."""
+        return self.sizes[self.of[graph]]
 
     @property
     def root(self) -> ModuleClass:

@@ -259,7 +259,7 @@ class InitWriter:
         counts: dict[Cell, Leaf] = {(body, 0): each.count for body, each in enumerate(of_bodies)}
         ops = {(body, 0): each.op for body, each in enumerate(of_bodies)}
         names_by_param = {arg.param: arg.name for arg in self.group.args.values()}
-        for word, lists in self.values.lists():
+        for word, lists in self.group.lists():
             if word in names_by_param and [len(items) for items in lists] == [*counts.values()]:
                 return call("len", name(names_by_param[word]))
         code = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count", before=slot.position))

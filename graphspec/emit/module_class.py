@@ -9,7 +9,7 @@ computes; what cannot be written so splits the class (`Varies`).
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -230,6 +230,26 @@ class ModuleClass:
         if not isinstance(declared, str) or "$" not in declared:
             return False
         return not any(word in values for values in self.options)
+
+    def equal_param(self, values: Mapping[Cell, Leaf], first: str = "") -> ast.expr | None:
+        """A param of equal value: the `first` one, one of the block's own, one of the file."""
+        declared = self.graph.declared
+        for word in sorted(self.graph.visible, key=lambda word: (word != first, word not in declared)):
+            in_bodies = [plain(body.visible.get(word)) for body in self.bodies]
+            if all(same(in_bodies[body], value) for (body, _), value in values.items()):
+                code = self.param(word)
+                if not isinstance(code, ast.Constant):
+                    return code
+        return None
+
+    def lists(self) -> Iterator[tuple[str, list[tuple[Leaf, ...]]]]:
+        """The params that are lists, and not the same in all bodies, with the list of each body."""
+        graph = self.graph
+        for word in sorted(graph.visible, key=lambda word: word not in graph.declared):
+            rows = [plain(body.visible.get(word)) for body in self.bodies]
+            lists = [row for row in rows if isinstance(row, tuple)]
+            if len(lists) == len(rows) and not all(same(row, rows[0]) for row in rows):
+                yield word, lists
 
     # --- arguments
 

@@ -13,6 +13,7 @@ from graphspec.emit.classes import Classes
 from graphspec.emit.code import call, fill, name
 from graphspec.emit.code import names as names_of
 from graphspec.emit.module_class import MISSING, Cell, ClassName, ModuleClass, NeedsModule, Varies
+from graphspec.emit.sizes import Sizes
 from graphspec.emit.slots import Slot, kind_of
 from graphspec.emit.values import ValueWriter, Wish
 from graphspec.graph import Graph, Op, Value
@@ -65,7 +66,8 @@ class SubmoduleWriter:
     values: ValueWriter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.values = ValueWriter(self.group, self.classes.writer_of, self.passed_to, self.condition)
+        sizes = Sizes(self.group, self.classes.sizes_of, self.passed_to, self.condition)
+        self.values = ValueWriter(self.group, sizes)
 
     def write(self, module: Submodule) -> ast.expr | None:
         """The code that creates a submodule; None if there is none to create. Raises `Varies`."""
