@@ -14,12 +14,13 @@ from graphspec.emit.chains import is_chain
 from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
 from graphspec.emit.loops import write_loop
 from graphspec.emit.memory import WORTH, size
-from graphspec.emit.nest import Nesting, nested_where_released
+from graphspec.emit.nest import Nesting
 from graphspec.emit.optional import joined
 from graphspec.emit.printer import WIDTH, bare
+from graphspec.emit.release import release
 from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot
-from graphspec.emit.variables import merge_copies, name_variables, release
+from graphspec.emit.variables import Namer, merge_copies
 from graphspec.graph import Op, Value
 from graphspec.tensor import BATCH, show_size, symbol
 
@@ -62,9 +63,9 @@ class Forward(ForwardScope):
         functions = {group.name for group in self.constructor.classes.groups if group.is_function}
         taken = {*self.group.helpers, *functions}
         self.body = merge_copies(self.body)
-        name_variables(self.body, self.parameters, taken)
+        Namer(self.body, self.parameters, taken).run()
         if len(self.group.bodies) == 1:  # the sizes of a block that is used again are not known here
-            self.body = nested_where_released(release(self.body, program, peaks))
+            self.body = release(self.body, program, peaks)
 
     def _find_ends(self, slots: Mapping[Op, Slot]) -> None:
         """Fills `ends` and `inside`. A read of a left-out node's output is a read of the value passed on."""

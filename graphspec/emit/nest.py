@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphspec.emit.body import Assign, Delete, Return, Statement, assigned_by, read_by
+from graphspec.emit.body import Assign, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Read, Variable, reads, replace, walk
 from graphspec.emit.memory import Peaks, size, storage
 from graphspec.emit.printer import WIDTH, bare, flat, lines
@@ -173,40 +173,6 @@ class Nesting:
         statement.span = statement.span or source.span
         statement.ops = [*source.ops, *statement.ops]
         self.written.remove(before)
-
-
-def nested_where_released(body: list[Statement]) -> list[Statement]:
-    """Nests a value into the next statement where a `del` follows that: then no name keeps the value.
-
-    The names are known here. A name that held another value before keeps its statement, which frees that one.
-    """
-    statements: list[Statement] = []
-    for statement in body:
-        if isinstance(statement, Delete) and len(statements) > 1 and _nest_last(statements, statement):
-            continue
-        statements.append(statement)
-    return statements
-
-
-def _nest_last(body: list[Statement], delete: Delete) -> bool:
-    """Nests the last but one statement into the last, if that alone reads what is deleted next, and fits."""
-    source, reader = body[-2:]
-    if not isinstance(source, Assign) or not isinstance(reader, Assign):
-        return False
-    if len(delete.variables) != 1 or source.targets != delete.variables:
-        return False
-    (variable,) = delete.variables
-    occurrences = [read for read in reads(reader.value) if read.variable is variable]
-    before = {each.name for statement in body[:-2] for each in assigned_by(statement)}
-    if len(occurrences) != 1 or occurrences[0] not in unconditional(reader.value) or variable.name in before:
-        return False
-    nested = replace(reader.value, occurrences[0], source.value)
-    head = ", ".join(target.name if target is not None else "_" for target in reader.targets)
-    if depth(nested) > DEPTH or 8 + len(f"{head} = {bare(nested)}") > WIDTH:
-        return False
-    reader.value, reader.ops = nested, [*source.ops, *reader.ops]
-    del body[-2]
-    return True
 
 
 def formula_of(*statements: Assign | Return) -> Formula | None:

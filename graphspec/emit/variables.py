@@ -1,4 +1,4 @@
-"""Names for the variables of a `forward`, and the `del` statements that are worth a line.
+"""Names for the variables of a `forward`.
 
 A variable that only the next statement reads is called `x` or `y`, all others as their nodes; so are masks,
 what each iteration of a loop reads, and a call of a module beside another call of it. What a loop passes from
@@ -11,9 +11,8 @@ from __future__ import annotations
 import ast
 from collections import Counter, defaultdict
 
-from graphspec.emit.body import Assign, Delete, For, Return, Statement, assigned_by, read_by, rename
+from graphspec.emit.body import Assign, For, Return, Statement, assigned_by, read_by, rename
 from graphspec.emit.code import Read, Variable
-from graphspec.emit.memory import WORTH, Peaks
 from graphspec.emit.nest import bytes_of
 from graphspec.weights import names
 
@@ -71,48 +70,60 @@ def merge_copies(body: list[Statement]) -> list[Statement]:
     return kept
 
 
-def name_variables(body: list[Statement], arguments: list[Variable], taken: set[str]) -> None:
-    """Names every variable."""
-    lives, outputs = Lives(body), _outputs(body)
-    lasting = {each for statement in body for each in assigned_by(statement) if not lives.is_brief(each)}
-    words = {variable.word for variable in (lasting | outputs.keys()) - set(arguments)} | {*outputs.values()}
-    temporaries = [word for word in TEMPORARIES if word not in words][:2]
-    together, returned = _carried_together(body), _returned(body)
-    space = names.Namespace({*temporaries, *taken, *(variable.name for variable in arguments)})
-    holders = {variable.name: variable for variable in arguments}
-    named = set(arguments)
+class Namer:
+    """Names the variables of a body other than the `arguments`; `taken` are names of other things."""
 
-    def is_free(name: str, number: int, looped: bool) -> bool:
-        holder = holders.get(name)
-        return holder is None or lives.last(holder) < number + (not looped)
+    def __init__(self, body: list[Statement], arguments: list[Variable], taken: set[str]):
+        self.body, self.lives, self.outputs = body, Lives(body), _outputs(body)
+        self.together, self.returned = _carried_together(body), _returned(body)
+        lasting = {each for line in body for each in assigned_by(line) if not self.lives.is_brief(each)}
+        words = {variable.word for variable in (lasting | self.outputs.keys()) - set(arguments)}
+        words |= {*self.outputs.values()}
+        self.temporaries = [word for word in TEMPORARIES if word not in words][:2]
+        self.holders = {variable.name: variable for variable in arguments}  # the last variable of each name
+        self.space = names.Namespace({*self.temporaries, *taken, *self.holders})
 
-    def choose(variable: Variable, number: int, statement: Statement) -> str:
+    def run(self) -> None:
+        named = set(self.holders.values())
+        for number, statement in enumerate(self.body):
+            for variable in assigned_by(statement):
+                if variable not in named:
+                    variable.name = self._choose(variable, number)
+                    named.add(variable)
+                self.holders[variable.name] = variable
+
+    def _choose(self, variable: Variable, number: int) -> str:
+        """The name of a variable that statement `number` is the first to assign."""
+        statement = self.body[number]
         # the variable of a comprehension does not replace one that an iteration reads
         looped = isinstance(statement, For) or (variable.item and isinstance(statement, Assign))
-        brief = lives.is_brief(variable) and variable not in outputs and not _is_mask(variable)
-        beside = read_by(body[number + 1]) if number + 1 < len(body) else ()
-        brief = brief and variable not in together and variable.word not in returned
-        brief = brief and not any(_are_calls_of_one(variable, each) for each in beside)
+        end = number if looped else number + 1
         passed_on = variable.several and any(value.op and value.op.repeated for value in variable.holds)
-        if passed_on and (word := outputs.get(variable)) and word not in holders:
-            return space.claim(names.local(word))
-        if brief and _is_plain(statement):
-            free = [name for name in temporaries if is_free(name, number, looped)]
+        if passed_on and (output := self.outputs.get(variable)) and output not in self.holders:
+            return self.space.claim(names.local(output))
+        if _is_plain(statement) and self._is_temporary(variable, number):
+            free = [word for word in self.temporaries if self._is_free(word, end)]
             if free:
-                return max(free, key=lambda name: bytes_of(holders[name]) if name in holders else 0)
+                return max(free, key=lambda word: bytes_of(self.holders[word]) if word in self.holders else 0)
         word = names.local(variable.word)
-        old = holders.get(word)
+        old = self.holders.get(word)
         alike = (False, variable.listed, variable.word)
-        if old is not None and (old.is_argument, old.listed, old.word) == alike:
-            return word if is_free(word, number, looped) else space.claim(word)
-        return space.claim(word)
+        again = old is not None and (old.is_argument, old.listed, old.word) == alike
+        return word if again and self._is_free(word, end) else self.space.claim(word)
 
-    for number, statement in enumerate(body):
-        for variable in assigned_by(statement):
-            if variable not in named:
-                variable.name = choose(variable, number, statement)
-                named.add(variable)
-            holders[variable.name] = variable
+    def _is_free(self, word: str, end: int) -> bool:
+        """Whether nothing reads the last variable of a name from statement `end` on."""
+        holder = self.holders.get(word)
+        return holder is None or self.lives.last(holder) < end
+
+    def _is_temporary(self, variable: Variable, number: int) -> bool:
+        """Whether a variable needs no name of its own."""
+        if not self.lives.is_brief(variable) or _is_mask(variable) or variable.word in self.returned:
+            return False
+        if variable in self.outputs or variable in self.together:
+            return False
+        beside = read_by(self.body[number + 1]) if number + 1 < len(self.body) else ()
+        return not any(_are_calls_of_one(variable, each) for each in beside)
 
 
 def _is_chain(statement: Statement) -> bool:
@@ -161,51 +172,3 @@ def _outputs(body: list[Statement]) -> dict[Variable, str]:
         return {item.variable: "" for item in last.value.elts if isinstance(item, Read)}
     pairs = zip(last.value.keys, last.value.values, strict=True)
     return {item.variable: key.value for key, item in pairs if isinstance(item, Read)}  # type: ignore[union-attr]
-
-
-def release(body: list[Statement], program: int, peaks: Peaks) -> list[Statement]:
-    """Adds a `del` where it saves at least a fifth of the memory that the program needs."""
-    lives, ends = Lives(body), _ends(body)
-    dropped: dict[Variable, int] = {}
-    during = [max(map(peaks.during, getattr(statement, "ops", ())), default=0) for statement in body]
-    while True:
-        changes = [0] * (len(body) + 2)
-        for variable, end in ends.items():
-            held = bytes_of(variable)
-            changes[lives.assigned[variable][0] + 1] += held
-            changes[min(dropped.get(variable, end), end) + 1] -= held
-        needs, now = [], 0
-        for number, change in enumerate(changes[:-1]):
-            now += change
-            needs.append(now + (during[number] if number < len(body) else 0))
-        step = max(range(len(needs)), key=needs.__getitem__, default=0)
-        dead = [
-            variable
-            for variable, end in ends.items()
-            if variable not in dropped and lives.last(variable) < step <= end and bytes_of(variable)
-        ]
-        if not dead or sum(map(bytes_of, dead)) < WORTH * max(program, needs[step]):
-            break
-        dropped |= {variable: lives.last(variable) for variable in dead}
-    deletes: dict[int, list[Variable]] = defaultdict(list)
-    for variable, number in dropped.items():
-        deletes[number].append(variable)
-    return [
-        each
-        for number, statement in enumerate(body)
-        for each in (statement, *([Delete(deletes[number])] if number in deletes else []))
-    ]
-
-
-def _ends(body: list[Statement]) -> dict[Variable, int]:
-    """The statement after which a variable's name is reused, or the function ends."""
-    holders: dict[str, Variable] = {}
-    ends: dict[Variable, int] = {}
-    for number, statement in enumerate(body):
-        for variable in assigned_by(statement):
-            before = holders.get(variable.name)
-            if before is not None and before is not variable:
-                ends[before] = number
-            holders[variable.name] = variable
-            ends[variable] = len(body)
-    return ends
