@@ -87,44 +87,59 @@ class _At:
                 yield each
 
     def _keys(self) -> Iterator[Completion]:
-        path = self.path
         if self._in_node():
             yield from self._node_keys()
-        elif self.body is not None and not path:
-            yield from _of_class(Block)
-        elif classes := classes_at(path):
+        elif classes := (Block,) if self.body is not None and not self.path else classes_at(self.path):
             for cls in classes:
                 yield from _of_class(cls)
-        elif path[-1:] in [("repeat",), ("parallel",)]:
-            yield from self._arguments(self.cursor.outer)
-            yield Completion("from", "key")
-        elif path[-1:] and path[-1] in REFERRING:
-            yield from (Completion(name, "key", "an input") for name in self._inputs_of(self.cursor.outer))
-        elif path == ("train", "callbacks"):
-            yield from _members(CALLBACKS.members, "callback")
-        elif path[:2] == ("train", "callbacks") and len(path) == 3:
-            yield from _arguments(_entry(path[2], "callback"))
-        elif path == ("data", "features"):
-            yield from (Completion(name, "name") for name in self._known("inputs"))
-            yield from self._columns()
-        elif path[:2] == ("data", "features") and len(path) == 3:
-            yield from _arguments(_entry(self.cursor.entries.get("encode", ""), "encoder"))
-            yield Completion("encode", "key", first=True)
-        elif path == ("tune", "search"):
-            yield from (Completion(name, "name", "a param") for name in self._params())
-        elif path == ("outputs",) or (self.body is not None and path == ("outputs",)):
-            yield from self._names()
-        elif path and path[-1] in FAMILIES:
-            kind = "metric" if path[-1] == "metrics" else path[-1]
-            yield Completion("name", "key", first=True)
-            yield from _arguments(_entry(self.cursor.entries.get("name", ""), kind))
-        elif path[:1] == ("presets",):
-            yield from (Completion(name, "name", "a param") for name in self._params())
-        elif path[:1] in [("nodes",), ("shared",)]:
-            kinds = [kind for kind in NAMED if path[-1].endswith(kind)]
-            yield Completion("name", "key", first=True)
-            for kind in kinds:
-                yield from _arguments(_entry(self.cursor.entries.get("name", ""), kind))
+        else:
+            yield from self._names_as_keys()
+            if kind := self._kind():
+                yield Completion("encode" if kind == "encoder" else "name", "key", first=True)
+            yield from _arguments(self._entry())
+
+    def _names_as_keys(self) -> Iterator[Completion]:
+        """The names that are the keys of the mapping."""
+        match self.path:
+            case (*_, "repeat" | "parallel"):
+                yield from self._arguments(self.cursor.outer)
+                yield Completion("from", "key")
+            case (*_, key) if key in REFERRING:
+                yield from (
+                    Completion(name, "key", "an input") for name in self._inputs_of(self.cursor.outer)
+                )
+            case ("train", "callbacks"):
+                yield from _members(CALLBACKS.members, "callback")
+            case ("data", "features"):
+                yield from (Completion(name, "name") for name in self._known("inputs"))
+                yield from self._columns()
+            case ("tune", "search") | ("presets", *_):
+                yield from (Completion(name, "name", "a param") for name in self._params())
+            case ("outputs",):
+                yield from self._names()
+
+    def _kind(self) -> str:
+        """The kind of what the mapping names: `loss`, `initializer`; "" where it names nothing."""
+        match self.path:
+            case ("data", "features", _):
+                return "encoder"
+            case (*_, key) if key in FAMILIES:
+                return FAMILIES[key].kind
+            case ("nodes" | "shared", *_, key):
+                return next((kind for kind in NAMED if key.endswith(kind)), "")
+        return ""
+
+    def _entry(self) -> ReferenceEntry | None:
+        """What the reference says of that whose arguments the mapping has."""
+        entries = self.cursor.entries
+        if self._in_node():
+            form = _form_of(entries)
+            return _entry(entries.get(form, ""), form)
+        match self.path:
+            case ("train", "callbacks", name):
+                return _entry(name, "callback")
+        kind = self._kind()
+        return _entry(entries.get("encode" if kind == "encoder" else "name", ""), kind)
 
     def _in_node(self) -> bool:
         path = self.path
@@ -132,8 +147,7 @@ class _At:
 
     def _node_keys(self) -> Iterator[Completion]:
         entries = self.cursor.entries
-        form = next((form for form in FORMS if form in entries), None)
-        if form is None:
+        if not _form_of(entries):
             for form in FORMS:
                 yield Completion(form, "key", "what the node is", meaning(Node, form), first=True)
         yield from self._arguments(entries)
@@ -142,7 +156,7 @@ class _At:
 
     def _arguments(self, entries: Mapping[str, str]) -> Iterator[Completion]:
         """The arguments of the node that has these entries."""
-        form = next((form for form in FORMS if form in entries), "")
+        form = _form_of(entries)
         if form in REGISTRY:
             yield from _arguments(_entry(entries[form], form))
             return
@@ -226,9 +240,8 @@ class _At:
             program = self.analysis.program
             outputs = program.outputs if program is not None else {}
             yield from (Completion(name, "word") for name in directions(outputs, validated=True))
-        elif path[-1:] and path[-1].endswith(NAMED) and key == "name":
-            kinds = [kind for kind in NAMED if path[-1].endswith(kind)]
-            yield from (Completion(name, "word", kind) for kind, name in _reference() if kind in kinds)
+        elif key == "name" and (wanted := self._kind()):
+            yield from (Completion(name, "word", kind) for kind, name in _reference() if kind == wanted)
         elif path[:1] == ("data",) and key in ("train", "validation", "test", "path"):
             yield from self._files()
         elif key in WORDS:
@@ -238,19 +251,10 @@ class _At:
 
     def _parameter(self, key: str) -> Parameter | None:
         """What the reference says of an argument at the cursor."""
-        parameters: Iterable[Parameter] = ()
-        if self._in_node():
-            form = next((form for form in FORMS if form in self.cursor.entries), "")
-            entry = _entry(self.cursor.entries.get(form, "").strip("\"'"), form)
-            parameters = entry.parameters if entry is not None else ()
-        elif classes := classes_at(self.path):
-            parameters = [each for cls in classes for each in parameters_at(cls)]
-        elif self.path[:2] == ("data", "features") and len(self.path) == 3:
-            entry = _entry(self.cursor.entries.get("encode", ""), "encoder")
-            parameters = entry.parameters if entry is not None else ()
-        elif self.path[:2] == ("train", "callbacks") and len(self.path) == 3:
-            entry = _entry(self.path[2], "callback")
-            parameters = entry.parameters if entry is not None else ()
+        entry = self._entry()
+        parameters: Iterable[Parameter] = entry.parameters if entry is not None else ()
+        if classes := classes_at(self.path):
+            parameters = (each for cls in classes for each in parameters_at(cls))
         return next((each for each in parameters if each.name == key and each.type), None)
 
     # --- names
@@ -342,6 +346,11 @@ def columns(folder: Path, file: Any) -> list[str]:
         return list(open_table(find(folder / options.path, folder), options).columns)
     except (SpecError, SettingError, OSError):
         return []
+
+
+def _form_of(entries: Mapping[str, str]) -> str:
+    """The form of a node that has these entries; "" if it has none yet."""
+    return next((form for form in FORMS if form in entries), "")
 
 
 def _of_class(cls: type[Any]) -> Iterator[Completion]:
