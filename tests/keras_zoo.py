@@ -316,6 +316,19 @@ def gated_attention() -> Any:
 
 
 @model
+def attention_that_sees_nothing() -> Any:
+    """Many a query without a key: the mean of all values, or with dropout zeros."""
+    x = Input((5, 8), name="x")
+    mask = x[..., :5] > 1
+    parts = ops.reshape(x, (-1, 5, 2, 4))
+    outputs = [ops.dot_product_attention(parts, parts, parts, mask=ops.expand_dims(mask, 1))]
+    for rate in (0.0, 0.5):
+        outputs.append(L.MultiHeadAttention(2, 4, dropout=rate)(x, x, attention_mask=mask))
+        outputs.append(L.GroupQueryAttention(4, 4, 2, dropout=rate)(x, x, attention_mask=mask))
+    return Model(x, outputs)
+
+
+@model
 def arithmetic() -> Any:
     given = Input((6, 4), name="x")
     x = 2 / (ops.abs((1 - (given * 2 + 1)) / 3) + 1)

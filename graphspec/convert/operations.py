@@ -128,7 +128,19 @@ def _reads(
             read.append((slot, layouts.value(value.tensor, value.aligned)))
         else:
             read.append((slot, ConvertedValue(ConvertedNode(f"{layer.name}_{slot}", "constant", value))))
+    if name == "dot_product_attention":
+        read = [_as_bias(layer, *each) if each[0] == "mask" else each for each in read]
     return read
+
+
+def _as_bias(layer: KerasLayer, slot: str, mask: Read) -> tuple[str, Read]:
+    """A mask of attention as what Keras adds to the scores: a query that sees nothing averages all values,
+    where PyTorch gives zeros.
+    """
+    settings = {"x1": 0.0, "x2": -1e30}
+    return "bias", ConvertedValue(
+        ConvertedNode(f"{layer.name}_{slot}", "op", "where", settings, [("x", mask)])
+    )
 
 
 def _size(x: KerasTensor, axis: int) -> int:

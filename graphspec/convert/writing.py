@@ -38,6 +38,8 @@ def _section(key: str, value: Any, depth: int) -> list[str]:
     line = f"{pad}{key}: {flow(value)}"
     if len(line) >= WIDTH and isinstance(value, dict):
         return [f"{pad}{key}:", *_entries(value, depth + 1)]
+    if len(line) >= WIDTH and isinstance(value, list):
+        return [f"{pad}{key}:", *_broken(value, depth + 1)]
     return [line]
 
 

@@ -15,7 +15,8 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
 
     `scale` is 1 / sqrt(size) by default. `bias` is added to the scores, and `mask` says which scores count;
     both broadcast to `[batch, heads, queries, keys]`, and a batch axis of 1 to that of the others. With
-    `is_causal`, a query sees only keys up to its own position, with a `bias` or a `mask`, too.
+    `is_causal`, a query sees only keys up to its own position, with a `bias` or a `mask`, too. Where a `mask`
+    hides all keys from a query, it gives zeros, as in PyTorch; with a `bias` of -1e30 the mean of all values.
     """
 
     arguments = (
