@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graphspec.data.lookalikes import number_remedy
+from graphspec.data.lookalikes import GAPS, number_remedy
 from graphspec.data.mistakes import nowhere, shown
 from graphspec.data.ragged import offsets_of
 from graphspec.data.rows.numbers import Numbers
@@ -213,6 +213,8 @@ def _no_number(
             cell = column[index].as_py()
             code = "data-nonfinite" if text.lower().lstrip("+-") == "nan" else "data-dtype"
             help = number_remedy(cell, column[:BESIDE].to_pylist(), decimal)
+            if cell.strip().lower() in GAPS:
+                give = "leave the cell empty, or give null, where a value is missing"
             gap = f'or mark it as missing: na_values: ["", {shown(cell)}]'
             help = help or f"encode text with {{encode: category}}, {gap}"
             return part.fail(code, name, row(index), f"{shown(cell)} is not a number", help, give)

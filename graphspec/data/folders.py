@@ -21,6 +21,8 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 LITTER = {"thumbs.db", "desktop.ini"}
 """Files that systems leave in folders of images."""
 MAGIC = set("*?[")
+STREAMED = f"write what comes through it to a file; graphspec reads {READ}"
+"""What to do about a pipe: files are read several times, and the ending of their name says their format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,15 @@ def find(path: Path | Given, within: Path | None = None) -> Found:
         if stat.S_ISDIR(mode):
             return _folder(path, within)
     except FileNotFoundError:
+        if str(path) == "-":
+            raise fail("data-format", "data are not read from standard input", STREAMED) from None
         raise missing(path) from None
     except OSError as error:
         raise unreadable(path, error) from None
     except ValueError as error:  # a NUL in the name
         raise fail("data-missing", f"`{path}` cannot be a file: {error}") from None
     if not stat.S_ISREG(mode):
-        raise fail("data-format", f"`{path}` is neither a file nor a folder", f"graphspec reads {READ}")
+        raise fail("data-format", f"`{path}` is neither a file nor a folder", STREAMED)
     if _is_image(path):
         return Found(path.parent, "images", (path,), whole=False)
     kind = format_of(path.name)

@@ -82,6 +82,11 @@ def missing(path: Path) -> SpecError:
     return fail("data-missing", f"there is no data file `{path}`", did_you_mean(path.name, there, otherwise))
 
 
+def not_utf8(likely: str) -> str:
+    """What to do about a text in another encoding."""
+    return f"save it as UTF-8, or name its encoding in the spec: {{path: ..., encoding: {likely}}}"
+
+
 def unreadable(path: object, error: OSError) -> SpecError:
     return fail("data-missing", f"`{path}` cannot be read: {error.strerror or error}")
 

@@ -367,6 +367,25 @@ data: {{train: t.jsonl}}
     torch.testing.assert_close(batch.weights["y"].reshape(2, 2), wanted)
 
 
+@pytest.mark.parametrize("last", ["units: 1, activation: sigmoid", "units: 2, activation: softmax", None])
+def test_a_part_of_one_class_is_told(tmp_path: Path, last: str | None) -> None:
+    """Its metrics say little: an AUC of it is 0."""
+    loss = {None: "categorical"}.get(last, "binary" if last and "sigmoid" in last else "sparse_categorical")
+    rows = [f"{n},{'yes' if n % 2 and n < 16 else 'no'},{'val' if n >= 16 else 'train'}" for n in range(24)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,part", *rows]) + "\n")
+    text = (
+        "inputs: {x: {shape: [1]}}\n"
+        f"nodes: {{y: {{layer: Dense, {last or 'units: 2, activation: softmax'}}}}}\n"
+        f"outputs: {{y: {{loss: {loss}_crossentropy}}}}\n"
+        "data: {train: t.csv, validation: {column: part}, "
+        "features: {x: {encode: number}, y: {encode: category}}}"
+    )
+    device = torch.device("cpu")
+    assert "y: 2 values; validation: only `no`" in load(compile(text), None, tmp_path, device).notes
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,part", *rows, "1,yes,val"]) + "\n")
+    assert "y: 2 values" in load(compile(text), None, tmp_path, device).notes
+
+
 CTC = """\
 inputs: {x: {shape: [9, 3]}}
 nodes:

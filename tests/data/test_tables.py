@@ -357,6 +357,7 @@ def test_pipes_and_folders_that_hold_nothing_are_refused(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "t.csv")
     assert "neither a file nor a folder" in refused(tmp_path / "t.csv")
     assert "neither a file" in refused(Path("/dev/zero"))
+    assert "not read from standard input" in refused(Path("-"))
     (tmp_path / "empty").mkdir()
     assert "empty folder" in refused(tmp_path / "empty")
     assert "matches no file" in refused(tmp_path / "*.tsv")

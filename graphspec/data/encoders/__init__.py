@@ -77,6 +77,8 @@ class Encoders:
         self.weights: dict[str, RowWeights] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.rows: Counter[str] = Counter()
+        self.classes: dict[tuple[str, str], set[int]] = {}
+        """Of targets that are classes, by name and part of the data: those that its rows have."""
         self.targets = True
         self.seasonal: dict[str, dict[str, float]] = {}
         """By output, the mean step from season to season of each series in training: see `windows.naive`."""
@@ -313,6 +315,10 @@ class Encoders:
                     self.counts[name, word, label] += int((mask & rows).sum())
                 if column.missing is not None:
                     self.counts[name, "without a target", label] += int((column.missing & rows).sum())
+                ids = self.encoders[name].classes_of(column)
+                if ids is not None:
+                    there = rows if column.missing is None else rows & ~column.missing
+                    self.classes.setdefault((name, label), set()).update(np.unique(ids[there]).tolist())
 
     @property
     def notes(self) -> list[str]:
@@ -320,6 +326,7 @@ class Encoders:
         lines = []
         for name, encoder in self.encoders.items():
             counts = self._counts_of(name)
+            counts = "; ".join(filter(None, (counts, self._lone_class(name))))
             notes = [note for note in encoder.notes if not note.startswith("warning: ")]
             if counts and len(notes) == 1:
                 notes = [f"{notes[0]}; {counts}"]
@@ -328,6 +335,13 @@ class Encoders:
             lines += notes
             lines += [note for note in encoder.notes if note.startswith("warning: ")]
         return lines
+
+    def _lone_class(self, name: str) -> str:
+        """Which part of the data has one class alone, where there are more: metrics say little of it."""
+        classes = self.encoders[name].id_names() or []
+        parts = ((label, ids) for (field, label), ids in self.classes.items() if field == name)
+        lone = (f"{label}: only `{classes[min(ids)]}`" for label, ids in parts if label and len(ids) == 1)
+        return "; ".join(lone) if len(classes) > 1 else ""
 
     def counted(self, part: str = "") -> list[str]:
         """What was unseen, filled or cut in the encoded rows of a part of the data: a line for each feature

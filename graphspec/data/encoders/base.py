@@ -127,6 +127,10 @@ class Encoder(ABC):
         """
         return None
 
+    def classes_of(self, column: Column) -> NDArray[np.int64] | None:
+        """The class of each row, of a target that has one; None of any other field."""
+        return None
+
     # --- missing values
 
     def gap(self, part: TablePart, column: str, missing: Mask) -> SpecError:

@@ -138,6 +138,12 @@ class CategoryEncoder(Encoder):
         marks = {word: mask for word, mask in (("unseen", unseen), ("filled", filled)) if mask.any()}
         return Column(self._typed(codes), gone if gone.any() else None, marks)
 
+    def classes_of(self, column: Column) -> NDArray[np.int64] | None:
+        if not self.fill.target or isinstance(column.values, Ragged) or self.per_element:
+            return None
+        values = column.values.reshape(len(column.values), -1)
+        return values.argmax(1) if self.fill.one_hot else values[:, 0].astype(np.int64)
+
     def _typed(self, ids: Array) -> Array:
         """Ids, [n, columns], as the field has them."""
         if self.fill.one_hot:

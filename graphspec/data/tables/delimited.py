@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as reader
 
 from graphspec.data.files import COMPRESSED, DataFile
-from graphspec.data.mistakes import in_line
+from graphspec.data.mistakes import in_line, not_utf8
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.streams import BLOCK, ROW, head, need_text, text_lines, utf8
 from graphspec.diagnostics import Span, SpecError, fail
@@ -119,7 +119,7 @@ class Delimited(Table):
         if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8") and (
             start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]
         ):
-            help = "name the encoding: {path: ..., encoding: utf-16}"
+            help = not_utf8("utf-16")
             raise fail("data-format", f"`{self.file}` is not UTF-8 text, and looks like UTF-16", help)
         try:
             with _long_cells():
@@ -251,9 +251,7 @@ class Delimited(Table):
                         line, byte = lines + text.count(b"\n", 0, error.start) + 1, text[error.start]
                         likely = "cp1252" if 0x80 <= byte < 0xA0 else "latin-1"
                         message = f"line {line} of `{self.file}` is not UTF-8 text: byte 0x{byte:02X}"
-                        return fail(
-                            "data-format", message, f"name the encoding: {{path: ..., encoding: {likely}}}"
-                        )
+                        return fail("data-format", message, not_utf8(likely))
                     before, lines = text[error.start :], lines + text.count(b"\n", 0, error.start)
                     continue
                 before, lines = b"", lines + text.count(b"\n")

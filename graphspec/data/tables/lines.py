@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.json as reader
 
 from graphspec.data.files import DataFile
-from graphspec.data.mistakes import in_line, shown
+from graphspec.data.mistakes import in_line, not_utf8, shown
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.python_values import DEPTH, as_text, in_words, kind_of, levels_of
 from graphspec.data.tables.streams import BLOCK, head, need_text, utf8
@@ -215,8 +215,8 @@ class Lines(Table):
             try:
                 row = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
             except UnicodeDecodeError:
-                help = "name the encoding: {path: ..., encoding: latin-1}"
-                return fail("data-format", f"{where} is not UTF-8 text", help, span=in_line(self.file, line))
+                span = in_line(self.file, line)
+                return fail("data-format", f"{where} is not UTF-8 text", not_utf8("latin-1"), span=span)
             except (ValueError, RecursionError) as error:
                 span = in_line(self.file, line, raw.decode("utf-8", "replace"))
                 return fail("data-format", f"{where} is not a JSON object: {error}", _hint(raw), span=span)
