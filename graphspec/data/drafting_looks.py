@@ -190,6 +190,8 @@ def _measured_numbers(
         return None
     reason = f"{seen.distinct:,} numbers such as `{there[0].as_py()}`"
     measures = asked or prefix is not None or unit is not None
+    if decimal != ".":  # as texts of a frame or a request have it, too, which no file is beside
+        writing = replace(writing, decimal=decimal)
     return replace(_numeric(replace(seen, kind="number", reason=reason), numbers, measures), writing=writing)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def thousands_in_doubt(column: str, values: pa.Array, writing: Writing) -> str |
     may a decimal mark be. None where the numbers, or their unit, say which it is.
     """
     mark = writing.thousands
-    bare = mark is not None and writing == Writing(thousands=mark)
+    bare = mark is not None and replace(writing, decimal=None) == Writing(thousands=mark)
     texts = pc.unique(values.drop_null()).to_pylist() if bare else []
     if not texts or any(sum(map(text.count, ",.")) != 1 or mark not in text for text in texts):
         return None

@@ -126,8 +126,8 @@ class Forecaster:
         )
         self.windows = windows_of(program)
         self.inputs = [fill for fill in encoders.plan.fills if not fill.target]
-        reads_ahead = any(fill.steps is not None and fill.steps.first > 0 for fill in self.inputs)
-        self.ahead = self.windows.next if reads_ahead else 0
+        self.known = [f.field for f in self.inputs if f.steps is not None and f.steps.first > 0]
+        self.ahead = self.windows.next if self.known else 0
         self.line = timeline(table, self.windows, self._format(), limit)
         self.origins = self._origins(self.ahead)
 
@@ -159,7 +159,16 @@ class Forecaster:
     def notes(self) -> list[str]:
         short = self.line.short(self.origins, self.windows.past + self.ahead)
         late = None if self.every else self.line.late(self.origins, self.ahead)
-        return [note for note in (short, late) if note]
+        return [note for note in (short, late, self._of_known()) if note]
+
+    def _of_known(self) -> str | None:
+        """The note about forecasts that begin before the last row, as it holds what is known in advance."""
+        if not self.known or self.every:
+            return None
+        names = " and ".join(f"`{name}`" for name in self.known)
+        verb = "reads" if len(self.known) == 1 else "read"
+        steps = "row" if self.ahead == 1 else f"{self.ahead:,} rows"
+        return f"forecasts are of the last {steps} of each series, of which {names} {verb} what is known"
 
     def examples(self, wanted: list[Field], dtypes: Mapping[str, torch.dtype]) -> InMemory:
         """The inputs of all windows. Raises `SpecError` with every mistake in them."""

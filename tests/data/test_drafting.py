@@ -32,6 +32,7 @@ from graphspec.data.drafting_windows import Ask
 from graphspec.data.image_drafting import images
 from graphspec.data.loading import load, load_file
 from graphspec.diagnostics import SpecError
+from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from tests import bundled
 
@@ -644,7 +645,11 @@ def test_a_forecast_reads_the_parts_of_dates_that_come_again(
         (";", "{0},{1};-{1},5", "past: {columns: [sales, heat], encode: number, steps"),
         (";", "{0},{1};-{2}.5", "past_2: {columns: [heat], encode: number, decimal: ., steps"),
         ("\t", "{0}.{1}€\t-{1}.5", "past_1: {columns: [sales], encode: number, unit: €, steps"),
-        (";", "1.{0}00,{1};{1},5", "past_1: {columns: [sales], encode: number, thousands: ., steps"),
+        (
+            ";",
+            "1.{0}00,{1};{1},5",
+            "past_1: {columns: [sales], encode: number, thousands: ., decimal: ',', steps",
+        ),
     ],
 )
 def test_a_forecast_reads_numbers_as_they_are_written(
@@ -935,3 +940,17 @@ def test_columns_of_parquet_that_no_float_or_feature_holds(tmp_path: Path) -> No
 def test_classes_that_are_numbers_are_named_in_their_order(tmp_path: Path) -> None:
     lines = [f"{i}.5,{i % 12 + 1 if i < 84 else 13}" for i in range(85)]
     assert f"values: {[str(n) for n in range(1, 14)]}" in drafted(tmp_path, ["x,stay", *lines], "stay")
+
+
+def test_a_frame_predicts_as_the_file_that_pandas_has_read(tmp_path: Path) -> None:
+    """Where texts have decimal commas and units, which no frame says."""
+    lines = [f"{i * 7 % 50},5;{i * 3 % 40},25 kg;{1 + i % 9}.{i:03},5 €;{i % 4},5" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["size;weight;cost;y", *lines]) + "\n", encoding="utf-8")
+    (tmp_path / "s.yaml").write_text(draft("s", tmp_path / "t.csv", ["y"], tmp_path), encoding="utf-8")
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    train(program, root=tmp_path, run_dir=tmp_path / "run", tell=str)
+    frame = pd.read_csv(tmp_path / "t.csv", sep=";", decimal=",")
+    assert list(frame.dtypes.map(pd.api.types.is_numeric_dtype)) == [True, False, False, True]
+    run = Run(tmp_path / "run")
+    assert run.predict(frame).equals(run.predict(tmp_path / "t.csv"))
+    assert run.predict(frame.iloc[7].to_dict()).num_rows == 1

@@ -113,9 +113,8 @@ class ImageEncoder(Encoder):
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             reason = first_line(error)
             what = f"{word} cannot be read: {reason}"
-            raise part.fail(
-                "data-format", name, index, what, f"graphspec reads {', '.join(FORMATS)}"
-            ) from None
+            help = f"replace the file, or take it out; graphspec reads {', '.join(FORMATS)}"
+            raise part.fail("data-format", name, index, what, help) from None
 
     def _path(self, part: TablePart, name: str, index: int, value: str) -> Path:
         root = self._root(part)
