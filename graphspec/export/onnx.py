@@ -133,7 +133,8 @@ def _name_sizes(model: Any, traced: Traced, axes: dict[str, dict[int, Unit]]) ->
 
     nodes = {node.name: node for node in traced.program.graph.nodes if node.op == "placeholder"}
     names: dict[str, str] = {}
-    for argument, named in axes.items():
+    # In the order of the arguments, whose names torch writes in small letters, with a number where two meet.
+    for argument, named in zip(traced.program.graph_signature.user_inputs, axes.values(), strict=True):
         for axis, (name, factor) in named.items():
             size = nodes[argument].meta["val"].shape[axis]
             if isinstance(size, torch.SymInt):

@@ -370,7 +370,8 @@ data: {{train: t.jsonl}}
 @pytest.mark.parametrize("last", ["units: 1, activation: sigmoid", "units: 2, activation: softmax", None])
 def test_a_part_of_one_class_is_told(tmp_path: Path, last: str | None) -> None:
     """Its metrics say little: an AUC of it is 0."""
-    loss = {None: "categorical"}.get(last, "binary" if last and "sigmoid" in last else "sparse_categorical")
+    kind: dict[str | None, str] = {None: "categorical", "units: 1, activation: sigmoid": "binary"}
+    loss = kind.get(last, "sparse_categorical")
     rows = [f"{n},{'yes' if n % 2 and n < 16 else 'no'},{'val' if n >= 16 else 'train'}" for n in range(24)]
     (tmp_path / "t.csv").write_text("\n".join(["x,y,part", *rows]) + "\n")
     text = (

@@ -284,6 +284,24 @@ def test_sizes_that_follow_from_multiples_have_the_names_of_the_spec(tmp_path: P
     assert found == ["4*length", "2*length", "12*length", "4*length"]
 
 
+def test_inputs_have_the_letters_of_the_spec(tmp_path: Path) -> None:
+    """torch writes them in small ones, and two that differ in that alone with a number."""
+    program = graphspec.compile(
+        """
+inputs: {Wort: {shape: [left, 2]}, wort: {shape: [right, 3]}, WORT: {shape: [4]}}
+nodes:
+  a:   {layer: GlobalAveragePooling1D, from: Wort}
+  b:   {layer: GlobalMaxPooling1D, from: wort}
+  all: {merge: concatenate, from: [a, b, WORT]}
+  y:   {layer: Dense, units: 2}
+outputs: [y]
+"""
+    )
+    file = export(program, "onnx", tmp_path / "model.onnx").file
+    shapes = {value.name: value.shape for value in onnxruntime.InferenceSession(file).get_inputs()}
+    assert shapes == {"Wort": ["batch", "left", 2], "wort": ["batch", "right", 3], "WORT": ["batch", 4]}
+
+
 def test_files_have_the_names_of_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that Python, torch or ONNX have another use for."""
     spec = """

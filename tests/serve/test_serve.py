@@ -80,7 +80,7 @@ def test_good_rows_are_answered_beside_bad_ones(run: Run, port: int) -> None:
     assert "row 1, counting from 0" in day["message"] and "30 March" in day["message"]
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "again": ({"tries": None}, "give a value", {"tries": 3}),
     "number": ({"tries": "three"}, "give a number, as 12.5", {"tries": "12.5"}),
     "range": ({"amount": -7}, "give such a number", {"amount": 7}),
