@@ -13,6 +13,7 @@ from graphspec.contract.broadcasting import ACROSS_EXAMPLES
 from graphspec.diagnostics import Change, Remedy, Span, did_you_mean, nearest, write
 from graphspec.diagnostics.foreign_terms import ATTRIBUTES, TRANSPOSED
 from graphspec.elaborate.body import BodyElaborator, NodeResult, Repeated
+from graphspec.elaborate.sizes import named_sizes
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Op, Value
 from graphspec.settings import show
@@ -98,6 +99,8 @@ def _name_remedy(body: BodyElaborator, head: str, rest: list[str], in_formula: b
         return write(f"${head}", ": it is a param")
     if in_formula and head in NUMBERS:
         return write(NUMBERS[head], safe=head == "pi")
+    if head in named_sizes(body) and not rest:
+        return f"`{head}` is a size, and no tensor: `sum(ones_like(x), axis=1)` counts along an axis of one"
     listed = f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
     return did_you_mean(head, [*body.declared.nodes, *body.inputs], listed)
 

@@ -204,7 +204,10 @@ class Scope:
                 chain = " -> ".join([*active[active.index(name) :], name])
                 message = f"params depend on one another in a cycle: {chain}"
                 span = self.document.span(here)
-                self.error("cycle", span, message, "give one of them a value")
+                help = "give one of them a value"
+                if active[-1] == name and any(name in body.params for body in self.bodies[1:]):
+                    help = f"the block sees the `{name}` of the file: remove it here, or rename it"
+                self.error("cycle", span, message, help)
                 failures.update(active[active.index(name) :])
                 return
             active.append(name)

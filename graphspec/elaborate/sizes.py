@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from graphspec.diagnostics import did_you_mean, write_value
+from graphspec.diagnostics import Span, did_you_mean, write_value
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.graph import Value
@@ -45,11 +45,10 @@ def named_sizes(body: BodyElaborator) -> dict[str, Dim]:
     return sizes
 
 
-def declared_size(node: NodeInstance, size: Any, *keys: str | int) -> Dim | None:
-    """A size that a node declares under `keys`: an integer, an expression of named sizes, or null for one
-    that nothing is known of. None after an error.
+def declared_size(node: NodeInstance, size: Any, span: Span | None) -> Dim | None:
+    """A size that a node declares at a place: an integer, an expression of named sizes, or null for one that
+    nothing is known of. None after an error.
     """
-    span = node.span_of(*keys)
     if size is None:
         return symbol(node.body.context.fresh_size())
     if isinstance(size, int) and not isinstance(size, bool):

@@ -203,7 +203,18 @@ class ValueWriter:
         start = self._constant({(body, 0): row[0] for body, row in rows.items()}, ops, wish)
         known: dict[Cell, Leaf] = {(body, 0): step for body, step in steps.items() if step is not None}
         step = self._constant(known, ops, wish)
-        return fill("{start} + {step} * index", {"start": start, "step": step}) if start and step else None
+        if start is None or step is None:
+            return None
+        match start, step:
+            case ast.Constant(0), ast.Constant(1):
+                text = "index"
+            case ast.Constant(0), _:
+                text = "{step} * index"
+            case _, ast.Constant(1):
+                text = "index + {start}"
+            case _:
+                text = "{start} + {step} * index"
+        return fill(text, {"start": start, "step": step})
 
     def _constant(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         once = {cell: ops[cell] if cell in ops else ops[cell[0], 0] for cell in values}

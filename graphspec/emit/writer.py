@@ -316,7 +316,7 @@ def _checks(program: Elaborated, group: ModuleClass) -> Iterator[SizeCheck]:
                 continue
             seen[word] = name, f"{group.input(name)}.shape[{axis}]", factor
             if factor > 1:
-                what = "a size" if word.startswith("?") else word
+                what = "a size" if word.startswith("?") else f"`{label}`"
                 refused, must = f"% {factor} != 0", f"must be a multiple of {factor}, not {{}}"
                 yield SizeCheck(name, axis, what, refused, must, f"must be multiples of {factor}")
             least = program.minimum_sizes.get(word, 1) * factor

@@ -15,8 +15,8 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config
 
 from graphspec.elaborated import BaseProgram
-from graphspec.export.attention import OneBatch
 from graphspec.export.failures import FAILURES, failing
+from graphspec.export.functions import Exportable
 from graphspec.export.recurrent import scans
 from graphspec.tensor import BATCH, factors, unit_of
 
@@ -213,8 +213,8 @@ def label(name: str) -> str:
 
 @contextmanager
 def _exporting(module: nn.Module) -> Iterator[None]:
-    """For inference, with scans for recurrent layers, and attention as ONNX knows it."""
-    with scans(module), OneBatch(), warnings.catch_warnings():
+    """For inference, with scans for recurrent layers, and functions that keep sizes dynamic."""
+    with scans(module), Exportable(), warnings.catch_warnings():
         # nn.RNNBase keeps a list of its parameters beside them, and torch.export sees it replaced for a while
         # torch 2.10 compiles the step of a scan on its way, which costs the exported program nothing
         warnings.filterwarnings("ignore", "You are calling torch.compile inside torch.export", UserWarning)

@@ -252,6 +252,8 @@ def _check_size(tree: ast.expr, text: str) -> None:
 
 
 _IN_PARTS = "make parts of it nodes of their own"
+_SHAPES = ("newshape", "shape")
+"""The arguments of ops that are shapes."""
 
 
 class _Reader:
@@ -340,11 +342,23 @@ class _Reader:
         return Applied(start, end, function.id, tuple(arguments), tuple(keywords), name=name)
 
     def _keyword(self, keyword: ast.keyword) -> Part:
-        """The value of an argument; a dtype needs no quotes, and its library is not needed."""
+        """The value of an argument; a dtype needs no quotes, and its library is not needed. The names in a
+        shape are those of sizes.
+        """
         written = self._source(keyword.value)
         if keyword.arg == "dtype" and (dtype := _DTYPE.fullmatch(written)):
             return Plain(keyword.value.col_offset, keyword.value.end_col_offset or 0, dtype[1])
+        if keyword.arg in _SHAPES and isinstance(keyword.value, ast.List | ast.Tuple):
+            items = tuple(self._size(item) for item in keyword.value.elts)
+            return ListedParts(keyword.value.col_offset, keyword.value.end_col_offset or 0, items)
         return self.part(keyword.value)
+
+    def _size(self, node: ast.expr) -> Part:
+        """A size of a shape: a text where it has the name of one."""
+        for each in ast.walk(node):
+            if isinstance(each, ast.Name) and each.col_offset not in self.parts and each.id not in WORDS:
+                return Plain(node.col_offset, node.end_col_offset or 0, self._source(node))
+        return self.part(node)
 
     def _arguments(self, node: ast.Call) -> str:
         """What is in the parentheses of a call."""

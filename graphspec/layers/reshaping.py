@@ -118,6 +118,8 @@ class Reshape(Layer, also="Unflatten"):
         front = next((i for i in range(shorter) if before[i] != after[i]), shorter)
         behind = next((i for i in range(shorter - front) if before[-1 - i] != after[-1 - i]), shorter - front)
         old, new = before[front : len(before) - behind], written[front : len(after) - behind]
+        if not old and new == (1,):
+            return Code("{x}.unsqueeze({front})", constants={"front": front})
         if len(new) == 1 and len(old) > 1:
             last = len(before) - behind - 1
             if last == len(before) - 1:

@@ -14,7 +14,7 @@ from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.buffers import BUFFER, need_held
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, ModuleCall, Ref, Site
-from graphspec.ops.operation import Operation
+from graphspec.ops.operation import Operation, size_or_like
 from graphspec.tensor import Dim, Tensor
 
 Sizes = Annotated[tuple[Positive, ...], BeforeValidator(as_tuple)]
@@ -257,19 +257,7 @@ class SequenceMask(Operation, spec_name="sequence_mask"):
     def infer(self, lengths: Tensor, like: Tensor | None = None) -> Tensor:
         if not lengths.is_integer:
             raise LayerError("wrong-dtype", f"`sequence_mask` takes integers and gets {lengths}", inputs=(0,))
-        if (like is None) == (self.maxlen is None):
-            raise LayerError(
-                "missing-key" if like is None else "input-count",
-                "`sequence_mask` takes `maxlen`, or a tensor that is as long",
-                help="write `like: tokens`, or `maxlen: 100`",
-                argument="maxlen",
-            )
-        if like is not None and like.rank < 2:
-            message = f"`sequence_mask` takes the steps of axis 1, and {{input1}} is {like}"
-            raise LayerError("wrong-rank", message, inputs=(1,))
-        steps = like.shape[1] if like is not None else self.maxlen
-        assert steps is not None
-        return Tensor((*lengths.shape, steps), "bool")
+        return Tensor((*lengths.shape, size_or_like(self, "maxlen", like, 1)), "bool")
 
     def code(self, site: Site) -> Code:
         steps = "{maxlen}" if self.maxlen is not None else "{like}.shape[1]"

@@ -39,6 +39,26 @@ def need_numbers(name: str, *inputs: Tensor) -> None:
             )
 
 
+def size_or_like(op: Operation, argument: str, like: Tensor | None, position: int) -> Dim:
+    """A size that a number gives, or axis 1 of the tensor `like`, the input at this position."""
+    size: int | None = getattr(op, argument)
+    if (like is None) == (size is None):
+        both = "" if like is None else ", not both"
+        raise LayerError(
+            "missing-key" if like is None else "input-count",
+            f"`{op.spec_name}` takes `{argument}`, or a tensor that is as long{both}",
+            help=f"write `like: node`, or `{argument}: {size or 100}`",
+            argument=argument,
+        )
+    if like is None:
+        assert size is not None
+        return size
+    if like.rank < 2:
+        message = f"`{op.spec_name}` takes the size of axis 1, and {{input{position}}} is {like}"
+        raise LayerError("wrong-rank", message, inputs=(position,))
+    return like.shape[1]
+
+
 def _lacking(few: Tensor, many: Tensor) -> int | list[int]:
     """The axes of size 1 with which `few` fits `many`: the first, where none fits better."""
     places = combinations(range(1, many.rank), many.rank - few.rank)

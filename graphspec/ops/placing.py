@@ -14,7 +14,7 @@ from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.contract.proposals import misfit
 from graphspec.ops.matrices import need_floats
-from graphspec.ops.operation import Operation, need_numbers, row, table
+from graphspec.ops.operation import Operation, need_numbers, row, size_or_like, table
 from graphspec.ops.selection import size_of_floats
 from graphspec.tensor import Dim, Tensor
 
@@ -176,24 +176,24 @@ class ScatterUpdate(Operation, spec_name="scatter_update"):
 
 
 class _Segments(Operation, abstract=True):
-    """A reduction of the elements along axis 1 with equal ids: [batch, num_segments, ...].
+    """A reduction of the elements along axis 1 with equal ids: [batch, groups, ...].
 
-    Ids outside of 0 to `num_segments` - 1 are ignored.
+    Ids below 0, and from the number of groups on, are ignored.
     """
 
     flops_per_input = 1
-    arguments = (Argument("data"), Argument("segment_ids"))
+    arguments = (Argument("data"), Argument("segment_ids"), Argument("like", required=False))
     reduce: ClassVar[str]
     empty: ClassVar[float]
 
-    num_segments: Positive
-    """How many groups there are."""
+    num_segments: Positive | None = None
+    """How many groups there are; or `like` names a tensor that has one at each place of axis 1."""
     sorted: bool = False  # whether the ids ascend; it has no effect
     """Whether the ids rise; it changes nothing."""
 
     examples = (Example({"num_segments": 3}, ((6, 2), (6,)), dtypes=("float32", "int64"), high=3),)
 
-    def infer(self, data: Tensor, segment_ids: Tensor) -> Tensor:
+    def infer(self, data: Tensor, segment_ids: Tensor, like: Tensor | None = None) -> Tensor:
         need_floats(self.spec_name, data)
         need_numbers(self.spec_name, data)
         if not segment_ids.is_integer or segment_ids.rank != 2:
@@ -201,12 +201,16 @@ class _Segments(Operation, abstract=True):
             raise LayerError("wrong-dtype", message, inputs=(1,))
         if data.rank < 2 or data.shape[:2] != segment_ids.shape:
             raise misfit(self.spec_name, (data, segment_ids), 0, 1)
-        return data.with_shape(data.shape[0], self.num_segments, *data.shape[2:])
+        groups = size_or_like(self, "num_segments", like, 2)
+        return data.with_shape(data.shape[0], groups, *data.shape[2:])
 
     def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"count": self.num_segments, "reduce": self.reduce, "empty": self.empty}
+        constants: dict[str, Leaf] = {"reduce": self.reduce, "empty": self.empty}
+        count = "{like}.shape[1]"
+        if self.num_segments is not None:
+            count, constants["count"] = "{count}", self.num_segments
         ids = _long("segment_ids", site.inputs[1])
-        text = f"reduce_segments({{data}}, {ids}, {{count}}, {{reduce}}, {{empty}})"
+        text = f"reduce_segments({{data}}, {ids}, {count}, {{reduce}}, {{empty}})"
         return Code(text, constants=constants)
 
 

@@ -15,7 +15,7 @@ from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.layers.reshaping import Reshape, size_code
 from graphspec.ops.operation import Operation, need_numbers
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Dim, Tensor, product, quotient, show_size
 
 
 class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshape_as"):
@@ -40,16 +40,15 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
                 "out-of-range",
                 f"`newshape` starts with -1, the batch, followed by the sizes of an example, "
                 f"not {_shown(self.newshape)}",
-                help="where a size of an example is to follow from the others: "
-                "{layer: Reshape, from: {input0}, target_shape: [-1, ...]}",
+                help=self._remedy(x),
                 argument="newshape",
             )
         if product(x.shape[1:]) != product(sizes):
             raise LayerError(
                 "shapes-differ",
-                f"{x} has {product(x.shape[1:])} elements an example, "
+                f"{x} has {show_size(product(x.shape[1:]))} elements an example, "
                 f"and {_shown(sizes)} has {product(sizes)}",
-                help=self._inferring(x),
+                help=self._remedy(x),
                 argument="newshape",
                 inputs=(0,),
             )
@@ -59,15 +58,20 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
             error.argument = "newshape"
             raise
 
-    def _inferring(self, x: Tensor) -> str | None:
-        """The layer that takes -1 for a size of an example, if that fits."""
-        meant = (-1, *self.newshape[1:])
-        try:
-            Reshape(target_shape=meant).infer(x)
-        except LayerError:
+    def _remedy(self, x: Tensor) -> str | None:
+        """The shape that is meant by one without the batch, or in which -1 is a size of an example."""
+        total, sizes = product(x.shape[1:]), list(self.newshape)
+        if any(isinstance(size, int) and size < 1 and size != -1 for size in sizes):
             return None
-        layer = f"{{layer: Reshape, from: {{input0}}, target_shape: {_shown(meant)}}}"
-        return f"the first size, -1, is the batch; to infer a size of an example: {layer}"
+        for meant in (sizes, sizes[1:]) if sizes[:1] == [-1] else (sizes,):
+            rest = quotient(total, product(size for size in meant if size != -1))
+            if rest is None or meant.count(-1) > 1 or (-1 not in meant and rest != 1):
+                continue
+            filled = tuple(rest if size == -1 else size for size in meant)
+            if not any("?" in str(size) for size in filled):
+                return f"write {_shown((-1, *filled))}: the first is the batch"
+            return f"{{layer: Reshape, target_shape: {_shown(tuple(meant))}}} infers a size without a name"
+        return None
 
     def _layer(self) -> Reshape:
         """The layer that does the same."""

@@ -59,8 +59,8 @@ def test_a_unet_of_any_size_halves_and_doubles() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((24, 8), r"image: height must be a multiple of 16, not 24"),
-        ((16, 12), r"image: width must be a multiple of 8, not 12"),
+        ((24, 8), r"image: `16 \* height` must be a multiple of 16, not 24"),
+        ((16, 12), r"image: `8 \* width` must be a multiple of 8, not 12"),
     ],
 )
 def test_forward_refuses_other_sizes_by_name(shape: tuple[int, int], message: str) -> None:
@@ -127,14 +127,14 @@ outputs: [pool, mean]
 
 def test_a_size_that_is_refused_hides_no_input() -> None:
     program = graphspec.compile("""
-inputs: {size: {shape: [8 * row_count, 2]}}
+inputs: {size: {shape: [8 * steps, 2]}}
 nodes: {pool: {layer: MaxPooling1D, pool_size: 8}}
 outputs: {pool: {loss: mse}}
 """)
     assert "if (size2 := size.shape[1]) % 8 != 0:" in program.source
     module = program.module()
     assert module(torch.ones(1, 8, 2)).tolist() == [[[1, 1]]]
-    with pytest.raises(ValueError, match=r"row_count must be a multiple of 8, not 3"):
+    with pytest.raises(ValueError, match=r"`8 \* steps` must be a multiple of 8, not 3"):
         module(torch.ones(1, 3, 2))
 
 
@@ -366,6 +366,52 @@ def test_ops_take_sizes_by_name() -> None:
     assert found["thick"].shape == (2, 6, 2)
     batches = {name: output.tensors[0].shape[0] for name, output in program.outputs.items()}
     assert set(batches.values()) == {symbol("batch")}
+
+
+def test_formulas_take_sizes_by_name() -> None:
+    """Also in a block, and beside params."""
+    program = graphspec.compile("""
+    params: {heads: 2}
+    inputs: {x: {shape: [4 * quarter, 8]}}
+    blocks:
+      split:
+        inputs: [x]
+        nodes: {parts: {compute: "reshape(2 * x, newshape=[-1, quarter, 2 * $heads, 8])"}}
+    nodes:
+      parts: {block: split}
+      ones:  {constant: [[1]]}
+      wide:  {compute: "broadcast_to(ones, like=x, shape=[-1, 4 * quarter, $heads])"}
+    outputs: [parts, wide]
+    """)
+    x = torch.randn(3, 12, 8)
+    found = program.module()(x)
+    torch.testing.assert_close(found["parts"], 2 * x.reshape(3, 3, 4, 8))
+    assert found["wide"].shape == (1, 12, 2)
+
+
+@pytest.mark.parametrize(
+    ("formula", "help"),
+    [
+        ("reshape(x, newshape=[-1, lenght, 2, 4])", "did you mean `length`?"),
+        ("x / length", "`length` is a size, and no tensor"),
+    ],
+)
+def test_a_name_of_a_size_is_told_from_a_tensor(formula: str, help: str) -> None:
+    with pytest.raises(SpecError) as error:
+        graphspec.compile(
+            f"inputs: {{x: {{shape: [length, 8]}}}}\nnodes: {{y: {{compute: '{formula}'}}}}\noutputs: [y]\n"
+        )
+    [found] = error.value.diagnostics
+    assert found.code == "unknown-reference" and found.help is not None and found.help.startswith(help)
+
+
+def test_an_axis_of_size_1_comes_between_others() -> None:
+    program = graphspec.compile(
+        "inputs: {x: {shape: [length, 8]}}\n"
+        "nodes: {y: {layer: Reshape, target_shape: [-1, 1, 8]}}\noutputs: [y]\n"
+    )
+    assert "x.unsqueeze(2)" in program.source
+    assert program.module()(torch.zeros(2, 3, 8)).shape == (2, 3, 1, 8)
 
 
 @pytest.mark.parametrize(

@@ -475,6 +475,29 @@ outputs: [units]
 """
     program = graphspec.compile(spec)
     assert "Unit((1, 2, 4)[index % 3]) for index in range(6)" in program.source
+    counted = graphspec.compile(spec.replace("rates[index % len(rates)]", "index + len(rates)"))
+    assert "Unit(index + 3) for index in range(6)" in counted.source
     module = program.module()
     dilations = [module.get_submodule(f"units.{index}.conv").dilation for index in range(6)]
     assert dilations == [(1,), (2,), (4,)] * 2
+
+
+def test_what_grows_by_1_is_written_from_the_index() -> None:
+    """Slices of one column each, as many as an argument says."""
+    program = graphspec.compile("""
+inputs: {x: {shape: [5]}, z: {shape: [4]}}
+blocks:
+  column:
+    params: {at: required}
+    inputs: [x]
+    nodes: {one: {op: get_item, key: "..., $at:$(at + 1)"}, y: {layer: Dense, units: 2}}
+  columns:
+    params: {count: required}
+    inputs: [x]
+    nodes: {each: {block: column, at: $index, parallel: $count}, all: {merge: add, from: each.*}}
+nodes:
+  one: {block: columns, from: x, count: 5}
+  two: {block: columns, from: z, count: 4}
+outputs: [one, two]
+""")
+    assert "nn.ModuleList(Column(index, index + 1) for index in range(count))" in program.source

@@ -234,6 +234,7 @@ def test_what_is_learned_once_is_stretched_to_any_batch() -> None:
         2,
         [
             "op: take, from: [x, ids], axis: 1",
+            "op: take_along_axis, from: [x, places], axis: 1",
             "op: segment_sum, from: [x, segments], num_segments: 3",
             "op: scatter_update, from: [x, places, updates]",
             "op: scatter, from: [places, updates], shape: [6, 4]",
@@ -251,6 +252,24 @@ def test_what_reads_each_example_by_its_own_indices_leaves_the_batch_free(node: 
     program = graphspec.compile(f"inputs:\n{inputs}nodes: {{y: {{{node}}}}}\noutputs: [y]\n")
     traced = trace(program, program.module(exporting=True).eval())
     assert (traced.free, traced.fixed) == ({"batch": Range(1)}, {})
+
+
+def test_relative_positions_and_messages_export_at_any_size(tmp_path: Path) -> None:
+    """Indices of one example that meet every example, and groups whose number is a size of the input."""
+    spec = """
+    inputs:
+      x:     {shape: [nodes, 4]}
+      goals: {shape: [edges], dtype: int64}
+    nodes:
+      places: {op: arange, from: x, axis: 1}
+      gap:    {compute: "clip(places[:, :, None] - places[:, None] + 2, x_min=0, x_max=3)"}
+      near:   {op: take_along_axis, from: [x, gap], axis: 2}
+      told:   {op: take, from: [near, goals], axis: 1}
+      heard:  {op: segment_max, from: {data: told, segment_ids: goals, like: x}}
+    outputs: [near, heard]
+    """
+    exported = export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx")
+    assert (exported.free.keys(), exported.fixed) == ({"batch", "nodes", "edges"}, {})
 
 
 @pytest.mark.parametrize(

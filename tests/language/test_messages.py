@@ -782,3 +782,12 @@ def test_a_number_of_each_example_is_made_a_vector() -> None:
 def test_a_line_indented_less_than_its_neighbours_is_the_one_at_fault(outcast: str) -> None:
     text = f"{HEAD}nodes:\n    a: {{op: relu}}\n{outcast}    y: {{op: relu}}\noutputs: [y]\n"
     says(text, "yaml-syntax", "b", "same column")
+
+
+def test_a_param_of_a_block_that_is_meant_to_be_that_of_the_file() -> None:
+    block = (
+        "blocks: {part: {params: {heads: $heads}, inputs: [x], nodes: {y: {layer: Dense, units: $heads}}}}\n"
+    )
+    head = "params: {heads: 4}\n" + HEAD + block
+    remedy = "the block sees the `heads` of the file: remove it here, or rename it"
+    says(nodes("  a: {block: part}\n", head), "cycle", "$heads", remedy)

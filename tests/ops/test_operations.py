@@ -168,6 +168,49 @@ def test_reshape_keeps_examples_apart():
     assert refused(op("reshape", newshape=[-1, 8]), tensor(LENGTH, 8)).code == "shapes-differ"
 
 
+@pytest.mark.parametrize(
+    ("newshape", "meant"),
+    [
+        ([-1, 4, 2], "[-1, length, 4, 2]"),
+        ([-1, -1, 4, 2], "[-1, length, 4, 2]"),
+        ([2, -1, 4], "[-1, 2, length, 4]"),
+    ],
+)
+def test_a_shape_without_the_batch_is_told_with_it(newshape, meant):
+    help = refused(op("reshape", newshape=newshape), tensor(LENGTH, 8)).help
+    assert help is not None and help.startswith(f"write {meant}")
+
+
+def test_segments_are_as_many_as_another_tensor_has():
+    program = graphspec.compile("""
+    inputs: {nodes: {shape: [count, 2]}, told: {shape: [edges, 2]}, goals: {shape: [edges], dtype: int64}}
+    nodes:
+      summed: {op: segment_sum, from: {data: told, segment_ids: goals, like: nodes}}
+      most:   {compute: "segment_max(told, goals, like=nodes)"}
+    outputs: [summed, most]
+    """)
+    nodes, told = torch.randn(2, 5, 2), torch.randn(2, 4, 2)
+    goals = torch.tensor([[0, 4, 4, 1], [2, 2, 2, -1]])
+    found = program.module()(nodes=nodes, told=told, goals=goals)
+    for example in range(2):
+        kept = goals[example] >= 0
+        ids, rows = goals[example][kept], told[example][kept]
+        expected = torch.zeros(5, 2).index_add(0, ids, rows)
+        torch.testing.assert_close(found["summed"][example], expected)
+        for node in range(5):
+            mine = rows[ids == node]
+            assert found["most"][example, node].tolist() == (
+                mine.amax(0).tolist() if len(mine) else [-torch.inf] * 2
+            )
+
+
+def test_segments_need_a_number_or_a_tensor_as_long():
+    data, ids = tensor(LENGTH, 2), tensor(LENGTH, dtype="int64")
+    assert refused(op("segment_sum"), data, ids).code == "missing-key"
+    assert refused(op("segment_sum", num_segments=3), data, ids, data).code == "input-count"
+    assert refused(op("segment_sum"), data, ids, tensor()).code == "wrong-rank"
+
+
 def test_axes_are_moved_made_and_taken_away():
     assert op("transpose", axes=[0, 2, 1]).infer(tensor(LENGTH, 4)) == tensor(4, LENGTH)
     for axes in (None, [1, 0, 2], [0, 1], [0, 1, 1], [0, 1, 3]):

@@ -159,13 +159,25 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
         scope = node.body.scope
         value = node.evaluate(raw, str(problem.path[0]))
         help = scope.param_remedy(raw, value) or scope.insertion(raw, node.index) or help
-        if raw in named_sizes(node.body):
-            shape = f"shape: [-1, {raw}, ...], like: ..."
-            help = f"`{raw}` is a size of an input, which tensors have: {{op: broadcast_to, {shape}}}"
+    if problem.code == "wrong-type":
+        size = raw
+        for key in problem.path[1:]:
+            size = size[key] if isinstance(size, list) and isinstance(key, int) else None
+        if isinstance(size, str) and size in named_sizes(node.body):
+            help = f"`{size}` is a size of an input, which tensors have: {_of_a_tensor(cls, size)}"
     labels = [
         Label(place, f"`{name}` is given here") for name, place in node.body.scope.given_at(raw).items()
     ]
     node.error(problem.code, span, problem.message, help, labels=labels)
+
+
+def _of_a_tensor(cls: type[Layer], size: str) -> str:
+    """How a class takes a size from a tensor that has it, or else what does."""
+    if any(argument.name == "like" for argument in cls.arguments):
+        return "write `like: ...` in its place"
+    if cls.spec_name in ("eye", "one_hot"):
+        return "compare with n, {op: arange, from: ..., axis: 1}: `where(n[:, :, None] == n[:, None], 1, 0)`"
+    return f"{{op: broadcast_to, shape: [-1, {size}, ...], like: ...}}"
 
 
 def _for_each(cls: type[Layer], argument: str, value: Any) -> str | None:

@@ -20,6 +20,7 @@ from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.binding import named
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.lookup import resolve
+from graphspec.elaborate.sizes import declared_size
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
 from graphspec.expressions import Expression, ExpressionError
 from graphspec.expressions.formula import (
@@ -451,6 +452,7 @@ class _Builder:
 
     def _op(self, part: Applied, cls: type[Layer], operands: GivenOperands) -> Value:
         """Adds the op with its operands to the graph; returns its first output."""
+        self._read_sizes(cls, operands)
         layer = self._layer(part, cls, operands)
         bound: tuple[Any, ...] = tuple(operands.tensors.get(argument.name) for argument in cls.arguments)
         if cls.variadic:
@@ -479,6 +481,20 @@ class _Builder:
         if constant:
             self.constants[text] = op.output
         return self._add(op, {word: given.value for word, given in operands.plain.items()})
+
+    def _read_sizes(self, cls: type[Layer], operands: GivenOperands) -> None:
+        """Replaces names of sizes in the arguments of an op by the sizes."""
+        for word in cls.named_sizes:
+            place = operands.places.get(word)
+            if not isinstance(place, ListedParts) or word not in operands.plain:
+                continue
+            sizes = [
+                declared_size(self.node, item, self.span(part)) if isinstance(item, str) else item
+                for item, part in zip(operands.plain[word].value, place.items, strict=True)
+            ]
+            if None in sizes:
+                raise Broken
+            operands.plain[word] = PlainOperand(sizes)
 
     def _layer(self, part: Applied, cls: type[Layer], operands: GivenOperands) -> Layer:
         try:

@@ -50,7 +50,7 @@ def _sized(node: NodeInstance, cls: type[Layer], arguments: dict[str, Any]) -> b
         items = arguments.get(word)
         if isinstance(items, list):
             sizes = [
-                declared_size(node, item, word, position) if isinstance(item, str) else item
+                declared_size(node, item, node.span_of(word, position)) if isinstance(item, str) else item
                 for position, item in enumerate(items)
             ]
             if any(size is None and item is not None for size, item in zip(sizes, items, strict=True)):

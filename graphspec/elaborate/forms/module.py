@@ -172,7 +172,7 @@ def _tensor(node: NodeInstance, said: dict[str, Any], first: Tensor, keys: tuple
         return None
     sizes: list[Dim] = [symbol(BATCH)]
     for position, size in enumerate(shape):
-        dim = declared_size(node, size, *keys, "shape", position)
+        dim = declared_size(node, size, node.span_of(*keys, "shape", position))
         if dim is None:
             return None
         sizes.append(dim)
