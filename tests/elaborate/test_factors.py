@@ -386,7 +386,7 @@ def test_formulas_take_sizes_by_name() -> None:
     x = torch.randn(3, 12, 8)
     found = program.module()(x)
     torch.testing.assert_close(found["parts"], 2 * x.reshape(3, 3, 4, 8))
-    assert found["wide"].shape == (1, 12, 2)
+    assert found["wide"].shape == (3, 12, 2)
 
 
 @pytest.mark.parametrize(
