@@ -230,6 +230,6 @@ def _other_specs(path: Path) -> str | None:
     if not folder.is_dir():
         return f"there is no folder `{folder}`"
     runs = [each.parent for each in folder.glob(f"*/{SPEC}")] if not path.suffix else []
-    names = sorted(map(str, [*folder.glob("*.yaml"), *runs]))
+    names = sorted(str(each) for each in [*folder.glob("*.yaml"), *runs] if not each.name.startswith("."))
     shown = ", ".join(f"`{name}`" for name in names[:5])
     return did_you_mean(str(path), names, f"{'runs' if runs else 'specs'} there: {shown}" if names else None)

@@ -106,12 +106,12 @@ Fastest = Annotated[
     bool,
     typer.Option(
         "--fastest",
-        help="Write the fastest form of a run that is equal into the folder FILE, with Python that runs it.",
+        help="Write the fastest form with equal outputs into the folder FILE, with Python that runs it.",
     ),
 ]
 Quantize = Annotated[
     str | None,
-    typer.Option("--quantize", metavar="int8", help="Write products of integers, if the score holds."),
+    typer.Option("--quantize", metavar="int8", help="Write weights as 8-bit integers, if the score holds."),
 ]
 MaxLoss = Annotated[
     float | None,

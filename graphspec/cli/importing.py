@@ -68,7 +68,7 @@ def keras(
     progress: Events = "none",
     as_json: Json = False,
 ) -> None:
-    """Write a Keras model as a spec and a file of weights.
+    """Write a Keras model as a spec and its weights.
 
     Keras itself is not needed.
 
@@ -124,7 +124,7 @@ def torch(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write a PyTorch module as a spec and a file of weights.
+    """Write a PyTorch module as a spec and its weights.
 
     The package is imported with --allow alone. The module and the spec are run and compared.
 
@@ -161,7 +161,7 @@ def huggingface(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Write a model of Hugging Face as a spec and a file of weights.
+    """Write a Hugging Face model as a spec and its weights.
 
     The model is loaded with its class of transformers; no code in the folder is run. Its tokenizer is copied.
 

@@ -192,7 +192,7 @@ def _meaning(migration: Migration) -> list[str]:
     if (measured := migration.measured) is None:
         return [
             *lines,
-            "not measured: the new spec does not read the run's data, whose inputs, sizes or ids are others",
+            "not measured: the run's data do not fit the inputs, sizes or ids of the new spec",
         ]
     rows = f"{count_of(measured.examples, 'row')} of its {measured.data} data"
     kept = "same function: the outputs are the same"

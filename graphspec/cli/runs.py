@@ -78,7 +78,7 @@ def _delimited(data: Path | None, delimiter: str | None) -> Any:
     if delimiter is None:
         return data
     if data is None or format_of(data.name) not in ("delimited", None):
-        raise misuse("--delimiter", "it is that of a file of --data that ends in .csv or .tsv")
+        raise misuse("--delimiter", "it is for --data files that end in .csv or .tsv")
     delimiter = "\t" if delimiter == "\\t" else delimiter
     try:
         return DataFile(path=str(data), delimiter=delimiter)
@@ -199,7 +199,7 @@ def _need_other(output: Path, data: Path) -> None:
     from graphspec.data.remote import is_remote
 
     if output.exists() and not is_remote(data) and any(output.samefile(file) for file in find(data).files):
-        raise misuse("-o", f"{output} holds the rows that are read: name another file")
+        raise misuse("-o", f"{output} is also the input: name another file")
 
 
 @contextmanager

@@ -37,8 +37,8 @@ def server(
 def mcp() -> None:
     """Offer tools over MCP, for programs that write specs.
 
-    The tools are check, fix, summary, layers, explain, train and runs. They see only files in the
-    working directory.
+    The tools are language, check, fix, summary, layers, explain, train and runs. They see only files in
+    the working directory.
 
     Example: graphspec mcp
     """

@@ -153,7 +153,7 @@ def train(
 
     _check_options(resume, overwrite, weights, progress, compile)
     if restarts and (devices or 1) == 1:
-        raise misuse("--max-restarts", "it restarts several processes: --devices 2 or more")
+        raise misuse("--max-restarts", "it needs several processes: --devices 2 or more")
     _check_earlier(earlier, resume, weights, devices)
     with reporting(as_json):
         spec, run_dir = _spec_and_run(spec, run_dir, resume)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from graphspec.program import Program
 
 
-LEARNED = "columns are encoded as a training has learned"
+LEARNED = "only a run has encoders for columns"
 
 
 def check_inputs(inputs: str | None, spec: Path, format: str) -> None:
@@ -29,7 +29,7 @@ def check_inputs(inputs: str | None, spec: Path, format: str) -> None:
         return
     need_one_of(inputs, ("columns", "tensors"), "--inputs")
     if inputs == "columns" and format != "onnx":
-        raise misuse("--inputs", "only a file of ONNX reads columns")
+        raise misuse("--inputs", "only an ONNX file reads columns")
     if inputs == "columns" and not spec.is_dir():
         raise misuse("--inputs", f"{LEARNED}: name the directory of a run")
 
@@ -37,7 +37,7 @@ def check_inputs(inputs: str | None, spec: Path, format: str) -> None:
 def encoders_of_run(path: Path, encoders: Encoders | None, inputs: str | None) -> Encoders | None:
     """The encoders of a run, which a file of columns must have."""
     if encoders is None and inputs == "columns":
-        raise misuse("--inputs", f"{path} has learned from arrays, and has no columns")
+        raise misuse("--inputs", f"{path} was trained on arrays, and has no columns")
     return encoders
 
 
@@ -53,8 +53,8 @@ def why_arrays(
         columns = program.data is not None and program.data.features
         return f"{LEARNED}: build the directory of a run" if columns else None
     if format == "pt2":
-        return "pt2 holds no preprocessing: a file of ONNX does"
-    return "the run has learned from arrays, and has no columns; `predict` writes classes and probabilities"
+        return "pt2 holds no preprocessing, but ONNX does"
+    return "the run was trained on arrays, and has no columns; `predict` writes classes and probabilities"
 
 
 def written(
@@ -69,7 +69,7 @@ def written(
         lines.append(f"dynamic sizes: {free}")
     for name, span in exported.free.items():
         if span.least > max(2, least.get(name, span.least)):  # PyTorch traces no size of 1
-            lines.append(f"the spec takes {name} from {least[name]}; PyTorch's trace holds from {span.least}")
+            lines.append(f"the spec takes {name} from {least[name]} on, the file only from {span.least} on")
     if exported.fixed:
         fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
         lines.append(f"fixed sizes: {fixed} (PyTorch cannot keep them dynamic)")

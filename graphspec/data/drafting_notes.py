@@ -122,7 +122,7 @@ def words_are_gaps(column: str, values: pa.Array, words: Sequence[str]) -> str:
     count = pc.sum(pc.is_in(values, pa.array(words, values.type))).as_py()
     return (
         f"{named} in `{column}` {verb} read as missing, in {count:,} of {len(values):,} rows: "
-        "write a value in the file where a word means one"
+        "if a word is a value of its own, write another one in the file"
     )
 
 
@@ -131,7 +131,7 @@ def words_are_classes(column: str, words: Sequence[str], classes: int) -> str:
     named = ", ".join(map(_quoted, words))
     return (
         f"{named} in `{column}`, as each of its other values, is one of {classes:,} classes: "
-        "leave the cell empty in the file where a word means a missing value"
+        "if a word means a missing value, leave its cells empty in the file"
     )
 
 

@@ -95,7 +95,7 @@ def by_column(division: Marked, whole: TablePart) -> Any:
     index = pc.index_in(pc.utf8_lower(column), pa.array(list(WORDS), column.type))
     if index.null_count:
         row = int(missing_in(index).argmax())
-        message = f"{shown(column[row].as_py())} is not a part"
+        message = f"{shown(column[row].as_py())} names no part of the data"
         help = "write train, validation or test (or 0, 1, 2); or name its values that are for validation: "
         help += f"`{{column: {division.column}, values: [{shown(column[row].as_py())}]}}`"
         raise whole.fail("data-range", division.column, row, message, help)
@@ -197,7 +197,7 @@ def _no_gap(name: str, whole: TablePart, what: str) -> None:
     missing = missing_in(whole.column(name))
     if missing.any():
         more = f", and {missing.sum() - 1} more rows" if missing.sum() > 1 else ""
-        message = f"this cell is missing, which gives the row its {what}{more}"
+        message = f"this cell is missing, but it gives the row its {what}{more}"
         help = "fill it: every row belongs to one part"
         raise whole.fail("data-gap", name, int(missing.argmax()), message, help)
 

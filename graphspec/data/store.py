@@ -76,7 +76,7 @@ def read_into(file: RawIOBase, view: memoryview) -> None:
     while view:
         count = file.readinto(view)
         if not count:
-            raise OSError(errno.EIO, "a temporary file of encoded examples is cut off")
+            raise OSError(errno.EIO, "a temporary file of encoded examples is truncated")
         view = view[count:]
 
 

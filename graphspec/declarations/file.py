@@ -28,7 +28,7 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
         spec = Spec.model_construct(**{"inputs": None, "nodes": None, "outputs": None, **known})
     name = spec.name
     if name is not None and not (isinstance(name, str) and name):
-        reader.error("wrong-type", ("name",), f"`name` is a text, not {show(name)}")
+        reader.error("wrong-type", ("name",), f"`name` is a string, not {show(name)}")
         name = None
     if (wrong := misfit(document)) is not None:
         diagnostics.add(wrong)

@@ -83,7 +83,7 @@ def check_features(
     for fill in classless:
         assert fill.output is not None
         path, loss = (*body.declared.output_path(fill.output), "class_weight"), outputs[fill.output].loss
-        message = f"`class_weight` weighs rows by their class, and the output `{fill.output}` has none"
+        message = f"`class_weight` weighs rows by their class, but the output `{fill.output}` has no classes"
         help = "weight rows by a column: `sample_weight: ...`"
         if fill.positions and loss is not None:
             each = "pixel" if fill.mask else "step"

@@ -60,7 +60,9 @@ def _need_losses(body: BodyElaborator, training: TrainConfig, outputs: Mapping[s
             if name in losses:
                 continue
             there = f"outputs with a loss: {', '.join(losses) or 'none'}"
-            lacks = f"`{name}` has no loss, and moves nothing" if name in outputs else f"no output `{name}`"
+            lacks = (
+                f"`{name}` has no loss, so it trains nothing" if name in outputs else f"no output `{name}`"
+            )
             help = there if name in outputs else did_you_mean(name, losses, there)
             body.error("unknown-reference", _span(body, (*path, "outputs", index)), lacks, help)
 

@@ -203,7 +203,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
         return None
     if size in ("None", "none"):
         help = "write null: any size; the batch axis is left out"
-        body.error("wrong-type", span, "this is a text in YAML, and would name a size", help)
+        body.error("wrong-type", span, "this is a string in YAML, and would name a size", help)
         return None
     written = NAMED_SIZE.fullmatch(size) if isinstance(size, str) else None
     if written is not None:

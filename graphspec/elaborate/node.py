@@ -325,7 +325,7 @@ def _warn_of_index(node: NodeInstance, read: InputText, name: str | None) -> Non
     if node.index != 1 or "index" not in names_in(read.text):
         return
     fed = f"`{name}`" if name else "it"
-    message = f"`index` is always 0 here: after the first instance, {fed} is what the one before gives"
+    message = f"`index` is always 0 here: after the first instance, {fed} comes from the instance before it"
     help = "write the number, or `parallel` if each instance does not read the one before"
     others = [each for each in input_names(node) if each != name] if node.form == "block" else []
     if others:
@@ -343,7 +343,8 @@ def _refused_inputs(node: NodeInstance, edges: list[tuple[str, Path]]) -> NodeIn
     message = f"`{node.name}` {what.get(node.form, '')} and takes no input"
     if node.form == "compute":
         message = f"`{node.name}` reads what its formula names, and nothing else"
-    node.error("input-count", span, message)
+    written = "delete the edges that end in it" if edges else "delete `from`"
+    node.error("input-count", span, message, written)
     return _broken()
 
 

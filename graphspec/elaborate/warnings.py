@@ -71,7 +71,7 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
             _add(body, "channels-first", message, span, help)
         if read is not None and _holds_pixels(name, sections.data):
             for op in multiplied(read, graph, keeps_scale):
-                message = f"`{op.name}` reads the pixels of `{name}` as they are, from 0 to 255"
+                message = f"`{op.name}` reads the pixels of `{name}` unscaled, from 0 to 255"
                 _add(body, "raw-pixels", message, document.key(("inputs", name)), SCALE_PIXELS)
     ways = directions(outputs, sections.data is not None and sections.data.validation is not None)
     for path, code, message, help in (*_of_training(sections.train, ways), *_of_sections(sections, ways)):
@@ -188,7 +188,7 @@ def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, 
 def _of_target(spec: OutputSpec, graph: Graph, sections: Sections) -> Iterator[tuple[str, str, str, str]]:
     """The warnings about what an output is compared with: key, code, message, remedy."""
     if spec.loss_weight == 0:
-        message = f"`loss_weight: 0` leaves the loss of `{spec.name}` out: it does not train"
+        message = f"with `loss_weight: 0` the loss of `{spec.name}` trains nothing"
         yield "loss_weight", "weight-zero", message, "leave `loss` out of it, or give a weight above 0"
     if spec.loss is None or not spec.loss.takes_target:
         return
@@ -217,7 +217,7 @@ def _of_steps(spec: OutputSpec, training: TrainConfig | None) -> Iterator[tuple[
         return
     parts = [step.outputs for part in training.parts for step in part.updates]
     if all(parts) and not any(spec.name in outputs for outputs in parts):
-        message = f"no step names `{spec.name}`: its loss moves no weight"
+        message = f"no step names `{spec.name}`, so its loss trains nothing"
         yield (
             "loss",
             "loss-unused",
@@ -239,7 +239,7 @@ def _of_training(training: TrainConfig | None, ways: Mapping[str, Direction]) ->
         return
     for where, rate in _rates(training):
         if rate is not None and rate > TOO_FAST:
-            message = f"a learning rate of {rate:g} is far above what trains"
+            message = f"a learning rate of {rate:g} is too high to train with"
             yield ("train", *where), "rate-high", message, "try 0.001, and ten times more or less"
     for callback in training.callbacks:
         path = ("train", "callbacks", callback.name)

@@ -183,7 +183,7 @@ def _dollar_error(text: str, start: int, braced: str | None) -> ExpressionError:
         return ExpressionError("lone-dollar", "`$` has no name after it", start, start + 1, help)
     inner, end = braced_name(text, start)
     return ExpressionError(
-        "dollar-brace", f"`{shortened(text[start:end])}` is not a parameter", start, end, brace_help(inner)
+        "dollar-brace", f"`{shortened(text[start:end])}` is not a param", start, end, brace_help(inner)
     )
 
 

@@ -110,7 +110,7 @@ class Evaluator:
         help = did_you_mean(node.id, known, listed)
         if f"given({node.id})" in self.scope:
             help = f"`channels({node.id})` is the size of its last axis"
-        raise error_at(node, "unknown-name", f"`{node.id}` is not a parameter here", help)
+        raise error_at(node, "unknown-name", f"`{node.id}` is not a param here", help)
 
     def _list(self, node: ast.List) -> list[Any]:
         items = [self.value(element) for element in node.elts]

@@ -145,7 +145,7 @@ _FOREIGN: Signs = (
     (r"!(?!=)", "write `not`"),
     (r"\?", "write `a if condition else b`"),
     (r"(?<![=!<>])=(?!=)", Remedy("compare with `==`", Change("=="))),
-    (r"\$", Remedy("inside of `$(...)` a parameter is written without `$`", Change(""))),
+    (r"\$", Remedy("inside of `$(...)` a param is written without `$`", Change(""))),
 )
 """Signs of other languages in an expression cannot be parsed, and what stands for them here."""
 

@@ -32,7 +32,7 @@ MISSING: Any = object()  # distinguishes a key that is absent from one that is n
 DRAWN = ("random_normal", "random_uniform")
 """Defaults of inputs that are drawn at each call."""
 REPEATABLE = ("layer", "block", "model", "call", "module")
-PLAIN = "a number, a text, a boolean, null or a list of them"
+PLAIN = "a number, a string, a boolean, null or a list of them"
 
 
 class Input(Setting):

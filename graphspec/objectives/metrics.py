@@ -73,7 +73,9 @@ class Metric(Named):
         target = loss.target(output) if loss is not None else None
         if loss is not None and target is not None and target.rank != wanted.rank:
             if isinstance(loss, QuantileLoss):
-                message = f"`{self.name}` compares all values of the output, and those are quantiles of one"
+                message = (
+                    f"`{self.name}` compares all values of the output, but they are quantiles of one value"
+                )
                 return (message, "write `mae`, `rmse` or `coverage`")
             kinds = ("class numbers", "one value for each class")
             of_loss, taken = kinds if target.rank < wanted.rank else kinds[::-1]

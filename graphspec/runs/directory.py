@@ -249,7 +249,7 @@ def places(directory: Path, program: Program, data: Path | None = None) -> tuple
 
 
 def _not_yours(directory: Path, what: str, help: str) -> SpecError:
-    message = f"`{directory / ENVIRONMENT}` names {what}, and it was not you here who wrote that"
+    message = f"`{directory / ENVIRONMENT}` names {what}, but is not signed by you on this machine"
     return fail("data-outside", message, help)
 
 

@@ -130,12 +130,12 @@ class _FormSearch:
         self.chosen: Form | None = None
         if self.program.data is None or run.files.synthetic:
             help = "train it on data with `validation`"
-            raise fail("data-missing", "the run has no data to measure a form of integers on", help)
+            raise fail("data-missing", "the run has no data to score the 8-bit model on", help)
         encoders = run.encoders()
         root, known = run.files.places(self.program)
         data = load(self.program, known, root, CPU, encoders=encoders)
         if data.validation is None:
-            message = "the spec has no validation data to measure a form of integers on"
+            message = "the spec has no validation data to score the 8-bit model on"
             raise fail("data-missing", message, "name some: `data: {validation: {split: 0.2}}`")
         self.training, self.validation = data.training, data.validation
         units = encoders.units() if encoders is not None else {}
@@ -258,11 +258,14 @@ class _FormSearch:
 
     def _falls(self) -> SpecError:
         if len(self.tried) == 1:
-            return fail("not-supported", "the model has no products of weights that integers could compute")
+            return fail(
+                "not-supported",
+                "the model has no product of weights for 8-bit integers",
+            )
         best = min(self.tried[1:], key=lambda form: form.fall)
         before = self.tried[0].scores
         told = ", ".join(f"{name} {value:.4g} for {before[name]:.4g}" for name, value in best.scores.items())
-        message = f"with integers the model is worse than `--max-loss` {self.most:g} allows: {told}"
+        message = f"the 8-bit model is worse than `--max-loss` {self.most:g} allows: {told}"
         help = (
             f"the best of {len(self.tried) - 1} forms, {best.name}, is worse by {best.fall:.2g}: train longer"
         )

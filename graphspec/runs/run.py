@@ -180,7 +180,7 @@ class Run:
             if isinstance(model.engine, FileEngine):
                 return EngineModule(model.engine), lines
         elif engine not in ("torch", "auto"):
-            message = f"`{engine}` gives outputs, and the loss has penalties on activities inside the model"
+            message = f"`{engine}` returns outputs, but the loss also has penalties on inner activities"
             raise fail("not-supported", message, "leave `--engine` out")
         if not penalties:  # which are of the weights as they were trained
             _, module = self.inference(place)

@@ -109,14 +109,14 @@ def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
     except SpecError as error:
         if encoders is not None:
             raise
-        engine, notes = base, [f"engine: torch, and no other: {error.diagnostics[0].message}"]
+        engine, notes = base, [f"engine: torch, as the others fail: {error.diagnostics[0].message}"]
     name = engine.name
     if encoders is not None and name != "onnxruntime":
         with needing("a file that reads columns", "onnx"):
             import onnxruntime  # noqa: F401
         notes = [
             *notes,
-            "onnxruntime it is, as no other engine reads columns: `--inputs tensors` reads arrays",
+            "engine: onnxruntime, as no other reads columns; `--inputs tensors` reads arrays",
         ]
         name = "onnxruntime"
     target, form = Folder(folder), None

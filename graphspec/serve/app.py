@@ -164,7 +164,7 @@ class Server:
 
     async def reload(self, request: Request) -> Answer:
         if request.client not in LOCAL or any(name.startswith(INDIRECT) for name in request.headers):
-            asked = "from the machine of the server alone, through no proxy and by no page in a browser"
+            asked = "only from the server's own machine, not through a proxy or by a web page"
             raise Rejected(403, f"runs are reloaded {asked}")
         served = self._served(request)
         mistakes = await self.read_again(served.name)
@@ -207,7 +207,7 @@ class Server:
     async def ready(self, request: Request) -> Answer:
         """Not while any row would wait in vain."""
         if self.open.are_full or self.batcher.busy_for() > self.limits.seconds:
-            message = "the server holds all that it takes" if self.open.are_full else "a batch takes too long"
+            message = "the server is full" if self.open.are_full else "a batch takes too long"
             raise Rejected(503, f"rows cannot be answered now: {message}", help="ask again a second later")
         return Answer.json({"ok": True, "runs": list(self.runs)})
 

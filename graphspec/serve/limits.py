@@ -60,7 +60,7 @@ class OpenRequests:
         """So many bytes more. Raises `Rejected` where that is too much."""
         self.held += count
         if self.held > self.most:
-            message = f"the server holds {self.most:,} bytes of other requests, which is all that it takes"
+            message = f"the server holds {self.most:,} bytes of other requests already, its limit"
             raise Rejected(503, message, {"retry-after": "1"}, help="ask again a second later")
 
     def end(self, task: asyncio.Task[Any], count: int) -> bool:

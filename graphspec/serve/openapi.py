@@ -55,7 +55,7 @@ def _predict(name: str, served: Served) -> Schema:
         "responses": {
             "200": _response("Predictions", _json(given)),
             "400": _refused("The body is not JSON, or the request is for another host"),
-            "413": _refused("The body or its rows are too many"),
+            "413": _refused("The body is too large, or has too many rows"),
             "415": _refused("The body is of another type"),
             "422": _response("Some rows are wrong; the others are answered", _json(wrong)),
             "500": _response("The module fails on some rows; the others are answered", _json(wrong)),
@@ -67,12 +67,12 @@ def _predict(name: str, served: Served) -> Schema:
 def _reload(name: str) -> Schema:
     reloaded = {"type": "object", "required": ["reloaded"], "properties": {"reloaded": {"const": name}}}
     return {
-        "summary": f"Read the run `{name}` again, asked from the machine of the server alone",
+        "summary": f"Read the run `{name}` again; only from the server's own machine",
         "responses": {
             "200": _response("It answers from now on", _json(reloaded)),
             "400": _refused("The request is for another host"),
-            "403": _refused("The request has come from elsewhere, through a proxy, or from a page"),
-            "503": _refused("It cannot be read, and stays as it was"),
+            "403": _refused("The request comes from another machine, through a proxy, or from a web page"),
+            "503": _refused("The run cannot be read again; the old one stays in use"),
         },
     }
 

@@ -88,7 +88,7 @@ class Served:
         from graphspec.data.encoders.images import ImageEncoder
 
         if reader is None:
-            message = f"`{self.path}` predicts from several rows, and a server answers each row for itself"
+            message = f"`{self.path}` predicts from several rows, but a server answers each by itself"
             raise fail("not-supported", message, "`graphspec predict` reads the whole table")
         if reader.encoders is not None:
             inputs = [fill for fill in reader.encoders.plan.fills if not fill.target]

@@ -74,5 +74,5 @@ def boolean_help(given: object) -> str | None:
     if isinstance(given, str) and given.lower() in ("true", "false"):
         return write(given.lower(), ", without quotes")
     if isinstance(given, str) and given.lower() in _BOOLEANS:
-        return write(_BOOLEANS[given.lower()], f": `{given}` is a text in YAML 1.2")
+        return write(_BOOLEANS[given.lower()], f": `{given}` is a string in YAML 1.2")
     return None

@@ -49,17 +49,17 @@ _PROBLEMS: tuple[tuple[str, str, str], ...] = (
     (
         "expected ',' or ']'",
         "a `,` or `]` is expected here",
-        "close the bracket; a text with brackets needs quotes",
+        "close the bracket; a string with brackets needs quotes",
     ),
     (
         "expected ',' or '}'",
         "a `,` or `}` is expected here",
-        "close the brace; a text with braces needs quotes",
+        "close the brace; a string with braces needs quotes",
     ),
     (
         "cannot start any token",
         "no value starts with this character",
-        "put a text in quotes; a parameter is written `$name`",
+        "put a string in quotes; a param is written `$name`",
     ),
     ("unknown escape", "double quotes have no such escape", "use single quotes, or a doubled backslash"),
     ("expected ':'", "a `:` is expected here", "write `key: value`"),
@@ -69,7 +69,7 @@ _PROBLEMS: tuple[tuple[str, str, str], ...] = (
         "a document ends inside of a value",
         "close the quote or the bracket above",
     ),
-    ("expected node content", "a value is expected here", "put a text in quotes"),
+    ("expected node content", "a value is expected here", "put a string in quotes"),
     ("unexpected end of stream", "the file ends inside of a value", "close the quote or the bracket above"),
     ("sequence entries are not allowed", "a list cannot start here", "start it on a new line"),
     ("undefined tag handle", "no value starts with `!`", "put the text in quotes"),
@@ -157,7 +157,7 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
         return Complaint(space - 1, space, "`;` is written instead of `,`", write(","), opened=opened)
     indexed = _INDEXED.search(text, line) if key is None and text[index : index + 1] in ("[", "]") else None
     if indexed is not None:
-        message, help = "a text with brackets needs quotes", write_value(f'"{indexed[0].rstrip()}"')
+        message, help = "a string with brackets needs quotes", write_value(f'"{indexed[0].rstrip()}"')
         return Complaint(*indexed.span(), message, help, opened=opened)
     if key is None or space == start:
         return None
@@ -245,7 +245,7 @@ def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
         help = f"put the mapping in braces, `{{{match[1]}: ...}}`, or start it on a new line"
         return Complaint(index, index + 1, "the line has a second `key: value`", help)
     if re.search(r":[ \t]", before):
-        help = "put a text with a colon and a space in quotes; start a mapping on a new line"
+        help = "put a string with a colon and a space in quotes; start a mapping on a new line"
         return Complaint(index, index + 1, "the line has a second `key: value`", help)
     start = lines[number] + len(before) - len(before.lstrip())
     deeper = Complaint(start, index, "this line is indented deeper than the one above it", _COLUMN_HELP)

@@ -262,7 +262,7 @@ class Reader:
             frame.value.append(value)
             frame.children.append(node)
         elif frame.key is None:
-            help = "a parameter is written `$name`, an expression `$(...)`; a text in braces needs quotes"
+            help = "a param is written `$name`, an expression `$(...)`; a string in braces needs quotes"
             if match := _TEMPLATE.search(self.text, max(0, node[0] - 1), node[1] + 1):
                 help = f"write `{f'${match[1]}' if match[1].isidentifier() else f'$({match[1]})'}`"
             self._error("complex-key", node[0], node[1], "a key is a list, a mapping or an alias", help)
@@ -448,7 +448,7 @@ class Reader:
         """Reports a cut expression; `whole` is the scalar that holds it."""
         source = self.text[cut.start : cut.end]
         if cut.kind == "dollar-brace":
-            message = f"`{shortened(source)}` is not a parameter"
+            message = f"`{shortened(source)}` is not a param"
             self._error(cut.kind, cut.start, cut.end, message, brace_help(braced_name(source, 0)[0]))
         elif cut.kind:
             expression = shortened(meant(source, []))

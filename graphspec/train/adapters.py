@@ -54,11 +54,11 @@ def attach(program: BaseProgram, module: nn.Module) -> None:
             elif isinstance(layer, nn.Embedding) and type(layer).forward is nn.Embedding.forward:
                 _to_embedding(layer, settings)
             else:
-                message = f"`{path}` is a {type(layer).__name__}, which can have no adapter"
+                message = f"`{path}` is a {type(layer).__name__}, which cannot have an adapter"
                 raise fail(
                     "not-supported",
                     message,
-                    "match dense layers, those of an equation, embeddings and attention projections alone",
+                    "match Dense, EinsumDense, Embedding and the projections of attention only",
                 )
 
 

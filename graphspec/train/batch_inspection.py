@@ -161,7 +161,7 @@ def _unreached(
     for output, weights in reached.items():
         if not weights:
             span = program.span(("outputs", output), key=True)
-            message = f"the loss of output `{output}` reaches no weight that trains"
+            message = f"the loss of output `{output}` depends on no trainable weight"
             yield Diagnostic(
                 "no-gradient", message, span, severity="warning", help="it is measured, but not learned"
             )
@@ -222,14 +222,12 @@ def _unscaled(
         if reader is None:
             continue
         if pixels:
-            message = f"`{reader.name}` reads the pixels of `{name}` as they are, from {low:g} to {high:g}"
+            message = f"`{reader.name}` reads the pixels of `{name}` unscaled, from {low:g} to {high:g}"
             help = SCALE_PIXELS
             yield _warning("raw-pixels", message, program.span(("inputs", name), key=True), help)
             continue
         what, span = _number(program, feature, name, worst, len(spreads))
-        message = (
-            f"{what} spreads over {float(spreads[worst]):,.4g}, and `{reader.name}` multiplies it as it is"
-        )
+        message = f"{what} spreads over {float(spreads[worst]):,.4g}, but `{reader.name}` reads it unscaled"
         help = NORMALIZE
         if feature is not None and hasattr(feature, "scale"):
             help = "write `scale: standard` at the feature"
@@ -261,7 +259,7 @@ def _beyond(program: BaseProgram, targets: Mapping[str, Tensor]) -> Iterator[Dia
         low, high = float(target.double().min()), float(target.double().max())
         if low < least or high > most:
             gives = f"{least:g} to {most:g}" if math.isfinite(most) else f"{least:g} and above"
-            message = f"targets of `{name}` go from {low:.4g} to {high:.4g}, and its {word} gives {gives}"
+            message = f"targets of `{name}` go from {low:.4g} to {high:.4g}, but its {word} gives {gives}"
             help = "leave the activation of the last layer out"
             if (least, most) == (0.0, 1.0):
                 help += ", or scale the target: `scale: min_max` at its feature"
@@ -281,7 +279,7 @@ def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float
     if largest is None or smallest is None or losses[largest] < APART * losses[smallest]:
         return
     times = losses[largest] / losses[smallest]
-    message = f"the loss of `{largest}` is {times:,.0f} times that of `{smallest}`, which it drowns"
+    message = f"the loss of `{largest}` is {times:,.0f} times that of `{smallest}`, which hardly trains"
     help = "scale the target: `scale: standard` at its feature, or give a `loss_weight`"
     yield _warning("losses-apart", message, program.span(("outputs", largest), key=True), help)
 

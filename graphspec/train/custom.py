@@ -139,7 +139,7 @@ def _values(
         shape = list(values.shape)
         raise _misfit(f"{what} gives {shape} for {len(first)} examples", "give one number, or [batch]")
     if weighted:
-        message = f"{what} gives one number for all examples, and each of them counts differently here"
+        message = f"{what} gives one number for all examples, but they have different weights here"
         raise _misfit(message, "give a value for each example, [batch]")
     return values.reshape(()).expand(len(first))
 

@@ -155,15 +155,15 @@ class RunDirectory:
         if is_signed(about, named(program).values()):
             there = about.get(WEIGHTS_DIGEST)
             if needed and there is not None and Path(weights).is_file() and digest(Path(weights)) != there:
-                message = f"`{weights}` is not the file any more that the run of `{self.path}` started from"
+                message = f"`{weights}` has changed since the run of `{self.path}` started from it"
                 raise fail("weights-missing", message, "train again, with `--overwrite`")
             return Path(weights)
         if needed:
             message = (
-                f"`{self.path / ENVIRONMENT}` names the first weights `{weights}`, and it was not you here"
+                f"`{self.path / ENVIRONMENT}` names the first weights `{weights}`, but is not signed by you"
             )
             help = f"to start from these weights instead: `--overwrite --weights {weights}`"
-            raise fail("weights-missing", f"{message} who wrote that", help)
+            raise fail("weights-missing", f"{message} on this machine", help)
         return None
 
     def start(self, first: Path | None) -> dict[str, str]:

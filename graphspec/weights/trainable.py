@@ -70,7 +70,7 @@ def _idle(program: BaseProgram) -> Iterator[tuple[tuple[str | int, ...], str, st
                 help = (
                     f"its losses reach, for example, `{min(reached)}`" if reached else "they reach no weight"
                 )
-                yield (*inner, index), f"step {index + 1} moves no weight that its losses reach", help
+                yield (*inner, index), f"step {index + 1} changes no weight that its losses depend on", help
 
 
 def _reached(program: BaseProgram, outputs: tuple[str, ...]) -> set[str]:

@@ -259,7 +259,7 @@ def test_words_among_numbers_and_dates_are_gaps(tmp_path: Path) -> None:
     lines[0] = lines[0].replace(",b,", ",unknown,").replace(",a,", ",unknown,")
     told: list[str] = []
     text = drafted(tmp_path, ["pieces,sent,kind,y", *lines], "y", told)
-    meant = "write a value in the file where a word means one"
+    meant = "if a word is a value of its own, write another one in the file"
     assert told == [f"`pending` in `sent` is read as missing, in 12 of 90 rows: {meant}"] and told[0] in text
     for columns, line in (("y,x", "pending,{}.5"), ("x,y", "pending,pending")):
         few = [f"{i}.5,{i % 30}.5" if i % 9 else line.format(i) for i in range(90)]
@@ -338,7 +338,7 @@ def test_words_that_a_target_has_often_are_classes(tmp_path: Path) -> None:
     assert "y: {loss: sparse_categorical_crossentropy" in text and "missing: ignore" not in text
     states = [f"{i}.5,{['pending', 'done'][i % 2]},{i if i % 4 else 'pending'}" for i in range(120)]
     drafted(tmp_path, ["x,state,y", *states], "y", told)
-    meant = "leave the cell empty in the file where a word means a missing value"
+    meant = "if a word means a missing value, leave its cells empty in the file"
     assert told == [
         f"`L`, `M`, `S` in `y`, as each of its other values, is one of 29 classes: {meant}",
         f"`pending` in `y`, as each of its other values, is one of 91 classes: {meant}",

@@ -150,10 +150,10 @@ def test_a_file_that_reads_arrays_says_why(run: Run, tmp_path: Path) -> None:
     train(program, root=tmp_path, run_dir=tmp_path / "arrays", tell=lambda line: None)
     built = str(tmp_path / "model.onnx")
     for arguments, why in (
-        ([str(tmp_path / "arrays"), "-o", built], "the run has learned from arrays, and has no columns"),
+        ([str(tmp_path / "arrays"), "-o", built], "the run was trained on arrays, and has no columns"),
         ([str(run.path), "--format", "pt2", "-o", str(tmp_path / "model.pt2")], "pt2 holds no preprocessing"),
         ([str(run.path / "spec.yaml"), "-o", built], "build the directory of a run"),
-        ([str(tmp_path / "arrays"), "--fastest", "-o", str(tmp_path / "out")], "has learned from arrays"),
+        ([str(tmp_path / "arrays"), "--fastest", "-o", str(tmp_path / "out")], "was trained on arrays"),
     ):
         result = CliRunner().invoke(app, ["build", *arguments])
         assert result.exit_code == 0, result.output
@@ -169,7 +169,7 @@ def test_columns_need_a_run_and_onnx(run: Run, tmp_path: Path) -> None:
     spec = str(run.path / "spec.yaml")
     for arguments, said in (
         ([spec, "--format", "onnx", "--inputs", "columns"], "name the directory of a run"),
-        ([str(run.path), "--format", "pt2", "--inputs", "columns"], "only a file of ONNX"),
+        ([str(run.path), "--format", "pt2", "--inputs", "columns"], "only an ONNX file"),
         ([spec, "--inputs", "words"], "not one of columns, tensors"),
         ([str(tmp_path)], "holds no run"),
     ):

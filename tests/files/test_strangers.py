@@ -367,7 +367,7 @@ def test_a_record_gives_no_permission(place: Path, secret: Path) -> None:
         {"data": "s3:/bucket/x"},
     ):
         rewritten(place / "run", **(about | facts))
-        refuses(place, "data-outside", "it was not you here who wrote that", "--data")
+        refuses(place, "data-outside", "is not signed by you on this machine", "--data")
     rewritten(place / "run", **about)
     assert graphspec("evaluate", "run", "--device", "cpu").exit_code == 0
     run_spec = place / "run" / "spec.yaml"
@@ -383,7 +383,7 @@ def test_a_record_names_no_weights(place: Path, secret: Path) -> None:
     shutil.rmtree(run / "checkpoints")  # as if it had been stopped before the first one
     rewritten(run, weights=str(secret / "d.npz"), finished=False)
     done = more(place)
-    assert done.exit_code == 1 and "it was not you here who wrote that" in done.stderr
+    assert done.exit_code == 1 and "is not signed by you on this machine" in done.stderr
 
 
 def test_the_key_is_the_users_alone(place: Path, secret: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ NODES = [
     ("- a: {layer: Flatten}", "yaml-syntax", "-", "names without dashes: `a: ...`"),
     ("a: {layer: Dense, units: {{ width }}}", "complex-key", "{ width }", "write `$width`"),
     ("a: {layer: Dense, units: {{ 2 * width }}}", "complex-key", "{ 2 * width }", "write `$(2 * width)`"),
-    ("a: {layer: Dense, units: %width}", "yaml-syntax", "%", "a parameter is written `$name`"),
+    ("a: {layer: Dense, units: %width}", "yaml-syntax", "%", "a param is written `$name`"),
 ]
 
 

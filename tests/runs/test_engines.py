@@ -623,7 +623,7 @@ def test_the_fastest_form_of_a_table_reads_columns(
     monkeypatch.setattr(fastest, "timed", lambda found, *_: {n: float(n != "torch") for n in found})
     forget(run)
     shipped = ship(run, tmp_path / "shipped", run.encoders())
-    assert shipped.engine == "onnxruntime" and "no other engine reads columns" in shipped.notes[-1]
+    assert shipped.engine == "onnxruntime" and "no other reads columns" in shipped.notes[-1]
     runpy.run_path(str(tmp_path / "shipped" / "predict.py"), run_name="__main__")
     assert shipped.form is not None
     shown = eval(capsys.readouterr().out, {"array": np.array, "float32": np.float32, "object": object})

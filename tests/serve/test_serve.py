@@ -200,7 +200,7 @@ def test_nothing_is_lost_while_a_run_is_read_again(run: Run, port: int) -> None:
 def test_neither_pages_nor_proxies_have_a_run_read_again(port: int, header: str, value: str) -> None:
     """A page of any site can send a POST without asking first, if it is declared as text."""
     status, found = ask(port, b"", "/reload", "text/plain", **{header: value})
-    assert status == 403 and "from the machine of the server alone" in str(found)
+    assert status == 403 and "only from the server's own machine" in str(found)
 
 
 def test_a_run_that_cannot_be_read_again_stays(tmp_path: Path, run: Run) -> None:

@@ -75,7 +75,7 @@ def test_what_the_model_sees_is_told() -> None:
 def test_losses_that_reach_no_weight_and_weights_without_a_loss() -> None:
     first, second = examined(spec(outputs=ALL)).warnings
     assert first.code == second.code == "no-gradient" and first.severity == "warning"
-    assert "`frozen` reaches no weight" in first.message
+    assert "`frozen` depends on no trainable weight" in first.message
     assert first.span is not None and "frozen" in spec(outputs=ALL).splitlines()[first.span.line - 1]
     assert "`idle.bias`, `idle.weight`" in second.message and "trainable: false" in (second.help or "")
 
@@ -172,7 +172,7 @@ FINE = {"ACTIVATION": "linear", "SCALE": "standard", "PRICE": "standard", "WARMU
 ROWS = {
     "unscaled": ({"SCALE": "none"}, 15, "column `area` of `facts` spreads over"),
     "target-beyond": ({"ACTIVATION": "sigmoid"}, 9, "its sigmoid gives 0 to 1"),
-    "losses-apart": ({"PRICE": "none"}, 9, "times that of `kind`, which it drowns"),
+    "losses-apart": ({"PRICE": "none"}, 9, "times that of `kind`, which hardly trains"),
     "never-acts": ({"WARMUP": "4"}, 18, "takes 4 steps, and the training has 3"),
     "time-split": ({"DAY": ""}, 13, "follow `day` in time"),
 }

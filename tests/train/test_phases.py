@@ -252,9 +252,9 @@ MISTAKES = [
         "from: x, units: 6",
         "from: x, units: 6, trainable: false",
         "nothing-to-train",
-        "step 2 moves no weight",
+        "step 2 changes no weight",
     ),
-    (WITHOUT_OUTPUTS, '"head.*"', '"aux.*"', "nothing-to-train", "step 1 moves no weight"),
+    (WITHOUT_OUTPUTS, '"head.*"', '"aux.*"', "nothing-to-train", "step 1 changes no weight"),
     (
         ADVERSARIES.replace("[near]", "[near], optimizer: muon"),
         "epochs: 2",
@@ -275,7 +275,7 @@ MISTAKES = [
         "name: adam,",
         "name: adam, gradient_accumulation_steps: 2,",
         "out-of-range",
-        "accumulate the gradients",
+        "accumulate gradients",
     ),
 ]
 
@@ -320,10 +320,10 @@ def test_files_hold_what_an_earlier_phase_trained_beside_adapters(folder: Path) 
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
-        ('- {update: "body.*"}', "the losses reach none of the weights"),
+        ('- {update: "body.*"}', "the losses depend on none of the weights"),
         (
             '- {update: "head.weight"}\n  adapters: [{match: body, rank: 2}]',
-            "step 1 moves no weight that trains",
+            "step 1 changes no trainable weight",
         ),
     ],
 )

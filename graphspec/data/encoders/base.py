@@ -37,7 +37,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def damaged(what: str) -> SpecError:
     """The error of encoders that are not as they were written."""
-    return fail("data-format", f"the encoders are damaged, or of another spec: {what}", "train again")
+    return fail("data-format", f"the encoders are damaged, or belong to another spec: {what}", "train again")
 
 
 @dataclass(frozen=True, slots=True)

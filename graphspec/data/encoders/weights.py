@@ -91,12 +91,12 @@ class RowWeights:
     def _values(self, part: TablePart) -> pa.Array:
         assert self.target is not None
         if isinstance(self.encoder, TextEncoder):
-            what = "a tokenizer cuts it, and `class_weight` is for classes that the column holds"
+            what = "it is cut into tokens, but `class_weight` is for a column of classes"
             raise part.fail("data-shape", self.target, 0, what, "leave `class_weight` out")
         if not is_list(part.table.schema.field(self.target).type):
             return texts(part, self.target)
         if not self.by_position:
-            what = "it holds lists, and `class_weight` is for classes"
+            what = "it holds lists, but `class_weight` is for a column of classes"
             raise part.fail("data-shape", self.target, 0, what, "leave `class_weight` out")
         list_column = lists(part, self.target)
         return texts_of(part, self.target, list_column.values, list_column.row)

@@ -228,7 +228,7 @@ def _steps(fill: Fill, feature: Feature) -> Misfit | None:
     """The mistake of several steps of a feature whose rows differ in length."""
     if fill.steps is None or not isinstance(feature, Listed | ImageFeature):
         return None
-    message = f"`steps` of the feature `{fill.field}`: {feature.encode} is of one row, not of several"
+    message = f"the feature `{fill.field}` has `steps`, but `encode: {feature.encode}` reads one row"
     return "windows-misfit", message, "leave `steps` out: it is read at the last step of the past", "steps"
 
 
@@ -243,7 +243,7 @@ def _step_misfit(fill: Fill, plan: FillPlan) -> Misfit | None:
     if feature is None or steps is None:
         if fill.target:
             feature_text = f"`{fill.field}: {{encode: number, steps: next}}`"
-            message = f"{what} has no `steps`, and a forecast is of those that come `next`"
+            message = f"{what} has no `steps`, but a forecast is of the steps that come next"
             return "windows-misfit", message, f"write under `features`: {feature_text}", None
         return None
     if fill.target and feature.steps != "next":
@@ -271,7 +271,7 @@ def _known_ahead(fill: Fill, plan: FillPlan, what: str) -> Misfit | None:
     answer_columns = [column for column in fill.feature.read(fill.field) if column in answers]
     if not answer_columns:
         return None
-    message = f"{what} reads `{answer_columns[0]}` of the steps that come next, which the model is to predict"
+    message = f"{what} reads `{answer_columns[0]}` of the next steps, which the model is to predict"
     return "windows-misfit", message, "take the column out, or write `steps: past`", "steps"
 
 

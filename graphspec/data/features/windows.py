@@ -155,7 +155,7 @@ def window_misfits(config: Any) -> Iterator[Problem]:
         help = f"write `last_by: {windows.order}` in its place"
         yield Problem("windows-misfit", message, help, ("validation", "stratify"))
     elif getattr(division, "last_by", None) not in (None, windows.order):
-        message = f"windows are divided in the order of `{windows.order}`, and not of `{division.last_by}`"
+        message = f"windows are split in the order of `{windows.order}`, not of `{division.last_by}`"
         help = f"write `last_by: {windows.order}`"
         yield Problem("windows-misfit", message, help, ("validation", "last_by"))
     if config.key:

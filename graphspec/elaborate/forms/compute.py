@@ -187,7 +187,7 @@ class _Builder:
         """The tree of the formula."""
         text = self.node.declared.compute
         if not isinstance(text, str):
-            message = f"a formula is a text such as `a + 2 * b`, not {show(text)}"
+            message = f"a formula is a string such as `a + 2 * b`, not {show(text)}"
             self.node.error("wrong-type", self.node.span_of("compute"), message)
             raise Broken
         try:

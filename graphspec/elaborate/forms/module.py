@@ -80,7 +80,7 @@ def _constructor(node: NodeInstance, beside: dict[str, Any], under: Any) -> dict
                 ok = False
             elif not _is_argument(value):
                 message = (
-                    "an argument is a number, a text, a boolean, null, or a list or a mapping of them, "
+                    "an argument is a number, a string, a boolean, null, or a list or a mapping of them, "
                     f"not {show(value)}"
                 )
                 node.error("wrong-type", node.span_of(*keys), message)

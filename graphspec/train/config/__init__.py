@@ -235,7 +235,7 @@ def _varying(config: TrainConfig) -> list[Problem]:
         problems.append(Problem("out-of-range", message, "write it as phases", ("unfreeze_at",)))
     counts = {each.gradient_accumulation_steps or 1 for each in config.optimizers}
     if len(counts) > 1:
-        message = "all optimizers of a training accumulate the gradients of as many batches"
+        message = "all optimizers of a training must accumulate gradients over the same number of batches"
         help = "give each the same `gradient_accumulation_steps`"
         problems.append(Problem("out-of-range", message, help, (word,)))
     return problems
@@ -245,7 +245,7 @@ def _unfreezing(config: TrainConfig) -> list[Problem]:
     """`unfreeze_at` without anything frozen."""
     if config.unfreeze_at is None or config.freeze:
         return []
-    message = "`unfreeze_at` says when weights train that `freeze` names, and there is no `freeze`"
+    message = "`unfreeze_at` needs `freeze`, which names the weights that train from then on"
     return [Problem("out-of-range", message, 'write freeze: ["backbone.*"]', ("unfreeze_at",))]
 
 

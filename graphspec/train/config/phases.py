@@ -103,10 +103,10 @@ class StepSettings(Setting):
     phrases: ClassVar = {"outputs": "outputs: [real, fake]", "update": 'update: "critic.*"'}
     remedies: ClassVar = {
         **OF_OPTIMIZER,
-        "freeze": "a step moves no weight but those that `update` matches",
-        "epochs": "all steps are made on each batch; `phases` have `epochs`",
+        "freeze": "a step changes only the weights that `update` matches",
+        "epochs": "all steps run on each batch; `phases` have `epochs`",
         "loss_weight": "a weight belongs to its output: outputs: {name: {loss: ..., loss_weight: ...}}",
-        "every": "each step is made on each batch; `repeat` makes the others more often",
+        "every": "each step runs on each batch; `repeat` runs the other steps more often",
     }
 
     synonyms: ClassVar = by_word(

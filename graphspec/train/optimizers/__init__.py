@@ -164,7 +164,7 @@ class Optimizer:
     def _gradient(self, name: str) -> Tensor:
         gradient = self.weights[name].grad
         if gradient is None:
-            raise RuntimeError("the weights that the loss reaches changed between two steps")
+            raise RuntimeError("the weights that the loss depends on changed between two steps")
         return local(gradient)
 
     def _norms(self, gradients: Tensors) -> Tensors:

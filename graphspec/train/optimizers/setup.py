@@ -31,8 +31,8 @@ def need_trainable(program: BaseProgram, module: nn.Module, config: TrainConfig)
         raise _refused("no weight is trainable", help)
     for number, step in enumerate(config.updates, 1):
         if not any(map(step.updates, trained)):
-            help = f"`update` matches paths of weights that train, for example `{min(trained)}`"
-            raise _refused(f"step {number} moves no weight that trains", help)
+            help = f"`update` matches paths of trainable weights, for example `{min(trained)}`"
+            raise _refused(f"step {number} changes no trainable weight", help)
 
 
 def optimizer_for(
