@@ -37,7 +37,7 @@ def _trains(graph: Graph, config: TrainConfig) -> set[str]:
 
 def check_trainable(program: BaseProgram, diagnostics: Diagnostics) -> None:
     """Reports a program (nothing-to-train) in which everything is frozen, by its nodes or by the groups of
-    `train`; and a phase or a step that moves no weight.
+    `train`; and a phase or a step that changes no weight.
     """
     if any(op.layer is not None and op.layer.opaque for op in program.graph.walk()):
         return  # weights of custom modules are not known here
@@ -49,7 +49,7 @@ def check_trainable(program: BaseProgram, diagnostics: Diagnostics) -> None:
 
 
 def _idle(program: BaseProgram) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-    """What moves no weight: its place below `train`, and what to say of it."""
+    """What changes no weight: its place below `train`, and what to say of it."""
     for number, part in enumerate(program.training.parts):
         phased = bool(program.training.phases)
         where: tuple[str | int, ...] = ("phases", number) if phased else ()
@@ -68,7 +68,7 @@ def _idle(program: BaseProgram) -> Iterator[tuple[tuple[str | int, ...], str, st
             reached = moved & _reached(program, step.outputs)
             if not any(map(step.updates, reached)):
                 help = (
-                    f"its losses reach, for example, `{min(reached)}`" if reached else "they reach no weight"
+                    f"they depend on `{min(reached)}`, for example" if reached else "they depend on no weight"
                 )
                 yield (*inner, index), f"step {index + 1} changes no weight that its losses depend on", help
 
