@@ -154,6 +154,14 @@ def mask_of_ones_own() -> Any:
 
 
 @model
+def masks_of_attention() -> Any:
+    """Keras' layer of heads reads no mask of the query but the one that it carries."""
+    x, kept = Input((5, 8), name="x"), Input((5,), dtype="bool", name="kept")
+    y = L.MultiHeadAttention(2, 4)(x, x, query_mask=kept, value_mask=kept, key_mask=kept)
+    return Model([x, kept], L.GroupQueryAttention(4, 4, 2)(y, y, query_mask=kept, value_mask=kept))
+
+
+@model
 def mask_computed_by_ops() -> Any:
     text, steps = Input((5,), dtype="int64", name="text"), Input((5, 4), name="steps")
     return Model([text, steps], L.LSTM(3)(steps, mask=ops.not_equal(text, 0)))

@@ -414,8 +414,11 @@ class Translator:
                 taken = name not in kinds or kinds[name].carried
                 taken = taken and not (name == "mask" and "initial_state" in slots)
                 same = isinstance(value, KerasTensor) and self.written.get(value) == carried_mask
-                if same and carried_mask is not None and taken:
-                    del slots[name]
+                ignored = (
+                    name == "query_mask" and carried_mask is None and cls.spec_name == "MultiHeadAttention"
+                )
+                if ignored or (same and carried_mask is not None and taken):
+                    del slots[name]  # Keras ignores one that the query of heads does not carry
                     continue
                 if name not in kinds:
                     self._same_mask(value, (carried_mask,))
