@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -355,6 +356,29 @@ def test_a_forecast_needs_no_target_where_it_is_not_known(run: Path, tmp_path: P
     rows.assign(heat=rows.heat.where(~hidden)).to_csv(tmp_path / "next.csv", index=False)
     with pytest.raises(SpecError, match=r"`heat`.*value is missing"):
         Run(run / "run").predict(tmp_path / "next.csv")
+
+
+def test_the_last_rows_that_hold_what_is_known_are_told(run: Path) -> None:
+    notes: list[str] = []
+    list(Run(run / "run").predictions(run / "data.csv", noted=notes.extend))
+    told = "forecasts are of the last 3 rows of each series, of which `ahead` reads what is known"
+    assert told in notes
+    notes.clear()
+    list(Run(run / "run").predictions(run / "data.csv", every_window=True, noted=notes.extend))
+    assert told not in notes
+
+
+def test_forecasts_after_the_end_of_summer_have_the_offset_of_then(tmp_path: Path) -> None:
+    """An hour is there twice, and told apart by its offset."""
+    zone, start = ZoneInfo("Europe/Berlin"), datetime(2024, 10, 25, 22, tzinfo=UTC)
+    local = [(start + timedelta(hours=step)).astimezone(zone).isoformat() for step in range(60)]
+    rows = frame({"a": 60, "b": 60}).assign(time=local * 2)
+    spec = SPEC.replace("column: heat, encode: number, steps: next", "column: heat, encode: number, steps: 3")
+    rows.to_csv(tmp_path / "data.csv", index=False)
+    train(compile(spec), root=tmp_path, run_dir=tmp_path / "run", tell=str)
+    found = Run(tmp_path / "run").predict(rows).to_pandas()
+    ahead = [(start + timedelta(hours=step)).astimezone(zone).isoformat() for step in range(60, 63)]
+    assert found.time.tolist() == ahead * 2
 
 
 def test_quantiles_are_forecast_with_their_coverage(tmp_path: Path) -> None:

@@ -193,7 +193,9 @@ class CategoryEncoder(Encoder):
         if help is None and not self.fill.target:
             help = "leave `unseen` out: unseen values get id 0"
         elif help is None:
-            help = "list all `values` at the feature, or stratify the split: {split: 0.1, stratify: ...}"
+            help = "list all `values` at the feature"
+            if self.feature.values is None:
+                help += ", or stratify the split: {split: 0.1, stratify: ...}"
         listed = ", ".join(map(shown, vocabulary.values[:20])) + (", ..." if vocabulary.values[20:] else "")
         give = help if near else f"its values are {listed}"
         return part.fail("data-range", name, index, f"{shown(value)} {where}", help, give)

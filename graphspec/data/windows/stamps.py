@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,10 @@ class Stamps:
     def of(cls, name: str, column: pa.Array, format: str | None) -> Stamps:
         first = next((value for value in column.slice(0, 1000).to_pylist() if value is not None), None)
         return cls(name, column.type, first, format)
+
+    def like(self, cell: Any) -> Stamps:
+        """Times as this cell says its own: the offset of summer ends with it."""
+        return replace(self, sample=cell) if self.dated and is_text(self.kind) else self
 
     @property
     def dated(self) -> bool:

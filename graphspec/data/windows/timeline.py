@@ -161,14 +161,16 @@ def timeline(table: Table, windows: Windows, format: str | None, rows: int) -> T
     if sample is None or not sample.num_rows:
         raise fail("data-empty", f"`{table.file}` holds no examples", table.empty_help)
     stamps = Stamps.of(windows.order, sample.column(0).combine_chunks(), windows.format or format)
-    codes, ticks, names = _read(table, windows, stamps, rows)
+    codes, ticks, names, stamps = _read(table, windows, stamps, rows)
     return _checked(table, windows, stamps, codes, ticks, names)
 
 
-def _read(table: Table, windows: Windows, stamps: Stamps, rows: int) -> tuple[Codes, Ticks, pa.Table]:
-    """The number of the series and the time of each row, and the names of the series."""
+def _read(table: Table, windows: Windows, stamps: Stamps, rows: int) -> tuple[Codes, Ticks, pa.Table, Stamps]:
+    """The number of the series and the time of each row, the names of the series, and how the latest row says
+    its time.
+    """
     numbers = _Numbers({})
-    codes, ticks = [], []
+    codes, ticks, latest = [], [], None
     for first, part in reading.sliced(table.chunks(windows.columns), rows, 1):
         table_part = reading.part_of(table, np.arange(first, first + part.num_rows), part)
         encoded = [_named(table_part, name) for name in windows.by]
@@ -177,11 +179,14 @@ def _read(table: Table, windows: Windows, stamps: Stamps, rows: int) -> tuple[Co
         found_codes = numbers.of(indices, values, part.num_rows)
         codes.append(found_codes.astype(np.min_scalar_type(len(numbers.known))))
         ticks.append(stamps.ticks(table_part))
+        if len(ticks[-1]) and (latest is None or ticks[-1].max() > latest):
+            latest = ticks[-1].max()
+            stamps = stamps.like(table_part.column(windows.order)[int(ticks[-1].argmax())].as_py())
     columns = {name: [key[i] for key in numbers.known] for i, name in enumerate(windows.by)}
     names = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     if not windows.by:
         names = pa.table({"series": pa.array([table.file])})
-    return np.concatenate(codes), np.concatenate(ticks), names
+    return np.concatenate(codes), np.concatenate(ticks), names, stamps
 
 
 def _named(part: TablePart, name: str) -> pa.DictionaryArray:
