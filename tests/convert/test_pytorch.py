@@ -147,10 +147,11 @@ def test_what_is_only_checked_becomes_nothing() -> None:
     assert [next(iter(node.values())) for node in nodes] == ["Dense", "cast", "tril", "triu", "subtract"]
 
 
-def test_what_is_written_into_a_part_of_a_parameter_is_told() -> None:
+def test_the_parts_of_a_parameter_that_are_not_written_learn() -> None:
     imported = graphspec.from_torch(learned.Written(), images(2, 4, 6))
     assert imported.proved is not None and imported.proved.outputs < 1e-5
-    assert imported.frozen == ("dense.bias",)
+    assert imported.proved.gradient is not None and imported.proved.gradient < 1e-5
+    assert not imported.frozen
 
 
 def test_magnitudes_learn_at_zero() -> None:

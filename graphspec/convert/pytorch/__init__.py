@@ -37,11 +37,13 @@ def from_torch(
     """
     from dataclasses import replace
 
+    from graphspec.convert.pytorch.kept import uncompiled
     from graphspec.convert.pytorch.proof import prove
 
-    inputs = named_inputs(module, example_inputs)
-    imported = convert_module(module, inputs, dynamic or {}, name, flat)
-    return replace(imported, proved=prove(imported, module, inputs)) if check else imported
+    with uncompiled(module) as plain:
+        inputs = named_inputs(plain, example_inputs)
+        imported = convert_module(plain, inputs, dynamic or {}, name, flat)
+        return replace(imported, proved=prove(imported, plain, inputs)) if check else imported
 
 
 def named_inputs(module: nn.Module, examples: Any) -> dict[str, Tensor]:

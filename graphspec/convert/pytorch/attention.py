@@ -29,9 +29,12 @@ def _attention(
     dropout_p: float = 0,
     is_causal: bool = False,
     scale: Any = None,
-    enable_gqa: bool = False,
     **_: Any,
 ) -> Laid:
+    if any(0 in x.axes[-2] for x in (query, key)):
+        raise Unsupported(
+            "it attends to the examples of a batch", "give it the batch first: batch_first=True"
+        )
     if len(query.shape) == 3:
         query, key, value = (x.inserted(1) for x in (query, key, value))
         with_heads = SimpleNamespace(shape=(out.shape[0], 1, *out.shape[1:]))
@@ -39,9 +42,8 @@ def _attention(
         return _attention(w, query, key, value, with_heads, _with_heads(attn_mask), **options).without([1])
     if len(query.shape) != 4 or any(_is_merged(w, x) for x in (query, key, value)):
         return _by_products(w, query, key, value, out, attn_mask, is_causal, scale, dropout_p)
-    if enable_gqa and query.shape[1] != key.shape[1]:
-        times = query.shape[1] // key.shape[1]
-        key, value = (_repeated(w, x, times) for x in (key, value))
+    if any(query.shape[1] != x.shape[1] for x in (key, value)):  # grouped, or one for all
+        key, value = (_repeated(w, x, query.shape[1] // x.shape[1]) for x in (key, value))
     turned = [_heads(w, x) for x in (query, key, value)]
     reads = [(name, x.value) for name, x in zip(("query", "key", "value"), turned, strict=True)]
     words: dict[str, Any] = {}
@@ -142,6 +144,8 @@ def _heads(w: NodeWriter, x: Laid) -> Laid:
 
 def _repeated(w: NodeWriter, x: Laid, times: int) -> Laid:
     x = _heads(w, x)
+    if times == 1:
+        return x
     node = w.node("op", "repeat", {"repeats": times, "axis": 2}, [("x", x.value)], main=False)
     shape = (x.shape[0], x.shape[1] * times, *x.shape[2:])
     return replace(

@@ -21,15 +21,17 @@ from graphspec.convert.pytorch import (  # noqa: F401  (they register)
     products,
     reducing,
     resizing,
+    scattering,
     shaping,
 )
 from graphspec.convert.pytorch.computed import Computed, stopped, tensors_in, variants
 from graphspec.convert.pytorch.functions import CREATES, HANDLERS, asserts, word_of
 from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.parts import shows
 from graphspec.convert.pytorch.recurrent_layers import StackedStates
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
-from graphspec.convert.pytorch.training import LAYER
+from graphspec.convert.pytorch.training import LAYER, averages
 from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
@@ -67,7 +69,7 @@ class Converter:
         self.modules = dict(traced.module.named_modules())
         self.names = names  # of sizes that stay open
         self.inputs: list[ConvertedInput] = []
-        self.failed: list[tuple[str, Unsupported]] = []
+        self.turned: dict[str, int] = {}  # outputs whose batch is another axis of the module's
 
     def run(self) -> dict[str, Laid]:
         """Converts all nodes; returns the outputs. Raises `Unsupported` with the line of the user's code."""
@@ -81,14 +83,18 @@ class Converter:
                 value = HANDLERS["stack"](
                     self.writer, value, Out((len(value), *value[0].shape), torch.float32)
                 )
-                value = value.permuted((1, 0, *range(2, len(value.shape)))) if len(value.shape) > 2 else value
             if not isinstance(value, Laid):
                 raise Unsupported(
                     f"its output {name or 'tensor'} does not depend on the inputs",
                     "return tensors of the data",
                 )
             self.writer.origin = CallOrigin((), "")
-            outputs[name or f"output_{len(outputs)}"] = self.writer.natural(value)
+            key = name or f"output_{len(outputs)}"
+            if value.batch > 0:  # as the states of stacked layers: [layers, batch, units]
+                rest = [i for i in range(len(value.shape)) if i != value.batch]
+                self.turned[key] = value.batch
+                value = value.permuted((value.batch, *rest))
+            outputs[key] = self.writer.natural(value)
         return outputs
 
     # --- inputs and parameters
@@ -288,6 +294,7 @@ class Converter:
             counter = getattr(module, "num_batches_tracked", None)
             counter = counter if counter is not None else torch.zeros((), dtype=torch.int64)
             more["counter"] = Known(counter.detach().clone(), frozenset(), _looked_up(name))
+            more["averages"] = averages(module)
         if word in ("matmul", "bmm"):
             more["then"] = _turned(node)
         if LAYER in node.meta:
@@ -297,10 +304,10 @@ class Converter:
     @staticmethod
     def _check_inplace(node: fx.Node, first: Any, word: str) -> None:
         source = node.args[0]
-        view = isinstance(source, fx.Node) and _function(source) in ("slice", "select", "view", "narrow")
+        view = isinstance(source, fx.Node) and shows(source)
         if isinstance(first, Known) and view:
             raise Unsupported("it writes data into a tensor made before", "join the parts with torch.cat")
-        while isinstance(source, fx.Node) and _function(source) in ("slice", "select", "view", "narrow"):
+        while isinstance(source, fx.Node) and shows(source):
             source = source.args[0]
             if isinstance(source, fx.Node) and any(
                 user.name != node.name and _later(node, user) for user in source.users

@@ -57,11 +57,16 @@ def converted(
     body = Tree(writer.origins, set(lasts), torch_paths).body(name, converter.inputs, nodes, outputs)
     _share(body, writer)
     _name_features(body)
+    turned = {place: converter.turned[key] for place, key in enumerate(results) if key in converter.turned}
     outputs = {(key if key in named else _called(value)): value for key, value in body.outputs.items()}
     if len(outputs) == len(body.outputs):
         body.outputs = outputs
     if any(isinstance(value.maker, ConvertedInput) for value in body.outputs.values()):
         raise Unsupported("an output of it is an input", "return what is computed")
+    keys = list(body.outputs)
+    notes += [
+        f"the output `{keys[place]}` has the batch first, not as axis {turned[place]}" for place in turned
+    ]
     spec = compiled(body, {}, flat, notes)
     frozen = tuple(sorted(writer.frozen))
     notes += _training_notes(writer, nodes, spec, frozen)
@@ -77,6 +82,7 @@ def converted(
         rows,
         tuple((names[each], each.shape) for each in converter.inputs),
         tuple(notes),
+        turned=turned,
         random=random,
     )
 
@@ -87,6 +93,10 @@ def _training_notes(
     """What the spec does not train, or drop, as the module does."""
     if frozen:
         yield f"folded in: {_listed(frozen)}: the spec holds what was computed of them, and trains that"
+    for path, place in spec.places.items():
+        for known in writer.weights[place.stored.path].values():
+            if known.padding is not None and any(writer.trains.get(name) for name in known.names):
+                yield f"row {known.padding} of `{path}` learns: PyTorch leaves it as it is (padding_idx)"
     alone = [path for path, place in spec.places.items() if place.stored.path in writer.tables]
     if alone:
         words = ("are", "they start") if len(alone) > 1 else ("is", "it starts")

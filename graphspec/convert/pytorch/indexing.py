@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.shaping import alone, resized
+from graphspec.convert.pytorch.shaping import alone, resized, select
 from graphspec.convert.pytorch.writer import LISTED, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -42,6 +43,8 @@ def _index(w: NodeWriter, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
         return taken(w, self, used[0], indices[used[0]], out)
     if (spread := _spread(self, indices, out)) is not None:
         return spread
+    if (one := _one_each(w, self, indices)) is not None:
+        return one
     raise Unsupported(
         "it is indexed by tensors", "pick with torch.gather, a slice, or constant places along one axis"
     )
@@ -62,6 +65,24 @@ def _spread(x: Laid, indices: Any, out: Any) -> Laid | None:
             return None
         axes[place] = x.axes[i]
     return replace(x, axes=tuple(axes), shape=tuple(out.shape))
+
+
+def _one_each(w: NodeWriter, x: Laid, indices: Any) -> Laid | None:
+    """`x[torch.arange(len(x)), places]`: one element of each example, at a place that is data."""
+    if len(indices) != 2 or not isinstance(indices[0], Known) or not isinstance(indices[1], Laid):
+        return None
+    rows, places = indices
+    count = rows.tensor.numel()
+    if not rows.batched or rows.tensor.flatten().tolist() != list(range(count)) or x.axes[0] != (0,):
+        return None
+    if len(places.shape) != 1 or places.axes[0] != (0,):
+        return None
+    wide = places
+    for _ in x.shape[1:]:
+        wide = wide.inserted(1)
+    shape = (x.shape[0], 1, *x.shape[2:])
+    picked = HANDLERS["gather"](w, x, dim=1, index=wide, out=SimpleNamespace(shape=shape))
+    return select(w, picked, 1, 0, None)
 
 
 @handles("unfold")
@@ -89,8 +110,13 @@ def _gather(w: NodeWriter, self: Any, dim: int, index: Any, out: Any, **_: Any) 
             return Known(self.tensor.flatten()[0].reshape([1] * len(out.shape)))
         raise Unsupported("it gathers from a table at places that are data", "use nn.Embedding")
     i = dim % len(self.shape)
-    if not isinstance(index, Laid):
-        raise Unsupported("it gathers at constant places", "use index_select")
+    if 0 in self.axes[i]:
+        raise Unsupported("it gathers among the examples of a batch", "gather along another axis")
+    index = index if isinstance(index, Laid) else w.batched(w.data(index))
     x, index = w.natural(self), w.natural(index)
+    for k, size in enumerate(out.shape):  # PyTorch reads no more than there are indices
+        if k not in (0, i) and size != x.shape[k]:
+            shape = (*x.shape[:k], size, *x.shape[k + 1 :])
+            x = HANDLERS["slice"](w, x, out=SimpleNamespace(shape=shape), dim=k, start=0, end=size)
     node = w.node("op", "take_along_axis", {"axis": i}, [("", x.value), ("", index.value)])
     return resized(x, node, {k: size for k, size in enumerate(out.shape) if k})

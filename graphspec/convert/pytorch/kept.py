@@ -25,6 +25,13 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def uncompiled(module: nn.Module) -> Iterator[nn.Module]:
+    """What `torch.compile` was given; meanwhile nothing in it is compiled."""
+    with torch.compiler.set_stance("force_eager"):
+        yield getattr(module, "_orig_mod", module)
+
+
+@contextmanager
 def module_kept(module: nn.Module) -> Iterator[None]:
     """Afterwards the module is as before: its tensors, also where it writes into them, their type and their
     gradients, its attributes, and the random numbers that come next. It runs on copies of its tensors.

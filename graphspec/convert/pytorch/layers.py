@@ -386,6 +386,10 @@ def _pad(
 # --- normalization
 
 
+AVERAGING = 0.1
+"""How fast statistics move in the spec where those of the module are averages of all batches."""
+
+
 @handles("batch_norm", "instance_norm")
 def _batch_norm(
     w: NodeWriter,
@@ -398,16 +402,23 @@ def _batch_norm(
     eps: float,
     function: str,
     counter: Any = None,
+    averages: bool = False,
     out: Any = None,
     **_: Any,
 ) -> Laid:
     x = w.spatial(input) if len(input.shape) > 2 else w.last(input, 1)
     if function == "instance_norm":
+        if running_mean is not None:
+            raise Unsupported(
+                "an instance normalization with running statistics has no counterpart",
+                "track_running_stats=False",
+            )
         return grouped(w, x, int(x.sizes[-1]), weight, bias, eps)
     if running_mean is None:
         raise Unsupported(
             "without running statistics its result depends on the other examples", "track_running_stats=True"
         )
+    momentum = AVERAGING if averages else momentum
     words = {"momentum": shortest(1 - momentum), "epsilon": shortest(eps), "unbiased": True}
     words |= {"scale": weight is not None, "center": bias is not None}
     words = unlike(words, momentum=0.99, epsilon=0.001, scale=True, center=True)
@@ -477,7 +488,16 @@ def _layer_norm(
 
 
 @handles("embedding")
-def _embedding(w: NodeWriter, weight: Any, indices: Any, padding_idx: int = -1, **_: Any) -> Laid:
+def _embedding(
+    w: NodeWriter,
+    weight: Any,
+    indices: Any,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    **_: Any,
+) -> Laid:
+    if scale_grad_by_freq:
+        raise Unsupported("its gradients depend on the other examples", "scale_grad_by_freq=False")
     weight = known(weight, "table")
     assert weight is not None
     if padding_idx >= 0:

@@ -16,14 +16,13 @@ from graphspec.diagnostics import by_word
 
 def write_in_parts(program: ExportedProgram) -> None:
     """Changes the graph of a program. What does not depend on data stays: it is computed, not translated."""
-    data = {n for n in program.graph.nodes if n.op == "placeholder"}
-    users = set(program.graph_signature.user_inputs)
-    data = {node for node in data if node.name in users}
     for node in list(program.graph.nodes):
-        if node.op != "call_function":
-            continue
-        if not depends(node, data):
+        if node.op == "call_function":
             _without_writing(program.graph, node)
+    users = set(program.graph_signature.user_inputs)
+    data = {node for node in program.graph.nodes if node.op == "placeholder" and node.name in users}
+    for node in list(program.graph.nodes):
+        if node.op != "call_function" or not depends(node, data):
             continue
         data.add(node)
         target = node.target
@@ -37,27 +36,34 @@ SCATTERS: dict[str, Any] = {
     "slice": torch.ops.aten.slice_scatter.default,
     "select": torch.ops.aten.select_scatter.default,
 }
-VIEWS = frozenset(
-    by_word(of="view reshape permute transpose t squeeze unsqueeze expand flatten unflatten narrow")
-)
+VIEWS = frozenset(by_word(of="view permute transpose t squeeze unsqueeze unflatten narrow"))
 """Functions that show a tensor in another way: what is written there is not taken apart."""
+MAY_COPY = frozenset(by_word(of="reshape flatten expand"))
+"""Such that show it, or copy it."""
 
 
 def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
-    """A write into a part of a tensor as a new tensor, which is read from there on."""
+    """A write into a part of a tensor, or into one that was shown in part before, as a new tensor, which is
+    read from there on.
+    """
     target = node.target
     if not isinstance(target, torch._ops.OpOverload) or not target._schema.name.endswith("_"):
         return
     part = node.args[0] if node.args else None
-    if not isinstance(part, fx.Node) or word_of(part) not in SCATTERS:
+    if not isinstance(part, fx.Node):
         return
     word = target._schema.name.removesuffix("_").partition("::")[2]
     pure = getattr(getattr(torch.ops.aten, word, None), target._overloadname, None)
-    base: Any = None
-    chain = [part]  # a part of a part of a tensor
-    while isinstance(base := chain[-1].args[0], fx.Node) and word_of(base) in SCATTERS:
+    chain: list[fx.Node] = []  # a part of a part of a tensor
+    base: Any = part
+    while isinstance(base, fx.Node) and word_of(base) in SCATTERS:
         chain.append(base)
-    if pure is None or not isinstance(base, fx.Node) or word_of(base) in VIEWS:
+        base = base.args[0]
+    if pure is None or not isinstance(base, fx.Node) or word_of(base) in VIEWS | MAY_COPY:
+        return
+    if not chain and not any(
+        shows(user) and _is_read_after(user, node) for user in part.users if user < node
+    ):
         return
     with graph.inserting_after(node):
         pure_call = last = graph.call_function(pure, node.args, node.kwargs)
@@ -83,7 +89,7 @@ def _shown_again(
 ) -> fx.Node:
     """What shows a tensor of before, after `place` shows the new one; returns the last node made."""
     for view in [user for user in old.users if user < place and user not in changed]:
-        if not _is_view(view) or not _is_read_after(view, place):
+        if not shows(view) or not _is_read_after(view, place):
             continue
         with graph.inserting_after(place):
             copy = graph.node_copy(view, lambda each: new if each is old else each)
@@ -94,12 +100,13 @@ def _shown_again(
     return place
 
 
-def _is_view(node: fx.Node) -> bool:
+def shows(node: fx.Node) -> bool:
+    """Whether it shows a tensor, or a part of it: what is written into one is written into both."""
     return word_of(node) in SCATTERS or word_of(node) in VIEWS
 
 
 def _is_read_after(view: fx.Node, place: fx.Node) -> bool:
-    return any(place < user or (_is_view(user) and _is_read_after(user, place)) for user in view.users)
+    return any(place < user or (shows(user) and _is_read_after(user, place)) for user in view.users)
 
 
 def _definition(target: torch._ops.OpOverload) -> Callable[..., Any] | None:
@@ -121,7 +128,10 @@ def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> se
         args, kwargs = fx.map_arg((node.args, node.kwargs), held.__getitem__)
         return function(*args, **kwargs)
 
-    traced = make_fx(run)(*(each.meta["val"] for each in inputs))
+    try:
+        traced = make_fx(run)(*(each.meta["val"] for each in inputs))
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        return set()  # PyTorch cannot trace its own definition: the function is refused by its name
     holders = [each for each in traced.graph.nodes if each.op == "placeholder"]
     mapped: dict[fx.Node, fx.Node] = dict(zip(holders, inputs, strict=True))
     before = set(graph.nodes)

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import sympy
 import torch
 
 from graphspec.convert.arguments import shortest
@@ -34,6 +35,7 @@ OPS = {
         for w in ("sqrt", "rsqrt", "square", "reciprocal", "erf", "erfc", "floor", "ceil", "round", "sign")
     },
     **{w: w for w in ("trunc", "isnan", "isinf", "isfinite", "logical_not", "exp2", "bitwise_not", "erfinv")},
+    **{w: w for w in ("isneginf", "isposinf", "rad2deg", "deg2rad", "sinc", "signbit", "i0")},
     "neg": "negative",
     "asin": "arcsin",
     "acos": "arccos",
@@ -50,9 +52,16 @@ PAIRS = {
     },
     **{"div": "divide", "pow": "power", "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal"},
     **{"gt": "greater", "ge": "greater_equal", "floor_divide": "floor_divide", "remainder": "mod"},
-    **{"fmod": "fmod", "atan2": "arctan2", "true_divide": "divide", "__and__": "logical_and"},
-    **{"__or__": "logical_or", "and": "logical_and", "or": "logical_or"},
+    **{"fmod": "fmod", "atan2": "arctan2", "true_divide": "divide", "__and__": "bitwise_and"},
+    **{"__or__": "bitwise_or", "__xor__": "bitwise_xor"},
+    **{"__lshift__": "bitwise_left_shift", "__rshift__": "bitwise_right_shift"},
+    **{word: word for word in ("bitwise_left_shift", "bitwise_right_shift")},
+    **{w: w for w in ("hypot", "heaviside", "logaddexp", "logaddexp2", "fmax", "fmin", "ldexp")},
 }
+
+
+BITS = frozenset(word for word in PAIRS.values() if word.startswith("bitwise_"))
+"""Their second integer is called `y`."""
 
 
 def activation(w: NodeWriter, x: Laid, word: str, **settings: Any) -> Laid:
@@ -158,8 +167,9 @@ def _prelu(w: NodeWriter, self: Laid, weight: Known, **_: Any) -> Laid:
 
 
 @handles(*OPS)
-def _op(w: NodeWriter, self: Laid, *, function: str, **_: Any) -> Laid:
-    return w.make("op", OPS[function], {}, [("x", self.value)], self)
+def _op(w: NodeWriter, self: Laid, *, function: str, out: Any = None, **_: Any) -> Laid:
+    dtype = self.dtype if out is None else str(out.dtype).removeprefix("torch.")
+    return replace(w.make("op", OPS[function], {}, [("x", self.value)], self), dtype=dtype)
 
 
 @handles(*SAME)
@@ -226,6 +236,15 @@ def number(value: Any) -> Any:
 def scalar(w: NodeWriter, op: str, x: Laid, value: Any, second: bool = True) -> Laid:
     """An op of a tensor and a number, in this order or the other."""
     value = number(value)
+    if isinstance(value, sympy.Expr):
+        raise Unsupported(
+            "it computes with a size that stays open",
+            "give the size a number in --input, and leave that of the batch out of the module",
+        )
+    if op in BITS:
+        if isinstance(x, Laid) and x.dtype == "bool":
+            raise Unsupported("it combines a boolean with a number", "compare both with `!= 0` first")
+        return w.make("op", op, {"y": value}, [("x", x.value)], x)
     value = int(value) if isinstance(value, bool) else shortest(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 and x.dtype.startswith("float"):
         value = int(value)
@@ -366,7 +385,19 @@ def together(
             aligned.append(chosen)
         else:
             aligned.append(_followed(w, padded(x, rank), leader, full))
+    leader = _shortened(
+        leader, max(len(x.sizes) if isinstance(x, Laid) else x.tensor.dim() + 1 for x in aligned)
+    )
     return [_as(x, leader) if isinstance(x, Laid) else x for x in aligned]
+
+
+def _shortened(leader: Laid, count: int) -> Laid:
+    """The axes of a result without those after its batch that no operand has, of size 1: it has `count`."""
+    gone = len(leader.sizes) - count
+    if gone <= 0:
+        return leader
+    axes = tuple(tuple(max(j - gone, 0) for j in axis if j == 0 or j > gone) for axis in leader.axes)
+    return replace(leader, sizes=(leader.sizes[0], *leader.sizes[1 + gone :]), axes=axes)
 
 
 def _as(x: Laid, leader: Laid) -> Laid:

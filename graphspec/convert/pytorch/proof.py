@@ -35,19 +35,31 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
     with modes_kept(module), quiet():
         module.eval(), ours.eval()
         worst, allowed = 0.0, TOLERANCE
+        hides = _hides(imported, module, inputs)
         for seed, batch in enumerate(batches):
-            inputs_now = fresh(imported, inputs, batch, seed)
+            inputs_now = fresh(imported, inputs, batch, seed, hides)
             with torch.no_grad():
                 expected = flat(module(**inputs_now))
                 actual = _run(ours, _used(imported, inputs_now))
-                last = apart(actual, expected)
+                last = apart(actual, _batch_first(imported, expected))
             if not last <= TOLERANCE:
                 allowed = max(allowed, 3 * _own_rounding(module, inputs_now, expected))
             worst = max(worst, last)
         if not worst <= allowed:
             message = f"the outputs of the spec differ from those of the module by {worst:.1e} of the largest"
             raise fail("import-differs", message, REPORT)
-        return TorchProof(worst, batches, *_trained(imported, module, ours, inputs))
+        return TorchProof(worst, batches, *_trained(imported, module, ours, inputs, hides))
+
+
+def _hides(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether what is true in a mask is not seen: where the first is never seen, attention of it is NaN."""
+    with torch.no_grad():
+        return any(bool(x.isnan().any()) for x in flat(module(**fresh(imported, inputs, 2, 0))))
+
+
+def _batch_first(imported: Any, outputs: list[Tensor]) -> list[Tensor]:
+    """Outputs of the module as the spec has them."""
+    return [x.movedim(imported.turned.get(place, 0), 0) for place, x in enumerate(outputs)]
 
 
 def _run(ours: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
@@ -61,8 +73,12 @@ def _run(ours: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
         ) from error
 
 
-def fresh(imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int) -> dict[str, Tensor]:
-    """New inputs in the ranges that the spec accepts, by the names of `forward`; open sizes are others."""
+def fresh(
+    imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int, hides: bool = False
+) -> dict[str, Tensor]:
+    """New inputs in the ranges that the spec accepts, by the names of `forward`; open sizes are others. The
+    first elements of masks are seen: true, or false where true `hides`.
+    """
     open_sizes = sorted({str(s) for _, shape in imported.inputs for s in shape or () if isinstance(s, str)})
     sizes = {word: 9 + 2 * k + 3 * seed % 7 for k, word in enumerate(open_sizes)}
     values = imported.program.example_inputs(batch_size=batch, sizes=sizes, seed=seed)
@@ -70,7 +86,7 @@ def fresh(imported: Any, examples: Mapping[str, Tensor], batch: int, seed: int) 
     inputs = {name: by_name.get(name, x[:1].expand(batch, *x.shape[1:])) for name, x in examples.items()}
     for tensor in by_name.values():
         if tensor.dtype == torch.bool and tensor.dim() > 1:
-            tensor[..., 0] = True
+            tensor[..., 0] = not hides
     return inputs
 
 
@@ -165,12 +181,12 @@ def _still(random: frozenset[str], module: nn.Module, *ours: nn.Module) -> Itera
 
 
 def _trained(
-    imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor]
+    imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor], hides: bool
 ) -> tuple[float | None, float | None, str]:
     """The differences of the loss and of the worst gradient in training mode: in float64, as float32 rounds
     much where normalizations divide by little; in float32 where one of both does not run in float64.
     """
-    fresh_inputs = fresh(imported, inputs, 4, 7)
+    fresh_inputs = fresh(imported, inputs, 4, 7, hides)
     wide = _doubled(fresh_inputs)
     learned: _Learned | None = None
     with module_kept(module), module_kept(ours):
@@ -242,12 +258,16 @@ _RUNS_NOT = Exception
 
 def _learned(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor]) -> _Learned:
     with _still(imported.random, module, ours):
-        expected = flat(module(**inputs))
+        expected = _batch_first(imported, flat(module(**inputs)))
         actual = flat(ours(*_used(imported, inputs)))
         if [x.shape for x in expected] != [x.shape for x in actual]:
             return _Learned(why="the module gives other outputs in training")
         if not apart(actual, expected) <= TOLERANCE * DEEP:
-            return _Learned(why="the module is random, or another one, in training")
+            again = _batch_first(imported, flat(module(**inputs)))
+            same = apart(again, expected) <= TOLERANCE * DEEP
+            return _Learned(
+                why="it computes something else in training" if same else "it is random in training"
+            )
         theirs, ours_loss = _loss(expected), _loss(actual)
         if theirs is None or ours_loss is None or not theirs.requires_grad:
             return _Learned(why="nothing of it is trained")

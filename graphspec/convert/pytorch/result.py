@@ -43,6 +43,7 @@ class FromTorch:
     ] = ()  # each by the name of `forward`, with its shape, but for the batch
     notes: tuple[str, ...] = field(default=())
     proved: TorchProof | None = None
+    turned: Mapping[int, int] = field(default_factory=dict)  # outputs with the batch elsewhere, and where
     random: frozenset[str] = frozenset()  # the paths of the modules that draw random numbers in training
 
     def save(self, folder: str | Path) -> tuple[Path, Path]:

@@ -10,6 +10,7 @@ import torch
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
+from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -176,6 +177,7 @@ def _slice(
     first = start or 0
     if length is not None:
         end = first + length
+    first, end = _from_end(first, size), _from_end(end, size)
     if first == 0 and step == 1 and out.shape[i] in w.lengths and isinstance(size, int):
         from graphspec.convert.pytorch.computed import counted
 
@@ -190,6 +192,14 @@ def _slice(
     return resized(x, picked(w, x, key), {i: out.shape[i]})
 
 
+def _from_end(place: Any, size: Any) -> Any:
+    """A place that an open size says as a number: counted from the end."""
+    if isinstance(place, (int, type(None))) or place == size:
+        return place
+    behind = known_number(place - size)
+    return behind if isinstance(behind, int) and behind < 0 else place
+
+
 def picked(w: NodeWriter, x: Laid, key: list[str]) -> Any:
     """A node `get_item`; axes after the last that it picks of are left out."""
     while key[-1] == ":":
@@ -202,6 +212,7 @@ def select(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) 
     i = dim % len(self.shape)
     x = alone(w, self, i)
     j = x.at(i)
+    index = _from_end(index, self.shape[i])
     if not isinstance(index, int):
         raise Unsupported("it picks at a place that stays open", "pick at a number")
     key = [":"] * len(x.sizes)
@@ -248,6 +259,10 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
     if len(tensors) == 1 and isinstance(tensors[0], Laid):
         return tensors[0]
     tensors = [x for x in tensors if not (isinstance(x, Known) and x.tensor.numel() == 0)]
+    if all(isinstance(x, Laid) and not x.axes[i] and x.shape[i] == 1 for x in tensors):
+        return _stack(w, [x.without([i]) for x in tensors], out, i)
+    if (grown := _padded(w, tensors, i, out)) is not None:
+        return grown
     laid = [w.solid(x) for x in tensors if isinstance(x, Laid)]
     if any(0 in x.axes[i] for x in laid):
         raise Unsupported("it joins examples along the batch", "join along another axis")
@@ -278,6 +293,28 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
     arguments = {} if axis == -1 else {"axis": axis}
     node = w.node("merge", "concatenate", arguments, reads)
     return resized(leader, node, {i: out.shape[i]})
+
+
+def _padded(w: NodeWriter, tensors: Any, i: int, out: Any) -> Laid | None:
+    """Tensors joined with one number before or behind them: a `pad`."""
+    places = [k for k, x in enumerate(tensors) if isinstance(x, Laid)]
+    first, last = places[0], places[-1] + 1
+    ends = [*tensors[:first], *tensors[last:]]
+    if not ends or len(places) < last - first or not out.dtype.is_floating_point:
+        return None
+    if any(x.names or x.open or x.tensor.unique().numel() != 1 for x in ends):
+        return None
+    number = ends[0].tensor.flatten()[0].item()
+    if any(x.tensor.flatten()[0] != number for x in ends):
+        return None
+    counts = [sum(x.tensor.shape[i] for x in part) for part in (tensors[:first], tensors[last:])]
+    between = (*out.shape[:i], out.shape[i] - sum(counts), *out.shape[i + 1 :])
+    joined = _cat(w, tensors[first:last], replace(out, shape=known_number(between)), i)
+    x = alone(w, joined, i)
+    widths = [[0, 0] for _ in x.sizes]
+    widths[x.at(i)] = counts
+    words: dict[str, Any] = {"pad_width": widths, **({"constant_values": number} if number else {})}
+    return resized(x, w.node("op", "pad", words, [("x", x.value)]), {i: out.shape[i]})
 
 
 def _expanding(shape: list[int]) -> Any:

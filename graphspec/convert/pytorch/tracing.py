@@ -9,12 +9,14 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from graphspec.convert.refusals import Unsupported
 
@@ -48,15 +50,16 @@ def traced(
     from torch.export import export
 
     shapes: dict[str, Any] = {name: dict(free.get(name, {})) for name in inputs}
+    if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
+        raise Unsupported("its lazy layers have no parameters yet", "call the module once on an example")
     try:
-        with quiet(), torch.enable_grad():  # which shows where the module itself learns nothing
+        # gradients show where the module itself learns nothing
+        with quiet(), torch.enable_grad(), _dataclasses_known(module):
             program = export(module, (), dict(inputs), strict=False, dynamic_shapes=shapes)
     except Exception as error:
         raise refused(error) from error
     signature = program.graph_signature
-    structure = torch.utils._pytree.tree_unflatten(
-        list(range(len(signature.user_outputs))), program.call_spec.out_spec
-    )
+    structure = tree_unflatten(list(range(len(signature.user_outputs))), program.call_spec.out_spec)
     return TracedModule(module, program, tuple(signature.user_inputs), tuple(_named(structure, "")))
 
 
@@ -73,7 +76,27 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
+@contextmanager
+def _dataclasses_known(module: nn.Module) -> Iterator[None]:
+    """PyTorch looks into the dataclasses that the module returns."""
+
+    def know(_: nn.Module, __: Any, output: Any) -> None:
+        for leaf in tree_leaves(output):
+            if is_dataclass(leaf) and not isinstance(leaf, type):
+                torch.export.register_dataclass(type(leaf))
+                know(module, (), output)
+                return
+
+    hook = module.register_forward_hook(know)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def _named(structure: Any, name: str) -> list[tuple[str, int]]:
+    if is_dataclass(structure):
+        structure = vars(structure)
     if isinstance(structure, Mapping):
         return [pair for key, item in structure.items() for pair in _named(item, str(key))]
     if isinstance(structure, (list, tuple)):

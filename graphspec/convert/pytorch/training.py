@@ -31,6 +31,9 @@ from graphspec.diagnostics.text import first_line
 LAYER = "graphspec_layer"
 """In `meta` of a node that training adds: the layer of a spec, and its settings."""
 ROUNDING = 1e-6
+NORMS = nn.modules.batchnorm._NormBase
+AVERAGES = "average the statistics of all batches: those of their layers move by a tenth with each batch"
+FIXED = "learn nothing, but normalize by each batch: their layers, with `trainable: false`, as in inference"
 MODES = frozenset(by_word(of="training train dropout_p dropout use_input_stats momentum"))
 """Arguments that say what a function does in training."""
 
@@ -356,11 +359,15 @@ def with_training(
         module.eval()
     parts, others = random_parts(module, inputs)
     told = [f"what depends on numbers of `{name}` in training is left out" for name in others]
-    if still := _still(module):
-        words = ", ".join(f"`{path}`" for path in still[:3]) + (", ..." if len(still) > 3 else "")
-        told.append(
-            f"in training, {words} normalize as in inference: their layers do so with `trainable: false`"
-        )
+    norms = {path: each for path, each in module.named_modules() if isinstance(each, NORMS)}
+    for found, said in (
+        (_still(module), "normalize as in inference: their layers do so with `trainable: false`"),
+        ([p for p, each in norms.items() if averages(each)], AVERAGES),
+        ([p for p, each in norms.items() if _is_fixed(each)], FIXED),
+    ):
+        if found:
+            words = ", ".join(f"`{path}`" for path in found[:3]) + (", ..." if len(found) > 3 else "")
+            told.append(f"in training, {words} {said}")
     if parts is not None and not parts and not others:
         for node in graph.program.graph.nodes:
             if word_of(node) in DROPOUTS:
@@ -397,10 +404,21 @@ def _differs(module: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
             inference = flat(module(**inputs))
             module.train()
             for each in module.modules():
-                each.training &= not isinstance(each, nn.modules.batchnorm._NormBase)
+                each.training &= not isinstance(each, NORMS)
             return not apart(flat(module(**inputs)), inference) <= ROUNDING
         except Exception:  # the user's own: its graph says more
             return True
+
+
+def averages(module: nn.Module | None) -> bool:
+    """Whether a normalization averages the statistics of all batches that it has seen."""
+    return isinstance(module, NORMS) and module.track_running_stats and module.momentum is None
+
+
+def _is_fixed(norm: nn.modules.batchnorm._NormBase) -> bool:
+    """Whether none of its parameters is trained."""
+    parameters = list(norm.parameters())
+    return norm.track_running_stats and bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
 def _still(module: nn.Module) -> list[str]:
@@ -409,7 +427,7 @@ def _still(module: nn.Module) -> list[str]:
     paths = [
         path
         for path, each in module.named_modules()
-        if isinstance(each, nn.modules.batchnorm._NormBase)
+        if isinstance(each, NORMS)
         and not each.training
         and any(parameter.requires_grad for parameter in each.parameters())
     ]

@@ -99,6 +99,7 @@ class NodeWriter:
         default_factory=dict
     )  # where open sizes are found
     parameters: dict[frozenset[str], list[tuple[Tensor, ConvertedValue]]] = field(default_factory=dict)
+    joined: dict[Laid, tuple[int, list[Any]]] = field(default_factory=dict)  # along which axis, and of what
 
     def node(
         self,
@@ -184,6 +185,10 @@ class NodeWriter:
         try:
             axes, splits = laid.regrouped(shape)
         except Unsupported:
+            if laid.axes[0] == (0,) and shape[0] == laid.shape[0]:  # across axes: in torch's own order
+                target = (laid.sizes[0], *shape[1:])
+                value = self.reshaped(self.natural(laid).value, target)
+                return Laid(value, target, tuple((i,) for i in range(len(shape))), tuple(shape), laid.dtype)
             joined = [axis for axis in laid.axes if 0 not in axis]
             if any(0 in axis and len(axis) > 1 for axis in laid.axes) or all(
                 len(axis) < 2 for axis in joined
@@ -391,8 +396,8 @@ class NodeWriter:
         """A known tensor as one that is the same for every example."""
         learned = known.source is None and any(self.trains.get(name) for name in known.names)
         if known.made is not None and (known.open or learned or known.batched):
-            laid: Laid = known.made()
-            return laid
+            made: Laid | Known = known.made()
+            return self.data(made) if isinstance(made, Known) else made
         sizes = tuple(int(size) for size in known.tensor.shape)
         dtype = str(known.tensor.dtype).removeprefix("torch.")
         value = self.held(known)
@@ -433,9 +438,7 @@ class NodeWriter:
                 return ConvertedValue(self.node("layer", "Reshape", arguments, [("x", before)], main=False))
         floats = known.map(lambda t: t.float()[None])
         node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
-        node.trainable = (
-            elements is not None and node.trainable and any(self.trains.get(n) for n in known.names)
-        )
+        node.trainable = node.trainable and any(self.trains.get(n) for n in known.names)
         if not node.trainable and node.stored is not None:
             self.tables.add(node.stored.path)
         words = sorted(known.names)

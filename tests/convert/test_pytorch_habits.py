@@ -1,0 +1,172 @@
+"""Modules as people write them, as specs: what is written in place, picked, masked, returned, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import graphspec
+from graphspec.diagnostics import SpecError
+from tests.convert.modules import habits
+from tests.convert.modules.given import floats, ids
+
+PLACES = torch.tensor([3, 1])
+NO_PADDING = torch.zeros(2, 6, dtype=torch.bool)
+
+MODULES: dict[str, tuple[Callable[[], nn.Module], Any, dict[str, Any], tuple[str, ...]]] = {
+    "written in part": (lambda: habits.Applied(habits.writes), floats(2, 5, 4), {}, ("op: where",)),
+    "shifted": (lambda: habits.Applied(habits.shifts), floats(2, 5, 4), {}, ("op: pad",)),
+    "filled": (lambda: habits.Applied(habits.fills), floats(2, 5, 4), {}, ("merge: stack",)),
+    "looked at": (lambda: habits.Applied(habits.writes_after_a_look), floats(2, 5, 4), {}, ("op: exp",)),
+    "padded": (
+        lambda: habits.Applied(habits.before_the_first),
+        floats(2, 5, 4),
+        {"x": ["time", 4]},
+        ("{op: pad, pad_width: [[0, 0], [1, 0], [0, 0]]}",),
+    ),
+    "last of an open size": (
+        lambda: habits.Applied(lambda x: x[:, x.size(1) - 1]),
+        floats(2, 5, 4),
+        {"x": ["time", 4]},
+        ('key: ":, -1"',),
+    ),
+    "types": (lambda: habits.Applied(habits.finite), floats(2, 5, 4), {}, ("op: cast",)),
+    "one key head": (lambda: habits.Applied(habits.one_key_head), floats(2, 5, 4), {}, ("op: repeat",)),
+    "skewed": (lambda: habits.Applied(habits.skewed), floats(2, 3, 4), {}, ("layer: Reshape",)),
+    "last seen": (
+        lambda: habits.AppliedToTwo(habits.last_seen),
+        (floats(2, 5, 4), PLACES),
+        {},
+        ("op: take_along_axis",),
+    ),
+    "gathered": (
+        lambda: habits.AppliedToTwo(habits.gathered),
+        (floats(2, 5, 4), PLACES[:, None].expand(2, 2)),
+        {},
+        ("op: take_along_axis",),
+    ),
+    "bits": (lambda: habits.AppliedToIntegers(habits.bits), ids(), {}, ("{op: bitwise_and, y: 3}",)),
+    "masked": (habits.MaskedEncoder, (floats(2, 6, 8), NO_PADDING), {}, ("repeat: 2",)),
+    "dataclass": (habits.Named, floats(2, 4), {}, ("logits: {from: head}", "hidden: {from: dense}")),
+    "compiled": (lambda: compiled_module(), floats(2, 4), {}, ("logits: {from: head}",)),
+    "states": (habits.States, floats(2, 5, 4), {}, ("return_state: true",)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.parametrize("name", MODULES)
+def test_module_and_spec_compute_and_learn_the_same(name: str) -> None:
+    make, inputs, dynamic, words = MODULES[name]
+    torch.manual_seed(0)
+    imported = graphspec.from_torch(make(), inputs, dynamic=dynamic)
+    assert imported.proved is not None
+    assert imported.proved.outputs < 1e-5
+    assert imported.proved.gradient is not None and imported.proved.gradient < 1e-5, imported.proved.why
+    assert all(word in imported.text for word in words), imported.text
+    assert not imported.frozen
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched")
+def test_padding_is_not_seen() -> None:
+    """Where each example begins with what is seen, in batches of other sizes."""
+    module = habits.MaskedEncoder().eval()
+    imported = graphspec.from_torch(module, (floats(2, 6, 8), NO_PADDING), check=False)
+    ours = imported.program.module(weights=imported.weights).eval()
+    x, padding = floats(3, 6, 8), torch.arange(6) >= torch.tensor([[6], [3], [1]])
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x, padding), module(x, padding), rtol=1e-5, atol=1e-5)
+
+
+def test_states_have_the_batch_first() -> None:
+    module = habits.States().eval()
+    imported = graphspec.from_torch(module, floats(2, 5, 4))
+    assert any("has the batch first, not as axis 1" in note for note in imported.notes)
+    ours = imported.program.module(weights=imported.weights).eval()
+    x = floats(3, 5, 4)
+    with torch.no_grad():
+        steps, states = module(x)
+        torch.testing.assert_close(list(ours(x).values()), [steps, states.transpose(0, 1)])
+
+
+def compiled_module() -> Any:
+    return torch.compile(habits.Named())
+
+
+def teacher() -> nn.Module:
+    norm = nn.BatchNorm1d(4)
+    norm.requires_grad_(False)
+    return nn.Sequential(nn.Linear(4, 4), norm)
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "told"),
+    [
+        (
+            lambda: nn.Sequential(nn.BatchNorm1d(4, momentum=None)),
+            floats(2, 4),
+            "average the statistics of all",
+        ),
+        (teacher, floats(2, 4), "learn nothing, but normalize by each batch"),
+        (lambda: nn.Sequential(nn.Embedding(40, 4, padding_idx=3)), ids(), "row 3 of"),
+    ],
+)
+def test_what_the_spec_trains_in_another_way_is_told(
+    make: Callable[[], nn.Module], inputs: Tensor, told: str
+) -> None:
+    imported = graphspec.from_torch(make(), inputs)
+    assert any(told in note for note in imported.notes), imported.notes
+
+
+def open_size(x: Tensor) -> Tensor:
+    return x.sum(1) / x.size(1)
+
+
+def attends_to_examples() -> nn.Module:
+    return nn.TransformerEncoderLayer(4, 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "dynamic", "message", "remedy"),
+    [
+        (lambda: nn.Sequential(nn.LazyLinear(3)), floats(2, 4), {}, "lazy layers", "call the module once"),
+        (
+            lambda: nn.InstanceNorm2d(3, track_running_stats=True),
+            floats(2, 3, 4, 4),
+            {},
+            "running statistics",
+            "track_running_stats=False",
+        ),
+        (
+            lambda: nn.Embedding(40, 4, scale_grad_by_freq=True),
+            ids(),
+            {},
+            "depend on the other examples",
+            "scale_grad_by_freq=False",
+        ),
+        (
+            lambda: habits.Applied(open_size),
+            floats(2, 5, 4),
+            {"x": ["time", 4]},
+            "computes with a size that stays open",
+            "give the size a number",
+        ),
+        (attends_to_examples, floats(5, 2, 4), {}, "attends to the examples", "batch_first=True"),
+        (
+            lambda: habits.Applied(lambda x: torch.fft.irfft(torch.fft.rfft(x, dim=1), n=6, dim=1)),
+            floats(2, 6, 4),
+            {},
+            "import-unsupported",
+            "help:",
+        ),
+    ],
+)
+def test_what_no_spec_says_is_refused_with_a_remedy(
+    make: Callable[[], nn.Module], inputs: Tensor, dynamic: Any, message: str, remedy: str
+) -> None:
+    with pytest.raises(SpecError) as error:
+        graphspec.from_torch(make(), inputs, dynamic=dynamic)
+    assert message in str(error.value) and remedy in str(error.value)
