@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ def write(
         assert converted is not None
         model = converted.model
         _name_sizes(model, traced, axes)
+        _rename_constants(model.graph)
         NameFixPass()(model)  # what torch named like an output gets another name
         model.producer_name, model.producer_version = PRODUCER, __version__
         model.metadata_props["graphspec"] = description
@@ -125,6 +127,15 @@ def _session(program: Program, outputs: list[str], path: Path) -> Run:
         return {n: torch.from_numpy(v) for n, v in zip(outputs, values.values(), strict=True)}
 
     return of_tensors
+
+
+def _rename_constants(graph: Any) -> None:
+    """Gives constants that torch named like an input or an output a name that nothing has."""
+    ends = {value.name: value for value in (*graph.inputs, *graph.outputs)}
+    for value in list(graph.initializers.values()):
+        if ends.get(value.name, value) is not value:
+            names = (f"{value.name}_{number}" for number in count(1))
+            value.name = next(name for name in names if name not in graph.initializers and name not in ends)
 
 
 def _name_sizes(model: Any, traced: Traced, axes: dict[str, dict[int, Unit]]) -> None:

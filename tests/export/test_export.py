@@ -357,6 +357,23 @@ def test_files_have_the_names_of_the_spec(tmp_path: Path, monkeypatch: pytest.Mo
     assert described["free"] == {"batch": [1, None], "steps": [1, None], "size_1": [1, None]}
 
 
+def test_constants_have_no_name_of_an_output(tmp_path: Path) -> None:
+    """Which torch gives to both where a node that moves axes is the output."""
+    program = graphspec.compile("""
+        inputs: {image: {shape: [3, 4, 4], data_format: channels_first}}
+        nodes:
+          rows: {parameter: [4, 4, 1]}
+          columns: {parameter: [4, 4, 1]}
+          joined: {merge: concatenate, from: [image, rows, columns]}
+          conv: {layer: Conv2D, filters: 2, kernel_size: 3}
+          permute: {layer: Permute, dims: [3, 1, 2]}
+        outputs: [permute]
+    """)
+    file = tmp_path / "m.onnx"
+    export(program, "onnx", file)
+    assert [output.name for output in onnx.load(file).graph.output] == ["permute"]
+
+
 @pytest.mark.parametrize("form", ["op: floor_divide, from: [a, b]", "compute: a // b + a % b"])
 def test_integers_that_divide_are_not_drawn_as_zero(form: str) -> None:
     spec = f"""

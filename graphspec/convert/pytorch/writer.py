@@ -300,28 +300,9 @@ class NodeWriter:
             return ConvertedValue(self.node("op", "reshape", {"newshape": [-1]}, [("x", value)], main=False))
         if len(sizes) == 2 and len(before) > 2:
             return ConvertedValue(self.node("layer", "Flatten", {}, [("x", value)], main=False))
-        if len(sizes) == len(before) + 1:
-            place = (
-                next(
-                    i
-                    for i in range(1, len(sizes))
-                    if list(before[i:]) == list(sizes[i + 1 :])
-                    and sizes[i] == 1
-                    and list(before[:i]) == list(sizes[:i])
-                )
-                if any(
-                    list(before[i:]) == list(sizes[i + 1 :])
-                    and sizes[i] == 1
-                    and list(before[:i]) == list(sizes[:i])
-                    for i in range(1, len(sizes))
-                )
-                else None
-            )
-            if place is not None:
-                axis = -1 if place == len(sizes) - 1 else place
-                return ConvertedValue(
-                    self.node("op", "expand_dims", {"axis": axis}, [("x", value)], main=False)
-                )
+        if (place := _inserted_at(before, sizes)) is not None:
+            axis = -1 if place == len(sizes) - 1 else place
+            return ConvertedValue(self.node("op", "expand_dims", {"axis": axis}, [("x", value)], main=False))
         return self.reshaped(value, sizes)
 
     def natural(self, laid: Laid) -> Laid:
@@ -459,3 +440,9 @@ class NodeWriter:
             numbers[name] = torch.arange(start, start + shape.numel(), dtype=torch.float64).reshape(shape)
             start += shape.numel()
         return known.source(numbers.__getitem__)
+
+
+def _inserted_at(before: Sequence[Size], sizes: Sequence[Size]) -> int | None:
+    """Where `sizes` have one more axis, of size 1, than those before."""
+    places = (i for i in range(1, len(sizes)) if [*sizes[:i], *sizes[i + 1 :]] == list(before))
+    return next((i for i in places if sizes[i] == 1), None)
