@@ -815,7 +815,7 @@ def test_one_number_for_a_batch_cannot_be_weighted() -> None:
     )
     Path("my_losses.py").write_text(LOSSES)
     program = compiled(text.replace("ACTIVATION", "linear"), ["my_losses"])
-    with pytest.raises(SpecError, match="counts differently"):
+    with pytest.raises(SpecError, match="they have different weights"):
         program.fit(data() | {"w": np.ones(40, "float32")}, run_dir="run", epochs=1)
 
 

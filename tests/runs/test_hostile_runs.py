@@ -355,7 +355,7 @@ def test_predictions_do_not_take_the_place_of_their_rows(place: Path, rows: str)
     before = (folder / "data.csv").read_bytes()
     command = ["predict", place / "run", "--data", folder / rows, "--device", "cpu", "-o"]
     refused = run(*command, folder / "data.csv")
-    assert refused.exit_code == 2 and "holds the rows that are read" in refused.stderr
+    assert refused.exit_code == 2 and "is also the input" in refused.stderr
     assert (folder / "data.csv").read_bytes() == before and len(list(folder.iterdir())) == 1
     assert run(*command, place / "p.csv").exit_code == run(*command, place / "p.csv").exit_code == 0
 

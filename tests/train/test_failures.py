@@ -549,7 +549,7 @@ def test_the_first_weights_are_those_that_a_run_started_from(place: Path) -> Non
     (place / "run" / "environment.json").write_text(json.dumps(signed(about, ["data.npz"])))
     shutil.rmtree(place / "run" / "checkpoints")
     files.write_weights(start, program.module(seed=4).state_dict())
-    with pytest.raises(SpecError, match="is not the file any more"):
+    with pytest.raises(SpecError, match="has changed since the run"):
         train(program, resume=True, **given)
     files.write_weights(start, program.module(seed=3).state_dict())
     train(program, resume=True, **given)
