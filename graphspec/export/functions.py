@@ -1,5 +1,6 @@
 """Functions of PyTorch in another form, for the export only: attention along some of many axes, as that of
-ONNX has one batch axis; and indices that broadcast, which tracing takes for fixed sizes.
+ONNX has one batch axis; indices that broadcast, which tracing takes for fixed sizes; and sums with a number
+so small that onnxscript takes it for 0 and leaves it out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+SUMS = {Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.sub, Tensor.__sub__, torch.add, torch.sub}
+SMALL = 1e-7
+"""Numbers below this are added as a tensor of one element, which onnxscript 0.7 does not compare with 0."""
 
 
 class Exportable(TorchFunctionMode):
@@ -27,6 +32,8 @@ class Exportable(TorchFunctionMode):
             return _attention(*args, **(kwargs or {}))
         if func is Tensor.take_along_dim:
             return _taken(*args, **(kwargs or {}))
+        if func in SUMS:
+            args = _kept(args)
         return func(*args, **(kwargs or {}))
 
 
@@ -41,6 +48,14 @@ def _attention(
     q, k, v = (part.flatten(0, -4) for part in (query, key, value))
     y: Tensor = F.scaled_dot_product_attention(q, k, v, mask, *args, **options).unflatten(0, batch)
     return y
+
+
+def _kept(terms: Sequence[Any]) -> Sequence[Any]:
+    """The terms of a sum, a small number as a tensor."""
+    tensor = next((term for term in terms if isinstance(term, Tensor)), None)
+    if tensor is None or not tensor.is_floating_point() or tensor.dim() == 0:
+        return terms
+    return [tensor.new_full((1,), x) if type(x) is float and 0 < abs(x) < SMALL else x for x in terms]
 
 
 def _taken(x: Tensor, indices: Tensor, dim: int) -> Tensor:

@@ -66,7 +66,9 @@ def prove(
                 continue
             difference, fits = _difference(output, value)
             if not fits:
-                raise _differs(name, sizes, f"by up to {difference:.1e}")
+                finite = torch.equal(output.isfinite(), value.isfinite())
+                how = f"by up to {difference:.1e}" if finite else "only one of them is finite everywhere"
+                raise _differs(name, sizes, how)
             worst = max(worst, difference)
         comparisons.append(Comparison({label(name): size for name, size in sizes.items()}, worst))
     return comparisons

@@ -32,17 +32,30 @@ class Slice:
         return Slice(start, stop, -self.step)
 
     def size(self, size: Dim) -> Dim | None:
-        """How many of `size` elements the slice has; None where that depends on an unknown size."""
+        """How many of `size` elements the slice has, if there are at least `least`; None where that depends
+        on an unknown size.
+        """
         if self.step < 0:
             return self.ahead.size(size)
         if isinstance(size, int):
             return len(range(size)[self.start : self.stop : self.step])
         start, stop = self.start or 0, self.stop
-        if start < 0:
-            return 1 if (start, stop) == (-1, None) else None
-        if stop is None or stop < 0:
+        if start >= 0 and (stop is None or stop < 0):
             return ceil_div(size + (stop or 0) - start, self.step)
-        return 1 if (start, stop) == (0, 1) else None
+        if stop is None or (start < 0) == (stop < 0):
+            return len(range(start, stop or 0, self.step))
+        return None
+
+    @property
+    def least(self) -> int:
+        """The smallest size that has all elements whose number does not depend on it."""
+        if self.step < 0:
+            return self.ahead.least
+        start, stop = self.start or 0, self.stop
+        if start < 0:
+            return -start
+        chosen = range(start, stop or 0, self.step)
+        return chosen[-1] + 1 if chosen else 1
 
     def places(self, size: int) -> tuple[int, ...]:
         """The indices that the slice selects out of `size`."""
@@ -127,6 +140,13 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
                 raise self._refuse(f"leaves something of {x}")
             shape.append(left)
         return x.with_shape(*shape)
+
+    def shortest(self, x: Tensor) -> tuple[tuple[Dim, int], ...]:
+        axes = [item for item in self.items(x) if item is not None]
+        return tuple(
+            (size, item.least if isinstance(item, Slice) else max(item + 1, -item))
+            for size, item in zip(x.shape[1:], axes[1:], strict=True)
+        )
 
     def moves(self, x: Tensor) -> tuple[Moved, ...]:
         items, size = self.items(x), x.shape[-1]

@@ -939,3 +939,25 @@ def test_huge_and_tiny_numbers_have_a_deviation(power: int) -> None:
     with np.errstate(all="raise"):
         found = scaling(values, "standard")
     assert found == pytest.approx((statistics.fmean(values), statistics.pstdev(values)), rel=1e-12)
+
+
+def test_two_values_are_the_targets_of_a_probability_without_an_axis(tmp_path: Path) -> None:
+    """As of a sum over factors, [batch]; it learns what one of [batch, 1] does."""
+    rows = [f"{number},{'yes' if number > 9 else 'no'}" for number in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["x,click", *rows]))
+    scores = []
+    for formula in ("'wide[:, 0]'", "wide * 1"):
+        path = tmp_path / "spec.yaml"
+        path.write_text(f"""
+inputs: {{x: {{shape: [1]}}}}
+nodes:
+  wide:  {{layer: Dense, units: 1}}
+  one:   {{compute: {formula}}}
+  click: {{layer: Activation, activation: sigmoid}}
+outputs: {{click: {{loss: binary_crossentropy, metrics: [accuracy]}}}}
+data: {{train: rows.csv, features: {{x: {{encode: number, scale: standard}}, click: {{encode: category}}}}}}
+train: {{optimizer: {{name: sgd, learning_rate: 1.0}}, epochs: 20, batch_size: 20}}
+""")
+        scores.append(compile(path).fit(run_dir=tmp_path / f"run{len(scores)}").history)
+    assert scores[0]["accuracy"][-1] == scores[1]["accuracy"][-1] > 0.9
+    assert scores[0]["loss"] == pytest.approx(scores[1]["loss"])

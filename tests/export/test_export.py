@@ -254,6 +254,25 @@ def test_what_reads_each_example_by_its_own_indices_leaves_the_batch_free(node: 
     assert (traced.free, traced.fixed) == ({"batch": Range(1)}, {})
 
 
+def test_small_numbers_in_sums_are_kept(tmp_path: Path) -> None:
+    """onnxscript leaves out sums with numbers below 1e-8, which divide by zero then."""
+    spec = """
+    inputs: {x: {shape: [4]}}
+    nodes:
+      share:   {compute: relu(x) / (relu(x) + 1e-9)}
+      entropy: {compute: log(1e-10 + relu(x))}
+      less:    {compute: log(relu(x) - -1e-12)}
+    outputs: [share, entropy, less]
+    """
+    program = graphspec.compile(spec)
+    module = program.module()
+    export(program, "onnx", tmp_path / "model.onnx")
+    x = torch.tensor([[-1.0, 0.0, 1e-9, 2.0]])
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for found, expected in zip(session.run(None, {"x": x.numpy()}), module(x).values(), strict=True):
+        torch.testing.assert_close(torch.from_numpy(found), expected)
+
+
 def test_relative_positions_and_messages_export_at_any_size(tmp_path: Path) -> None:
     """Indices of one example that meet every example, and groups whose number is a size of the input."""
     spec = """

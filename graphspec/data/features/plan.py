@@ -431,7 +431,9 @@ def _classes(fill: Fill, feature: Category, output: OutputSpec, sparse: bool) ->
 
 def _binary(output: OutputSpec) -> bool:
     """Whether an output is one probability, of the second of two values."""
-    return output.tensors[0].shape[-1] == 1 and (output.loss is None or isinstance(output.loss, Binary))
+    tensor = output.tensors[0]
+    one = tensor.rank == 1 or tensor.shape[-1] == 1
+    return one and (output.loss is None or isinstance(output.loss, Binary))
 
 
 def vocabulary_of(feature: Feature, *, target: bool) -> int | None:
