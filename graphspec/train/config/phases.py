@@ -93,12 +93,12 @@ class StepSettings(Setting):
     outputs: Annotated[Texts, Field(min_length=1)] = ()
     """Outputs whose losses count; by default all."""
     update: Annotated[Texts, Field(min_length=1)] = ()
-    """Weights that it moves, by patterns of their paths; by default all."""
+    """Weights that it updates, by patterns of their paths; by default all."""
     optimizer: SerializeAsAny[OptimizerSettings] | None = None
     schedule: SerializeAsAny[Schedule] | None = None
     """Schedule of the learning rate of this update."""
     repeat: Annotated[int, Field(ge=1)] = 1
-    """How often it is made on each batch."""
+    """How often it runs on each batch."""
 
     phrases: ClassVar = {"outputs": "outputs: [real, fake]", "update": 'update: "critic.*"'}
     remedies: ClassVar = {
