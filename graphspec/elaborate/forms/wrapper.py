@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from graphspec.contract.layer import LayerError
@@ -14,6 +15,7 @@ from graphspec.elaborate.instance import Build, NodeInputs, NodeInstance
 from graphspec.elaborate.values import Bound
 from graphspec.graph import Op, Value, types
 from graphspec.language.schema import MISSING, Node
+from graphspec.tensor import Tensor
 
 WRAPPED = ("layer", "block", "model", "call", "module")
 
@@ -35,33 +37,43 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         message = f"`{cls.spec_name}` wraps a layer, a block, a model or a call"
         return node.failure("wrong-type", node.span_of("wraps", wrapped.form), message)
     assert isinstance(wrapper, Wrapper)
-    around = tuple(types(b) for b in bound)
     try:
-        inside = wrapper.enter(*around)
+        inside = wrapper.enter(*map(types, bound))
+        result = _built_inside(node, wrapped, inside, build_inner)
+        if result.op is None or not _one_tensor(node, cls, result.op):
+            return failed()
+        result.op.arguments, result.op.span = bound, node.span
+        together = wrapper.around(result.op.layer, *inside)
     except LayerError as error:
         report(node, error)
         return failed()
+    if together is None:
+        _surround(result.op, wrapper, inside)
+        return NodeResult(dict(result.op.outputs), result.op, result.body, result.inner_paths)
+    if wrapped.form == "call":
+        message = f"`{cls.spec_name}` has its own weights, and cannot wrap a call"
+        help = "wrap the layer under `shared`, and call the wrapper"
+        return node.failure("not-supported", node.span_of("wraps"), message, help)
+    result.op.layer, result.op.title = together, f"{cls.spec_name}({result.op.title})"
+    return NodeResult(dict(result.op.outputs), result.op)
+
+
+def _built_inside(
+    node: NodeInstance, wrapped: Node, inside: Sequence[Tensor], build_inner: Build
+) -> NodeResult:
+    """The result of what is wrapped, on the types that it sees."""
     text = node.inputs.all()[0].text
     inputs = NodeInputs([Bound(Value(tensor, node.name), text, node.span) for tensor in inside])
     inner = NodeInstance(node.body, node.name, wrapped, (*node.path, "wraps"), node.index, inputs=inputs)
     inner.inner_paths = node.inner_paths
     result = build_inner(inner)
-    op, node.unit = result.op, inner.unit
-    if op is None or not _one_tensor(node, cls, op):
-        return failed()
-    op.arguments, op.span = bound, node.span
-    try:
-        together = wrapper.around(op.layer, *inside)
-    except LayerError as error:
-        report(node, error)
-        return failed()
-    if together is not None:
-        if wrapped.form == "call":
-            message = f"`{cls.spec_name}` has its own weights, and cannot wrap a call"
-            help = "wrap the layer under `shared`, and call the wrapper"
-            return node.failure("not-supported", node.span_of("wraps"), message, help)
-        op.layer, op.title = together, f"{cls.spec_name}({op.title})"
-        return NodeResult(dict(op.outputs), op)
+    node.unit = inner.unit
+    return result
+
+
+def _surround(op: Op, wrapper: Wrapper, inside: Sequence[Tensor]) -> None:
+    """Puts a wrapper around an op."""
+    around = tuple(types(argument) for argument in op.arguments)
     if op.layer is not None:
         op.layer = op.layer.counting_back(op.output.tensor.rank)
     inner_layers = [op.layer] if op.graph is None else [each.layer for each in op.graph.walk()]
@@ -69,15 +81,12 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
     if op.wrapper is not None:
         op.title = f"{op.wrapper.title}({op.title})"
         op.wrapper = NestedWrapper(outer=wrapper, inner=op.wrapper)
-        for value in op.outputs.values():
-            value.tensor = wrapper.leave(value.tensor, *around)
-        return NodeResult(dict(op.outputs), op, result.body, result.inner_paths)
-    others = len(op.layer.arguments) - len(inside) if op.layer is not None else 0
-    op.wrapper, op.inner = wrapper, (*inside, *(None,) * others)  # it gets no mask or state
-    op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
+    else:
+        others = len(op.layer.arguments) - len(inside) if op.layer is not None else 0
+        op.wrapper, op.inner = wrapper, (*inside, *(None,) * others)  # it gets no mask or state
+        op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
     for value in op.outputs.values():
         value.tensor = wrapper.leave(value.tensor, *around)
-    return NodeResult(dict(op.outputs), op, result.body, result.inner_paths)
 
 
 def _wrapped(node: NodeInstance) -> Node | None:
