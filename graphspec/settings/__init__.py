@@ -266,51 +266,60 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         return replace(problem, path=(path[0], *problem.path))
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     key = _key(path, what)
-    if kind == "extra_forbidden":
-        fields = [field.alias or name for name, field in cls.model_fields.items()]
-        renamed = cls.synonyms.get(str(path[-1])) in fields
-        help = cls.remedies.get(str(path[-1])) if len(path) == 1 and not renamed else None
-        if isinstance(help, Remedy) and help.change.where == "key" and {*help.change.new.split()} - {*fields}:
-            help = None  # it names what this one does not have
-        help = help or _legal(str(path[-1]), fields, cls.synonyms)
-        return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
-    if kind == "unknown_argument":
-        argument = context["key"]
-        help = _legal(argument, context["legal"], {})
-        return Problem("unknown-key", f"{key} has no `{argument}`", help, (*path, argument))
-    if kind == "missing":
-        return _missing(cls, path, what, given)
-    if kind == "unknown_name":
-        where = (*path, "name") if isinstance(given, dict) else path
-        message = f"unknown {context['what']} {show(context['word'])}"
-        return Problem("out-of-range", message, _known_name(context), where)
-    if kind == "value_error" and isinstance(context["error"], ValidationError):  # of a value inside it
-        nested = _details(context["error"], given)[0]
-        return _problem(cls, {**nested, "loc": (*path, *nested["loc"])}, what)
-    if kind == "value_error":
-        return Problem("out-of-range", str(context["error"]), None, path)
+    match kind:
+        case "extra_forbidden":
+            return _unknown_key(cls, path, what)
+        case "unknown_argument":
+            word = context["key"]
+            legal = _legal(word, context["legal"], {})
+            return Problem("unknown-key", f"{key} has no `{word}`", legal, (*path, word))
+        case "missing":
+            return _missing(cls, path, what, given)
+        case "unknown_name":
+            where = (*path, "name") if isinstance(given, dict) else path
+            message = f"unknown {context['what']} {show(context['word'])}"
+            return Problem("out-of-range", message, _known_name(context), where)
+        case "value_error" if isinstance(error := context["error"], ValidationError):  # of a value inside it
+            nested = _details(error, given)[0]
+            return _problem(cls, {**nested, "loc": (*path, *nested["loc"])}, what)
+        case "value_error":
+            return Problem("out-of-range", str(context["error"]), None, path)
+        case "literal_error":
+            literals = _QUOTED.findall(context["expected"])
+            message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
+            help = _switched(given, literals) or did_you_mean(given, literals, _phrase(cls, path), WORDS)
+            return Problem("out-of-range", message, help, path)
+        case "finite_number":
+            return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
     if kind in _BOUNDS:
-        return Problem(
-            "out-of-range",
-            f"{key} is {show(given)}, but must be {_BOUNDS[kind]} {next(iter(context.values()))}",
-            fraction(given) if next(iter(context.values())) == 1.0 and kind.startswith("less") else None,
-            path,
-        )
-    if kind == "literal_error":
-        literals = _QUOTED.findall(context["expected"])
-        message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
-        help = _switched(given, literals) or did_you_mean(given, literals, _phrase(cls, path), WORDS)
+        bound = next(iter(context.values()))
+        message = f"{key} is {show(given)}, but must be {_BOUNDS[kind]} {bound}"
+        help = fraction(given) if bound == 1.0 and kind.startswith("less") else None
         return Problem("out-of-range", message, help, path)
     if kind in _SENTENCES:
-        names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
-        if isinstance(given, list) and len(given) == 1 and given[0] in context.get("legal", ()):
-            names = write(str(given[0]))
-        if context.get("written"):
-            names = f"write {context['written']}"
-        return Problem("wrong-type", detail["msg"], names, path)
-    if kind == "finite_number":
-        return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
+        return Problem("wrong-type", detail["msg"], _sentence_help(given, context), path)
     return _wrong_type(cls, detail, what)
+
+
+def _unknown_key(cls: type[Setting], path: Path, what: str) -> Problem:
+    word, fields = str(path[-1]), [field.alias or name for name, field in cls.model_fields.items()]
+    renamed = cls.synonyms.get(word) in fields
+    help = cls.remedies.get(word) if len(path) == 1 and not renamed else None
+    if isinstance(help, Remedy) and help.change.where == "key" and {*help.change.new.split()} - {*fields}:
+        help = None  # it names what this one does not have
+    help = help or _legal(word, fields, cls.synonyms)
+    return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
+
+
+def _sentence_help(given: object, context: Mapping[str, Any]) -> str | None:
+    """The help beside a message that says everything."""
+    if context.get("written"):
+        return f"write {context['written']}"
+    if "legal" not in context:
+        return None
+    if isinstance(given, list) and len(given) == 1 and given[0] in context["legal"]:
+        return write(str(given[0]))
+    return f"names: {', '.join(context['legal'])}"
 
 
 def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
