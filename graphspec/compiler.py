@@ -146,7 +146,7 @@ def check_document(
     path: Path | None,
     diagnostics: Diagnostics,
     sources: dict[str, str],
-    choices: Choices = AS_WRITTEN,
+    choices: Choices,
 ) -> Program | None:
     """The second step of `check_text`: the program of a document, which the choices change."""
     params, preset, settings = dict(choices.params), choices.preset, choices.settings

@@ -59,7 +59,7 @@ def bind(
     return columns
 
 
-def need_images(plan: FillPlan, place: Place = nowhere) -> None:
+def need_images(plan: FillPlan, place: Place) -> None:
     """Raises `SpecError` (feature-misfit) where a folder of images cannot fill the inputs of its plan."""
     problems = [
         Diagnostic(code, message, place(replace(fill, feature=None), "image"), help=help)

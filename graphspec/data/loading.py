@@ -218,7 +218,7 @@ class Loader:
         self,
         program: BaseProgram,
         rows: int,
-        encoders: Encoders | None = None,
+        encoders: Encoders | None,
     ):
         self.program, self.rows, self.encoders = program, rows, encoders
         self.wanted = fields(program)

@@ -109,10 +109,10 @@ class Filed(InFiles):
 class FiledRows:
     """Rows of different lengths: their elements in a file, where each begins in memory."""
 
-    def __init__(self, values: InFiles, offsets: Array | None = None):
+    def __init__(self, values: InFiles):
         self.values = values
-        self.parts: list[Array] = [np.zeros(1, np.int64) if offsets is None else offsets]
-        self.length = len(self.parts[0]) - 1
+        self.parts: list[Array] = [np.zeros(1, np.int64)]
+        self.length = 0
 
     @property
     def row(self) -> int:

@@ -262,7 +262,7 @@ def expression_in(value: Any) -> Expression | None:
     return parsed if isinstance(parsed, Expression) else None
 
 
-def expressions_in(value: Any, result: Any, path: tuple[str | int, ...] = ()) -> Iterator[ArgumentExpression]:
+def expressions_in(value: Any, result: Any, path: tuple[str | int, ...]) -> Iterator[ArgumentExpression]:
     """The expressions written in a raw value, each with what it evaluated to and its path in the value."""
     if isinstance(value, str):
         expression = expression_in(value)

@@ -174,7 +174,7 @@ def parse_tree(text: str) -> ast.expr:
     return tree
 
 
-def read_tree(text: str, forms: str, foreign: Signs, almost: NearMisses = ()) -> ast.expr:
+def read_tree(text: str, forms: str, foreign: Signs, almost: NearMisses) -> ast.expr:
     """The same, with whatever Python's parser takes in it.
 
     `forms` says what may be written, `foreign` what stands for signs of other languages, `almost` what is

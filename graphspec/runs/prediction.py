@@ -85,7 +85,7 @@ class Predictor:
         """What was made of the data, to be said aloud: lines."""
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
 
-    def of_table(self, source: Found, options: DataFile, every_window: bool = False) -> Iterator[pa.Table]:
+    def of_table(self, source: Found, options: DataFile, every_window: bool) -> Iterator[pa.Table]:
         """The predictions for a table's rows, which need no targets."""
         na_values = self.program.data.na_values if self.program.data is not None else ("",)
         table = open_table(source, options, na_values)

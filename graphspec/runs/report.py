@@ -212,7 +212,7 @@ class Looker:
         encoders: Encoders | None,
         arrays: Mapping[str, Array],
         masks: Mapping[str, Array],
-        windows: Windowed | None = None,
+        windows: Windowed | None,
     ):
         self.program, self.module, self.encoders, self.arrays = program, module, encoders, arrays
         self.masks, self.windows = masks, windows

@@ -85,10 +85,10 @@ def utf8(path: Path, encoding: str = "utf-8") -> Iterator[Utf8]:
         raise fail("data-format", f"`{path}` is {what}", "write or download it again") from None
 
 
-def text_lines(stream: Utf8, most: int = ROW) -> Iterator[str]:
-    """The lines of a text, each with its end; one of more than `most` characters in pieces."""
+def text_lines(stream: Utf8) -> Iterator[str]:
+    """The lines of a text, each with its end; one of more than `ROW` characters in pieces."""
     text = io.TextIOWrapper(io.BufferedReader(_Raw(stream)), "utf-8-sig", "replace", newline="")
-    while line := text.readline(most):
+    while line := text.readline(ROW):
         yield line
 
 
