@@ -129,12 +129,14 @@ def _is_assigned_next(word: str, body: Sequence[ast.stmt]) -> bool:
     return False
 
 
-def _named(target: ast.expr, read: Mapping[str, int]) -> ast.expr:
-    """Targets, with `_` for names that are never read."""
+def _named(target: ast.expr, read: Mapping[str, int], inside: bool = False) -> ast.expr:
+    """Targets, with `_` for names that are never read, and for a tuple of these `inside` another."""
     if isinstance(target, ast.Name):
         return target if read.get(target.id) or target.id == "_" else ast.Name("_", ast.Store())
     if isinstance(target, ast.Tuple):
-        parts = [_named(part, read) for part in target.elts]
+        parts = [_named(part, read, inside=True) for part in target.elts]
+        if inside and all(isinstance(part, ast.Name) and part.id == "_" for part in parts):
+            return ast.Name("_", ast.Store())
         return target if same_items(parts, target.elts) else ast.Tuple(parts, ast.Store())
     return target
 

@@ -18,7 +18,6 @@ class ClassTree:
     def __init__(self, nodes: Mapping[str, Node]):
         self._nodes = nodes
         self.orders = {name: self._order(name) for name in nodes}
-        self._related: dict[str, frozenset[str]] = {}
 
     def _order(self, name: str) -> list[str]:
         upward = dict.fromkeys(reversed(list(self._above(name))))
@@ -44,14 +43,18 @@ class ClassTree:
         ]
         return {word: f for word, f in rows[0].items() if all(row.get(word) is f for row in rows)}
 
-    def related(self, name: str) -> frozenset[str]:
-        """A class with its bases, its subclasses, and all classes that these are related to."""
-        if name not in self._related:
-            related = {name}
-            while more := {c for o in self.orders.values() if not related.isdisjoint(o) for c in o} - related:
-                related |= more
-            self._related |= dict.fromkeys(related, frozenset(related))
-        return self._related[name]
+    def related(self, name: str, among: Collection[str] | None = None) -> set[str]:
+        """A class with its bases, its subclasses, and all classes that these are related to: all, or `among`
+        these.
+        """
+        related = {name}
+        orders = [
+            {*order}.intersection({name, *(order if among is None else among)})
+            for order in self.orders.values()
+        ]
+        while more := {each for order in orders if not related.isdisjoint(order) for each in order} - related:
+            related |= more
+        return related
 
 
 def functions_of(node: Node) -> list[ast.FunctionDef]:

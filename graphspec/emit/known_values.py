@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -27,11 +26,11 @@ class KnownValues:
         self.calls, self._nodes = calls, calls.nodes
         self._parameters: dict[tuple[Function, str], Values | None] = {}
         self._attributes: dict[tuple[str, str], Values | None] = {}
-        self._assigned: dict[frozenset[str], dict[str, list[Assignment]]] = {}
+        self._assigned: dict[str, dict[str, list[Assignment]]] = {}
         self._read_outside = frozenset[str]().union(*map(_attributes_of_others, self._nodes.values()))
 
     def settled_attributes(self, name: str) -> dict[str, ast.expr]:
-        """The attributes of a class and of related ones that only constructors set, to one constant. An
+        """The attributes of a class that only constructors set, to one constant in each of its modules. An
         attribute that holds the same parameter as one before it is that one.
         """
         if self.calls.tree.related(name) & self.calls.unknown:  # what is not cut may read them
@@ -118,23 +117,40 @@ class KnownValues:
         return self._attribute(owner.owner, word) if word else None
 
     def _assignments(self, name: str) -> Mapping[str, Sequence[Assignment]]:
-        """All assignments to attributes in a class and in related ones; a method of its name is one, too."""
-        related = self.calls.tree.related(name)
-        if related in self._assigned:
-            return self._assigned[related]
-        pairs: dict[str, list[Assignment]] = defaultdict(list)
-        for owner in sorted(related):
-            node = self._nodes[owner]
-            for function in functions_of(node):
-                pairs[function.name].append((owner, None, None))
-                for attribute, value in assigned(function, of_self=True):
-                    pairs[attribute].append((owner, function, value))
-            for statement in node.body:
-                if isinstance(statement, ast.Assign):
-                    for attribute, value in assigned(statement):
-                        pairs[attribute].append((owner, None, value))
-        self._assigned[related] = pairs
-        return pairs
+        """All assignments to attributes in a class, and in those that use the same ones in one module."""
+        if name not in self._assigned:
+            found: dict[str, list[Assignment]] = {}
+            for attribute in _assignments_in(self._nodes[name]):
+                users = {word for word, node in self._nodes.items() if attribute in _attributes_of_self(node)}
+                owners = sorted(self.calls.tree.related(name, users))
+                found[attribute] = [
+                    a for o in owners for a in _assignments_in(self._nodes[o]).get(attribute, ())
+                ]
+            self._assigned[name] = found
+        return self._assigned[name]
+
+
+@lru_cache(KEPT)
+def _assignments_in(node: Node) -> Mapping[str, Sequence[Assignment]]:
+    """The assignments to the attributes that a class uses; a method of its name is one, too."""
+    pairs: dict[str, list[Assignment]] = {attribute: [] for attribute in sorted(_attributes_of_self(node))}
+    for function in functions_of(node):
+        pairs.setdefault(function.name, []).append((node.name, None, None))
+        for attribute, value in assigned(function, of_self=True):
+            pairs[attribute].append((node.name, function, value))
+    for statement in node.body:
+        if isinstance(statement, ast.Assign):
+            for attribute, value in assigned(statement):
+                pairs[attribute].append((node.name, None, value))
+    return pairs
+
+
+@lru_cache(KEPT)
+def _attributes_of_self(node: Node) -> frozenset[str]:
+    """The attributes that a class reads or sets."""
+    in_body = {word for each in node.body if isinstance(each, ast.Assign) for word, _ in assigned(each)}
+    read = {each.attr for each in walk(node) if isinstance(each, ast.Attribute) and attribute_of_self(each)}
+    return frozenset(in_body | read)
 
 
 def _is_fixed(value: ast.expr) -> bool:

@@ -1,5 +1,7 @@
 """Library code in an emitted file has the options that the file uses, and no others."""
 
+from pathlib import Path
+
 import graphspec
 
 MASKED = """
@@ -30,6 +32,20 @@ def test_a_shared_masked_layer_has_no_options_that_nothing_sets() -> None:
     assert not [
         word for word in ("return_state", "return_sequences", "merge_mode", "mode ==") if word in source
     ]
+
+
+def test_options_of_one_class_are_not_those_of_another_with_the_same_base() -> None:
+    """Only one of the two is asked for its states, and only the other for its sequences."""
+    source = graphspec.compile(Path(__file__).with_name("lstm_state_only.yaml")).source
+    assert "class LSTM(KerasRNN" in source and "class BidirectionalLSTM(KerasRNN" in source
+    assert not [word for word in ("return_state", "return_sequences", "(_, _)") if word in source]
+
+
+def test_a_class_below_another_gives_it_no_options_that_no_call_gives() -> None:
+    source = graphspec.compile(Path(__file__).with_name("attention_kinds.yaml")).source
+    general = source.partition("class GeneralAttention")[2].partition("\nclass ")[0]
+    assert "super().__init__(in_features, num_heads, key_dim)" in general
+    assert "def split" in general and "def forward" not in general
 
 
 def test_what_fills_images_has_one_way_and_no_tests() -> None:
