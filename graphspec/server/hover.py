@@ -36,7 +36,7 @@ def hover(analysis: Analysis, offset: int) -> str | None:
         end += 1
     cursor = cursor_at(analysis.text, end)
     word = cursor.word.strip(".$")
-    return _of_word(analysis, cursor, word) if word else None
+    return _of_word(cursor, word) if word else None
 
 
 def _of_symbol(analysis: Analysis, symbol: Symbol) -> str:
@@ -88,7 +88,7 @@ def weights(op: Op) -> int:
     return sum(math.prod(weight.shape) for weight in op.weights())
 
 
-def _of_word(analysis: Analysis, cursor: Cursor, word: str) -> str | None:
+def _of_word(cursor: Cursor, word: str) -> str | None:
     """The page of a word of the language: a value's, an argument's, or a key's."""
     node = node_path((*cursor.path, "x"))
     if cursor.key is None and node is not None and (entry := entry_of(cursor)) is not None:

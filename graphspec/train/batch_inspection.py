@@ -124,7 +124,7 @@ def examine(
         *dead.warnings(),
         *(_unscaled(program, module, inputs, scales) if real else ()),
         *(_beyond(program, result.targets) if real else ()),
-        *(_apart(program, objective, result.parts) if real else ()),
+        *(_apart(program, result.parts) if real else ()),
         *_long_warmup(program, steps),
     ):
         warnings.add(warning)
@@ -266,7 +266,7 @@ def _beyond(program: BaseProgram, targets: Mapping[str, Tensor]) -> Iterator[Dia
             yield _warning("target-beyond", message, program.span(("outputs", name), key=True), help)
 
 
-def _apart(program: BaseProgram, objective: Objective, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
+def _apart(program: BaseProgram, parts: Mapping[str, float]) -> Iterator[Diagnostic]:
     """A regression whose loss is so large that the other losses do not count."""
     losses = {}
     for name, part in parts.items():

@@ -77,11 +77,9 @@ class Solver:
         self.part, self.names, self.inner = part, names, inner
         self.item = ""  # the name of the item at hand
         self.solved = Solved(part)
-        self.outermost = len(part.instances) == 1
         self.channels = [
             channels(instance.sources[0]) if instance.sources else None for instance in part.instances
         ]
-        self.channel_read = False
 
     def solve(self) -> Solved:
         by_position: dict[int, Written] = {}
