@@ -179,10 +179,9 @@ class Classes(Generic[Part]):
         for body in bodies:
             slots, leader = self._slots[body], self._leaders.get(body)
             own_shape = self._shapes.body(body, slots, Wiring(body, slots), ranked)
-            for number, (shape, members) in enumerate(kinds if merged or leader is not None else ()):
-                if leader is not None and leader not in members:
-                    continue
-                if (both := merge(shape, own_shape)) is not None:
+            for number, (shape, members) in enumerate(kinds):
+                may_join = leader in members if leader is not None else merged
+                if may_join and (both := merge(shape, own_shape)) is not None:
                     kinds[number] = both, [*members, body]
                     break
             else:
