@@ -154,6 +154,13 @@ def mask_of_ones_own() -> Any:
 
 
 @model
+def mask_of_ones_own_goes_on() -> Any:
+    steps, kept = Input((5, 4), name="steps"), Input((5,), dtype="bool", name="kept")
+    x = L.LSTM(3, return_sequences=True)(steps, mask=kept)
+    return Model([steps, kept], L.GRU(3)(L.TimeDistributed(L.Dense(4))(x)))
+
+
+@model
 def masks_of_attention() -> Any:
     """Keras' layer of heads reads no mask of the query but the one that it carries."""
     x, kept = Input((5, 8), name="x"), Input((5,), dtype="bool", name="kept")

@@ -41,9 +41,9 @@ def carried(layer: Layer, grouped: tuple[Any, ...], masks: tuple[Any, ...]) -> D
 
 
 def describe(mask: Any) -> Description | None:
-    """A mask that `Layer.mask` gave, in the words of this module."""
+    """A mask that `Layer.mask` gave, in the words of this module; one that a layer was given, as it is."""
     if not isinstance(mask, Derived):
-        return mask
+        return mask.source if isinstance(mask, MaskedInput) else mask
     sources = tuple(item.source if isinstance(item, MaskedInput) else describe(item) for item in mask.sources)
     if isinstance(mask.layer, MaskNotEqual):
         return ("steps" if mask.layer.steps else "unlike", sources[0], float(mask.layer.value))

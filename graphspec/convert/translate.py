@@ -413,7 +413,7 @@ class Translator:
                 carried_mask = self.carried.get(source) if isinstance(source, KerasTensor) else None
                 taken = name not in kinds or kinds[name].carried
                 taken = taken and not (name == "mask" and "initial_state" in slots)
-                same = isinstance(value, KerasTensor) and self.written.get(value) == carried_mask
+                same = isinstance(value, KerasTensor) and self._described(value) == carried_mask
                 ignored = (
                     name == "query_mask" and carried_mask is None and cls.spec_name == "MultiHeadAttention"
                 )
@@ -437,9 +437,13 @@ class Translator:
             reads.append((name, read))
         node.reads, node.style = reads, "one" if len(reads) == 1 else "named"
 
+    def _described(self, mask: KerasTensor) -> Any:
+        """What a mask is computed of, where the language computes such masks; else the mask itself."""
+        return self.written.get(mask) or mask
+
     def _same_mask(self, mask: Any, carried_masks: tuple[Any, ...]) -> None:
         """Refuses an explicit mask where the language propagates another, or none."""
-        masks = [self.written.get(t) for t in tensors_in(mask)]
+        masks = [self._described(t) for t in tensors_in(mask)]
         if masks and masks != [item for item in carried_masks if item is not None]:
             raise Unsupported(
                 "it is called with an explicit mask", "pass masks only to recurrent layers and attention"
@@ -458,7 +462,11 @@ class Translator:
             else self.carried.get(item)
             for item in grouped
         )
-        self.carried[KerasTensor(layer.name, index, 0)] = carried(made, grouped, masks)
+        if isinstance(given := slots.get("mask"), KerasTensor):
+            masks = (self._described(given), *masks[1:])
+        mask = carried(made, grouped, masks)
+        described = self._described(mask) if isinstance(mask, KerasTensor) else mask
+        self.carried[KerasTensor(layer.name, index, 0)] = described
 
     # --- layers around layers, models inside models
 
