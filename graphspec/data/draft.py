@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from graphspec.data.spec_words import word
+
 
 @dataclass(slots=True)
 class Draft:
@@ -23,6 +25,16 @@ class Draft:
 
     curves: bool = False
     """Whether there are rows enough to learn curves of numbers."""
+    named: set[str] = field(default_factory=set)
+    """The names that columns have got."""
+
+    def name(self, column: str) -> str:
+        """A name of its own for a column: `%` and `"` are both `column`."""
+        name = word(column)
+        while name in self.named:
+            name += "_"
+        self.named.add(name)
+        return name
 
     def graph(self) -> list[str]:
         """The sections that say what the model is."""

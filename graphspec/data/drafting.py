@@ -45,9 +45,9 @@ from graphspec.data.image_drafting import feature as image_feature
 from graphspec.data.image_drafting import nodes as image_nodes
 from graphspec.data.lookalikes import EXPONENT
 from graphspec.data.rows.tokenizers import library as tokenizers
-from graphspec.data.spec_words import flow, word
+from graphspec.data.spec_words import flow, on_a_line
 from graphspec.data.tables import Table, open_table
-from graphspec.diagnostics import SpecError, fail
+from graphspec.diagnostics import SpecError, fail, hidden_in
 
 DATES = 20
 """Different dates from which on rows are in the order of time."""
@@ -87,6 +87,7 @@ DENSE = """\
       drop:   {layer: Dropout, rate: $rate}
 """
 """The block that tables go through, twice."""
+UNSEEN = "its name holds an invisible character, which no spec may hold"
 ROWS = 20_000
 """How many rows are looked at, the first ones."""
 
@@ -121,8 +122,13 @@ def draft(
         rows = rows.drop_columns("file")  # which `image` is, too
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
+    hidden = [name for name in rows.column_names if any(hidden_in(name))]
+    for target in {*hidden} & {*targets}:
+        raise fail("data-column", f"column {target!a} cannot be a target: {UNSEEN}", "rename it")
+    rows = rows.drop_columns(hidden)
     columns, looks, gaps, spoken = _looks(rows, table, targets)
-    notes = [note for note in (*_about_file(source, rows), copies(rows) if ask is None else None) if note]
+    notes = [f"column `{ascii(name)[1:-1]}` is not read: {UNSEEN}" for name in hidden]
+    notes += [note for note in (*_about_file(source, rows), copies(rows) if ask is None else None) if note]
     notes += [words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items()]
     notes += _about_columns(looks, columns, targets)
     for note in (*notes, *_lacking(looks)):
@@ -261,13 +267,16 @@ def _rows(table: Table, most: int) -> pa.Table:
 
 def _inputs(spec_draft: Draft, looks: list[ColumnProfile]) -> None:
     numbers = [seen for seen in looks if seen.kind == "number"]
+    spec_draft.named |= {seen.name for seen in looks if seen.kind == "vector"}
     for writing in dict.fromkeys([None, *(seen.writing for seen in numbers)]):
         alike = [seen for seen in numbers if seen.writing == writing]
-        name = word(alike[0].name) if alike else "facts"
-        _numbers_input(spec_draft, name if writing is not None else "facts", alike)
+        name = spec_draft.name(alike[0].name) if alike and writing is not None else "facts"
+        _numbers_input(spec_draft, name, alike)
     _kinds_input(spec_draft, [seen for seen in looks if seen.kind == "category"])
     for seen in looks:
-        name = word(seen.name)
+        if seen.kind in ("left", "number", "category"):
+            continue
+        name = seen.name if seen.kind == "vector" else spec_draft.name(seen.name)
         if seen.kind == "vector":
             spec_draft.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
             spec_draft.codes.append(name)
@@ -395,7 +404,7 @@ def _body(spec_draft: Draft) -> None:
 
 def _output(spec_draft: Draft, seen: ColumnProfile, values: pa.Array, written: pa.Array) -> None:
     """The output for a column, of its values and of these as the file has them."""
-    name, column = word(seen.name), f"column: {flow(seen.name)}, "
+    name, column = spec_draft.name(seen.name), f"column: {flow(seen.name)}, "
     while any(line.startswith(f"  {name}: ") for line in (*spec_draft.nodes, *spec_draft.inputs)):
         name += "_"
     ignore = ", missing: ignore" if seen.missing else ""
@@ -428,7 +437,9 @@ def _output(spec_draft: Draft, seen: ColumnProfile, values: pa.Array, written: p
         spec_draft.nodes.append(f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: {seen.width}}}")
         spec_draft.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
         return
-    if seen.kind not in ("number", "category", "text", "left") or seen.distinct < 2:
+    bytes_ = pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)
+    classes = seen.kind in ("number", "category", "text", "left") and not pa.types.is_nested(values.type)
+    if not classes or seen.distinct < 2 or bytes_:
         raise fail("data-column", f"column `{seen.name}` cannot be a target: {seen.reason}", "name another")
     count = seen.distinct
     spec_draft.nodes.append(
@@ -445,7 +456,7 @@ def _rare(column: pa.Array) -> str:
     there = column.drop_null()
     texts = there if is_text(there.type) else there.cast(pa.string())
     counts = {each["values"]: each["counts"] for each in pc.value_counts(texts).to_pylist()}
-    if min(counts.values()) >= RARE or len(counts) > MOST_NAMED:
+    if min(counts.values()) >= RARE or len(counts) > MOST_NAMED or any(any(hidden_in(v)) for v in counts):
         return ""
     are_numbers = cast(pa.array(list(counts)), pa.float64()) is not None
     return f", values: {flow(sorted(counts, key=float if are_numbers else None))}"
@@ -455,7 +466,7 @@ def _whole(column: pa.Array) -> bool:
     there = column.drop_null()
     if is_text(there.type):
         there = pc.utf8_trim_whitespace(there)
-    values = there.cast(pa.float64())
+    values = there.cast(pa.float64(), safe=False)
     return bool(pc.all(pc.equal(values, pc.floor(values))).as_py())
 
 
@@ -472,12 +483,12 @@ def _text(
 ) -> str:
     keys = [seen.name for seen in looks if seen.key and seen.name not in targets]
     left = [
-        f"#   {seen.name}: {seen.reason}"
+        f"#   {on_a_line(seen.name)}: {seen.reason}"
         for seen in looks
         if seen.kind == "left" and seen.name not in targets
     ]
     parts = [
-        f"# A first spec for {path}, to start from. It predicts {', '.join(targets)}.",
+        f"# A first spec for {path}, to start from. It predicts {', '.join(map(on_a_line, targets))}.",
         f"# Check it with `graphspec check {name}.yaml`, train it with `graphspec train {name}.yaml`.",
         *(f"# Note: {note}." for note in notes),
         *(["# Columns that are not read:", *left] if left else []),

@@ -131,8 +131,10 @@ def profile(
         formats = _formats(there) if is_text(there.type) else ()
         known = _times(there, formats)
         return replace(seen, formats=formats, parts=_date_parts(known), rank=_rank(known))
-    if is_list(there.type) and kind == "tokens" and is_text(there.type.value_type):
-        return _listed_set(seen, there) or seen
+    if is_list(there.type) and kind == "tokens":
+        listed = _listed_set(seen, there) if is_text(there.type.value_type) else None
+        empty = pc.sum(pc.equal(pc.list_value_length(there), 0)).as_py() or 0
+        return listed or replace(seen, missing=seen.missing + empty)
     if len(there) and is_text(there.type) and kind in ("category", "text", "left"):
         if (forms := _forms(there) or _json(there)) is not None:
             return replace(seen, kind="left", reason=forms, distinct=0)  # its texts are no classes
@@ -152,7 +154,8 @@ def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool) -> ColumnProfile
     """A column of numbers, or of whole ones that only say which row is which."""
     values = there if not is_text(there.type) else pc.utf8_trim_whitespace(there)
     numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    whole = bool((numbers % 1 == 0).all())
+    with np.errstate(invalid="ignore"):  # of an infinity, which reading refuses
+        whole = bool((numbers % 1 == 0).all())
     unique = whole and seen.distinct == len(there) > CLASSES
     if unique and not asked and numbers.max() - numbers.min() + 1 == len(numbers):
         return replace(seen, kind="left", reason="it numbers the rows", key=not seen.missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from unicodedata import combining, normalize
 
+from graphspec.source.scalars import resolve
 from graphspec.source.writing import write_flow
 
 TAKEN = ("index", "logits", "batch", "facts", "kinds", "kind_vectors", "kind_codes", "all", "hidden", "drop")
@@ -15,7 +16,13 @@ def word(name: str) -> str:
     """An identifier for a column's name."""
     unaccented = "".join(c for c in normalize("NFKD", name.replace("ß", "ss")) if not combining(c))
     identifier = re.sub(r"\W+", "_", unaccented, flags=re.ASCII).strip("_") or "column"
-    return f"c_{identifier}" if identifier[0].isdigit() or identifier in TAKEN else identifier
+    is_value = not isinstance(resolve(identifier), str)  # true, null
+    return f"c_{identifier}" if is_value or identifier[0].isdigit() or identifier in TAKEN else identifier
+
+
+def on_a_line(name: str) -> str:
+    """A name in a comment."""
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def flow(value: object) -> str:

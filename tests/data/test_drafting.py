@@ -954,3 +954,57 @@ def test_a_frame_predicts_as_the_file_that_pandas_has_read(tmp_path: Path) -> No
     run = Run(tmp_path / "run")
     assert run.predict(frame).equals(run.predict(tmp_path / "t.csv"))
     assert run.predict(frame.iloc[7].to_dict()).num_rows == 1
+
+
+def test_columns_have_names_of_their_own(tmp_path: Path) -> None:
+    """Whatever they are called, inputs and outputs: `%` and `+` are no names, and `true` is none in YAML."""
+    names = ["%", "+", "true", "Größe", "Grosse", "null", "index"]
+    words = ["red", "house", "near", "old", "mill"]
+    texts = [
+        " ".join(words[(i * (n + 2) + k) % 5] for k in range(3 + i % 3)) for i in range(60) for n in range(7)
+    ]
+    rows = [
+        dict(zip(names, texts[7 * i : 7 * i + 7], strict=True)) | {"*": i % 2, "&": i % 3} for i in range(60)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    (tmp_path / "s.yaml").write_text(
+        draft("s", tmp_path / "t.parquet", ["*", "&"], tmp_path), encoding="utf-8"
+    )
+    program = compile(tmp_path / "s.yaml")
+    assert len(program.inputs) == 7 and len(program.outputs) == 2
+    load(program, None, tmp_path, torch.device("cpu"))
+
+
+def test_what_cannot_be_a_target_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"x": [i * 0.5 for i in range(40)], "raw": [bytes([i]) for i in range(40)]})
+    parquet.write_table(
+        table.append_column("pair", pa.array([{"a": i} for i in range(40)])), tmp_path / "t.parquet"
+    )
+    for target in ("raw", "pair"):
+        with pytest.raises(SpecError, match=f"data-column.*`{target}` cannot be a target"):
+            draft("s", tmp_path / "t.parquet", [target], tmp_path)
+
+
+def test_empty_lists_are_filled_and_huge_classes_read(tmp_path: Path) -> None:
+    rows = [{"tokens": ["a", "a", "b"][: i % 4], "big": 2**62 + i % 3} for i in range(60)]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    (tmp_path / "s.yaml").write_text(draft("s", tmp_path / "t.parquet", ["big"], tmp_path), encoding="utf-8")
+    assert "encode: tokens" in (tmp_path / "s.yaml").read_text()
+    load(compile(tmp_path / "s.yaml"), None, tmp_path, torch.device("cpu"))
+
+
+def test_names_that_no_spec_may_hold_are_told(tmp_path: Path) -> None:
+    """A line break in a header is no such one, and neither is a space that breaks no line."""
+    names = ["a\nb", "c\u00a0d", "e\u2028f", "\u202eg", "y\n"]
+    rows = [{name: (i * (n + 3)) % 17 + 0.5 for n, name in enumerate(names)} for i in range(60)]
+    rows = [row | {"kind": "ab\u200b"[i % 3], "one\nvalue": 1} for i, row in enumerate(rows)]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    told: list[str] = []
+    text = draft("s", tmp_path / "t.parquet", ["y\n", "kind"], tmp_path, told.append)
+    (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+    program = compile(tmp_path / "s.yaml")
+    assert program.data is not None and program.data.features["facts"].read("facts") == ("a\nb", "c\u00a0d")
+    load(program, None, tmp_path, torch.device("cpu"))
+    assert [note.split(" is not read")[0] for note in told[:2]] == [r"column `e\u2028f`", r"column `\u202eg`"]
+    with pytest.raises(SpecError, match=r"'e\\u2028f' cannot be a target"):
+        draft("s", tmp_path / "t.parquet", ["e\u2028f"], tmp_path)
