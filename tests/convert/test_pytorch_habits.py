@@ -133,6 +133,7 @@ def attends_to_examples() -> nn.Module:
     ("make", "inputs", "dynamic", "message", "remedy"),
     [
         (lambda: nn.Sequential(nn.LazyLinear(3)), floats(2, 4), {}, "lazy layers", "call the module once"),
+        (lambda: nn.Linear(4, 3).bfloat16(), floats(2, 4).bfloat16(), {}, "bfloat16", "module.float()"),
         (
             lambda: nn.InstanceNorm2d(3, track_running_stats=True),
             floats(2, 3, 4, 4),

@@ -69,6 +69,7 @@ def test_networks_of_torchvision(name: str) -> None:
 
 TIMM = {
     "beit_base_patch16_224": 224,
+    "convit_tiny": 224,
     "convnext_atto": 64,
     "convnextv2_atto": 64,
     "deit_tiny_distilled_patch16_224": 224,
@@ -76,28 +77,43 @@ TIMM = {
     "dm_nfnet_f0": 64,
     "edgenext_xx_small": 64,
     "efficientnet_b0": 64,
+    "efficientvit_b0": 64,
+    "ese_vovnet19b_dw": 64,
     "eva02_tiny_patch14_224": 224,
+    "fastvit_t8": 64,
     "ghostnet_100": 64,
+    "hgnetv2_b0": 64,
     "inception_v3": 96,
+    "lcnet_050": 64,
     "levit_128s": 224,
+    "mambaout_femto": 64,
     "mixer_s32_224": 224,
     "mobilenetv2_100": 64,
     "mobilenetv3_small_100": 64,
     "mobilenetv4_conv_small": 64,
     "mobilevit_xxs": 64,
+    "pit_ti_224": 224,
+    "poolformer_s12": 64,
+    "pvt_v2_b0": 64,
     "regnety_002": 64,
+    "repvit_m0_9": 64,
     "res2net50_26w_4s": 64,
+    "resnest14d": 64,
     "resnet18": 64,
     "resnet50": 64,
     "resnetv2_50x1_bit": 64,
     "resnext50_32x4d": 64,
+    "rexnet_100": 64,
     "seresnet50": 64,
+    "skresnet18": 64,
+    "starnet_s1": 64,
     "swin_tiny_patch4_window7_224": 224,
     "tf_efficientnetv2_b0": 64,
     "vgg11": 64,
     "vit_base_patch32_clip_224": 224,
     "vit_small_patch14_dinov2": 224,
     "vit_tiny_patch16_224": 224,
+    "xcit_nano_12_p16_224": 224,
 }
 """The smallest network of each of the families of timm that are most used, with the size of its images."""
 
@@ -114,7 +130,19 @@ def test_networks_of_timm(name: str) -> None:
     )
     assert imported.proved is not None
     print(f"{name}: {imported.text.count(chr(10))} lines, {imported.proved}")
-    windows = ("swin", "mobilevit", "levit", "mixer", "eva", "beit", "edgenext")
+    windows = (
+        "swin",
+        "mobilevit",
+        "levit",
+        "mixer",
+        "eva",
+        "beit",
+        "edgenext",
+        "convit",
+        "efficientvit",
+        "xcit",
+    )
+    windows += ("skresnet",)
     assert name.startswith(windows) or "Permute" not in imported.text
 
 
@@ -244,6 +272,26 @@ ARCHITECTURES: dict[str, tuple[Callable[[Any], nn.Module], dict[str, Tensor]]] =
         ),
         PIXELS,
     ),
+    "falcon": (
+        lambda t: t.FalconForCausalLM(
+            t.FalconConfig(
+                vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, use_cache=False
+            )
+        ),
+        IDS,
+    ),
+    "gpt2 classifier": (
+        lambda t: t.GPT2ForSequenceClassification(
+            t.GPT2Config(
+                n_embd=32, n_layer=2, n_head=4, vocab_size=60, n_positions=40, use_cache=False, pad_token_id=0
+            )
+        ),
+        IDS,
+    ),
+    "xlnet": (
+        lambda t: t.XLNetModel(t.XLNetConfig(vocab_size=60, d_model=32, n_layer=2, n_head=4, d_inner=48)),
+        IDS,
+    ),
     "convnext": (
         lambda t: t.ConvNextModel(t.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 2], num_stages=2)),
         PIXELS,
@@ -257,4 +305,24 @@ def test_architectures_of_transformers(name: str) -> None:
     torch.manual_seed(0)
     imported = graphspec.from_torch(make(transformers), inputs)
     assert imported.proved is not None
+    print(f"{name}: {imported.text.count(chr(10))} lines, {imported.proved}")
+
+
+OPEN: dict[str, tuple[Callable[[Any], nn.Module], dict[str, Tensor]]] = {
+    "bert with a mask": (lambda t: t.BertForTokenClassification(t.BertConfig(**TEXT)), MASKED),
+    "cohere": (lambda t: t.CohereForCausalLM(t.CohereConfig(**GROUPED, pad_token_id=0)), IDS),
+    "olmo": (lambda t: t.Olmo2ForCausalLM(t.Olmo2Config(**GROUPED, pad_token_id=1)), IDS),
+}
+"""Whose length stays open."""
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_architectures_of_open_length(name: str) -> None:
+    make, inputs = OPEN[name]
+    torch.manual_seed(0)
+    imported = graphspec.from_torch(
+        make(transformers), inputs, dynamic={key: ["length"] for key in inputs}, name="model"
+    )
+    assert imported.proved is not None
+    assert "{shape: [length], dtype: int64}" in imported.text
     print(f"{name}: {imported.text.count(chr(10))} lines, {imported.proved}")

@@ -10,9 +10,10 @@ import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.aligning import arranged
 from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.pointwise import arranged, pair, scalar
+from graphspec.convert.pytorch.pointwise import pair, scalar
 from graphspec.convert.pytorch.sizes import Size
 from graphspec.convert.pytorch.writer import UNSEEN, AttentionDropout, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported

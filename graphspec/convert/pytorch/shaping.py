@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.aligning import arranged
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import known_number
@@ -280,8 +281,6 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
         if isinstance(x, Laid):
             value = next(remaining).value
         else:
-            from graphspec.convert.pytorch.pointwise import arranged
-
             sizes = list(leader.sizes)
             sizes[j] = x.tensor.shape[i]
             layout = replace(leader, sizes=tuple(sizes))

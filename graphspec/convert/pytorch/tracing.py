@@ -50,8 +50,7 @@ def traced(
     from torch.export import export
 
     shapes: dict[str, Any] = {name: dict(free.get(name, {})) for name in inputs}
-    if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
-        raise Unsupported("its lazy layers have no parameters yet", "call the module once on an example")
+    _check_parameters(module)
     try:
         # gradients show where the module itself learns nothing
         with quiet(), torch.enable_grad(), _dataclasses_known(module):
@@ -61,6 +60,18 @@ def traced(
     signature = program.graph_signature
     structure = tree_unflatten(list(range(len(signature.user_outputs))), program.call_spec.out_spec)
     return TracedModule(module, program, tuple(signature.user_inputs), tuple(_named(structure, "")))
+
+
+def _check_parameters(module: nn.Module) -> None:
+    if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
+        raise Unsupported("its lazy layers have no parameters yet", "call the module once on an example")
+    kinds = {each.dtype for each in module.parameters() if each.is_floating_point()}
+    if other := kinds - {torch.float32}:
+        word = str(other.pop()).removeprefix("torch.")
+        raise Unsupported(
+            f"its parameters are {word}",
+            "give it `module.float()` and inputs of float32; `precision: bf16` in the spec trains in that",
+        )
 
 
 @contextmanager
