@@ -130,20 +130,8 @@ def test_networks_of_timm(name: str) -> None:
     )
     assert imported.proved is not None
     print(f"{name}: {imported.text.count(chr(10))} lines, {imported.proved}")
-    windows = (
-        "swin",
-        "mobilevit",
-        "levit",
-        "mixer",
-        "eva",
-        "beit",
-        "edgenext",
-        "convit",
-        "efficientvit",
-        "xcit",
-    )
-    windows += ("skresnet",)
-    assert name.startswith(windows) or "Permute" not in imported.text
+    windows = ("swin", "mobilevit", "levit", "mixer", "eva", "beit", "edgenext", "convit", "efficientvit")
+    assert name.startswith((*windows, "xcit", "skresnet")) or "Permute" not in imported.text
 
 
 @pytest.mark.parametrize("name", CASES)
