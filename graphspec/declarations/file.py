@@ -194,7 +194,7 @@ def _block_inputs(reader: DeclarationReader, value: Any, path: Path, body: Body)
     if described:
         message = "an input of a block has no settings: each use of the block gives it a shape and a type"
         names = ", ".join(value)
-        if None in value.values():
+        if isinstance(value, dict) and None in value.values():
             names = ", ".join(f"{word}: {'null' if value[word] is None else 'required'}" for word in value)
         help = f"write inputs: {{{names}}}" if ": " in names else f"write inputs: [{names}]"
         reader.error("wrong-type", (*path, "inputs", described[0]), message, help)
