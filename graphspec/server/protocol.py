@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
+from pygls.workspace import TextDocument
 
 from graphspec.diagnostics import Diagnostic
 from graphspec.fixing.edits import Fix
@@ -54,11 +55,28 @@ class SpecServer(LanguageServer):
         """How often each file was saved: what is read of one while it is saved is read again."""
         self.lock = Lock()
 
+    def document(self, uri: str) -> TextDocument | None:
+        """A file that is open in the editor. No other is read: it may be a pipe, or have no end."""
+        found: TextDocument | None = self.workspace.text_documents.get(unquote(uri))
+        return found
+
+    def text(self, uri: str) -> str:
+        document = self.document(uri)
+        return document.source if document is not None else ""
+
+    def version_of(self, uri: str) -> int | None:
+        """The version of an open file, as it is now."""
+        document = self.document(uri)
+        return document.version if document is not None else None
+
     def analysis(self, uri: str, check: bool = True) -> Analysis | None:
-        """The analysis of the current text of a file; None for YAML that is not a spec. What completes words
-        cannot wait for a `check`: it takes types from the last one.
+        """The analysis of the current text of an open file; None for YAML that is not a spec. What completes
+        words cannot wait for a `check`: it takes types from the last one.
         """
-        text = self.workspace.get_text_document(uri).source
+        document = self.document(uri)
+        if document is None:
+            return None
+        text = document.source
         known = self.analyses.get(uri)
         if known is not None and known.source == text:
             return known
@@ -77,25 +95,21 @@ class SpecServer(LanguageServer):
 
     async def checked(self, uri: str) -> Analysis | None:
         """The same, checked beside what else the editor asks; None of a text that changed on the way."""
-        version = self.workspace.get_text_document(uri).version
+        version = self.version_of(uri)
         return await asyncio.get_running_loop().run_in_executor(self.checker, self._check, uri, version)
 
     def _check(self, uri: str, version: int | None) -> Analysis | None:
-        if self.workspace.get_text_document(uri).version != version:
+        if self.version_of(uri) != version:
             return None
         analysis = self.analysis(uri)
-        if uri not in self.workspace.text_documents:  # it was closed
+        if self.document(uri) is None:  # it was closed
             self.analyses.pop(uri, None)
-        return analysis if self.workspace.get_text_document(uri).version == version else None
-
-    def version_of(self, params: lsp.DidChangeTextDocumentParams) -> int | None:
-        """The version of a file that changed, as it is now."""
-        return self.workspace.get_text_document(params.text_document.uri).version
+        return analysis if self.version_of(uri) == version else None
 
     def _opened(self, path: Path) -> str | None:
         """The text of a file that is open in the editor."""
         uri = self.open_at(path)
-        return self.workspace.get_text_document(uri).source if uri is not None else None
+        return self.text(uri) if uri is not None else None
 
     def open_at(self, path: Path) -> str | None:
         """The address under which a file is open, which may lead through links."""
@@ -170,15 +184,15 @@ def did_open(params: lsp.DidOpenTextDocumentParams) -> None:
 
 @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
 async def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
-    version = params.text_document.version
+    uri, version = params.text_document.uri, params.text_document.version
     await asyncio.sleep(DELAY)
-    if await server.checked(params.text_document.uri) is not None and server.version_of(params) == version:
-        server.publish(params.text_document.uri)
+    if await server.checked(uri) is not None and server.version_of(uri) == version:
+        server.publish(uri)
         asyncio.get_running_loop().call_later(IDLE, _rest, params)
 
 
 def _rest(params: lsp.DidChangeTextDocumentParams) -> None:
-    if server.version_of(params) == params.text_document.version:
+    if server.version_of(params.text_document.uri) == params.text_document.version:
         gc.collect()
 
 
@@ -408,7 +422,7 @@ def folding(params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
 
 @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
 def formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
-    text = server.workspace.get_text_document(params.text_document.uri).source
+    text = server.text(params.text_document.uri)
     after = formatted(text) if is_spec(text) else None
     if after is None or after == text:
         return []

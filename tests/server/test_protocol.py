@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,3 +153,23 @@ async def _other(editor: Editor) -> None:
 def test_a_session() -> None:
     """What has nothing to do with us is opened, then a spec with a mistake, and a right one."""
     session(_other, _writes, _reads)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such pipes")
+def test_what_is_not_open_is_not_read(tmp_path: Path) -> None:
+    """A pipe would be waited for, and nothing be answered any more."""
+    os.mkfifo(tmp_path / "pipe.yaml")
+    pipe = lsp.TextDocumentIdentifier((tmp_path / "pipe.yaml").as_uri())
+    gone = lsp.TextDocumentIdentifier((tmp_path / "gone.yaml").as_uri())
+    options = lsp.FormattingOptions(tab_size=2, insert_spaces=True)
+
+    async def asks(editor: Editor) -> None:
+        for document in (pipe, gone):
+            hover = lsp.HoverParams(document, lsp.Position(0, 0))
+            assert await asyncio.wait_for(editor.text_document_hover_async(hover), 60) is None
+            formatting = lsp.DocumentFormattingParams(document, options)
+            assert not await asyncio.wait_for(editor.text_document_formatting_async(formatting), 60)
+        editor.text_document_did_save(lsp.DidSaveTextDocumentParams(pipe))
+        assert await editor.mistakes() == []
+
+    session(asks, _reads)
