@@ -1,6 +1,6 @@
 """Functions of PyTorch in another form, for the export only: attention along some of many axes, as that of
-ONNX has one batch axis; indices that broadcast, which tracing takes for fixed sizes; and sums with a number
-so small that onnxscript takes it for 0 and leaves it out.
+ONNX has one batch axis; distances, which ONNX does not know; indices that broadcast, which tracing takes for
+fixed sizes; and sums with a number so small that onnxscript takes it for 0 and leaves it out.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Exportable(TorchFunctionMode):
             return _attention(*args, **(kwargs or {}))
         if func is Tensor.take_along_dim:
             return _taken(*args, **(kwargs or {}))
+        if func is torch.cdist:
+            return _distances(*args, **(kwargs or {}))
         if func in SUMS:
             args = _kept(args)
         return func(*args, **(kwargs or {}))
@@ -56,6 +58,12 @@ def _kept(terms: Sequence[Any]) -> Sequence[Any]:
     if tensor is None or not tensor.is_floating_point() or tensor.dim() == 0:
         return terms
     return [tensor.new_full((1,), x) if type(x) is float and 0 < abs(x) < SMALL else x for x in terms]
+
+
+def _distances(x: Tensor, y: Tensor, p: float = 2.0, **options: Any) -> Tensor:
+    """What `torch.cdist` computes, which ONNX does not know."""
+    gaps: Tensor = torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
+    return gaps
 
 
 def _taken(x: Tensor, indices: Tensor, dim: int) -> Tensor:

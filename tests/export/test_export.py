@@ -254,6 +254,12 @@ def test_what_reads_each_example_by_its_own_indices_leaves_the_batch_free(node: 
     assert (traced.free, traced.fixed) == ({"batch": Range(1)}, {})
 
 
+def test_distances_export_at_any_size(tmp_path: Path) -> None:
+    spec = "inputs: {x: {shape: [atoms, 3]}}\nnodes: {y: {op: cdist, from: [x, x]}}\noutputs: [y]\n"
+    exported = export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx")
+    assert exported.free == {"batch": Range(1), "atoms": Range(1)}
+
+
 def test_small_numbers_in_sums_are_kept(tmp_path: Path) -> None:
     """onnxscript leaves out sums with numbers below 1e-8, which divide by zero then."""
     spec = """
