@@ -50,9 +50,10 @@ def read_wrapped(
     if isinstance(value, str) and not reader.damaged(path):
         forms = [form for form, section in WRAPPED.items() if value in (document.value.get(section) or ())]
         message = f"`wraps` is a mapping such as {{layer: LSTM, units: 32}}, not {show(value)}"
-        reader.error(
-            "wrong-type", path, message, f"write {{{forms[0]}: {value}}}" if forms else _as_node(value)
-        )
+        help = f"write {{{forms[0]}: {value}}}" if forms else _as_node(value)
+        if len(forms) > 1:
+            help = f"write {{call: {value}}} for the shared weights, {{block: {value}}} for its own"
+        reader.error("wrong-type", path, message, help)
         return None
     return _node(reader, name, value, path)
 

@@ -50,6 +50,10 @@ __all__ = [
 ]
 
 
+_INDEX = re.compile(r"\[[^\[\]]*\]")
+"""What takes an element, behind the name of a list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """One expression; `text` is its source without `$(` and `)`, `start` where that is in the value.
@@ -98,7 +102,7 @@ class Template:
     def evaluate(self, scope: Mapping[str, Value], channels: Channels | None = None) -> str:
         out: list[str] = []
         added = 0
-        for part in self.parts:
+        for position, part in enumerate(self.parts):
             if isinstance(part, str):
                 out.append(part)
                 continue
@@ -106,7 +110,10 @@ class Template:
             value = part.evaluate(scope, channels)
             if isinstance(value, list):
                 message = f"`{part.text}` is a list, which cannot be inserted into text"
-                raise ExpressionError("operand-type", message, part.start, end, "take one element: [0]")
+                behind = self.parts[position + 1] if position + 1 < len(self.parts) else ""
+                index = _INDEX.match(behind) if isinstance(behind, str) else None
+                element = f"{part.text.lstrip('$(').rstrip(')')}{index[0] if index else '[0]'}"
+                raise ExpressionError("operand-type", message, part.start, end, f"write `$({element})`")
             text = _as_text(value)
             added += len(text)
             if added > MAX_TEXT:

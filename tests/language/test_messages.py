@@ -784,6 +784,26 @@ def test_a_line_indented_less_than_its_neighbours_is_the_one_at_fault(outcast: s
     says(text, "yaml-syntax", "b", "same column")
 
 
+def test_a_list_in_a_text_is_told_with_its_element() -> None:
+    head = "params: {sizes: [3, 4]}\n" + HEAD
+    mistake = "  a: {layer: Dense, units: '$sizes[index]', repeat: 2}\n"
+    says(nodes(mistake, head), "operand-type", "sizes", "write `$(sizes[index])`")
+    says(
+        nodes("  a: {layer: Dense, units: 'u$sizes'}\n", head),
+        "operand-type",
+        "sizes",
+        "write `$(sizes[0])`",
+    )
+
+
+def test_what_is_wrapped_may_be_shared_or_new() -> None:
+    block = (
+        "blocks: {net: {inputs: [x], nodes: {h: {layer: Dense, units: 2}}}}\nshared: {net: {block: net}}\n"
+    )
+    node = "  a: {layer: InputGradient, from: x, wraps: net}\n"
+    says(nodes(node, HEAD + block), "wrong-type", "net", "{call: net} for the shared weights")
+
+
 def test_a_param_of_a_block_that_is_meant_to_be_that_of_the_file() -> None:
     block = (
         "blocks: {part: {params: {heads: $heads}, inputs: [x], nodes: {y: {layer: Dense, units: $heads}}}}\n"
