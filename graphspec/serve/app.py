@@ -110,6 +110,9 @@ class Server:
 
     def _rows(self, request: Request, served: Served, body: bytes) -> tuple[list[Any], bool]:
         """The rows of a request, and whether it is one row by itself."""
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            raise Rejected(415, f"the body is encoded as `{encoding}`: send it without that encoding")
         rows, single = self._parsed(request.kind, served, body)
         if len(rows) > self.limits.rows:
             message = f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read"

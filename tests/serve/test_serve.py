@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import math
 import random
@@ -107,6 +108,13 @@ def test_a_remedy_is_for_who_sends_rows(run: Run, port: int, wrong: str) -> None
         run.predict(pa.Table.from_pylist([{**row, **changed}]))
     assert {each.help for each in error.value.diagnostics} == {remedy}
     assert ask(port, {**row, **right})[0] == 200
+
+
+def test_a_compressed_body_is_named(run: Run, port: int) -> None:
+    (row,) = rows(7, 1)
+    status, found = ask(port, gzip.compress(json.dumps(row).encode()), **{"Content-Encoding": "gzip"})
+    assert status == 415 and "encoded as `gzip`" in found["diagnostics"][0]["message"]
+    assert ask(port, row, **{"Content-Encoding": "identity"})[0] == 200
 
 
 def test_hostile_bodies_are_harmless(run: Run, port: int) -> None:
