@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ own.
 """
 
 
+_LACKING = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
+
+
 @contextmanager
 def failing(
     program: Program, what: str, failures: tuple[type[BaseException], ...] = FAILURES
@@ -39,4 +43,7 @@ def failing(
         while root.__cause__ is not None:
             root = root.__cause__
         place = program.place_of(root) or program.place_of(error)
-        raise fail("export-failed", f"{what}: {first_line(root)}", span=place) from error
+        lacking = _LACKING.match(str(root))
+        why = f"ONNX has no operator for PyTorch's `{lacking[1]}`" if lacking else first_line(root)
+        help = "`--format pt2` writes it: that is PyTorch's own" if lacking else None
+        raise fail("export-failed", f"{what}: {why}", help, span=place) from error

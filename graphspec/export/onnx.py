@@ -19,6 +19,7 @@ from torch import Tensor
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.packages import EXTRAS, lacking
 from graphspec.export.failures import FAILURES, failing
+from graphspec.export.operators import translations
 from graphspec.export.proof import Run
 from graphspec.export.tracing import Traced, Unit, label
 from graphspec.version import __version__
@@ -64,6 +65,7 @@ def write(
             input_names=list(program.inputs),
             output_names=outputs,
             opset_version=OPSET,
+            custom_translation_table=translations(),
         )
         assert converted is not None
         model = converted.model

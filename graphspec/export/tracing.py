@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -197,7 +199,7 @@ def _export(
         module = _Inside(module)
     # a scan asks whether its step is one compiled before: the sizes of that one would be refused to this one
     torch._dynamo.reset()
-    with _config.patch(backed_size_oblivious=alike):  # type: ignore[attr-defined]  # added at run time
+    with _silent(), _config.patch(backed_size_oblivious=alike):  # type: ignore[attr-defined]  # added at run time
         return torch.export.export(module, (), inputs, dynamic_shapes=dynamic, strict=False)
 
 
@@ -209,6 +211,18 @@ def _times(dim: Any, factor: int) -> Any:
 def label(name: str) -> str:
     """A size's name as an identifier: an anonymous one is called `?3` inside."""
     return name.replace("?", "size_")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what torch logs and prints of attempts that fail: the diagnostic tells of the last."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    logger.disabled, before = True, logger.disabled
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -51,6 +52,11 @@ def size_code(x: Tensor, size: Dim, name: str = "x") -> str | None:
     return None
 
 
+def _listed(sizes: Iterable[Dim]) -> str:
+    """A shape as a spec writes it."""
+    return f"[{', '.join(map(str, sizes))}]"
+
+
 class Reshape(Layer, also="Unflatten"):
     """The same elements in another shape, in the spec's order. One size may be -1, which is inferred.
 
@@ -86,14 +92,15 @@ class Reshape(Layer, also="Unflatten"):
             raise LayerError(
                 "unknown-size",
                 f"{x} does not determine the sizes of `{unknown[0]}` and `{unknown[1]}` separately",
-                help="one size may follow from the others; reshape a tensor that has the others as axes",
+                help="name a tensor that has these axes: "
+                f"{{op: reshape, from: {{input0}}, like: node, newshape: {_listed((-1, *sizes))}}}",
                 argument="target_shape",
                 inputs=(0,),
             )
         return x.with_shape(x.shape[0], *sizes)
 
     def _shown(self) -> str:
-        return f"[{', '.join(map(str, self.target_shape))}]"
+        return _listed(self.target_shape)
 
     def _misfit(self, x: Tensor, total: Dim) -> LayerError:
         return LayerError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -134,6 +135,13 @@ class Clip(_Function, spec_name="clip", also="clamp"):
         if self.x_min > self.x_max:
             raise LayerError("out-of-range", f"`x_max` must be at least {self.x_min}", argument="x_max")
         return super().infer(x)
+
+    def code(self, site: Site) -> Code:
+        code = super().code(site)
+        if not self.floats:
+            return code
+        bounds = {"x_min": float(self.x_min), "x_max": float(self.x_max)}  # of one type, as ONNX has them
+        return replace(code, constants={**code.constants, **bounds})
 
 
 class StopGradient(_Function, spec_name="stop_gradient", also="detach"):

@@ -21,10 +21,12 @@ from graphspec.tensor import Dim, Tensor, product, quotient, show_size
 class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshape_as"):
     """The same elements in another shape, whose first size, -1, is the batch.
 
-    A size may be a name from the shapes of the inputs: `[-1, length, 8, 64]`.
+    A size may be a name from the shapes of the inputs, where `x` or the tensor `like` has it: `[-1, length,
+    64]`.
     """
 
     keeps = True
+    arguments = (Argument("x"), Argument("like", required=False))
     named_sizes = ("newshape",)
 
     newshape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
@@ -32,7 +34,7 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
 
     examples = (Example({"newshape": [-1, 3, 4]}, ((12,),)),)
 
-    def infer(self, x: Tensor) -> Tensor:
+    def infer(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         sizes = self.newshape[1:]
         small = any(isinstance(size, int) and size < 1 for size in sizes)
         if not self.newshape or self.newshape[0] not in (-1, x.shape[0]) or small:
@@ -52,6 +54,8 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
                 argument="newshape",
                 inputs=(0,),
             )
+        if like is not None and all(_size(x, like, size) for size in sizes):
+            return x.with_shape(x.shape[0], *sizes)
         try:
             return self._layer().infer(x)
         except LayerError as error:
@@ -80,7 +84,11 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
     def code(self, site: Site) -> Code:
         known = tuple(size for size in self.newshape if isinstance(size, int))
         if len(known) < len(self.newshape):
-            return self._layer().code(site)
+            x, like = site.inputs
+            if like is None:
+                return self._layer().code(site)
+            sizes = [_size(x, like, size) or "-1" for size in self.newshape[1:]]
+            return Code(f"{{x}}.reshape({{x}}.shape[0], {', '.join(sizes)})")
         return Code("{x}.reshape({newshape})", constants={"newshape": known})
 
 
@@ -347,7 +355,7 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
             message = f"{x} cannot be broadcast to {_shown(self.shape)}: only sizes of 1 can"
             raise LayerError("shapes-differ", message, argument="shape", inputs=(0,))
         for size in sizes:
-            if self._size(x, like, size) is None:
+            if _size(x, like, size) is None:
                 raise LayerError(
                     "unknown-size",
                     f"{x if like is None else like} does not tell the size `{size}`",
@@ -369,19 +377,20 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
         kept = [x_size if size == -1 else size for size, x_size in zip(sizes, x.shape[1:], strict=True)]
         return f"write {_shown((-1, *kept))}"
 
-    def _size(self, x: Tensor, like: Tensor | None, size: Dim) -> str | None:
-        """The code for a size; None where neither tensor has it."""
-        known = size_code(x, size)
-        return size_code(like, size, "like") if known is None and like is not None else known
-
     def code(self, site: Site) -> Code:
         known = tuple(size for size in self.shape if isinstance(size, int))
         x, like = site.inputs
         batch = "{like}.shape[0]" if self._batch(x, like) != x.shape[0] else "-1"
         if len(known) < len(self.shape) or batch != "-1":
-            sizes = [self._size(x, like, size) or "-1" for size in self.shape[1:]]
+            sizes = [_size(x, like, size) or "-1" for size in self.shape[1:]]
             return Code(f"{{x}}.expand({', '.join([batch, *sizes])})")
         return Code("{x}.expand({shape})", constants={"shape": known})
+
+
+def _size(x: Tensor, like: Tensor | None, size: Dim) -> str | None:
+    """The code for a size; None where neither tensor has it."""
+    known = size_code(x, size)
+    return size_code(like, size, "like") if known is None and like is not None else known
 
 
 def _shown(sizes: tuple[Dim, ...]) -> str:

@@ -10,6 +10,7 @@ from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.ops.operation import Operation, UnaryOperation, need_numbers
+from graphspec.ops.selection import size_of_floats
 from graphspec.tensor import Dim, Tensor, product
 
 Numbers = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
@@ -107,6 +108,12 @@ class InTopK(Operation, spec_name="in_top_k"):
             message = f"{predictions} has {classes} classes, fewer than `k`"
             raise LayerError("out-of-range", message, argument="k")
         return targets.with_dtype("bool")
+
+    def limit_for(self, targets: Tensor, predictions: Tensor) -> int | None:
+        return size_of_floats(predictions, 1)
+
+    def indexed(self, targets: Tensor, predictions: Tensor) -> Dim | None:
+        return predictions.shape[1]
 
     def code(self, site: Site) -> Code:
         targets = "{targets}" if site.x.dtype == "int64" else "{targets}.long()"

@@ -24,7 +24,7 @@ from graphspec.cli.app import app
 from graphspec.export import FORMATS, export
 from graphspec.export.recurrent import scans
 from graphspec.export.tracing import Range, Traced, trace
-from tests import ROOT, one_in
+from tests import ROOT, bundled, one_in
 
 SPECS = sorted(p for p in (ROOT / "specs").glob("*.yaml") if p.stem != "digits_gan")
 """All but one with a gradient by an input, which no exporter takes."""
@@ -410,6 +410,69 @@ outputs: [y]
     assert int(inputs["b"].min()) == 1
     other = graphspec.compile(spec.replace("a // b + a % b", "a + b").replace("floor_divide", "maximum"))
     assert int(other.example_inputs(20)["b"].min()) == 0
+
+
+def test_an_operator_that_onnx_lacks_is_named(tmp_path: Path) -> None:
+    spec = "inputs: {x: {shape: [3]}}\nnodes: {y: {op: i0}}\noutputs: [y]"
+    with pytest.raises(graphspec.SpecError) as error:
+        export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx")
+    (found,) = error.value.diagnostics
+    assert "ONNX has no operator for PyTorch's `prims.bessel_i0`" in found.message
+    assert "--format pt2" in (found.help or "")
+    assert export(graphspec.compile(spec), "pt2", tmp_path / "model.pt2").file.exists()  # the remedy
+
+
+def test_a_choice_that_depends_on_numbers_is_refused_without_noise(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = "inputs: {x: {shape: [3]}}\nnodes: {y: {op: random_truncated_normal, like: x}}\noutputs: [y]"
+    with pytest.raises(graphspec.SpecError) as error:
+        export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx")
+    assert error.value.diagnostics[0].code == "export-failed"
+    assert "def forward" not in "".join(capfd.readouterr())
+
+
+LACKING = (
+    "argsort(x, axis=1)",
+    "argsort(x, axis=-1)",
+    "cumprod(x, axis=1)",
+    "cumprod(x, axis=-1)",
+    "cdist(x, y)",
+    "fmax(x, -x)",
+    "fmin(x, 2 * x)",
+    "hypot(x, x + 1)",
+    "clip(x, x_min=-0.5, x_max=1)",
+)
+"""Formulas over operators of which onnxscript knows nothing, or not these arguments."""
+
+
+@bundled(3, "formula", LACKING)
+def test_operators_that_onnxscript_lacks_are_written(formula: str, tmp_path: Path) -> None:
+    spec = f"""
+    inputs: {{x: {{shape: [5, 3]}}, y: {{shape: [4, 3]}}}}
+    nodes: {{z: {{compute: "{formula}"}}, sum: {{compute: "sum(y, axis=[1, 2])"}}}}
+    outputs: [z, sum]
+    """
+    program = graphspec.compile(spec)
+    exported = export(program, "onnx", tmp_path / "model.onnx")
+    assert not exported.fixed
+    session, module = onnxruntime.InferenceSession(exported.file), program.module().eval()
+    for batch in (1, 3):
+        ties = torch.randint(-2, 3, (batch, 5, 3)).float()
+        inputs = {"x": ties, "y": torch.randn(batch, 4, 3)}
+        found, _ = session.run(None, {name: each.numpy() for name, each in inputs.items()})
+        torch.testing.assert_close(torch.from_numpy(found), module(**inputs)["z"])
+
+
+def test_uniform_noise_has_its_bounds_elsewhere(tmp_path: Path) -> None:
+    spec = """
+    inputs: {x: {shape: [100]}}
+    nodes: {y: {op: random_uniform, like: x, minval: 2, maxval: 3}}
+    outputs: [y]
+    """
+    file = export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx").file
+    (found,) = onnxruntime.InferenceSession(file).run(None, {"x": np.zeros((3, 100), "float32")})
+    assert found.shape == (3, 100) and found.min() >= 2 and found.max() <= 3 and found.std() > 0.2
 
 
 def test_outputs_that_are_random_are_not_compared_by_number(tmp_path: Path) -> None:

@@ -688,3 +688,25 @@ def test_a_shape_that_forgets_the_batch_is_told_whole() -> None:
     mended = spec.replace("[-1, 16]", remedy)
     (tensor,) = graphspec.compile(mended).outputs["y"].tensors
     assert str(tensor) == "float32[batch, 4 * height * width, 16]"
+
+
+def test_pixels_become_an_image_of_the_sizes_of_another() -> None:
+    """The message of the layer that cannot know the sizes names the op."""
+    spec = """
+    inputs: {image: {shape: [height, width, 3]}}
+    nodes:
+      pixels: {layer: Reshape, target_shape: [-1, 3]}
+      tripled: {compute: 3 * pixels}
+      again: {layer: Reshape, target_shape: [height, width, -1]}
+    outputs: [again]
+    """
+    with pytest.raises(graphspec.SpecError) as error:
+        graphspec.compile(spec)
+    (found,) = error.value.diagnostics
+    remedy = "{op: reshape, from: tripled, like: node, newshape: [-1, height, width, 3]}"
+    assert found.code == "unknown-size" and remedy in (found.help or "")
+    mended = spec.replace(
+        "{layer: Reshape, target_shape: [height, width, -1]}", remedy.replace("node", "image")
+    )
+    module, image = graphspec.compile(mended).module(), torch.randn(2, 4, 5, 3)
+    assert torch.equal(module(image), 3 * image)

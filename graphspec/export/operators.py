@@ -1,0 +1,55 @@
+"""Operators of PyTorch that onnxscript has no function for, in those of ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def translations() -> dict[Any, Callable[..., Any]]:
+    """A function for each operator, from tensors of ONNX and PyTorch's other arguments."""
+    from onnxscript import opset20 as op
+
+    def axes(*places: int) -> Any:
+        return op.Constant(value_ints=list(places))
+
+    def stable_sort(x: Any, dim: int = -1, descending: bool = False, stable: bool | None = None) -> Any:
+        """By TopK, in which equal elements keep their order."""
+        size = op.Gather(op.Shape(x), axes(dim))
+        return op.TopK(x, size, axis=dim, largest=int(descending), sorted=1)
+
+    def cumprod(x: Any, dim: int, dtype: Any = None) -> Any:
+        """At each place the product of a row of the elements up to it, and of 1 behind it."""
+        rank = len(x.shape)
+        dim %= rank
+        size = op.Gather(op.Shape(x), axes(dim))
+        places = op.Range(op.Constant(value_int=0), op.Squeeze(size), op.Constant(value_int=1))
+        before = op.LessOrEqual(op.Unsqueeze(places, axes(0)), op.Unsqueeze(places, axes(1)))
+        others = [axis for axis in range(rank + 1) if axis not in (dim, dim + 1)]
+        before = op.Unsqueeze(before, axes(*others))
+        rows = op.Where(before, op.Unsqueeze(x, axes(dim)), op.CastLike(op.Constant(value_float=1.0), x))
+        return op.ReduceProd(rows, axes(dim + 1), keepdims=0)
+
+    def fmax(x: Any, y: Any) -> Any:
+        return op.Where(op.IsNaN(x), y, op.Where(op.IsNaN(y), x, op.Max(x, y)))
+
+    def fmin(x: Any, y: Any) -> Any:
+        return op.Where(op.IsNaN(x), y, op.Where(op.IsNaN(y), x, op.Min(x, y)))
+
+    def hypot(x: Any, y: Any) -> Any:
+        return op.Sqrt(op.Add(op.Mul(x, x), op.Mul(y, y)))
+
+    def uniform(x: Any, low: float = 0.0, high: float = 1.0, generator: Any = None) -> Any:
+        return op.RandomUniformLike(x, low=low, high=high)
+
+    aten = torch.ops.aten
+    return {
+        aten.sort.stable: stable_sort,
+        aten.cumprod.default: cumprod,
+        aten.fmax.default: fmax,
+        aten.fmin.default: fmin,
+        aten.hypot.default: hypot,
+        aten.uniform.default: uniform,
+    }
