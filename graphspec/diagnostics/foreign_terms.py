@@ -282,6 +282,7 @@ NO_FUNCTIONS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("float", "long", "int", "bool", "double"), "write `cast(x, dtype=float32)`"),
     **dict.fromkeys(("size", "dim", "len", "numel", "shape"), _SIZES),
+    "masked_fill": "write `where(mask, value, x)`",
 }
 """What to write instead of functions that no op is."""
 

@@ -183,6 +183,9 @@ class _Lookup:
         if path[-1] == "*" and op.name != op.node:
             remedy = write(".".join((op.node, "*", *path[:-1])))
             return self.refuse("`*` follows the node whose instances are meant", remedy)
+        if path[0] in inner.inputs:
+            message = f"`{path[0]}` is an input of `{op.name}`, and no output"
+            return self.refuse(message, f"read what `{op.name}` is given, or name an output `{path[0]}`")
         if not inner.has(path[0]):
             names = list(dict.fromkeys([*filter(None, result.outputs), *inner.declared.nodes]))
             remedy = did_you_mean(path[0], names, f"its outputs and nodes: {', '.join(names[:12])}")

@@ -65,6 +65,7 @@ class OptimizerSettings(Named):
         epsilon="eps",
         weight_decay="decay lambd",
         global_clipnorm="max_norm clip_grad_norm",
+        ema_momentum="ema_decay",
     )
     remedies: ClassVar = {"betas": "write `beta_1: 0.9, beta_2: 0.999`"}
     traceable: ClassVar[bool] = True
