@@ -324,6 +324,12 @@ def other_attention() -> Any:
 
 
 @model
+def attention_along_some_axes() -> Any:
+    x = Input((4, 5, 8), name="x")
+    return Model(x, [L.MultiHeadAttention(2, 4, attention_axes=axes)(x, x) for axes in (1, 2, (1, 2), None)])
+
+
+@model
 def gated_attention() -> Any:
     x = Input((5, 8), name="x")
     y = L.MultiHeadAttention(2, 4, use_gate=True)(x, x)

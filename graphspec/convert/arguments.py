@@ -208,7 +208,7 @@ def _normalize(cls: type[Layer], settings: dict[str, Any], rank: int | None) -> 
         del settings["strides"]
     if "value_dim" in settings and settings["value_dim"] == settings.get("key_dim"):
         del settings["value_dim"]
-    if settings.get("attention_axes") == [1]:
+    if rank is not None and settings.get("attention_axes") == [*range(1, rank - 1)]:
         del settings["attention_axes"]
     if settings.get("bin_boundaries") is not None:  # which `adapt` found
         settings.pop("num_bins", None), settings.pop("epsilon", None)

@@ -135,7 +135,7 @@ def _assignments_in(node: Node) -> Mapping[str, Sequence[Assignment]]:
     """The assignments to the attributes that a class uses; a method of its name is one, too."""
     pairs: dict[str, list[Assignment]] = {attribute: [] for attribute in sorted(_attributes_of_self(node))}
     for function in functions_of(node):
-        pairs.setdefault(function.name, []).append((node.name, None, None))
+        pairs[function.name].append((node.name, None, None))
         for attribute, value in assigned(function, of_self=True):
             pairs[attribute].append((node.name, function, value))
     for statement in node.body:
@@ -147,10 +147,10 @@ def _assignments_in(node: Node) -> Mapping[str, Sequence[Assignment]]:
 
 @lru_cache(KEPT)
 def _attributes_of_self(node: Node) -> frozenset[str]:
-    """The attributes that a class reads or sets."""
+    """The attributes that a class reads or sets, and its methods."""
     in_body = {word for each in node.body if isinstance(each, ast.Assign) for word, _ in assigned(each)}
     read = {each.attr for each in walk(node) if isinstance(each, ast.Attribute) and attribute_of_self(each)}
-    return frozenset(in_body | read)
+    return frozenset(in_body | read | {function.name for function in functions_of(node)})
 
 
 def _is_fixed(value: ast.expr) -> bool:
