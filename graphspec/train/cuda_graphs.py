@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,12 +13,16 @@ from torch import Tensor
 
 from graphspec.train.random_state import random_state, restore_random
 
-Run = Callable[[list[Any]], Sequence[Any]]
+Run = Callable[[list[Any]], Sequence[Tensor]]
 """A function of tensors, in a list that may be empty afterwards, that moves some of them in place."""
+WAITS = "called a synchronizing CUDA operation"
+"""What torch warns of, where it is asked to."""
 FREE = 3
 """How many times the peak of used memory has to be free for a graph: it has memory of its own, and its proof
 takes two copies of the state.
 """
+_RECORDING = threading.Lock()
+"""Held while a step is recorded: a process can record one at a time, and another thread may train, too."""
 
 
 class CudaGraph:
@@ -33,7 +39,7 @@ class CudaGraph:
         self._replay: Replay | None = None
         self._is_proved = self._is_refused = False
 
-    def __call__(self, taken: list[Any]) -> Sequence[Any]:
+    def __call__(self, taken: list[Tensor]) -> Sequence[Tensor]:
         """To be called under `torch.no_grad`."""
         if self._is_refused:
             return self._run(taken)
@@ -43,20 +49,20 @@ class CudaGraph:
             return self._proved(taken, self._replay)
         return self._replay(taken)
 
-    def _recorded(self, taken: list[Any]) -> Sequence[Any]:
+    def _recorded(self, taken: list[Tensor]) -> Sequence[Tensor]:
         """Makes a step by the code, and records it."""
-        made = self._run([*taken])
+        made, waits = watched(self._run, taken)
         self._replay, self._is_proved, self._is_refused = None, False, True
-        if has_memory(taken[self.places[0]].device):
+        if not waits and has_memory(taken[self.places[0]].device):
             with suppress(RuntimeError):  # something in the step cannot be recorded
                 self._replay, self._is_refused = Replay(self._run, taken, self.places), False
         return made
 
-    def _proved(self, taken: list[Any], replay: Replay) -> Sequence[Any]:
+    def _proved(self, taken: list[Tensor], replay: Replay) -> Sequence[Tensor]:
         """Makes a step by the code, then the same by the graph, and compares them. This is another step than
         the one that was recorded: what the graph does not compute again would be that of the first.
         """
-        state, device = replay.state, taken[self.places[0]].device
+        state, device = replay.state(taken), taken[self.places[0]].device
         before, random = _copies(state), random_state(device)
         made = self._run([*taken])
         after, random_after = _copies(state), random_state(device)
@@ -77,31 +83,50 @@ class CudaGraph:
 class Replay:
     """The graph of a call."""
 
-    def __init__(self, run: Run, taken: Sequence[Any], places: Sequence[int]):
+    def __init__(self, run: Run, taken: Sequence[Tensor], places: Sequence[int]):
         """Records the call; nothing is computed yet. Raises `RuntimeError` where that is not possible."""
         self._places = places
-        self._given = [taken[place].clone() for place in places]
+        self._given = [_laid_out_as(taken[place]) for place in places]
+        self._others = [place for place in range(len(taken)) if place not in places]
+        self._addresses = _addresses(self.state(taken))
         arguments = [*taken]
         for place, memory in zip(places, self._given, strict=True):
             arguments[place] = memory
-        self._others = _others(taken, places)
-        self.state = [taken[place] for place in self._others]
-        self._addresses = [each.data_ptr() for each in self.state]
-        self._launch, self._made = recorded(run, arguments, self._given[0].device)
+        with _RECORDING:
+            self._launch, self._made = recorded(run, arguments, self._given[0].device)
 
-    def holds(self, taken: Sequence[Any]) -> bool:
+    def state(self, taken: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors of a call that are the same in each."""
+        return [taken[place] for place in self._others]
+
+    def holds(self, taken: Sequence[Tensor]) -> bool:
         """Whether the state lies where it lay."""
-        return [taken[place].data_ptr() for place in self._others] == self._addresses
+        return _addresses(self.state(taken)) == self._addresses
 
-    def __call__(self, taken: Sequence[Any]) -> list[Any]:
+    def __call__(self, taken: Sequence[Tensor]) -> list[Tensor]:
         torch._foreach_copy_(self._given, [taken[place] for place in self._places])
         self._launch()
         return _copies(self._made)
 
 
+def watched(run: Run, taken: Sequence[Tensor]) -> tuple[Sequence[Tensor], bool]:
+    """Makes a call, and says whether it waits for the device. Such a step must not be recorded: that fails,
+    and torch's allocator stays as it is while it records.
+    """
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            made = run([*taken])
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    return made, any(WAITS in str(each.message) for each in said)
+
+
 def recorded(
-    run: Run, arguments: list[Any], device: torch.device
-) -> tuple[Callable[[], None], Sequence[Any]]:
+    run: Run, arguments: list[Tensor], device: torch.device
+) -> tuple[Callable[[], None], Sequence[Tensor]]:
     """What repeats a call in the same memory, and what the call returns there."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
     # another thread, which reads data, may ask for memory meanwhile
@@ -111,9 +136,13 @@ def recorded(
     return graph.replay, made
 
 
-def are_on_one_gpu(tensors: Iterable[Any]) -> bool:
-    """Whether all tensors are on the same GPU: what is computed elsewhere is not recorded."""
-    devices = {each.device for each in tensors if isinstance(each, Tensor)}
+def are_on_one_gpu(values: Sequence[Any]) -> bool:
+    """Whether all are tensors of the same GPU: a graph has no other numbers than those that it was recorded
+    with, and nothing that is computed elsewhere.
+    """
+    if not all(isinstance(each, Tensor) for each in values):
+        return False
+    devices = {each.device for each in values}
     return len(devices) == 1 and devices.pop().type == "cuda"
 
 
@@ -123,13 +152,19 @@ def has_memory(device: torch.device) -> bool:
     return free >= FREE * torch.cuda.max_memory_allocated(device)
 
 
-def _others(taken: Sequence[Any], places: Sequence[int]) -> list[int]:
-    """The other places where tensors are."""
-    return [place for place, each in enumerate(taken) if place not in places and isinstance(each, Tensor)]
+def _laid_out_as(tensor: Tensor) -> Tensor:
+    """A copy with the same strides, which generated code takes for granted; `clone` leaves no gaps."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device).copy_(
+        tensor
+    )
 
 
-def _copies(tensors: Iterable[Any]) -> list[Any]:
-    return [each.clone() if isinstance(each, Tensor) else each for each in tensors]
+def _addresses(tensors: Iterable[Tensor]) -> list[int]:
+    return [each.data_ptr() for each in tensors]
+
+
+def _copies(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [each.clone() for each in tensors]
 
 
 def _restore(tensors: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
@@ -137,14 +172,12 @@ def _restore(tensors: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
         tensor.copy_(value)
 
 
-def _are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+def _are_same(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
     """Whether they are the same to the bit."""
     return len(some) == len(others) and all(map(_is_same, some, others))
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    if not isinstance(one, Tensor):
-        return bool(one == other)
+def _is_same(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))

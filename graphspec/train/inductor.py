@@ -21,10 +21,9 @@ _LOOKING = threading.Lock()
 
 def settings(closed: bool) -> Mapping[str, Any]:
     """The settings of inductor that a step is compiled with; `closed` as in `Compiled`."""
-    held = {
-        "triton.cudagraphs": False
-    }  # those of torch write each result over the last one, and some are held
-    return {"post_grad_custom_post_pass": _biases_apart(), **held, **(CLOSED if closed else {})}
+    # torch's own CUDA graphs write each result over the last one, and some are held
+    always = {"triton.cudagraphs": False, "post_grad_custom_post_pass": _biases_apart()}
+    return always | (CLOSED if closed else {})
 
 
 @cache

@@ -1,12 +1,16 @@
 """Steps as CUDA graphs: the numbers of the code that they were recorded from, or that code itself."""
 
+import copy
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from graphspec.train import compiled, cuda_graphs, inductor
 from graphspec.train.cuda_graphs import CudaGraph
@@ -57,7 +61,7 @@ def same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
 def recorded(run: Any, arguments: list[Tensor], device: torch.device) -> tuple[Callable[[], None], Any]:
     """As a CUDA graph is: recording computes nothing, and each call writes results over the last ones."""
     with torch.random.fork_rng(devices=[]):
-        made = [each.detach().clone() for each in run([each.clone() for each in arguments])]
+        made = [each.detach().clone() for each in run(copy.deepcopy(arguments))]
 
     def launch() -> None:
         for memory, value in zip(made, run([*arguments]), strict=True):
@@ -99,6 +103,15 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """What records, without a card."""
     monkeypatch.setattr(cuda_graphs, "recorded", recorded)
     monkeypatch.setattr(cuda_graphs, "has_memory", lambda device: True)
+    waits(monkeypatch)
+
+
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The modes that torch is asked for, to find what waits for the device."""
+    modes: list[Any] = [0]
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    return modes
 
 
 @torch.no_grad()
@@ -124,6 +137,7 @@ def test_a_graph_with_other_numbers_is_not_used(
 def test_no_graph_is_recorded_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_graphs, "recorded", None)
     monkeypatch.setattr(cuda_graphs, "has_memory", lambda device: False)
+    waits(monkeypatch)
     assert same(steps(CudaGraph(Step(), GIVEN), state()), steps(Step(), state()))
 
 
@@ -138,10 +152,64 @@ def test_weights_in_other_memory_are_recorded_again(stand_in: None) -> None:
     assert same(*found)
 
 
-@pytest.mark.parametrize("one", [torch.tensor(float("nan")), torch.zeros(2, 3).t(), 3, None])
-def test_bits_are_compared(one: Any) -> None:
-    other = one.clone() if isinstance(one, Tensor) else one
-    assert cuda_graphs._are_same([one], [other])
+@torch.no_grad()
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_a_step_that_waits_for_the_device_is_not_recorded(
+    stand_in: None, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    """Recording it would fail, and leave torch's allocator as it is while it records."""
+    monkeypatch.setattr(cuda_graphs, "recorded", None)
+    modes = waits(monkeypatch)
+
+    def waiting(taken: list[Tensor]) -> Sequence[Tensor]:
+        if modes[-1] == "warn":
+            warnings.warn(cuda_graphs.WAITS, stacklevel=1)
+        if error is not None:
+            raise error
+        return Step()(taken)
+
+    with warnings.catch_warnings(), pytest.raises(error) if error else nullcontext():
+        warnings.simplefilter("ignore")
+        assert same(steps(CudaGraph(waiting, GIVEN), state()), steps(Step(), state()))
+    assert modes == [0, "warn", 0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+def test_torch_warns_of_what_waits_for_the_device() -> None:
+    x = torch.ones(2, device="cuda")
+    assert cuda_graphs.watched(lambda taken: [taken[0].cpu()], [x])[1]
+    assert not cuda_graphs.watched(lambda taken: [taken[0] + 1], [x])[1]
+
+
+@torch.no_grad()
+def test_inputs_with_gaps_are_recorded_as_they_lie(stand_in: None) -> None:
+    """Generated code reads by the strides that it was compiled for."""
+    calls: list[int] = []
+
+    def code(taken: list[Tensor]) -> Sequence[Tensor]:
+        calls.append(len(taken))
+        return (taken[1] + taken[0].as_strided((4,), (2,)),)
+
+    graph, weight = CudaGraph(code, (0,)), torch.zeros(4)
+    for number in range(4):
+        x = torch.arange(8.0).add(number)[::2]
+        assert torch.equal(graph([x, weight])[0], torch.tensor([0.0, 2, 4, 6]) + number)
+    assert graph._is_proved and len(calls) == 1 + 1 + 1 + 3
+
+
+def test_only_tensors_of_one_gpu_make_a_graph() -> None:
+    """A number would stay what it was when the graph was recorded."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        first, other = (torch.empty(2, device=device) for device in ("cuda:0", "cuda:1"))
+        assert cuda_graphs.are_on_one_gpu([first, first + 1])
+        for odd in (other, torch.empty(2), 3, None):
+            assert not cuda_graphs.are_on_one_gpu([first, odd])
+    assert not cuda_graphs.are_on_one_gpu([torch.empty(2)])
+
+
+@pytest.mark.parametrize("one", [torch.tensor(float("nan")), torch.zeros(2, 3).t(), torch.ones(0)])
+def test_bits_are_compared(one: Tensor) -> None:
+    assert cuda_graphs._are_same([one], [one.clone()])
     assert not cuda_graphs._are_same([torch.tensor(0.0)], [torch.tensor(-0.0)])
 
 
