@@ -171,3 +171,18 @@ def test_what_no_spec_says_is_refused_with_a_remedy(
     with pytest.raises(SpecError) as error:
         graphspec.from_torch(make(), inputs, dynamic=dynamic)
     assert message in str(error.value) and remedy in str(error.value)
+
+
+@pytest.mark.parametrize("length", [12, "time"])
+@pytest.mark.parametrize("name", habits.HIDES)
+def test_causal_attention_by_hand_is_one_layer(name: str, length: int | str) -> None:
+    """Whether with a number or an open size; other masks stay what they are."""
+    torch.manual_seed(0)
+    module = habits.CausalByHand(habits.HIDES[name])
+    imported = graphspec.from_torch(module, floats(2, 12, 24), dynamic={"x": [length, 24]})
+    assert imported.proved is not None and imported.proved.outputs < 1e-5
+    assert imported.proved.gradient is not None and imported.proved.gradient < 1e-5, imported.proved.why
+    is_causal = name in ("filled", "chosen", "added")
+    assert ("use_causal_mask: true" in imported.text) == is_causal, imported.text
+    assert ("dropout: 0.1" if is_causal else "rate: 0.1") in imported.text
+    assert ("softmax" in imported.text) != is_causal

@@ -15,7 +15,7 @@ from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair, scalar
 from graphspec.convert.pytorch.sizes import Size
-from graphspec.convert.pytorch.writer import UNSEEN, AttentionDropout, Known, NodeWriter
+from graphspec.convert.pytorch.writer import HIDING, UNSEEN, AttentionDropout, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
@@ -167,6 +167,6 @@ def causal(mask: torch.Tensor) -> bool:
     if mask.dim() < 2 or mask.shape[-1] != mask.shape[-2] or mask.shape[-1] < 2:
         return False
     seen = mask if mask.dtype == torch.bool else mask == 0
-    if mask.dtype != torch.bool and not ((mask == 0) | (mask <= -1e4)).all():
+    if mask.dtype != torch.bool and not ((mask == 0) | (mask <= HIDING)).all():
         return False
     return bool((seen == torch.ones_like(seen).tril()).all())

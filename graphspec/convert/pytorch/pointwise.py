@@ -15,7 +15,7 @@ from graphspec.convert.pytorch.aligning import layout_of, together, value
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import Size
-from graphspec.convert.pytorch.writer import Known, NodeWriter
+from graphspec.convert.pytorch.writer import HIDING, Known, MaskedScores, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 ACTIVATIONS = {
@@ -299,11 +299,14 @@ def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Lai
             return b
         return scalar(w, op, b, a, second=False)
     merges = op in ("add", "multiply", "subtract", "maximum", "minimum")
+    mask = w.constant(b)
     a, b = together(w, [a, b], shape, full=not merges)
     like = a if isinstance(a, Laid) else b
     reads = [value(w, a, like), value(w, b, like)]
     if merges:
         node = w.node("merge", op, {}, [("", read) for read in reads])
+        if op == "add" and mask is not None:
+            w.masked[node] = MaskedScores(reads[0], mask, shape[-2:])
     else:
         node = w.node("op", op, {}, [("", read) for read in reads])
     return replace(layout_of(a, b, shape), value=ConvertedValue(node))
@@ -323,6 +326,7 @@ def _where(w: NodeWriter, function: str, out: Any, self: Any, other: Any, argume
     else:
         condition, yes, no = arguments["condition"], self, other
     condition, yes, no = number(condition), number(yes), number(no)
+    chosen = w.constant(condition)
     operands = [x for x in (condition, yes, no) if isinstance(x, (Laid, Known))]
     aligned = iter(together(w, operands, out.shape, full=True))
     slots: list[tuple[str, Any]] = []
@@ -337,6 +341,9 @@ def _where(w: NodeWriter, function: str, out: Any, self: Any, other: Any, argume
     like = next(x for x in placed if isinstance(x, Laid))
     reads = [(name, value(w, x, like)) for name, x in slots]
     node = w.node("op", "where", constants, reads)
+    if chosen is not None and len(slots) == 2 and min(constants.values()) <= HIDING:
+        seen = chosen.bool() if "x2" in constants else chosen.logical_not()
+        w.masked[node] = MaskedScores(reads[1][1], seen, tuple(out.shape[-2:]))
     result = layout_of(placed[0], placed[-1], out.shape)
     for x in placed:
         result = layout_of(x, result, out.shape)

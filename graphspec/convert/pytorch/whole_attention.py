@@ -11,8 +11,12 @@ import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Stored
+from graphspec.convert.pytorch.attention import causal
 from graphspec.convert.pytorch.rewiring import Readers, readers, replaced
 from graphspec.convert.pytorch.writer import UNSEEN, AttentionDropout, CallOrigin, Known, NodeWriter
+
+SCORES = ("einsum", "multiply", "divide")
+"""What computes the scores of attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,27 +228,34 @@ def _reader(value: ConvertedValue, read: Readers, what: str) -> ConvertedNode | 
 
 
 def by_hand(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
-    """`softmax(q @ k * scale) @ v`, written by hand, as the op that PyTorch computes in one piece."""
+    """`softmax(q @ k * scale) @ v`, written by hand, perhaps causal, as the op that PyTorch has for it."""
     read = readers(nodes, outputs)
     for node in list(nodes):
         if node.what != "Activation" or node.arguments["activation"] != "softmax":
             continue
-        match = _handmade(node, read)
+        match = _handmade(w, node, read)
         if match is not None:
-            second, reads, words, rate = match
+            second, reads, words, dropout = match
             attention = ConvertedNode("attention", "op", "dot_product_attention", words, reads, "named")
             attention.automatic = True
             w.origins[attention] = w.origins[second]
-            if rate:
-                w.rates[attention] = AttentionDropout(rate, _size_of(reads[0][1]), ("", ""))
+            if dropout.rate:
+                w.rates[attention] = dropout
             nodes[nodes.index(second)] = attention
             replaced(nodes, outputs, {ConvertedValue(second): ConvertedValue(attention)})
 
 
-def _handmade(node: ConvertedNode, read: Readers) -> Any:
-    """The last product of attention around a softmax, what it reads, its scale and its dropout."""
-    scale, rate = 1.0, 0.0
-    first = _value_of(node, "einsum") or _value_of(node, "multiply") or _value_of(node, "divide")
+def _handmade(w: NodeWriter, node: ConvertedNode, read: Readers) -> Any:
+    """The last product of attention around a softmax, what it reads, its words and its dropout."""
+    scale, rate, words, lengths = 1.0, 0.0, dict[str, Any](), tuple[Any, ...](("", ""))
+    scores = node.reads[0][1]
+    masked = w.masked.get(scores.maker) if isinstance(scores, ConvertedValue) else None  # type: ignore[arg-type]
+    if masked is not None:
+        if not causal(masked.mask):
+            return None
+        scores, words, lengths = masked.scores, {"is_causal": True}, masked.lengths
+    maker = scores.maker if isinstance(scores, ConvertedValue) else None
+    first = maker if isinstance(maker, ConvertedNode) and maker.what in SCORES else None
     if first is not None and first.what in ("multiply", "divide"):
         if first.form != "op" or "x2" not in first.arguments or len(first.reads) != 1:
             return None
@@ -275,8 +286,12 @@ def _handmade(node: ConvertedNode, read: Readers) -> Any:
         scale, query = scale * maker.arguments["x2"], maker.reads[0][1]
     reads = [("query", query), ("key", key), ("value", value)]
     width = _size_of(query)
-    usual = width is not None and abs(scale - width**-0.5) < 1e-7
-    return second, reads, {} if usual else {"scale": shortest(float(scale))}, rate
+    if width is None or abs(scale - width**-0.5) >= 1e-7:
+        words["scale"] = shortest(float(scale))
+    is_open = masked is not None and not all(isinstance(length, int) for length in lengths)
+    if rate and is_open and not all(attention_heads(w, each, read) for _, each in reads):  # type: ignore[arg-type]
+        return None  # `drops` could not write the dropout
+    return second, reads, words, AttentionDropout(rate, width, lengths)
 
 
 def _are_attention(scores: str, context: str) -> bool:

@@ -67,6 +67,10 @@ UNSEEN = -1e30
 """The score of a key that is not seen: finite, as a softmax of infinities alone is NaN."""
 
 
+HIDING = -1e4
+"""The largest score that hides a key."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionDropout:
     """The dropout of the weights of an attention, the size of its heads where that is known, and how many
@@ -76,6 +80,17 @@ class AttentionDropout:
     rate: float
     size: int | None
     lengths: tuple[Size, Size]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedScores:
+    """Scores, a mask that hides some of them, true where they stay or what is added to them, and how many
+    queries and keys there are.
+    """
+
+    scores: ConvertedValue
+    mask: Tensor
+    lengths: tuple[Size, ...]
 
 
 @dataclass(eq=False, slots=True)
@@ -91,6 +106,8 @@ class NodeWriter:
     trains: Mapping[str, bool] = field(default_factory=dict)
     origin: CallOrigin = CallOrigin((), "")
     rates: dict[ConvertedNode, AttentionDropout] = field(default_factory=dict)  # of attention in one piece
+    masked: dict[ConvertedNode, MaskedScores] = field(default_factory=dict)  # by masks that are constant
+    traced: dict[tuple[ConvertedValue, Any], Tensor] = field(default_factory=dict)  # constants of open sizes
     entries: dict[CalledEntry, CallOrigin] = field(default_factory=dict)
     common: dict[str, str] = field(default_factory=dict)  # how a weight of several layers differs in them
     shapes: Mapping[str, torch.Size] = field(default_factory=dict)  # of parameters
@@ -373,12 +390,21 @@ class NodeWriter:
 
     # --- what is known as a node
 
+    def constant(self, x: Any) -> Tensor | None:
+        """What an operand is if nothing trains it; along open sizes as it was traced."""
+        if isinstance(x, Known):
+            return None if any(self.trains.get(name) for name in x.names) else x.tensor
+        return self.traced.get((x.value, x.axes)) if isinstance(x, Laid) else None
+
     def data(self, known: Known) -> Laid:
         """A known tensor as one that is the same for every example."""
         learned = known.source is None and any(self.trains.get(name) for name in known.names)
         if known.made is not None and (known.open or learned or known.batched):
             made: Laid | Known = known.made()
-            return self.data(made) if isinstance(made, Known) else made
+            laid = self.data(made) if isinstance(made, Known) else made
+            if not learned:
+                self.traced[laid.value, laid.axes] = known.tensor
+            return laid
         sizes = tuple(int(size) for size in known.tensor.shape)
         dtype = str(known.tensor.dtype).removeprefix("torch.")
         value = self.held(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -144,3 +145,35 @@ class States(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.gru(x)
+
+
+Hide = Callable[[Tensor, Tensor], Tensor]
+"""Hides scores of keys by a table of ones below the diagonal, which is cut to their length."""
+HIDES: dict[str, Hide] = {
+    "filled": lambda scores, seen: scores.masked_fill(seen == 0, float("-inf")),
+    "chosen": lambda scores, seen: torch.where(seen > 0, scores, torch.finfo(scores.dtype).min),
+    "added": lambda scores, seen: scores + torch.zeros_like(seen).masked_fill(seen == 0, float("-inf")),
+    "subtracted": lambda scores, seen: scores - 1e10 * (1 - seen),
+    "window": lambda scores, seen: scores.masked_fill(seen.triu(-3) == 0, -1e9),
+    "transposed": lambda scores, seen: scores.masked_fill(seen.transpose(0, 1) == 0, -1e9),
+}
+
+
+class CausalByHand(nn.Module):
+    """Attention as of the first GPTs: a buffer of ones, cut to the length of the text."""
+
+    seen: Tensor
+
+    def __init__(self, hide: Hide, rate: float = 0.1) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(24, 72), nn.Linear(24, 24)
+        self.dropout, self.hide = nn.Dropout(rate), hide
+        self.register_buffer("seen", torch.tril(torch.ones(32, 32)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, width = x.shape
+        q, k, v = (each.view(b, t, 4, 6).transpose(1, 2) for each in self.qkv(x).split(width, dim=2))
+        scores = self.hide((q @ k.transpose(-2, -1)) / math.sqrt(6), self.seen[:t, :t])
+        weights = self.dropout(scores.softmax(-1))
+        y: Tensor = self.out((weights @ v).transpose(1, 2).reshape(b, t, width))
+        return y
