@@ -170,7 +170,8 @@ def test_what_is_one_row() -> None:
     assert as_rows({"a": [1], "b": "x"}) == [{"a": [1], "b": "x"}] and as_rows([{"a": [1]}]) == [{"a": [1]}]
     assert as_rows(({"a": 1}, {"b": 2})) == [{"a": 1}, {"b": 2}]
     others: list[Any] = [{}, [], {"a": [1]}, {"a": np.zeros(1)}, "rows.csv", None, [1], [{}]]
-    for other in (*others, [{"a": np.ones(2)}, {}]):
+    columns = [{"a": each} for each in (pa.array([1]), pa.chunked_array([[1]]), range(1), pd.Series([1]))]
+    for other in (*others, *columns, [{"a": np.ones(2)}, {}]):
         assert as_rows(other) is None
 
 

@@ -38,8 +38,9 @@ def as_rows(data: object) -> list[Row] | None:
 
 
 def _is_many(value: object) -> bool:
-    """Whether a value is a list or an array: those of a column, if it is not the cell of a row."""
-    return isinstance(value, list | tuple) or getattr(value, "shape", ()) != ()
+    """Whether a value has several: a list or an array, those of a column, if it is not the cell of a row."""
+    single = isinstance(value, str | bytes | dict) or getattr(value, "shape", None) == ()
+    return hasattr(value, "__len__") and not single
 
 
 def _plain(row: Row) -> Row:
