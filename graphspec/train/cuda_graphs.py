@@ -154,9 +154,8 @@ def has_memory(device: torch.device) -> bool:
 
 def _laid_out_as(tensor: Tensor) -> Tensor:
     """A copy with the same strides, which generated code takes for granted; `clone` leaves no gaps."""
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device).copy_(
-        tensor
-    )
+    memory = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+    return memory.copy_(tensor)
 
 
 def _addresses(tensors: Iterable[Tensor]) -> list[int]:

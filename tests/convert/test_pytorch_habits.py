@@ -22,6 +22,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Any, dict[str, Any], tuple[str
     "shifted": (lambda: habits.Applied(habits.shifts), floats(2, 5, 4), {}, ("op: pad",)),
     "filled": (lambda: habits.Applied(habits.fills), floats(2, 5, 4), {}, ("merge: stack",)),
     "looked at": (lambda: habits.Applied(habits.writes_after_a_look), floats(2, 5, 4), {}, ("op: exp",)),
+    "flattened": (lambda: habits.Applied(habits.writes_after_flattening), floats(2, 5, 4), {}, ("Flatten",)),
     "padded": (
         lambda: habits.Applied(habits.before_the_first),
         floats(2, 5, 4),
@@ -125,6 +126,12 @@ def open_size(x: Tensor) -> Tensor:
     return x.sum(1) / x.size(1)
 
 
+def writes_into_a_flat_one(x: Tensor) -> Tensor:
+    y = x + 1
+    y.flatten(1).mul_(2)
+    return y
+
+
 def attends_to_examples() -> nn.Module:
     return nn.TransformerEncoderLayer(4, 2, 8)
 
@@ -154,6 +161,13 @@ def attends_to_examples() -> nn.Module:
             {"x": ["time", 4]},
             "computes with a size that stays open",
             "give the size a number",
+        ),
+        (
+            lambda: habits.Applied(writes_into_a_flat_one),
+            floats(2, 5, 4),
+            {},
+            "a part of a tensor",
+            "torch.cat",
         ),
         (attends_to_examples, floats(5, 2, 4), {}, "attends to the examples", "batch_first=True"),
         (

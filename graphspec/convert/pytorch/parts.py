@@ -59,7 +59,7 @@ def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
     while isinstance(base, fx.Node) and word_of(base) in SCATTERS:
         chain.append(base)
         base = base.args[0]
-    if pure is None or not isinstance(base, fx.Node) or word_of(base) in VIEWS | MAY_COPY:
+    if pure is None or not isinstance(base, fx.Node) or shows(base):
         return
     if not chain and not any(
         shows(user) and _is_read_after(user, node) for user in part.users if user < node
@@ -102,7 +102,12 @@ def _shown_again(
 
 def shows(node: fx.Node) -> bool:
     """Whether it shows a tensor, or a part of it: what is written into one is written into both."""
-    return word_of(node) in SCATTERS or word_of(node) in VIEWS
+    word = word_of(node)
+    return word in SCATTERS or word in VIEWS or (word in MAY_COPY and _share_memory(node, node.args[0]))
+
+
+def _share_memory(*nodes: Any) -> bool:
+    return len({each.meta["val"].untyped_storage()._cdata for each in nodes}) == 1
 
 
 def _is_read_after(view: fx.Node, place: fx.Node) -> bool:

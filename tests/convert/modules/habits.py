@@ -69,6 +69,13 @@ def writes_after_a_look(y: Tensor) -> tuple[Tensor, Tensor]:
     return y + 1, first.exp()
 
 
+def writes_after_flattening(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a copy, which stays as it was, and of what may be one, and shows the tensor."""
+    copy, same = y.transpose(1, 2).flatten(1), y.flatten(1)
+    y.mul_(2)
+    return copy + 1, same + 1
+
+
 def before_the_first(x: Tensor) -> Tensor:
     """Each step is the one before."""
     return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1) + x
