@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from graphspec.diagnostics import Span, did_you_mean, write_value
+from graphspec.diagnostics import Span, did_you_mean, write, write_value
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.graph import Value
@@ -67,6 +67,8 @@ def declared_size(node: NodeInstance, size: Any, span: Span | None) -> Dim | Non
     except SizeError as error:
         known = f"sizes here: {', '.join(names)}" if names else "no input has a size with a name"
         help = did_you_mean(error.name, names, f"{known}; null is any size")
+        if error.name in node.body.scope.params:
+            help = write(f"${error.name}", ": it is a param", old=error.name)
         code = "unknown-reference" if error.name else "wrong-type"
         node.error(code, span, str(error), help if error.name else None)
         return None

@@ -394,12 +394,14 @@ def test_formulas_take_sizes_by_name() -> None:
     [
         ("reshape(x, newshape=[-1, lenght, 2, 4])", "did you mean `length`?"),
         ("x / length", "`length` is a size, and no tensor"),
+        ("reshape(x, newshape=[-1, length, 8 // heads, 4])", "write `$heads`: it is a param"),
     ],
 )
 def test_a_name_of_a_size_is_told_from_a_tensor(formula: str, help: str) -> None:
     with pytest.raises(SpecError) as error:
         graphspec.compile(
-            f"inputs: {{x: {{shape: [length, 8]}}}}\nnodes: {{y: {{compute: '{formula}'}}}}\noutputs: [y]\n"
+            f"params: {{heads: 4}}\ninputs: {{x: {{shape: [length, 8]}}}}\n"
+            f"nodes: {{y: {{compute: '{formula}'}}}}\noutputs: [y]\n"
         )
     [found] = error.value.diagnostics
     assert found.code == "unknown-reference" and found.help is not None and found.help.startswith(help)
