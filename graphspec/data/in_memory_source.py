@@ -162,8 +162,9 @@ def _of_items(items: Sequence[Any]) -> Given:
     """The items of a Dataset, each a dict, as one array for each of their names; rows of Python values with
     texts or gaps, or whose lists differ in length, as a table.
     """
-    rows = as_rows(items)
-    if rows is not None and any(map(_is_no_number, (value for row in rows for value in row.values()))):
+    rows = as_rows(items) or []
+    gaps = any(row.keys() != rows[0].keys() for row in rows)
+    if gaps or any(map(_is_no_number, (value for row in rows for value in row.values()))):
         return of_rows(rows)
     columns: dict[str, list[Any]] = {}
     for index, item in enumerate(_items(items)):

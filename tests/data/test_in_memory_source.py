@@ -15,7 +15,7 @@ from pyarrow import csv
 from torch.utils.data import Dataset
 
 import graphspec
-from graphspec.data.in_memory_source import given
+from graphspec.data.in_memory_source import Given, given
 from graphspec.diagnostics import SpecError
 from graphspec.train.callbacks.base import Callback
 
@@ -109,6 +109,14 @@ def test_arrays_tensors_and_datasets_train_as_their_file_does(tmp_path: Path) ->
 class Pairs(Items):
     def __getitem__(self, index: int) -> Any:
         return self.x[index], self.y[index]
+
+
+@pytest.mark.parametrize("other", [2, "b", [3, 4]])
+def test_a_key_that_a_row_lacks_is_a_missing_value(other: Any) -> None:
+    """Of numbers, too, which are arrays where all are there."""
+    found = given([{"x": 1, "y": other}, {"x": 2}])
+    assert isinstance(found, Given) and found.by_key and found.table is not None
+    assert found.table.to_pylist() == [{"x": 1, "y": other}, {"x": 2, "y": None}]
 
 
 @pytest.mark.parametrize(
