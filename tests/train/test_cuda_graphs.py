@@ -60,6 +60,7 @@ def same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
 
 def recorded(run: Any, arguments: list[Tensor], device: torch.device) -> tuple[Callable[[], None], Any]:
     """As a CUDA graph is: recording computes nothing, and each call writes results over the last ones."""
+    assert cuda_graphs._RECORDING.locked(), "a process can record one at a time"
     with torch.random.fork_rng(devices=[]):
         made = [each.detach().clone() for each in run(copy.deepcopy(arguments))]
 
