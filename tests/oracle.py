@@ -301,7 +301,7 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: _edged(xs[0], constants["pad_width"]))
     if name == "cast":
         return Twin(lambda xs, training: function(xs[0], constants.get("dtype") or xs[1].dtype))
-    if name in ("broadcast_to", "image_resize"):  # which Keras gives no tensor to be like
+    if name in ("broadcast_to", "image_resize", "reshape"):  # which Keras gives no tensor to be like
         return Twin(lambda xs, training: function(xs[0], **constants))
     if name == "sparsemax":
         return Twin(lambda xs, training: _sparsemax(xs[0].movedim(axis, -1)).movedim(-1, axis))

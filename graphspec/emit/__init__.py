@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -29,7 +30,7 @@ from graphspec.emit.printer import WIDTH, comment
 from graphspec.emit.soundness import check_source, unsound
 from graphspec.emit.specialize import Specializer
 from graphspec.emit.writer import SourceWriter, write_definition
-from graphspec.graph import Definition, Op
+from graphspec.graph import Definition, Op, Unit
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
 from graphspec.version import MADE_BY, __version__
 
@@ -189,19 +190,25 @@ def _import(home: str, parts: list[str]) -> list[str]:
 
 
 def _module_calls(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[LibraryCall]]]:
-    """The calls of the modules of layers, by class."""
-    calls: dict[str, list[LibraryCall]] = {}
+    """The calls of the modules of layers, by class; a shared layer has one class for all of its calls."""
+    targets: dict[Unit | Op, set[str]] = defaultdict(set)
+    calls: dict[Unit | Op, list[LibraryCall]] = defaultdict(list)
     for op in (op for group in classes.groups for body in group.bodies for op in body.ops):
         code = classes.code(op) if op.layer is not None and op.present else None
         if code is None or code.construct is None or op.layer is None:
             continue
         absent = frozenset() if op.layer.variadic else absent_of(op)
         usual = [word for word, default in code.defaults.items() if code.constants.get(word) == default]
+        module = op.unit or op
+        targets[module] |= {code.construct.target, code.construct.general or code.construct.target}
         for call in (each for each in ast.walk(without(code.call, usual)) if isinstance(each, ast.Call)):
             if isinstance(call.func, ast.Name) and call.func.id == f"{HOLE}self":
-                for target in {code.construct.target, code.construct.general or code.construct.target}:
-                    calls.setdefault(target, []).append(LibraryCall(call, absent))
-    yield from calls.items()
+                calls[module].append(LibraryCall(call, absent))
+    by_class: dict[str, list[LibraryCall]] = defaultdict(list)
+    for module, names in targets.items():
+        for name in names:
+            by_class[name] += calls[module]
+    yield from by_class.items()
 
 
 def absent_of(op: Op) -> frozenset[str]:

@@ -58,7 +58,7 @@ def attach(program: BaseProgram, module: nn.Module) -> None:
                 raise fail(
                     "not-supported",
                     message,
-                    "match Dense, EinsumDense, Embedding and the projections of attention only",
+                    "match layers with a kernel, embeddings and the projections of attention only",
                 )
 
 

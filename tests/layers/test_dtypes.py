@@ -29,6 +29,8 @@ DEFINED: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
     ("sparse_categorical_crossentropy", "x0"): torch.zeros_like,
     ("scatter", "x0"): torch.zeros_like,
     ("scatter_update", "x1"): torch.zeros_like,
+    ("take", "x1"): torch.zeros_like,
+    ("take_along_axis", "x1"): torch.zeros_like,
     ("image_perspective_transform", "x1"): lambda x: CORNERS.expand(x.shape),
     ("image_perspective_transform", "x2"): lambda x: CORNERS.expand(x.shape),
 }

@@ -350,9 +350,13 @@ class _Builder:
         names = [argument.name for argument in cls.arguments]
         if operands and isinstance(operands[0], PlainOperand):
             names = [*cls.positional(len(operands))] or names
+        optional = {a.name for a in cls.arguments if not a.required} - {*cls.model_fields}
         for position, operand in enumerate(operands):
-            if position >= len(names):
-                self._too_many(part, cls, names, operands[len(names) :])
+            left = names[position:]
+            if isinstance(operand, PlainOperand) and left and left[0] in optional:
+                left = left if isinstance(operand.value, list) and left[0] != "like" else []
+            if not left:  # a number is no tensor, and a list is none to be like
+                self._too_many(part, cls, names[:position], operands[position:])
             self._bind(cls, names[position], operand, part.arguments[position], bound, beside)
         for (word, item), operand in zip(part.keywords, keywords.values(), strict=True):
             if word in bound.places:
