@@ -996,8 +996,8 @@ def test_empty_lists_are_filled_and_huge_classes_read(tmp_path: Path) -> None:
 def test_names_that_no_spec_may_hold_are_told(tmp_path: Path) -> None:
     """A line break in a header is no such one, and neither is a space that breaks no line."""
     names = ["a\nb", "c\u00a0d", "e\u2028f", "\u202eg", "y\n"]
-    rows = [{name: (i * (n + 3)) % 17 + 0.5 for n, name in enumerate(names)} for i in range(60)]
-    rows = [row | {"kind": "ab\u200b"[i % 3], "one\nvalue": 1} for i, row in enumerate(rows)]
+    numbers = [{name: (i * (n + 3)) % 17 + 0.5 for n, name in enumerate(names)} for i in range(60)]
+    rows = [row | {"kind": "ab\u200b"[i % 3], "one\nvalue": 1} for i, row in enumerate(numbers)]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     told: list[str] = []
     text = draft("s", tmp_path / "t.parquet", ["y\n", "kind"], tmp_path, told.append)

@@ -945,7 +945,7 @@ def test_two_values_are_the_targets_of_a_probability_without_an_axis(tmp_path: P
     """As of a sum over factors, [batch]; it learns what one of [batch, 1] does."""
     rows = [f"{number},{'yes' if number > 9 else 'no'}" for number in range(20)]
     (tmp_path / "rows.csv").write_text("\n".join(["x,click", *rows]))
-    scores = []
+    scores: list[Any] = []
     for formula in ("'wide[:, 0]'", "wide * 1"):
         path = tmp_path / "spec.yaml"
         path.write_text(f"""

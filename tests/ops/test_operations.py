@@ -1,6 +1,7 @@
 """Functions of keras.ops: constants beside tensors, what would mix examples, unknown sizes, noise."""
 
 import re
+from typing import Any
 
 import keras
 import numpy
@@ -616,7 +617,7 @@ def test_indices_of_all_examples_take_from_each_and_indices_of_each_from_one_tab
     outputs: [all, last, rows, whole, each]
     """
     program = graphspec.compile(spec)
-    module = program.module(seed=0)
+    module: Any = program.module(seed=0)
     x, own, same = torch.randn(3, 5, 3), torch.randint(0, 3, (3, 2)), torch.tensor([[0, 2], [1, 1]])
     found, (table,) = module(x, own), module.table.detach()
     expected = {
@@ -643,7 +644,7 @@ def test_a_convolution_with_a_computed_kernel_keeps_an_open_size(
       y: {{op: conv, from: [x, kernel], padding: same, dilation_rate: {dilation}, strides: {strides}}}
     outputs: [y]
     """
-    module = graphspec.compile(spec).module(seed=0)
+    module: Any = graphspec.compile(spec).module(seed=0)
     for length in (2, 5, 8):
         x = torch.randn(3, 2 * length, 3)
         expected = keras.ops.conv(
