@@ -226,6 +226,15 @@ class TorchEngine:
         return (floats if self.on_cpu else floats.cpu()).numpy()
 
 
+def settle(engines: Iterable[Engine]) -> None:
+    """Sets the threads of torch in a process that only computes, so that engines need not at each call."""
+    counts = {engine.threads for engine in engines if isinstance(engine, TorchEngine)}
+    if len(counts) == 1:
+        import torch
+
+        torch.set_num_threads(counts.pop())
+
+
 class OnnxEngine(FileEngine):
     """onnxruntime on the export of a program. Raises `SpecError` (package-missing)."""
 

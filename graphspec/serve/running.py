@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from graphspec.diagnostics.terminal import at_once, say, without_failing
+from graphspec.runs.engines import settle
 from graphspec.runs.kept import kept
 from graphspec.serve.app import LOCAL, Application, Server
 from graphspec.serve.limits import Limits
@@ -50,6 +51,7 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
     for name, run in runs.items():
         for note in run.notes:
             say(f"{name}: {note}", sys.stderr)
+    settle(run.answering.engine for run in runs.values())
     wait = options.batch_wait / 1000
     limits = Limits(options.max_bytes, options.max_rows, options.timeout, options.batch, wait)
     host = options.host

@@ -636,3 +636,21 @@ def test_the_fastest_form_of_a_table_reads_columns(
     np.testing.assert_allclose(shown["price"], expected["price"].to_pylist(), RELATIVE)
     assert shown["kind"].tolist() == expected["kind"].to_pylist()
     forget(run)
+
+
+def test_an_engine_of_a_settled_process_sets_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To set them takes as long as a layer."""
+    program = graphspec.compile(
+        "inputs: {x: {shape: [3]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: y\n"
+    )
+    engine = engines.TorchEngine(program, program.module(), torch.device("cpu"))
+    before, sets = torch.get_num_threads(), list[int]()
+    engine.threads = before + 1
+    try:
+        engines.settle([engine])
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "set_num_threads", sets.append)
+            engine({"x": np.zeros((1, 3), np.float32)})
+        assert torch.get_num_threads() == before + 1 and not sets
+    finally:
+        torch.set_num_threads(before)
