@@ -200,3 +200,14 @@ def test_causal_attention_by_hand_is_one_layer(name: str, length: int | str) -> 
     assert ("use_causal_mask: true" in imported.text) == is_causal, imported.text
     assert ("dropout: 0.1" if is_causal else "rate: 0.1") in imported.text
     assert ("softmax" in imported.text) != is_causal
+
+
+@pytest.mark.parametrize("compute", [habits.seen_before, habits.scores_of_the_past, habits.later_steps])
+def test_triangles_have_open_sizes(compute: Callable[[Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    source = habits.Applied(compute)
+    imported = graphspec.from_torch(source, floats(2, 5, 4), dynamic={"x": ["time", 4]})
+    assert imported.proved is not None and imported.proved.outputs < 1e-5
+    module, x = imported.program.module(), torch.randn(3, 9, 4)
+    module.load_state_dict(imported.weights)
+    torch.testing.assert_close(module.eval()(x), source(x))

@@ -5,10 +5,12 @@ layout of the values elsewhere; distances of their rows; their triangles.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.computed import counted
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layers import dense
 from graphspec.convert.pytorch.layout import Laid
@@ -118,9 +120,25 @@ def _cdist(w: NodeWriter, x1: Laid, x2: Laid, out: Any, p: float = 2.0, **_: Any
 
 
 @handles("tril", "triu")
-def _triangle(w: NodeWriter, self: Laid, function: str, diagonal: int = 0, **_: Any) -> Laid:
+def _triangle(w: NodeWriter, self: Laid, function: str, out: Any, diagonal: int = 0, **_: Any) -> Laid:
+    number = w.constant(self)
+    if number is not None and self.axes == ((), ()) and bool((number == number.flatten()[0]).all()):
+        return _triangle_of(w, number.flatten()[0].item(), function, out, diagonal)
     x = w.natural(self)
     return w.make("op", function, {"k": diagonal} if diagonal else {}, [("x", x.value)], x)
+
+
+def _triangle_of(w: NodeWriter, number: Any, function: str, out: Any, diagonal: int) -> Laid:
+    """The triangle of a matrix that is one number everywhere, as a comparison of its rows and columns."""
+    rows, columns = (counted(w, size) for size in out.shape)
+    rows, columns = scalar(w, "add", rows, diagonal).inserted(1), columns.inserted(0)
+    order = "greater_equal" if function == "tril" else "less_equal"
+    inside = replace(pair(w, order, rows, columns, tuple(out.shape)), dtype="bool")
+    if number is True:
+        return inside
+    dtype = str(out.dtype).removeprefix("torch.")
+    chosen = w.node("op", "where", {"x1": number, "x2": type(number)(0)}, [("condition", inside.value)])
+    return replace(inside, value=ConvertedValue(chosen), dtype=dtype)
 
 
 Term = tuple[str, Any]

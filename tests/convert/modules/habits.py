@@ -184,3 +184,21 @@ class CausalByHand(nn.Module):
         weights = self.dropout(scores.softmax(-1))
         y: Tensor = self.out((weights @ v).transpose(1, 2).reshape(b, t, width))
         return y
+
+
+def seen_before(x: Tensor) -> Tensor:
+    """The mean of all steps so far."""
+    weights = torch.tril(torch.ones(x.shape[1], x.shape[1]))
+    return weights / weights.sum(1, keepdim=True) @ x
+
+
+def scores_of_the_past(x: Tensor) -> Tensor:
+    """Scores without those of later steps."""
+    hidden = torch.triu(torch.full((x.shape[1], x.shape[1]), float("-inf")), diagonal=1)
+    return (x @ x.transpose(1, 2) + hidden).softmax(-1) @ x
+
+
+def later_steps(x: Tensor) -> Tensor:
+    """The steps that come two later, and after."""
+    later = torch.triu(torch.ones(x.shape[1], x.shape[1], dtype=torch.bool), diagonal=2)
+    return later.float() @ x
