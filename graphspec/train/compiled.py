@@ -213,8 +213,8 @@ class CompiledStep:
             result = objective(called, batch, totals)
             if not result.loss.requires_grad:
                 name = min(self.optimizer.weights)
-                message = f"the losses depend on none of the weights that `update` names, such as `{name}`"
-                help = "match weights that the losses depend on; `stop_gradient` makes them independent"
+                message = f"the losses depend on none of the weights that they update, such as `{name}`"
+                help = "let `update` match weights that the losses depend on; `stop_gradient` cuts them off"
                 raise fail("nothing-to-train", message, help)
             result.loss.backward()
         return result
