@@ -15,9 +15,6 @@ from graphspec.convert.pytorch.attention import causal
 from graphspec.convert.pytorch.rewiring import Readers, readers, replaced
 from graphspec.convert.pytorch.writer import UNSEEN, AttentionDropout, CallOrigin, Known, NodeWriter
 
-SCORES = ("einsum", "multiply", "divide")
-"""What computes the scores of attention."""
-
 
 @dataclass(frozen=True, slots=True)
 class HeadProjection:
@@ -227,71 +224,79 @@ def _reader(value: ConvertedValue, read: Readers, what: str) -> ConvertedNode | 
     return nodes[0]
 
 
+@dataclass(frozen=True, slots=True)
+class HandMade:
+    """Attention around a softmax: its last product, what it reads, its arguments, and its dropout."""
+
+    last: ConvertedNode
+    reads: list[tuple[str, Any]]
+    words: dict[str, Any]
+    dropout: AttentionDropout
+
+
 def by_hand(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
     """`softmax(q @ k * scale) @ v`, written by hand, perhaps causal, as the op that PyTorch has for it."""
     read = readers(nodes, outputs)
     for node in list(nodes):
         if node.what != "Activation" or node.arguments["activation"] != "softmax":
             continue
-        match = _handmade(w, node, read)
-        if match is not None:
-            second, reads, words, dropout = match
-            attention = ConvertedNode("attention", "op", "dot_product_attention", words, reads, "named")
+        made = _handmade(w, node, read)
+        if made is not None:
+            attention = ConvertedNode(
+                "attention", "op", "dot_product_attention", made.words, made.reads, "named"
+            )
             attention.automatic = True
-            w.origins[attention] = w.origins[second]
-            if dropout.rate:
-                w.rates[attention] = dropout
-            nodes[nodes.index(second)] = attention
-            replaced(nodes, outputs, {ConvertedValue(second): ConvertedValue(attention)})
+            w.origins[attention] = w.origins[made.last]
+            if made.dropout.rate:
+                w.rates[attention] = made.dropout
+            nodes[nodes.index(made.last)] = attention
+            replaced(nodes, outputs, {ConvertedValue(made.last): ConvertedValue(attention)})
 
 
-def _handmade(w: NodeWriter, node: ConvertedNode, read: Readers) -> Any:
-    """The last product of attention around a softmax, what it reads, its words and its dropout."""
-    scale, rate, words, lengths = 1.0, 0.0, dict[str, Any](), tuple[Any, ...](("", ""))
-    scores = node.reads[0][1]
-    masked = w.masked.get(scores.maker) if isinstance(scores, ConvertedValue) else None  # type: ignore[arg-type]
-    if masked is not None:
-        if not causal(masked.mask):
-            return None
-        scores, words, lengths = masked.scores, {"is_causal": True}, masked.lengths
-    maker = scores.maker if isinstance(scores, ConvertedValue) else None
-    first = maker if isinstance(maker, ConvertedNode) and maker.what in SCORES else None
-    if first is not None and first.what in ("multiply", "divide"):
-        if first.form != "op" or "x2" not in first.arguments or len(first.reads) != 1:
-            return None
-        scale = first.arguments["x2"] if first.what == "multiply" else 1 / first.arguments["x2"]
-        first = _value_of(first, "einsum")
-    after = read[ConvertedValue(node)]
-    if len(after) == 1 and after[0] is not None and after[0].what == "Dropout":
-        if "noise_shape" in after[0].arguments:
-            return None
-        rate = after[0].arguments["rate"]
-        after = read[ConvertedValue(after[0])]
-    if first is None or len(after) != 1 or after[0] is None or after[0].what != "einsum":
+def _handmade(w: NodeWriter, softmax: ConvertedNode, read: Readers) -> HandMade | None:
+    """The attention that a softmax is a part of."""
+    masked = w.masked.get(softmax.reads[0][1].maker)  # type: ignore[union-attr, arg-type]
+    if masked is not None and not causal(masked.mask):
         return None
-    second = after[0]
-    (_, query), (_, key), (_, weights), (_, value) = *first.reads, *second.reads
-    around = [node, *(each for each in read[ConvertedValue(node)] if each is not None)]
-    if not isinstance(weights, ConvertedValue) or weights.maker not in around:
+    scores, scale = _unscaled(softmax.reads[0][1] if masked is None else masked.scores)
+    last, weights, rate = _weighing(softmax, read)
+    first = scores.maker
+    if not isinstance(first, ConvertedNode) or first.what != "einsum" or last is None:
         return None
-    if not _are_attention(first.arguments["subscripts"], second.arguments["subscripts"]):
+    (_, query), (_, key), (_, weighing), (_, value) = *first.reads, *last.reads
+    equations = first.arguments["subscripts"], last.arguments["subscripts"]
+    if weighing != weights or not _are_attention(*equations):
         return None
-    maker = query.maker  # type: ignore[union-attr]
-    if (
-        isinstance(maker, ConvertedNode)
-        and maker.form == "op"
-        and maker.what == "multiply"
-        and "x2" in maker.arguments
-    ):
-        scale, query = scale * maker.arguments["x2"], maker.reads[0][1]
-    reads = [("query", query), ("key", key), ("value", value)]
-    width = _size_of(query)
-    if width is None or abs(scale - width**-0.5) >= 1e-7:
-        words["scale"] = shortest(float(scale))
+    query, factor = _unscaled(query)
+    reads, width = [("query", query), ("key", key), ("value", value)], _size_of(query)
+    words: dict[str, Any] = {} if masked is None else {"is_causal": True}
+    if width is None or abs(scale * factor - width**-0.5) >= 1e-7:
+        words["scale"] = shortest(float(scale * factor))
+    lengths = ("", "") if masked is None else masked.lengths
     is_open = masked is not None and not all(isinstance(length, int) for length in lengths)
-    if rate and is_open and not all(attention_heads(w, each, read) for _, each in reads):  # type: ignore[arg-type]
+    if rate and is_open and None in [attention_heads(w, each, read) for _, each in reads]:
         return None  # `drops` could not write the dropout
-    return second, reads, words, AttentionDropout(rate, width, lengths)
+    return HandMade(last, reads, words, AttentionDropout(rate, width, lengths))
+
+
+def _unscaled(value: Any) -> tuple[Any, float]:
+    """What is multiplied or divided by a number, and the factor."""
+    node = value.maker
+    scaled = isinstance(node, ConvertedNode) and node.form == "op" and node.what in ("multiply", "divide")
+    if not scaled or "x2" not in node.arguments or len(node.reads) != 1:
+        return value, 1.0
+    number = node.arguments["x2"]
+    return node.reads[0][1], number if node.what == "multiply" else 1 / number
+
+
+def _weighing(softmax: ConvertedNode, read: Readers) -> tuple[ConvertedNode | None, ConvertedValue, float]:
+    """The only product that reads a softmax, what it reads of it, and the dropout between them."""
+    weights, rate = ConvertedValue(softmax), 0.0
+    if (dropout := _reader(weights, read, "Dropout")) is not None and "noise_shape" not in dropout.arguments:
+        weights, rate = ConvertedValue(dropout), dropout.arguments["rate"]
+    after = read[weights]
+    last = after[0] if len(after) == 1 and after[0] is not None and after[0].what == "einsum" else None
+    return last, weights, rate
 
 
 def _are_attention(scores: str, context: str) -> bool:
