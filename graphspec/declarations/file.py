@@ -193,10 +193,12 @@ def _block_inputs(reader: DeclarationReader, value: Any, path: Path, body: Body)
     described = [word for word in value if named and value[word] not in (None, "required")]
     if described:
         message = "an input of a block has no settings: each use of the block gives it a shape and a type"
-        names = ", ".join(value)
+        help = f"write inputs: [{', '.join(value)}]"
         if isinstance(value, dict) and None in value.values():
-            names = ", ".join(f"{word}: {'null' if value[word] is None else 'required'}" for word in value)
-        help = f"write inputs: {{{names}}}" if ": " in names else f"write inputs: [{names}]"
+            names = ", ".join(
+                f"{word}: {'null' if item is None else 'required'}" for word, item in value.items()
+            )
+            help = f"write inputs: {{{names}}}"
         reader.error("wrong-type", (*path, "inputs", described[0]), message, help)
     for position, word in enumerate(value):
         here = (*path, "inputs", word if named else position)

@@ -6,6 +6,7 @@ fixed sizes; and sums with a number so small that onnxscript takes it for 0 and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,38 +14,44 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-SUMS = {Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.sub, Tensor.__sub__, torch.add, torch.sub}
+Function = Callable[..., Any]
+SUMS: set[Any] = {
+    Tensor.add,
+    Tensor.__add__,
+    Tensor.__radd__,
+    Tensor.sub,
+    Tensor.__sub__,
+    torch.add,
+    torch.sub,
+}
 SMALL = 1e-7
 """Numbers below this are added as a tensor of one element, which onnxscript 0.7 does not compare with 0."""
 
 
-class Exportable(TorchFunctionMode):
-    """While it is active, functions compute the same by others, which can be exported at any size."""
+class Replacing(TorchFunctionMode):
+    """While it is active, functions of PyTorch are replaced by others, which may call them."""
+
+    def __init__(self, functions: Mapping[Function, Function]):
+        super().__init__()
+        self.functions = functions
 
     def __torch_function__(
         self,
-        func: Callable[..., Any],
+        func: Function,
         types: Sequence[type],
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func is F.scaled_dot_product_attention and args[0].dim() > 4:
-            return _attention(*args, **(kwargs or {}))
-        if func is Tensor.take_along_dim:
-            return _taken(*args, **(kwargs or {}))
-        if func is torch.cdist:
-            return _distances(*args, **(kwargs or {}))
-        if func in SUMS:
-            args = _kept(args)
-        return func(*args, **(kwargs or {}))
+        return self.functions.get(func, func)(*args, **(kwargs or {}))
 
 
 def _attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *args: Any, **options: Any
 ) -> Tensor:
     """What `F.scaled_dot_product_attention` computes of [*batch, heads, length, size]."""
-    batch = query.shape[:-3]
-    mask = attn_mask
+    if query.dim() <= 4:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask, *args, **options)
+    batch, mask = query.shape[:-3], attn_mask
     if mask is not None:
         mask = mask.expand(*batch, *mask.shape[-3:]).flatten(0, -4)
     q, k, v = (part.flatten(0, -4) for part in (query, key, value))
@@ -52,12 +59,13 @@ def _attention(
     return y
 
 
-def _kept(terms: Sequence[Any]) -> Sequence[Any]:
-    """The terms of a sum, a small number as a tensor."""
+def _sum(function: Function, *terms: Any, **options: Any) -> Any:
+    """What a sum or a difference is, a small number as a tensor."""
     tensor = next((term for term in terms if isinstance(term, Tensor)), None)
-    if tensor is None or not tensor.is_floating_point() or tensor.dim() == 0:
-        return terms
-    return [tensor.new_full((1,), x) if type(x) is float and 0 < abs(x) < SMALL else x for x in terms]
+    if tensor is not None and tensor.is_floating_point() and tensor.dim():
+        one = partial(tensor.new_full, (1,))
+        terms = tuple(one(x) if type(x) is float and 0 < abs(x) < SMALL else x for x in terms)
+    return function(*terms, **options)
 
 
 def _distances(x: Tensor, y: Tensor, p: float = 2.0, **options: Any) -> Tensor:
@@ -75,3 +83,12 @@ def _taken(x: Tensor, indices: Tensor, dim: int) -> Tensor:
     )
     wide, index = (each.expand(*before, each.shape[dim], *after) for each in (x, indices))
     return wide.gather(dim, index)
+
+
+EXPORTABLE: Mapping[Function, Function] = {
+    F.scaled_dot_product_attention: _attention,
+    Tensor.take_along_dim: _taken,
+    torch.cdist: _distances,
+    **{function: partial(_sum, function) for function in SUMS},
+}
+"""By function, one that computes the same and can be exported at any size."""

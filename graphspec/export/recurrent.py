@@ -6,15 +6,17 @@ computes the same at any length, and is an operator of both formats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._higher_order_ops import scan
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+
+from graphspec.export.functions import Replacing
 
 State = tuple[Tensor, ...]
 Cell = Callable[[Tensor, State, Tensor, Tensor | None], State]
@@ -65,26 +67,11 @@ def scans(module: nn.Module) -> Iterator[None]:
     for cls in loops:
         cls.forward = _loop
     try:
-        with _Kernels():
+        with Replacing({kernel: partial(_scanned, cell) for kernel, cell in CELLS.items()}):
             yield
     finally:
         for cls, forward in before.items():
             cls.forward = forward
-
-
-class _Kernels(TorchFunctionMode):
-    """Computes kernels by scans."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func in CELLS:
-            return _scanned(CELLS[func], *args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
 
 
 def _scanned(

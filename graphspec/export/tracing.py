@@ -18,7 +18,7 @@ from torch.fx.experimental import _config
 
 from graphspec.elaborated import BaseProgram
 from graphspec.export.failures import FAILURES, failing
-from graphspec.export.functions import Exportable
+from graphspec.export.functions import EXPORTABLE, Replacing
 from graphspec.export.recurrent import scans
 from graphspec.tensor import BATCH, factors, unit_of
 
@@ -228,7 +228,7 @@ def _silent() -> Iterator[None]:
 @contextmanager
 def _exporting(module: nn.Module) -> Iterator[None]:
     """For inference, with scans for recurrent layers, and functions that keep sizes dynamic."""
-    with scans(module), Exportable(), warnings.catch_warnings():
+    with scans(module), Replacing(EXPORTABLE), warnings.catch_warnings():
         # nn.RNNBase keeps a list of its parameters beside them, and torch.export sees it replaced for a while
         # torch 2.10 compiles the step of a scan on its way, which costs the exported program nothing
         warnings.filterwarnings("ignore", "You are calling torch.compile inside torch.export", UserWarning)

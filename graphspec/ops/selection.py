@@ -138,17 +138,8 @@ class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
         return x.shape[self.axis]
 
     def code(self, site: Site) -> Code:
-        x, places = site.inputs
-        indices = "{indices}" if places.dtype == "int64" else "{indices}.long()"
-        axis = self.axis % x.rank
-        pairs = [(a, b) for k, (a, b) in enumerate(zip(x.shape, places.shape, strict=True)) if k != axis]
-        if any(a != b and not (b == 1 and isinstance(a, int)) for a, b in pairs):
-            return Code(f"{{x}}.take_along_dim({indices}, {{axis}})", constants={"axis": self.axis})
-        if any(a != b for a, b in pairs):
-            met = zip(x.shape, places.shape, strict=True)
-            wide = [-1 if k == axis or a == b else a for k, (a, b) in enumerate(met)]
-            indices += f".expand({', '.join(map(str, wide))})"
-        return Code(f"{{x}}.gather({{axis}}, {indices})", constants={"axis": self.axis})
+        indices = "{indices}" if site.inputs[1].dtype == "int64" else "{indices}.long()"
+        return Code(f"{{x}}.take_along_dim({indices}, {{axis}})", constants={"axis": self.axis})
 
 
 class Diff(Operation, spec_name="diff"):

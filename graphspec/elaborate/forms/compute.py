@@ -352,12 +352,13 @@ class _Builder:
             names = [*cls.positional(len(operands))] or names
         optional = {a.name for a in cls.arguments if not a.required} - {*cls.model_fields}
         for position, operand in enumerate(operands):
-            left = names[position:]
-            if isinstance(operand, PlainOperand) and left and left[0] in optional:
-                left = left if isinstance(operand.value, list) and left[0] != "like" else []
-            if not left:  # a number is no tensor, and a list is none to be like
+            word = names[position] if position < len(names) else None
+            if isinstance(operand, PlainOperand) and word in optional:
+                # a number is not a tensor, and a list is none to be like
+                word = word if isinstance(operand.value, list) and word != "like" else None
+            if word is None:
                 self._too_many(part, cls, names[:position], operands[position:])
-            self._bind(cls, names[position], operand, part.arguments[position], bound, beside)
+            self._bind(cls, word, operand, part.arguments[position], bound, beside)
         for (word, item), operand in zip(part.keywords, keywords.values(), strict=True):
             if word in bound.places:
                 self.fail("call-arguments", item, f"`{word}` of `{cls.spec_name}` is given twice")
