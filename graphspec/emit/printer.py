@@ -6,7 +6,7 @@ import ast
 import re
 from itertools import pairwise
 
-from graphspec.emit.code import Read, replace, walk
+from graphspec.emit.code import Read, reads, replace, walk
 
 WIDTH = 88
 
@@ -87,12 +87,23 @@ def _written(node: ast.expr) -> tuple[str, int]:
         case ast.IfExp():
             text = f"{flat(node.body, OR)} if {flat(node.test, OR)} else {flat(node.orelse)}"
             return text, CONDITIONAL
+        case ast.Lambda():
+            head = f"lambda {ast.unparse(node.args)}".rstrip()
+            return f"{head}: {flat(node.body)}", CONDITIONAL
         case _:
-            return _display(node), ATOM
+            display = _display(node)
+            return (_unparsed(node), CONDITIONAL) if display is None else (display, ATOM)
 
 
-def _display(node: ast.expr) -> str:
-    """Lists, tuples, dictionaries, comprehensions, and text with insertions."""
+def _unparsed(node: ast.expr) -> str:
+    """An expression as Python writes it: of a kind that no layout of its own is worth."""
+    for read in list(reads(node)):
+        node = replace(node, read, ast.Name(flat(read), ast.Load()))
+    return ast.unparse(node)
+
+
+def _display(node: ast.expr) -> str | None:
+    """Lists, tuples, dictionaries, comprehensions, slices, and text with insertions."""
     match node:
         case ast.List():
             return f"[{', '.join(map(flat, node.elts))}]"
@@ -109,12 +120,11 @@ def _display(node: ast.expr) -> str:
             return f"[{flat(node.elt)} {_loops(node.generators)}]"
         case ast.GeneratorExp():
             return f"({flat(node.elt)} {_loops(node.generators)})"
-        case ast.Lambda():
-            words = [each.arg for each in node.args.args]
-            return f"lambda {', '.join(words)}: {flat(node.body)}"
+        case ast.Slice():
+            return _slice(node)
         case ast.JoinedStr():
             return 'f"' + "".join(map(_inserted, node.values)) + '"'
-    raise TypeError(f"no text for {type(node).__name__}")
+    return None
 
 
 def _object(node: ast.expr) -> str:
@@ -137,7 +147,9 @@ def _escaped(text: str, quote: str = '"') -> str:
 def _inserted(node: ast.expr) -> str:
     """A part of a text with insertions."""
     if isinstance(node, ast.FormattedValue):
-        return f"{{{flat(node.value)}}}"
+        conversion = f"!{chr(node.conversion)}" if node.conversion > 0 else ""
+        layout = node.format_spec.values if isinstance(node.format_spec, ast.JoinedStr) else []
+        return f"{{{flat(node.value)}{conversion}{':' if layout else ''}{''.join(map(_inserted, layout))}}}"
     assert isinstance(node, ast.Constant) and isinstance(node.value, str)
     return _escaped(node.value).replace("{", "{{").replace("}", "}}")
 
@@ -163,15 +175,13 @@ def bare(node: ast.expr) -> str:
 
 def _index(node: ast.expr) -> str:
     if isinstance(node, ast.Tuple) and node.elts:
-        inner = ", ".join(map(_slice, node.elts))
+        inner = ", ".join(map(flat, node.elts))
         return f"{inner}," if len(node.elts) == 1 else inner
-    return _slice(node)
+    return flat(node)
 
 
-def _slice(node: ast.expr) -> str:
-    """An index. The colon of a slice has spaces unless both ends are simple names or numbers."""
-    if not isinstance(node, ast.Slice):
-        return flat(node)
+def _slice(node: ast.Slice) -> str:
+    """The colon of a slice has spaces unless both ends are simple names or numbers."""
     ends = [node.lower, node.upper, *([node.step] if node.step is not None else [])]
     parts = [flat(part) if part is not None else "" for part in ends]
     if all(part is None or _simple(part) for part in ends):
@@ -259,9 +269,9 @@ def lines(prefix: str, node: ast.expr, indent: int, suffix: str = "", statement:
     if isinstance(node, ast.ListComp | ast.GeneratorExp):
         return [f"{pad}{prefix}{head}", *_comprehension(node, indent + 4), f"{pad}{tail}{suffix}"]
     out = [f"{pad}{prefix}{head}"]
-    trailing = "" if isinstance(only, ast.GeneratorExp) else ","
-    if isinstance(only, ast.List | ast.ListComp) and isinstance(node, ast.Call):
-        trailing = ""
+    index = isinstance(node, ast.Subscript) and only is node.slice  # with a comma it would be a tuple
+    joined = isinstance(only, ast.List | ast.ListComp) and isinstance(node, ast.Call)
+    trailing = "" if index or joined or isinstance(only, ast.GeneratorExp) else ","
     for each in items:
         out += _item_lines(each, indent + 4, trailing)
     return [*out, f"{pad}{tail}{suffix}"]
@@ -283,18 +293,19 @@ def _item(each: Item) -> str:
         return _entry(*each)
     if isinstance(each, ast.GeneratorExp):
         return flat(each)[1:-1]
-    return _slice(each) if isinstance(each, ast.Slice) else _argument(each)
+    return _argument(each)
 
 
 def _item_lines(each: Item, indent: int, suffix: str) -> list[str]:
     if isinstance(each, tuple):
-        key, value = each
-        return lines(f"{flat(key)}: " if key is not None else "**", value, indent, suffix, statement=False)
-    if isinstance(each, ast.keyword):
-        return lines(f"{each.arg}=" if each.arg else "**", each.value, indent, suffix, statement=False)
-    if isinstance(each, ast.Starred):
-        return lines("*", each.value, indent, suffix, statement=False)
-    return lines("", each, indent, suffix, statement=False)
+        word, value = "**" if each[0] is None else f"{flat(each[0])}: ", each[1]
+    elif isinstance(each, ast.keyword):
+        word, value = f"{each.arg}=" if each.arg else "**", each.value
+    elif isinstance(each, ast.Starred):
+        word, value = "*", each.value
+    else:
+        word, value = "", each
+    return _bound(word, value, BIT_OR if word in ("*", "**") else CONDITIONAL, indent, suffix)
 
 
 def _comprehension(node: ast.GeneratorExp | ast.ListComp, indent: int) -> list[str]:
@@ -302,9 +313,11 @@ def _comprehension(node: ast.GeneratorExp | ast.ListComp, indent: int) -> list[s
     line = f"{' ' * indent}{flat(node)[1:-1]}"
     if len(line) <= WIDTH:
         return [line]
-    (loop,) = node.generators
-    head = f"for {bare(loop.target)} in "
-    return [*lines("", node.elt, indent, statement=False), *lines(head, loop.iter, indent, statement=False)]
+    out = lines("", node.elt, indent, statement=False)
+    for each in node.generators:
+        out += _bound(f"for {bare(each.target)} in ", each.iter, OR, indent)
+        out += [line for test in each.ifs for line in _bound("if ", test, OR, indent)]
+    return out
 
 
 def _level(node: ast.expr) -> int:
@@ -341,15 +354,17 @@ def _stacked(operands: list[Operand], indent: int) -> list[str]:
     line = " ".join(f"{word}{flat(value, level)}" for word, value, level in operands)
     if indent + len(line) <= WIDTH:
         return [" " * indent + line]
-    out: list[str] = []
-    for word, value, level in operands:
-        if _level(value) >= level:
-            out += lines(word, value, indent, statement=False)
-        else:
-            inner = _stacked(_operands(value), indent + 4)
-            line = f"{' ' * indent}{word}({flat(value)})"
-            out += [line] if len(line) <= WIDTH else [f"{' ' * indent}{word}(", *inner, f"{' ' * indent})"]
-    return out
+    return [line for word, value, level in operands for line in _bound(word, value, level, indent)]
+
+
+def _bound(word: str, value: ast.expr, least: int, indent: int, suffix: str = "") -> list[str]:
+    """A word and what it binds, in parentheses if the precedence of that is below `least`."""
+    if _level(value) >= least:
+        return lines(word, value, indent, suffix, statement=False)
+    pad = " " * indent
+    line = f"{pad}{word}({flat(value)}){suffix}"
+    inner = _stacked(_operands(value), indent + 4)
+    return [line] if len(line) <= WIDTH else [f"{pad}{word}(", *inner, f"{pad}){suffix}"]
 
 
 def _chain(node: ast.expr) -> list[ast.expr]:
@@ -423,9 +438,10 @@ def _brackets(node: ast.expr) -> tuple[str, list[Item], str] | None:
     match node:
         case ast.Call() if arguments(node):
             return f"{flat(node.func, ATOM)}(", list(arguments(node)), ")"
-        case ast.Subscript():
-            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        case ast.Subscript(slice=ast.Tuple(elts=[_, _, *_] as parts)):
             return f"{_object(node.value)}[", list(parts), "]"
+        case ast.Subscript():
+            return f"{_object(node.value)}[", [node.slice], "]"
         case ast.List() if node.elts:
             return "[", list(node.elts), "]"
         case ast.Tuple() if node.elts:
