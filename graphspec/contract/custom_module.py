@@ -30,7 +30,7 @@ class CustomModule(Layer, abstract=True):
     names: tuple[str, ...]  # of the outputs after the first
     channels_first: bool
 
-    call_arguments = ("types",)
+    call_arguments = ("places", "words", "types", "names")
     opaque = True
 
     @property

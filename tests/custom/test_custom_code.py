@@ -217,6 +217,51 @@ outputs: [a, b]
     assert codes(text.replace("from: y, shape: [8]", "from: y, kind: a")) == ["unknown-key"]
 
 
+def test_calls_of_a_shared_module_may_give_inputs_by_place_or_by_name_one_or_several() -> None:
+    """Each call is as it is written, with one set of weights; a block that calls it, too."""
+    text = """
+inputs: {a: {shape: [8]}, b: {shape: [8]}}
+shared:
+  gate: {module: my_layers.Gate, width: 8, shape: [8]}
+  cut: {module: my_layers.Cut, outputs: {low: {shape: [4]}, high: {shape: [4]}}}
+blocks:
+  either:
+    inputs: {a: required, b: null}
+    nodes:
+      one: {call: gate, from: a, when: $(not given(b)), else: null}
+      two: {call: gate, from: {b: b, a: a}, when: $(given(b)), else: one}
+nodes:
+  p: {call: gate, from: [a, b]}
+  q: {call: gate, from: {a: b, b: p}}
+  r: {call: gate, from: q, repeat: 2}
+  s: {call: gate, from: {b: r, a: p}}
+  t: {block: either, from: {a: s}}
+  u: {block: either, from: {a: t, b: s}}
+  c: {call: cut, from: u}
+  d: {call: cut, from: {x: a}, outputs: {first: {shape: [4]}, second: {shape: [4]}}}
+  y: {merge: add, from: [c.low, c.high, d.second]}
+outputs: [y]
+"""
+    Path("my_layers.py").write_text(
+        "from torch import nn\nclass Gate(nn.Module):\n    def __init__(self, width):\n"
+        "        super().__init__()\n        self.map = nn.Linear(width, width)\n"
+        "    def forward(self, a, b=None):\n        return self.map(a) if b is None else self.map(a) * b\n"
+        "class Cut(nn.Module):\n    def forward(self, x):\n        return tuple(x.chunk(2, -1))\n"
+    )
+    program = compiled(text)
+    module: Any = program.module()
+    program.prove(module)
+    inputs = program.example_inputs(3)
+    a, b, gate = inputs["a"], inputs["b"], module.gate
+    p = gate(a, b)
+    r = gate(gate(gate(b, p)))
+    s = gate(p, r)
+    u = gate(gate(s), s)
+    wanted = u[:, :4] + u[:, 4:] + a[:, 4:]
+    torch.testing.assert_close(module(**inputs), wanted)
+    assert sorted(module.state_dict()) == ["gate.map.bias", "gate.map.weight"]
+
+
 def test_a_loss_with_parameters_is_refused(folder: Path) -> None:
     (folder / "my_layers.py").write_text(
         "import torch\nfrom torch import nn\nclass Scaled(nn.Module):\n"

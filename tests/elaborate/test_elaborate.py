@@ -976,6 +976,76 @@ def test_blocks_see_the_shared_entries_of_their_file() -> None:
     assert [op.unit is found.graph.units[0] for op in inner.graph.ops] == [True, False]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        "{layer: Dropout, rate: $(channels(m) / 10)}",
+        "{layer: BatchNormalization, momentum: $(channels(m) / 10)}",
+        "{layer: Conv2D, filters: 2, kernel_size: 1, strides: $(channels(m))}",
+        "{layer: Conv2D, filters: 2, kernel_size: $(channels(m))}",
+        "{module: my_layers.Own, width: $(channels(m)), shape: [4, 4, 2]}",
+    ],
+)
+def test_one_module_has_one_set_of_arguments(node: str) -> None:
+    """Calls of a shared block may differ in what `forward` does, not in what its modules are made with."""
+    text = """
+inputs: {x: {shape: [4, 4, 2]}, one: {shape: [4, 4, 2]}, two: {shape: [4, 4, CHANNELS]}}
+blocks:
+  own:
+    inputs: [x, m]
+    nodes:
+      y: NODE
+      z: {compute: "sum(y, axis=[1, 2, 3]) * $(channels(m)) + sum(m, axis=[1, 2, 3])"}
+shared: {own: {block: own}}
+nodes:
+  a: {call: own, from: [x, one]}
+  b: {call: own, from: [x, two]}
+outputs: [a, b]
+""".replace("y: NODE", f"y: {node[:-1]}, from: x}}")
+    assert codes(text.replace("CHANNELS", "1")) == ["shared-differs"]
+    assert codes(text.replace("CHANNELS", "2")) == []
+    assert codes(text.replace(node[:-1], "{layer: LeakyReLU").replace("CHANNELS", "1")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "help"),
+    [
+        ("code", "reverse: true", "`Embedding` has no `reverse`: calls of `ReversibleEmbedding` take it"),
+        ("code", "mask_zero: true", "write it on `code` in `shared`"),
+        ("code", "ouput_dim: 4", "did you mean `output_dim`? Write it on `code` in `shared`"),
+        ("code", "embedding_dim: 4", "did you mean `output_dim`? Write it on `code` in `shared`"),
+        ("code", "whn: true", "did you mean `when`?"),
+        ("code", "name: code", "the key of a node is its name"),
+        ("code", "zzzz: 1", "`Embedding` has no `zzzz`"),
+        ("code", "trainable: false", "write it on `code` in `shared`"),
+        ("attend", "use_causal_maks: true", "did you mean `use_causal_mask`?"),
+        ("attend", "value: x", "it is an input: from: {query: ..., value: ...}"),
+        ("attend", "num_heads: 3", "write it on `attend` in `shared`"),
+        ("own", "units: 3", "write it on `own` in `shared`"),
+        ("own", "unitz: 3", "did you mean `units`? Write it on `own` in `shared`"),
+        ("own", "zzzz: 3", "`part` has no `zzzz`"),
+        ("made", "units: 3", "write it on `made` in `shared`"),
+        ("made", "shap: 3", "did you mean `shape`?"),
+    ],
+)
+def test_the_remedy_for_a_key_of_a_call_is_where_the_key_is_legal(name: str, key: str, help: str) -> None:
+    text = f"""
+inputs: {{x: {{shape: [4], dtype: int64}}}}
+blocks: {{part: {{params: {{units: 4}}, inputs: [x], nodes: {{y: {{layer: Dense, units: $units}}}}}}}}
+shared:
+  code: {{layer: Embedding, input_dim: 9, output_dim: 4}}
+  attend: {{layer: MultiHeadAttention, num_heads: 2, key_dim: 4}}
+  own: {{block: part}}
+  made: {{module: my.Own, shape: [4]}}
+nodes: {{y: {{call: {name}, from: x, {key}}}}}
+outputs: [y]
+"""
+    with pytest.raises(SpecError) as error:
+        program(text)
+    found = [(each.code, each.help) for each in error.value.diagnostics if each.code != "unused-shared"]
+    assert found == [("unknown-key", help)]
+
+
 def test_what_is_wrong_with_a_call_in_a_block() -> None:
     assert codes(LENT.replace("b: {call: code}, c: {call: rest}", "b: {call: code}")) == ["unused-shared"]
     assert codes(LENT.replace("c: {call: rest}", "c: {call: rset}")) == ["unknown-reference"]

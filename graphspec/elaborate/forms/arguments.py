@@ -150,7 +150,7 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
     if problem.code == "unknown-key":
         nested = node.key(*problem.path)
         span = node.key_of(str(problem.path[0])) if len(problem.path) == 1 else nested
-        help = _misplaced(cls, problem.path) or help
+        help = misplaced(cls, problem.path) or help
     raw = node.declared.extra.get(str(problem.path[0])) if problem.path else None
     if len(problem.path) == 1:
         argument = str(problem.path[0])
@@ -190,7 +190,7 @@ def _for_each(cls: type[Layer], argument: str, value: Any) -> str | None:
     return f"`repeat: {{{argument}: {show(value)}}}` makes a layer for each"
 
 
-def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
+def misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
     """Where to write a key that no layer takes as an argument, or that this one takes only as an input."""
     key = str(path[-1])
     if path == ("name",):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from graphspec.contract import REGISTRY
+from graphspec.diagnostics import did_you_mean, nearest
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, SharedEntry, failed
+from graphspec.elaborate.forms.arguments import misplaced
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Unit
-from graphspec.language.schema import MADE, Node
+from graphspec.language.schema import MADE, NODE_KEYS, Node
 
 
 def build(node: NodeInstance, build_inner: Build) -> NodeResult:
@@ -43,8 +46,10 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     if op is None:
         return result
     op.node, op.index, op.span = node.name, node.index, node.span
-    if entry.unit.calls and not _same_weights(entry.unit.first_call, op):
-        message = f"`{name}` would need different weights or axes for this call and its first"
+    other = _different(entry.unit.first_call, op) if entry.unit.calls else None
+    if other is not None:
+        where = "" if other == node.name else f" in `{other}`"
+        message = f"`{name}` would need other weights, axes or arguments{where} here than at its first call"
         return node.failure(
             "shared-differs", node.span, message, f"its first call is at {entry.unit.first_call.span}"
         )
@@ -78,11 +83,37 @@ def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, 
             evaluated = node.flag(key, value) if key in flags else node.evaluate(value, key)
             arguments[key] = None if evaluated is FAILED else evaluated
             continue
-        help = near_help(key, list(legal)) if legal else None
-        help = help or f"write it on `{name}` in `shared`"
+        help = _key_help(node, key, legal, declared)
         node.error("unknown-key", node.key(key), f"a call takes no `{key}`", help)
         arguments[key] = None
     return None if any(value is None for value in arguments.values()) else arguments
+
+
+def _key_help(node: NodeInstance, key: str, legal: Collection[str], declared: Node) -> str:
+    """The remedy for a key that calls of an entry do not take."""
+    name, own = node.declared.call, _own_keys(node, declared)
+    there = f"write it on `{name}` in `shared`"
+    if own is not None and key in own:
+        return there
+    cls = REGISTRY[declared.form].get(declared.target) if declared.form in REGISTRY else None
+    near = misplaced(cls, (key,)) if cls is not None else None
+    near = near or did_you_mean(key, [*legal, *NODE_KEYS], None)
+    if near is not None or own is None:
+        return near or there
+    if (meant := nearest(key, own, None if cls is None else cls.synonyms)) is not None:
+        return f"did you mean `{meant}`? {there.capitalize()}"
+    layers = REGISTRY["layer"]
+    others = [f"`{word}`" for word in layers if key in layers[word].call_arguments]
+    lacks = f"`{declared.target}` has no `{key}`"
+    return f"{lacks}: calls of {' and '.join(others)} take it" if others else lacks
+
+
+def _own_keys(node: NodeInstance, declared: Node) -> Collection[str] | None:
+    """The arguments that an entry takes in `shared`; None where they are not known."""
+    if declared.form in REGISTRY and declared.target in REGISTRY[declared.form]:
+        return REGISTRY[declared.form][declared.target].model_fields
+    block = node.body.file.blocks.get(declared.target) if declared.form == "block" else None
+    return None if block is None else block.params
 
 
 def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
@@ -98,23 +129,24 @@ def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
     return SharedEntry(unit, arguments, InnerPaths())
 
 
-def _weight_arguments(op: Op) -> dict[str, Any]:
-    """The arguments of a layer that its weights may depend on."""
-    if op.layer is None:
-        return {}
-    return {name: value for name, value in op.layer if name not in op.layer.call_arguments}
+def _made(op: Op) -> tuple[Any, ...]:
+    """What the module of an op is made with: its layer's arguments, what that fixes of its inputs, the shapes
+    of its weights. A layer without a module may have other arguments at each call.
+    """
+    if op.layer is None or not op.present:
+        return (op.present, *(weight.shape for weight in op.weights()))
+    site = op.site()
+    made = op.layer.code(site).construct is not None
+    arguments = tuple(value for name, value in op.layer if made and name not in op.layer.call_arguments)
+    fixed = op.layer.fixed_by_inputs(*site.inputs)
+    return (type(op.layer), arguments, fixed, *(weight.shape for weight in op.weights()))
 
 
-def _held(op: Op) -> tuple[object, ...]:
-    """What the module of an op has of its inputs: the shapes of its weights, and what its layer fixes."""
-    fixed = op.layer.fixed_by_inputs(*op.site().inputs) if op.layer is not None and op.present else None
-    return (fixed, *(weight.shape for weight in op.weights()))
-
-
-def _same_weights(a: Op, b: Op) -> bool:
+def _different(a: Op, b: Op) -> str | None:
+    """The node of two calls that would need two modules; None where one does for both."""
     if a.graph is None or b.graph is None:
-        return _weight_arguments(a) == _weight_arguments(b) and _held(a) == _held(b)
+        return None if _made(a) == _made(b) else b.node
     ops = (list(a.graph.walk()), list(b.graph.walk()))
-    return len(ops[0]) == len(ops[1]) and all(
-        x.present == y.present and _held(x) == _held(y) for x, y in zip(*ops, strict=True)
-    )
+    if len(ops[0]) != len(ops[1]):
+        return b.node
+    return next((y.node for x, y in zip(*ops, strict=True) if _made(x) != _made(y)), None)
