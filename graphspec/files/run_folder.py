@@ -10,6 +10,7 @@ from typing import Any
 
 from graphspec.files.folder import Folder
 from graphspec.files.reading import read_text
+from graphspec.files.remembered import recall
 from graphspec.files.run_files import (
     BEST,
     CHECKPOINT,
@@ -107,11 +108,9 @@ class RunFolder(Folder):
 
     def _weights_of(self, stem: str) -> str:
         """The place of the weights of which files of `engines` with this stem are; "" where none says so."""
-        try:
-            place = json.loads(read_text(self.path / f"{stem}{MEASURED_ENDING}"))["key"]["weights"][0]
-            return place if kept_file(place, "") == stem else ""
-        except (OSError, ValueError, RecursionError, LookupError, TypeError):
-            return ""
+        key = recall(self.path, f"{stem}{MEASURED_ENDING}").get("key")
+        place = str(key["weights"][0]) if key else ""
+        return place if kept_file(place, "") == stem else ""
 
     def _in(self, folder: str, names: re.Pattern[str]) -> list[str]:
         """What is in a folder whose name matches."""

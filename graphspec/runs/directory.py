@@ -16,8 +16,8 @@ from graphspec.data.opening import named
 from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.elaborated import BaseProgram
-from graphspec.files.permission import is_signed
 from graphspec.files.reading import digest, is_within, parse_json, read_text
+from graphspec.files.remembered import is_signed
 from graphspec.files.run_files import (
     BASE,
     CHECKPOINTS,

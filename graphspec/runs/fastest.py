@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +16,15 @@ from typing import Any, Protocol
 
 from graphspec import custom
 from graphspec.diagnostics import SpecError, did_you_mean, fail
-from graphspec.files.reading import digest, parse_json, read_text
-from graphspec.files.run_files import EXPORT_ENDING, EXPORTED, MEASURED_ENDING, kept_file, place_of
+from graphspec.files.reading import digest
+from graphspec.files.remembered import recall, remember
+from graphspec.files.run_files import (
+    EXPORT_ENDING,
+    EXPORTED,
+    MEASURED_ENDING,
+    kept_file,
+    place_of,
+)
 from graphspec.runs.agreement import Trial, compare, trials
 from graphspec.runs.engines import (
     ENGINES,
@@ -62,7 +68,7 @@ class TrainedModel(Protocol):
     def state(self) -> Any: ...
 
 
-FORM = 3
+FORM = 4
 """Of what a run keeps: an export of outputs, and after them logits and masks, and how it was compared."""
 
 
@@ -127,13 +133,12 @@ class _Shelf:
         packages.
         """
         weights = self.run.weights
-        about = os.stat(weights) if weights is not None else None
         spec = "\0".join(self.program.sources.values())
         return {
             "graphspec": __version__,
             "form": FORM,
             "spec": hashlib.sha256(spec.encode()).hexdigest(),
-            "weights": [self.place, about.st_size, about.st_mtime_ns] if about else [],
+            "weights": [self.place, digest(weights)] if weights is not None else [],
             "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
             "threads": self.threads,
             "sizes": self.sizes,
@@ -177,10 +182,9 @@ class _Shelf:
 
     def _digest(self) -> str | None:
         """The SHA-256 of the export of these weights, where the run keeps one."""
-        about, key_now = self._read(), self.key
-        key, known = about.get("key"), about.get("sha256")
-        same = isinstance(key, dict) and all(key.get(name) == key_now[name] for name in EXPORTED)
-        return known if same and isinstance(known, str) else None
+        about, key_now = self._recalled(), self.key
+        key = about.get("key", {})
+        return about.get("sha256") if all(key.get(name) == key_now[name] for name in EXPORTED) else None
 
     def engine(self, name: str) -> Engine:
         """An engine. Raises `SpecError` (package-missing) where it is not installed."""
@@ -195,16 +199,15 @@ class _Shelf:
         (export-differs).
         """
         rows = str(self.rows)
-        remembered = self._known("apart").get(rows) if self._own is None else None
-        known = remembered if isinstance(remembered, dict) else {}
+        known = self._known("apart").get(rows, {}) if self._own is None else {}
         difference = known.get(engine.name)
-        if not isinstance(difference, float):
+        if difference is None:
             difference = compare(self.program, self.base, engine, trials(self.program, self.rows, self.sizes))
             self._remember("apart", {rows: {**known, engine.name: difference}})
-        return difference
+        return float(difference)
 
     def fastest(self) -> tuple[Engine, list[str]]:
-        seconds = self._measured().get(str(self.rows))
+        seconds = self._known("seconds").get(str(self.rows))
         if seconds is not None:
             name = min(seconds, key=seconds.__getitem__)
             return (self.base if name == "torch" else self.engine(name)), [self._line(name, seconds)]
@@ -228,49 +231,32 @@ class _Shelf:
         others = ", ".join(f"{n} {1e3 * s:.3g} ms" for n, s in seconds.items())
         return f"engine: {name}, the fastest of {others} for {Trial(self.rows, self.sizes)}"
 
-    def _measured(self) -> dict[str, dict[str, float]]:
-        """The seconds of each engine, by the number of rows, that were measured of what there is now."""
-        return {
-            rows: seconds
-            for rows, seconds in self._known("seconds").items()
-            if isinstance(seconds, dict)
-            and seconds.keys() <= {*ENGINES}
-            and all(isinstance(value, float) for value in seconds.values())
-            and seconds
-        }
-
     def _known(self, what: str) -> dict[str, Any]:
-        """What the run remembers under the present key, by engine: differences (`apart`), or `seconds`."""
-        about = self._read()
-        entry = about.get(what) if about.get("key") == self.key else None
-        return entry if isinstance(entry, dict) else {}
+        """What the run remembers under the present key, by the number of rows and engine: differences
+        (`apart`), or `seconds`.
+        """
+        about = self._recalled()
+        return about.get(what, {}) if about.get("key") == self.key else {}
 
     def _remember(self, what: str, values: Mapping[str, Any]) -> None:
         if self.place is None or self._own is not None:
             return
         known = {name: self._known(name) for name in ("apart", "seconds")}
-        try:
+        with suppress(SpecError):  # it is measured again next time
             self._write(sha256=self._digest(), **{**known, what: {**known[what], **values}})
-        except SpecError:  # it is measured again next time
-            return
 
     def _write(self, **known: Any) -> None:
         """Writes what the run remembers. Raises `SpecError` (run-directory)."""
         from graphspec.files.folder import Folder
 
         assert self.place is not None
-        text = json.dumps({"key": self.key, **known}, indent=2) + "\n"
-        Folder(self.run.path).text(kept_file(self.place, MEASURED_ENDING), text)
+        remember(Folder(self.run.path), kept_file(self.place, MEASURED_ENDING), {"key": self.key, **known})
 
-    def _read(self) -> dict[str, Any]:
+    def _recalled(self) -> dict[str, Any]:
         """What the run remembers; nothing where it has code of its own, which may be another by now."""
         if self.place is None or any(True for _ in custom.files(self.program)):
             return {}
-        try:
-            record = parse_json(read_text(self.run.path / kept_file(self.place, MEASURED_ENDING)))
-        except (OSError, ValueError):
-            return {}
-        return record if isinstance(record, dict) else {}
+        return recall(self.run.path, kept_file(self.place, MEASURED_ENDING))
 
 
 def usual_sizes(run: TrainedModel) -> dict[str, int]:

@@ -1,16 +1,16 @@
 """What a run keeps so that it answers plain rows before its spec is read: beside its export for onnxruntime,
 what makes the arrays of a row, and what writes its outputs.
 
-It holds for one state of the run and a file of its weights, of this machine and of the packages, and only if
-this user has signed it. To read it takes neither the compiler, nor pyarrow, nor torch.
+It holds for one state of the run and a file of its weights, of this machine and of the packages. To read it
+takes neither the compiler, nor pyarrow, nor torch.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from graphspec.data.memory import CORES, cores
 from graphspec.data.rows.reader import PlainRows
 from graphspec.data.rows.record import KINDS, from_json, to_json
 from graphspec.diagnostics import SpecError
-from graphspec.files.permission import is_own, signature
-from graphspec.files.reading import digest, parse_json, read_text
+from graphspec.files.reading import digest
+from graphspec.files.remembered import recall, remember
 from graphspec.files.run_files import (
     ENCODERS,
     ENVIRONMENT,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from graphspec.elaborated import BaseProgram
     from graphspec.runs.model import Model
 
-FORM = 1
+FORM = 2
 """Of the record."""
 OF_ENGINES: Mapping[str, type[Any]] = {"Default": Default, "Interface": Interface}
 
@@ -112,16 +112,10 @@ def keep(path: Path, weights: str, engine: str, model: Model, synthetic: bool) -
         "synthetic": synthetic,
         "model": to_json((rows, model.engine.interface, model.answering.written)),
     }
-    text = json.dumps(record)
-    signed = signature(text)
-    if signed is None or json.loads(text) == about:
+    if record == about:
         return
-    try:
-        Folder(path).text(
-            kept_file(place, SERVING_ENDING), json.dumps({"signature": signed, "record": text}) + "\n"
-        )
-    except SpecError:  # then the spec is read again next time
-        return
+    with suppress(SpecError):  # then the spec is read again next time
+        remember(Folder(path), kept_file(place, SERVING_ENDING), record)
 
 
 def _is_whole(path: Path, program: BaseProgram) -> bool:
@@ -145,13 +139,8 @@ def _place(path: Path, weights: str) -> str:
 
 
 def _record(path: Path, place: str) -> dict[str, Any]:
-    """What a run keeps of the weights at a place, if this user has signed it; else nothing."""
-    try:
-        about = parse_json(read_text(path / kept_file(place, SERVING_ENDING)))
-        text = about["record"]
-        return dict(json.loads(text)) if is_own(text, about["signature"]) else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    """What a run keeps of the weights at a place."""
+    return recall(path, kept_file(place, SERVING_ENDING))
 
 
 def _key(path: Path, weights: str) -> dict[str, Any] | None:
@@ -160,13 +149,13 @@ def _key(path: Path, weights: str) -> dict[str, Any] | None:
     """
     file, place = _file(path, weights), _place(path, weights)
     names = [SPEC, ENVIRONMENT, *([ENCODERS] if (path / ENCODERS).is_file() else [])]
+    known = recall(path, kept_file(place, MEASURED_ENDING))
     try:
-        about, known = os.stat(file), parse_json(read_text(path / kept_file(place, MEASURED_ENDING)))
         export = {"sha256": known["sha256"], **{name: known["key"][name] for name in EXPORTED}}
         digests = {name: digest(path / name) for name in names}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if export["weights"] != [place, about.st_size, about.st_mtime_ns]:
+        if export["weights"] != [place, digest(file)]:
+            return None
+    except (OSError, KeyError):
         return None
     return {
         "graphspec": __version__,
@@ -181,8 +170,5 @@ def _key(path: Path, weights: str) -> dict[str, Any] | None:
 
 def _fastest(path: Path, place: str) -> str | None:
     """The engine that `auto` has found to be the fastest with a row; None where it has not."""
-    try:
-        seconds = parse_json(read_text(path / kept_file(place, MEASURED_ENDING)))["seconds"]["1"]
-        return str(min(seconds, key=seconds.__getitem__))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    seconds = recall(path, kept_file(place, MEASURED_ENDING)).get("seconds", {}).get("1")
+    return str(min(seconds, key=seconds.__getitem__)) if seconds else None

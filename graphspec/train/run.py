@@ -28,8 +28,8 @@ from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.diagnostics.terminal import for_json
 from graphspec.elaborated import BaseProgram
 from graphspec.files.folder import refused, refusing, sync
-from graphspec.files.permission import is_signed, signed
 from graphspec.files.reading import digest, need_regular, read_text
+from graphspec.files.remembered import is_signed, signed
 from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.files.run_folder import READ, REPLACED, WEIGHTS_DIGEST, WRITTEN, RunFolder
 from graphspec.source.writing import read_back

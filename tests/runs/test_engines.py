@@ -32,6 +32,8 @@ from graphspec.diagnostics import SpecError
 from graphspec.export import export
 from graphspec.export.columns.proof import example_row
 from graphspec.export.proof import RELATIVE
+from graphspec.files.folder import Folder
+from graphspec.files.remembered import recall, remember
 from graphspec.files.run_folder import RunFolder
 from graphspec.runs import agreement, engines, fastest
 from graphspec.runs.run import Run
@@ -39,6 +41,7 @@ from graphspec.runs.shipping import ship
 from tests.runs import everything
 
 INSTALLED = [name for name in engines.OF_CPUS if find_spec(name) is not None]
+RECORD = "engines/best.json"
 ROWS = [everything.row(random.Random(seed)) for seed in range(3)]
 
 
@@ -54,10 +57,8 @@ def run(trained: Path) -> Run:
 
 def forget(run: Run) -> None:
     """Forgets what was measured, and keeps what was exported."""
-    file = run.path / "engines/best.json"
-    if file.exists():
-        about = json.loads(file.read_text())
-        file.write_text(json.dumps({key: about[key] for key in about.keys() & {"key", "sha256"}}))
+    about = recall(run.path, RECORD)
+    remember(Folder(run.path), RECORD, {key: about[key] for key in about.keys() & {"key", "sha256"}})
 
 
 def assert_near(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -88,8 +89,8 @@ def test_auto_takes_the_fastest_and_remembers_it(run: Run, monkeypatch: pytest.M
     assert Run(run.path).model(engine="auto").engine.name == "onnxruntime"
     times["onnxruntime"] = 9.0
     monkeypatch.setattr(fastest, "timed", lambda found, *_: {name: times[name] for name in found})
-    known = json.loads((run.path / "engines/best.json").read_text())
-    (run.path / "engines/best.json").write_text(json.dumps({**known, "key": {**known["key"], "threads": 99}}))
+    known = recall(run.path, RECORD)
+    remember(Folder(run.path), RECORD, {**known, "key": {**known["key"], "threads": 99}})
     assert Run(run.path).model(engine="auto").engine.name == "torch"
 
 
@@ -102,7 +103,7 @@ def test_auto_really_times_what_is_installed(
     forget(Run(folder))
     expected = [Run(folder).predict(row).to_pylist()[0] for row in ROWS]
     model = Run(folder).model(engine="auto")
-    record = json.loads((folder / "engines/best.json").read_text())
+    record = recall(folder, RECORD)
     assert record["seconds"].keys() == record["apart"].keys() == {"1"}
     (seconds,), (apart,) = record["seconds"].values(), record["apart"].values()
     assert seconds.keys() == {"torch", *INSTALLED} and apart.keys() == {*INSTALLED}
@@ -321,14 +322,12 @@ for engine, device in (("onnxruntime", "auto"), ("auto", "cpu")):
     assert found == [json.loads({json.dumps(wanted)!r})], found
 assert "torch" not in sys.modules
 """
-    remembered = run.path / "engines/best.json"
-    before = remembered.read_text()
-    known = {**json.loads(before), "seconds": {"1": {"onnxruntime": 1.0}}}
-    remembered.write_text(json.dumps(known))
+    before = recall(run.path, RECORD)
+    remember(Folder(run.path), RECORD, {**before, "seconds": {"1": {"onnxruntime": 1.0}}})
     (run.path / "engines/best.serving.json").unlink(missing_ok=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    remembered.write_text(before)
+    remember(Folder(run.path), RECORD, before)
 
 
 def test_an_engine_that_lies_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError
 from graphspec.files import tensors as tensor_files
-from graphspec.files.permission import signed
+from graphspec.files.remembered import signed
 from graphspec.runs.run import Run
 from graphspec.train import files
 from graphspec.train.checkpoint import Checkpoints, State
