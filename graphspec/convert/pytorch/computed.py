@@ -14,6 +14,7 @@ from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import hint, known_number
 from graphspec.convert.pytorch.writer import GetTensor, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
+from graphspec.diagnostics import by_word
 
 DATA = {"embedding": "indices", "addmm": "mat1", "index": "self", "baddbmm": "batch1"}
 """The argument that is data where it is not the first one with tensors."""
@@ -61,7 +62,7 @@ class Computed:
             names.clear()
         if word == "embedding" and isinstance(value, Tensor):
             rows = _rows_of(arguments["weight"], args[1], value)
-            return Known(rows.tensor, rows.names, rows.source, None, build, free, self._is_batched())
+            return Known(rows.tensor, rows.names, rows.source, (), build, free, self._is_batched())
         if word in ("to", "_to_copy") and isinstance(value, Tensor) and args and isinstance(args[0], Tensor):
             moved = value.dtype == args[0].dtype
         apart = any(x.apart for x in tensors_in(arguments) if isinstance(x, Known))
@@ -70,7 +71,7 @@ class Computed:
         all_of = frozenset(names)
 
         def known(value: Tensor, source: Any, made: Any) -> Known:
-            return Known(value, all_of, source, None, made, free, self._is_batched(), apart=apart)
+            return Known(value, all_of, source, (), made, free, self._is_batched(), apart=apart)
 
         if isinstance(value, Tensor):
             return known(value, kept, build)
@@ -80,7 +81,7 @@ class Computed:
         """Whether each of the given tensors that is made of parameters trains."""
         for x in tensors_in(arguments):
             if isinstance(x, Known) and x.names:
-                yield any(self.writer.trains.get(name) for name in x.names)
+                yield self.writer.learns(x)
 
     def _source(self) -> Callable[[GetTensor], Tensor]:
         target: Any = self.node.target
@@ -174,7 +175,7 @@ def stopped(w: NodeWriter, x: Any) -> Any:
     """What nothing learns through."""
     if isinstance(x, Laid):
         return w.stopped(x)
-    if isinstance(x, Known) and any(w.trains.get(name) for name in x.names):
+    if isinstance(x, Known) and w.learns(x):
         build = _once(lambda: w.stopped(w.data(x)))
         return Known(x.tensor, x.names, made=build, open=x.open, batched=x.batched, apart=True)
     if isinstance(x, (list, tuple)):
@@ -224,8 +225,11 @@ def variants(w: NodeWriter, word: str, arguments: dict[str, Any]) -> Iterator[Ca
             for name, value in arguments.items()
         }
 
+    aside = beside(w, word, arguments)
+
     def learned(name: str, x: Known) -> bool:
-        return x.made is not None and (x.open or (x.source is None and any(w.trains.get(n) for n in x.names)))
+        computed = x.made is not None and (x.open or (x.source is None and w.learns(x)))
+        return computed or w.is_node(x) or name in aside
 
     held = {name: list(tensors_in(value)) for name, value in arguments.items()}
     flat = [(name, x) for name, found in held.items() for x in found]
@@ -243,6 +247,27 @@ def variants(w: NodeWriter, word: str, arguments: dict[str, Any]) -> Iterator[Ca
         if which not in seen and (data or not flat):
             seen.append(which)
             yield lambda test=test: changed(test)  # type: ignore[misc]
+
+
+AROUND: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(by_word(of="linear convolution conv1d conv2d conv3d"), ("bias",)),
+    **dict.fromkeys(by_word(of="conv_transpose1d conv_transpose2d conv_transpose3d"), ("bias",)),
+    **dict.fromkeys(by_word(of="batch_norm instance_norm group_norm layer_norm"), ("weight", "bias")),
+    "rms_norm": ("weight",),
+    "addmm": ("self",),
+}
+"""The weights that are added to what a function gives without them, or multiply it."""
+
+
+def beside(w: NodeWriter, word: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The weights of a function that are no weights of its layer: another layer has them without the others,
+    or others of them without these, or they do not train together.
+    """
+    around = AROUND.get(word, ())
+    weights = [arguments.get(name) for name in ("weight", "mat2", *around)]
+    known = [x for x in dict.fromkeys(weights) if isinstance(x, Known)]
+    common = any(name in w.common for x in known for name in x.names)
+    return around if common or len(set(map(w.learns, known))) > 1 else ()
 
 
 def over(value: Any, change: Callable[[Known], Any]) -> Any:

@@ -25,14 +25,14 @@ from graphspec.convert.pytorch import (  # noqa: F401  (they register)
     shaping,
 )
 from graphspec.convert.pytorch.computed import Computed, stopped, tensors_in, variants
-from graphspec.convert.pytorch.functions import CREATES, HANDLERS, asserts, word_of
+from graphspec.convert.pytorch.functions import CREATES, HANDLERS, asserts
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.parts import shows
 from graphspec.convert.pytorch.recurrent_layers import StackedStates
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
 from graphspec.convert.pytorch.training import LAYER, averages
-from graphspec.convert.pytorch.writer import CallOrigin, Known, NodeWriter
+from graphspec.convert.pytorch.writer import CallOrigin, Common, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
 
@@ -62,9 +62,9 @@ THROUGH = frozenset(
 class Converter:
     """Walks a graph. `values` has what each node of it became."""
 
-    def __init__(self, traced: TracedModule, names: Mapping[Any, str]):
+    def __init__(self, traced: TracedModule, names: Mapping[Any, str], common: Mapping[str, Common]):
         self.traced = traced
-        self.writer = NodeWriter()
+        self.writer = NodeWriter(common=common)
         self.values: dict[fx.Node, Any] = {}
         self.modules = dict(traced.module.named_modules())
         self.names = names  # of sizes that stay open
@@ -74,7 +74,6 @@ class Converter:
     def run(self) -> dict[str, Laid]:
         """Converts all nodes; returns the outputs. Raises `Unsupported` with the line of the user's code."""
         self._placeholders()
-        self.writer.common = self._common()
         self._graph(self.traced.program.graph, self.values)
         outputs: dict[str, Laid] = {}
         for name, node in self.traced.outputs:
@@ -130,31 +129,6 @@ class Converter:
                 self.values[node] = Known(program.constants[lifted[node.name]].detach().clone())
             elif node.name in users:
                 self.values[node] = self._input(node)
-
-    def _common(self) -> dict[str, str]:
-        """The weights that several layers have: "turned" where these differ in what they make of them, with
-        other "biases" where they differ in that alone.
-        """
-        uses: dict[str, set[tuple[Any, ...]]] = {}
-        for node in self.traced.program.graph.nodes:
-            word = word_of(node)
-            place = {"linear": 1, "addmm": 2, "embedding": 0}.get(word)
-            if place is None:
-                continue
-            turns, stops, weight = word == "addmm", False, node.args[place]
-            while word_of(weight) in ("t", "transpose", "permute", "numpy_T", "mT", "detach"):
-                stops = stops or word_of(weight) == "detach"
-                turns, weight = turns ^ (word_of(weight) != "detach"), weight.args[0]
-            held = self.values.get(weight)
-            if isinstance(held, Known) and held.names:
-                bias = node.args[2] if word == "linear" and len(node.args) > 2 else None
-                bias = node.args[0] if word == "addmm" else bias
-                uses.setdefault(next(iter(held.names)), set()).add(((turns, stops), bias))
-        several = {name: ways for name, ways in uses.items() if len(ways) > 1}
-        return {
-            name: "turned" if len({change for change, _ in ways}) > 1 else "biases"
-            for name, ways in several.items()
-        }
 
     def _input(self, node: fx.Node) -> Laid:
         tensor = node.meta["val"]

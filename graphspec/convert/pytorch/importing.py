@@ -9,18 +9,20 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from graphspec.convert.folding.naming import kind
-from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode
+from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
 from graphspec.convert.pytorch.converting import Converter
 from graphspec.convert.pytorch.kept import modes_kept
+from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.parts import write_in_parts
 from graphspec.convert.pytorch.passes import tidy
 from graphspec.convert.pytorch.recognized import recognized
 from graphspec.convert.pytorch.result import FromTorch
 from graphspec.convert.pytorch.state import state
-from graphspec.convert.pytorch.tracing import BATCH, traced
+from graphspec.convert.pytorch.tracing import BATCH, TracedModule, traced
 from graphspec.convert.pytorch.training import marked, with_training
 from graphspec.convert.pytorch.tree import Tree, shortened
-from graphspec.convert.pytorch.writer import NodeWriter
+from graphspec.convert.pytorch.tying import unsettled
+from graphspec.convert.pytorch.writer import Common, NodeWriter
 from graphspec.convert.refusals import Unsupported
 from graphspec.convert.specs import ConvertedSpec, compiled
 
@@ -40,11 +42,8 @@ def converted(
         random, left = with_training(graph, module, batched, free)
         write_in_parts(graph.program)
     notes = list(left)
-    converter = Converter(graph, _sizes(graph, dynamic))
-    results = converter.run()
+    converter, results, outputs, nodes = _converted(graph, _sizes(graph, dynamic))
     writer = converter.writer
-    outputs = {key: laid.value for key, laid in results.items()}
-    nodes = tidy(writer, outputs)
     named = {key for key, _ in graph.outputs if key}
     rows = tuple(_rows(writer, nodes))
     for node in nodes:
@@ -85,6 +84,22 @@ def converted(
         turned=turned,
         random=random,
     )
+
+
+def _converted(
+    graph: TracedModule, sizes: dict[Any, str]
+) -> tuple[Converter, dict[str, Laid], dict[str, ConvertedValue], list[ConvertedNode]]:
+    """The nodes of a graph, written once more where they would train a parameter twice."""
+    common: dict[str, Common] = {}
+    while True:
+        converter = Converter(graph, sizes, common)
+        results = converter.run()
+        outputs = {key: laid.value for key, laid in results.items()}
+        nodes = tidy(converter.writer, outputs)
+        changed = unsettled(converter.writer, nodes)
+        if not changed:
+            return converter, results, outputs, nodes
+        common |= changed
 
 
 def _training_notes(
@@ -131,9 +146,9 @@ def _called(value: Any) -> str:
 
 
 def _batched(tensor: Tensor) -> Tensor:
-    """An example with as many rows as a module is traced with."""
+    """An example with as many rows as a module is traced with, which is no other input."""
     if tensor.shape[0] == BATCH:
-        return tensor
+        return tensor.clone()
     return tensor[:1].expand(BATCH, *tensor.shape[1:]).contiguous()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from graphspec.convert.arguments import shortest
-from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.nodes import ConvertedNode, ConvertedValue
 from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair
@@ -35,6 +35,24 @@ def unlike(arguments: dict[str, Any], **defaults: Any) -> dict[str, Any]:
     return {key: value for key, value in arguments.items() if key not in defaults or value != defaults[key]}
 
 
+def affine(w: NodeWriter, x: Laid, weight: Any, bias: Any, axis: int = 1) -> Laid:
+    """A tensor with vectors along a torch axis that multiply it, or are added, where they are nodes."""
+    if isinstance(weight, Laid) and isinstance(bias, Known):
+        bias = w.data(bias)
+    for op, vector in (("multiply", weight), ("add", bias)):
+        if isinstance(vector, Laid):
+            for _ in range(len(x.shape) - axis - len(vector.shape)):
+                vector = vector.inserted(len(vector.shape))
+            x = pair(w, op, x, vector, x.shape)
+    return x
+
+
+def inner(weight: Any, bias: Any) -> tuple[Known | None, Known | None]:
+    """The factor and the offset of a layer, but for those that `affine` applies."""
+    first = weight if isinstance(weight, Known) else None
+    return first, bias if isinstance(bias, Known) and not isinstance(weight, Laid) else None
+
+
 def known(x: Any, what: str) -> Known | None:
     """A weight, which must not depend on data."""
     if x is None or isinstance(x, Known):
@@ -58,30 +76,17 @@ def _linear(
     if function == "addmm":
         bias, input, weight = given["self"], given["mat1"], given["mat2"]
         weight = weight.permuted((1, 0)) if isinstance(weight, Laid) else weight.map(lambda t: t.t())
-    common = w.common.get(next(iter(weight.names)), "") if isinstance(weight, Known) and weight.names else ""
-    if common == "turned":
-        weight = _one_way(w, weight)
     if isinstance(weight, Laid):
         sums = SimpleNamespace(shape=out.shape, dtype=out.dtype)
         turned = weight.permuted((1, 0))
         product: Laid = HANDLERS["matmul"](w, function="matmul", self=input, other=turned, out=sums)
-    elif isinstance(bias, Laid) or common == "biases":
+    elif isinstance(bias, Laid):
         product = dense(w, input, weight, None)
     else:
         return dense(w, input, weight, known(bias, "bias"))
     if bias is None:
         return product
     return pair(w, "add", product, w.data(bias) if isinstance(bias, Known) else bias, tuple(out.shape))
-
-
-def _one_way(w: NodeWriter, weight: Known) -> Laid:
-    """A matrix as it is stored, transposed afterwards if the weight is its transpose: all uses of it read one
-    node.
-    """
-    elements = w.elements(weight)
-    if elements is not None and weight.tensor.shape[0] > 1 and elements[1, 0] == 1:
-        return w.data(weight.map(lambda t: t.t())).permuted((1, 0))
-    return w.data(weight)
 
 
 def dense(w: NodeWriter, x: Laid, weight: Known, bias: Known | None) -> Laid:
@@ -122,20 +127,27 @@ def _conv(
     output_padding: Any = 0,
     **_: Any,
 ) -> Laid:
-    weight, bias = known(weight, "kernel"), known(bias, "bias")
-    assert weight is not None
     if transposed:
         return transpose(w, input, weight, bias, stride, padding, output_padding, groups, dilation, out)
     x = w.spatial(input)
     rank = len(x.axes) - 2
-    kernel = list(weight.tensor.shape[2:])
-    words: dict[str, Any] = {"kernel_size": short(kernel, rank), "strides": short(stride, rank)}
+    words: dict[str, Any] = {"strides": short(stride, rank)}
+    if isinstance(weight, Laid):
+        words["dilation_rate"] = short(dilation, rank)
+        if isinstance(padding, str):
+            words["padding"] = padding
+        elif any(every(padding, rank)):
+            x = zeros(w, x, [(p, p) for p in every(padding, rank)])
+        words = unlike(words, strides=1, dilation_rate=1, padding="valid")
+        return affine(w, image(x, by_kernel(w, "conv", words, x, weight), out), None, w.laid(bias))
+    words = {"kernel_size": short(list(weight.tensor.shape[2:]), rank), **words}
     if isinstance(padding, str):
         words["padding"] = "same" if padding == "same" else 0
     else:
         words["padding"] = short(padding, rank)
     words["dilation_rate"] = short(dilation, rank)
-    words["use_bias"] = bias is not None
+    held = inner(None, bias)[1]
+    words["use_bias"] = held is not None
     words = unlike(words, strides=1, padding=0, dilation_rate=1, use_bias=True)
     filters, channels = weight.tensor.shape[0], int(x.sizes[-1])
     if groups == channels and groups > 1 and filters % channels == 0 and rank < 3:
@@ -145,8 +157,20 @@ def _conv(
     else:
         what = f"Conv{rank}D"
         words = {"filters": filters, **words, **({"groups": groups} if groups > 1 else {})}
-    node = w.over_images(what, words, x, {"weight": weight, "bias": bias})
-    return image(x, node, out)
+    node = w.over_images(what, words, x, {"weight": weight, "bias": held})
+    return affine(w, image(x, node, out), None, bias)
+
+
+def by_kernel(w: NodeWriter, what: str, words: dict[str, Any], x: Laid, kernel: Laid) -> ConvertedNode:
+    """A convolution whose kernel is a node."""
+    kernel = w.solid(kernel)
+    if len(x.axes[0]) > 1 or not kernel.is_free:
+        raise Unsupported(
+            "its kernel is computed from data", "use a kernel that is the same for all examples"
+        )
+    order = (*range(2, len(kernel.axes)), 1, 0)
+    turned = w.lay(kernel, [kernel.axes[i] for i in order])
+    return w.node("op", what, words, [("inputs", x.value), ("kernel", turned.value)])
 
 
 def space(x: Laid) -> tuple[Any, ...]:
@@ -193,18 +217,14 @@ def _conv_transpose(
     out: Any,
     **_: Any,
 ) -> Laid:
-    weight = known(weight, "kernel")
-    assert weight is not None
-    return transpose(
-        w, input, weight, known(bias, "bias"), stride, padding, output_padding, groups, dilation, out
-    )
+    return transpose(w, input, weight, bias, stride, padding, output_padding, groups, dilation, out)
 
 
 def transpose(
     w: NodeWriter,
     input: Laid,
-    weight: Known,
-    bias: Known | None,
+    weight: Any,
+    bias: Any,
     stride: Any,
     padding: Any,
     output_padding: Any,
@@ -216,31 +236,33 @@ def transpose(
     x = w.spatial(input)
     rank = len(x.axes) - 2
     if groups > 1:
+        weight = known(weight, "kernel")
+        assert weight is not None
         weight = weight.map(lambda t: _whole_groups(t, groups))
-        if any(w.trains.get(name) for name in weight.names):
+        if w.learns(weight):
             raise Unsupported(
                 "a transposed convolution in groups has no counterpart", "split the channels, or use groups=1"
             )
     pads, more, strides = every(padding, rank), every(output_padding, rank), every(stride, rank)
-    words = {
-        "filters": weight.tensor.shape[1],
-        "kernel_size": short(list(weight.tensor.shape[2:]), rank),
-        "strides": short(strides, rank),
-        "dilation_rate": short(dilation, rank),
-        "use_bias": bias is not None,
-    }
-    words = unlike(words, strides=1, dilation_rate=1, use_bias=True)
+    words: dict[str, Any] = {"strides": short(strides, rank), "dilation_rate": short(dilation, rank)}
+    words = unlike(words, strides=1, dilation_rate=1)
     cuts = [(p, p - m) for p, m in zip(pads, more, strict=True)]
     if any(b < 0 for _, b in cuts):
         raise Unsupported("its output_padding exceeds its padding", "pad the result by hand")
-    node = w.over_images(f"Conv{rank}DTranspose", words, x, {"weight": weight, "bias": bias})
+    if isinstance(weight, Laid):
+        node, bias = by_kernel(w, "conv_transpose", words, x, weight), w.laid(bias)
+    else:
+        held = inner(None, bias)[1]
+        sizes = {"filters": weight.tensor.shape[1], "kernel_size": short(list(weight.tensor.shape[2:]), rank)}
+        words = {**sizes, **words, **({} if held is not None else {"use_bias": False})}
+        node = w.over_images(f"Conv{rank}DTranspose", words, x, {"weight": weight, "bias": held})
     if any(a or b for a, b in cuts):
         even = all(a == b for a, b in cuts)
         cropping = short([a for a, _ in cuts], rank) if even else [list(pair) for pair in cuts]
         cropping = list(cuts[0]) if rank == 1 and not even else cropping
         uncropped = replace(x, value=ConvertedValue(node))
-        return image(x, w.over_images(f"Cropping{rank}D", {"cropping": cropping}, uncropped, main=False), out)
-    return image(x, node, out)
+        node = w.over_images(f"Cropping{rank}D", {"cropping": cropping}, uncropped, main=False)
+    return affine(w, image(x, node, out), None, bias)
 
 
 def _whole_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
@@ -419,22 +441,25 @@ def _batch_norm(
             "without running statistics its result depends on the other examples", "track_running_stats=True"
         )
     momentum = AVERAGING if averages else momentum
+    scale, center = inner(weight, bias)
     words = {"momentum": shortest(1 - momentum), "epsilon": shortest(eps), "unbiased": True}
-    words |= {"scale": weight is not None, "center": bias is not None}
+    words |= {"scale": scale is not None, "center": center is not None}
     words = unlike(words, momentum=0.99, epsilon=0.001, scale=True, center=True)
-    held = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
+    held = {"weight": scale, "bias": center, "running_mean": running_mean, "running_var": running_var}
     held["num_batches_tracked"] = counter
     node = w.node("layer", "BatchNormalization", words, [("x", x.value)], held)
-    return replace(x, value=ConvertedValue(node))
+    node.trainable = node.trainable or (scale is None and center is None)  # else it ignores the batch
+    return affine(w, replace(x, value=ConvertedValue(node)), weight, bias)
 
 
 def grouped(w: NodeWriter, x: Laid, groups: int, weight: Any, bias: Any, eps: float) -> Laid:
     """A `GroupNormalization` of an image."""
+    scale, center = inner(weight, bias)
     words: dict[str, Any] = {"groups": -1 if groups == x.sizes[-1] else groups, "epsilon": shortest(eps)}
-    words |= {"scale": weight is not None, "center": bias is not None}
+    words |= {"scale": scale is not None, "center": center is not None}
     words = unlike(words, groups=32, epsilon=0.001, scale=True, center=True)
-    node = w.over_images("GroupNormalization", words, x, {"weight": weight, "bias": bias})
-    return replace(x, value=ConvertedValue(node))
+    node = w.over_images("GroupNormalization", words, x, {"weight": scale, "bias": center})
+    return affine(w, replace(x, value=ConvertedValue(node)), weight, bias)
 
 
 @handles("group_norm")
@@ -467,24 +492,24 @@ def _layer_norm(
         moves = [axes.index(j) for j in order]
         if len(axes) != count:
             raise Unsupported("it normalizes over axes of size 1", "leave them out")
-        weight, bias = (None if p is None else p.map(lambda t: t.permute(moves)) for p in (weight, bias))
+        weight, bias = (
+            p.map(lambda t: t.permute(moves)) if isinstance(p, Known) else p for p in (weight, bias)
+        )
         axes = order
+    scale, center = inner(weight, bias)
     last = axes == [len(x.sizes) - 1]
     words: dict[str, Any] = {} if last else {"axis": axes if len(axes) > 1 else axes[0]}
     if function == "rms_norm":
         words["epsilon"] = shortest(eps if eps is not None else torch.finfo(torch.float32).eps)
-        weight = weight or Known(torch.ones([int(n) for n in normalized_shape]))
-        words = unlike(words, epsilon=1e-6)
-        node = w.node("layer", "RMSNormalization", words, [("x", x.value)], {"weight": weight})
-        if not weight.names:
-            node.trainable = False
+        form, what = ("op", "rms_normalization") if scale is None else ("layer", "RMSNormalization")
+        words = words if scale is None else unlike(words, epsilon=1e-6)
     else:
-        words |= {"epsilon": shortest(eps), "scale": weight is not None, "center": bias is not None}
+        form, what = "layer", "LayerNormalization"
+        words |= {"epsilon": shortest(eps), "scale": scale is not None, "center": center is not None}
         words = unlike(words, epsilon=0.001, scale=True, center=True)
-        node = w.node(
-            "layer", "LayerNormalization", words, [("x", x.value)], {"weight": weight, "bias": bias}
-        )
-    return replace(x, value=ConvertedValue(node))
+    held = None if form == "op" else {"weight": scale, "bias": center}
+    node = w.node(form, what, words, [("x", x.value)], held)
+    return affine(w, replace(x, value=ConvertedValue(node)), weight, bias, len(x.shape) - count)
 
 
 @handles("embedding")
@@ -498,12 +523,16 @@ def _embedding(
 ) -> Laid:
     if scale_grad_by_freq:
         raise Unsupported("its gradients depend on the other examples", "scale_grad_by_freq=False")
-    weight = known(weight, "table")
-    assert weight is not None
+    x = indices  # stretched as it is
+    rows, width = weight.shape if isinstance(weight, Laid) else weight.tensor.shape
+    if isinstance(weight, Laid):
+        if not weight.is_free:
+            known(weight, "table")
+        table = w.natural(weight)
+        node = w.node("op", "take", {"axis": 1}, [("x", table.value), ("indices", x.value)])
+        return Laid(ConvertedValue(node), (*x.sizes, width), (*x.axes, (len(x.sizes),)), (*x.shape, width))
     if padding_idx >= 0:
         weight = replace(weight, padding=padding_idx)
-    x = indices  # stretched as it is
-    rows, width = weight.tensor.shape
     arguments = {"input_dim": rows, "output_dim": width}
     node = w.node("layer", "Embedding", arguments, [("x", x.value)], {"weight": weight})
     return Laid(ConvertedValue(node), (*x.sizes, width), (*x.axes, (len(x.sizes),)), (*x.shape, width))

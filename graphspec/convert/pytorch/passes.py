@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import replace
 from typing import Any
-
-import torch
 
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue
 from graphspec.convert.pytorch.rewiring import needed, readers, replaced
+from graphspec.convert.pytorch.tying import states, ties
 from graphspec.convert.pytorch.whole_attention import attentions, by_hand, drops
 from graphspec.convert.pytorch.writer import CallOrigin, NodeWriter
 
@@ -106,97 +103,3 @@ def picks(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Converte
         else:
             node.arguments["key"] = ", ".join(keys)
             node.reads = list(first.reads)
-
-
-def states(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
-    """Recurrent layers whose sequence nothing reads give their last step; states that are read are named."""
-    read = readers(nodes, outputs)
-    changes: dict[ConvertedValue, ConvertedValue] = {}
-    for node in nodes:
-        words = node.arguments.get("wraps", node.arguments)
-        if node.form != "layer" or not words.get("return_sequences"):
-            continue
-        names = node.outputs
-        first, state = ConvertedValue(node), ConvertedValue(node, 1)
-        if node.what != "Bidirectional":
-            for reader in list(read[first]):
-                last = reader is not None and reader.what == "get_item" and reader.arguments["key"] == ":, -1"
-                if last:
-                    changes[ConvertedValue(reader)] = state
-                    read[state] += read[ConvertedValue(reader)]
-                    read[first].remove(reader)
-            if not read[first]:
-                del words["return_sequences"]
-                changes[state] = first
-                read[first], read[state] = read[state], []
-        if any(read[ConvertedValue(node, k + 1)] for k in range(len(names))):
-            words["return_state"] = True
-    replaced(nodes, outputs, changes)
-
-
-def ties(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
-    """Layers that have the same parameters are calls of one entry."""
-    from graphspec.convert.nodes import CalledEntry
-
-    groups: dict[tuple[Any, ...], list[ConvertedNode]] = defaultdict(list)
-    for node in nodes:
-        if node.form == "layer" and node.stored is not None:
-            held = w.weights[node.stored.path]
-            main = held.get("weight") or next(iter(held.values()), None)
-            elements = None if main is None else w.elements(main)
-            if main is not None and elements is not None and elements.numel():
-                ends = elements.flatten()[0].item(), elements.flatten()[-1].item()
-                groups[tuple(sorted(main.names)), tuple(elements.shape), ends].append(node)
-    for group in groups.values():
-        if len(group) < 2 or not all(_same(w, group[0], other) for other in group[1:]):
-            continue
-        first = group[0]
-        kinds = {node.what for node in group}
-        reversed_ = kinds == {"Embedding", "Dense"}
-        if reversed_:
-            first = next(node for node in group if node.what == "Embedding")
-            if any(node.arguments.get("use_bias", True) for node in group if node.what == "Dense"):
-                continue
-        elif len(kinds) > 1 or any(_unactivated(node) != _unactivated(first) or node.body for node in group):
-            continue
-        what = "ReversibleEmbedding" if reversed_ else first.what
-        alike = not reversed_ and all(node.arguments == first.arguments for node in group)
-        words = dict(first.arguments) if alike else _unactivated(first)
-        entry = CalledEntry("shared", "layer", what, words, None, first.stored, first.trainable, True)
-        w.entries[entry] = w.origins[first]
-        for node in group:
-            after = None if alike else node.arguments.get("activation")
-            reverse = reversed_ and node.what == "Dense"
-            node.form, node.what, node.entry, node.stored = "call", "shared", entry, None
-            node.arguments = {"reverse": True} if reverse else {}
-            node.trainable = True
-            if after is not None:
-                _activated(w, node, after, nodes, outputs)
-
-
-def _activated(
-    w: NodeWriter,
-    node: ConvertedNode,
-    activation: Any,
-    nodes: list[ConvertedNode],
-    outputs: dict[str, ConvertedValue],
-) -> None:
-    """Puts an activation after a call, which takes none."""
-    activation_node = ConvertedNode("act", "layer", "Activation", {"activation": activation}, automatic=True)
-    replaced(nodes, outputs, {ConvertedValue(node): ConvertedValue(activation_node)})
-    activation_node.reads = [("x", ConvertedValue(node))]
-    w.origins[activation_node] = replace(w.origins[node], main=False)
-    nodes.insert(nodes.index(node) + 1, activation_node)
-
-
-def _unactivated(node: ConvertedNode) -> dict[str, Any]:
-    return {key: value for key, value in node.arguments.items() if key != "activation"}
-
-
-def _same(w: NodeWriter, a: ConvertedNode, b: ConvertedNode) -> bool:
-    assert a.stored is not None and b.stored is not None
-    x, y = (w.weights[stored.path].get("weight") for stored in (a.stored, b.stored))
-    if x is None or y is None:
-        return True
-    mine, its = w.elements(x), w.elements(y)
-    return mine is not None and its is not None and mine.shape == its.shape and torch.equal(mine, its)

@@ -158,7 +158,12 @@ def _glu(w: NodeWriter, self: Laid, dim: int, **_: Any) -> Laid:
 
 
 @handles("prelu", "_prelu_kernel")
-def _prelu(w: NodeWriter, self: Laid, weight: Known, **_: Any) -> Laid:
+def _prelu(w: NodeWriter, self: Laid, weight: Any, **_: Any) -> Laid:
+    if isinstance(weight, Laid):
+        while len(weight.shape) < len(self.shape) - 1:
+            weight = weight.inserted(len(weight.shape))
+        low = pair(w, "multiply", scalar(w, "minimum", self, 0), weight, self.shape)
+        return pair(w, "add", activation(w, self, "relu"), low, self.shape)
     x = w.spatial(self) if len(self.shape) > 2 else w.last(self, 1)
     one = weight.tensor.numel() == 1 != x.sizes[-1]
     shared = list(range(1, len(x.sizes) - (not one)))

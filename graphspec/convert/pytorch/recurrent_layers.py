@@ -116,8 +116,11 @@ def _weights_of(params: Any, ways: int, both_biases: bool) -> dict[str, Known | 
 def _sum(a: Known, b: Known) -> Known:
     """The two biases of PyTorch as the one of Keras."""
     first, second = a.source, b.source
-    source = None if first is None or second is None else lambda get: first(get) + second(get)
-    return Known(a.tensor + b.tensor, a.names | b.names, source, first)
+    if first is None or second is None:
+        return Known(a.tensor + b.tensor, a.names | b.names)
+    return Known(
+        a.tensor + b.tensor, a.names | b.names, lambda get: first(get) + second(get), (first, second)
+    )
 
 
 def _starts(w: NodeWriter, states_before: list[Any], first: int, count: int) -> list[Laid]:

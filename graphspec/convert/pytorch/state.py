@@ -55,7 +55,8 @@ def gradients(
         if len(known_tensors) < len(known.names):
             continue
         with torch.no_grad():
-            expected[key] = (known.slope or known.source)(known_tensors.__getitem__)
+            source = known.terms[0] if known.terms else known.source
+            expected[key] = source(known_tensors.__getitem__)
             if known.padding is not None:
                 expected[key] = expected[key].clone()
                 expected[key][known.padding] = torch.nan

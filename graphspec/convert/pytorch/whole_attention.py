@@ -115,6 +115,9 @@ def _attention(
     if None in projections or last is None or joined is None or len(joined.arguments["target_shape"]) != 2:
         return
     query, key, value = (each for each in projections if each is not None)
+    linears = [each.linear for each in (query, key, value)] + [last]
+    if len({linear.trainable for linear in linears}) > 1 or any(map(w.shares, linears)):
+        return
     biases = {each.bias is not None for each in (query, key, value)} | {last.arguments.get("use_bias", True)}
     if key.shape != query.shape or value.shape[0] != query.shape[0] or len(biases) > 1 or last.stored is None:
         return
@@ -142,8 +145,7 @@ def _attention(
     attention = ConvertedNode(
         "attention", "layer", "MultiHeadAttention", words, reads, "named", stored=Stored(path, ())
     )
-    linears = [each.linear for each in (query, key, value)] + [last]
-    attention.trainable = any(linear.trainable for linear in linears)
+    attention.trainable = last.trainable
     attention.automatic = True
     w.origins[attention] = CallOrigin(_common([w.origins[linear] for linear in linears]), "whole", True)
     nodes[nodes.index(last)] = attention

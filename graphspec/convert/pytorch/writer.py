@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import accumulate
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +21,12 @@ GetTensor = Callable[[str], Tensor]
 """A parameter or buffer of the module by its name."""
 
 
+Common = Literal["beside", "node"]
+"""How a parameter is written that several layers have, which differ in other weights: what is added after
+them, or multiplies them, is `beside` them; or it is a `node`, and so is all that is computed with it.
+"""
+
+
 @dataclass(eq=False, slots=True)
 class Known:
     """A tensor that does not depend on data. `source` finds it again in other parameters, where it only picks
@@ -29,7 +36,7 @@ class Known:
     tensor: Tensor
     names: frozenset[str] = frozenset()
     source: Callable[[GetTensor], Tensor] | None = None
-    slope: Callable[[GetTensor], Tensor] | None = None  # that of gradients, where it is another one
+    terms: tuple[Callable[[GetTensor], Tensor], ...] = ()  # what it is the sum of, where it is one
     made: Callable[[], Any] | None = None  # writes the nodes that compute it, and gives the `Laid` of them
     open: bool = False  # it depends on a size that stays open, for which `tensor` has the traced one
     batched: bool = False  # the batch is one of its axes
@@ -46,7 +53,7 @@ class Known:
             change(self.tensor),
             self.names,
             after(self.source),
-            after(self.slope),
+            tuple(after(term) for term in self.terms),  # type: ignore[misc]
             open=self.open,
             apart=self.apart,
         )
@@ -109,7 +116,7 @@ class NodeWriter:
     masked: dict[ConvertedNode, MaskedScores] = field(default_factory=dict)  # by masks that are constant
     traced: dict[tuple[ConvertedValue, Any], Tensor] = field(default_factory=dict)  # constants of open sizes
     entries: dict[CalledEntry, CallOrigin] = field(default_factory=dict)
-    common: dict[str, str] = field(default_factory=dict)  # how a weight of several layers differs in them
+    common: Mapping[str, Common] = field(default_factory=dict)
     shapes: Mapping[str, torch.Size] = field(default_factory=dict)  # of parameters
     batches: list[Size] = field(default_factory=list)  # the size of the batch, a symbol for each input
     lengths: dict[Size, tuple[ConvertedValue, int]] = field(
@@ -117,6 +124,7 @@ class NodeWriter:
     )  # where open sizes are found
     parameters: dict[frozenset[str], list[tuple[Tensor, ConvertedValue]]] = field(default_factory=dict)
     joined: dict[Laid, tuple[int, list[Any]]] = field(default_factory=dict)  # along which axis, and of what
+    starts: dict[str, int] = field(default_factory=dict)  # the numbers of the first elements of parameters
 
     def node(
         self,
@@ -144,9 +152,21 @@ class NodeWriter:
             node.stored = Stored(path, ())
             for known in held.values():
                 self.uses(known)
-            parameters = [name for known in held.values() for name in known.names if name in self.trains]
-            node.trainable = not parameters or any(self.trains[name] for name in parameters)
+            node.trainable = not held or any(map(self.learns, held.values()))
         return node
+
+    def learns(self, known: Known) -> bool:
+        """Whether a parameter that trains is in it."""
+        return any(self.trains.get(name) for name in known.names)
+
+    def shares(self, node: ConvertedNode) -> bool:
+        """Whether another layer has a weight of this one, and others of its own."""
+        held = self.weights[node.stored.path] if node.stored is not None else {}
+        return any(name in self.common for known in held.values() for name in known.names)
+
+    def is_node(self, known: Known) -> bool:
+        """Whether all that is made of it is made by nodes, of one that holds the parameter."""
+        return any(self.common.get(name) == "node" for name in known.names)
 
     def uses(self, known: Known) -> None:
         """Remembers parameters whose function a constant freezes."""
@@ -393,13 +413,13 @@ class NodeWriter:
     def constant(self, x: Any) -> Tensor | None:
         """What an operand is if nothing trains it; along open sizes as it was traced."""
         if isinstance(x, Known):
-            return None if any(self.trains.get(name) for name in x.names) else x.tensor
+            return None if self.learns(x) else x.tensor
         return self.traced.get((x.value, x.axes)) if isinstance(x, Laid) else None
 
     def data(self, known: Known) -> Laid:
         """A known tensor as one that is the same for every example."""
-        learned = known.source is None and any(self.trains.get(name) for name in known.names)
-        if known.made is not None and (known.open or learned or known.batched):
+        learned = known.source is None and self.learns(known)
+        if known.made is not None and (known.open or learned or known.batched or self.is_node(known)):
             made: Laid | Known = known.made()
             laid = self.data(made) if isinstance(made, Known) else made
             if not learned:
@@ -412,6 +432,10 @@ class NodeWriter:
             return Laid(value, (1, 1), (), (), dtype)
         kept = [i for i, size in enumerate(sizes)]
         return Laid(value, (1, *sizes), tuple((i + 1,) for i in kept), sizes, dtype)
+
+    def laid(self, x: Any) -> Any:
+        """A tensor, which is not only known; None stays."""
+        return self.data(x) if isinstance(x, Known) else x
 
     def held(self, known: Known, name: str = "parameter") -> ConvertedValue:
         """A known tensor, without a batch axis, as a parameter or a constant. Uses of the same parameter, or
@@ -443,9 +467,8 @@ class NodeWriter:
                     return before
                 arguments = {"target_shape": shape}
                 return ConvertedValue(self.node("layer", "Reshape", arguments, [("x", before)], main=False))
-        floats = known.map(lambda t: t.float()[None])
+        floats = known.map(lambda t: (t if t.is_floating_point() else t.float())[None])
         node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
-        node.trainable = node.trainable and any(self.trains.get(n) for n in known.names)
         if not node.trainable and node.stored is not None:
             self.tables.add(node.stored.path)
         words = sorted(known.names)
@@ -457,15 +480,25 @@ class NodeWriter:
         return value
 
     def elements(self, known: Known) -> Tensor | None:
-        """Which elements of parameters it has, as numbers; None where it is computed of them."""
+        """Which elements of all parameters it has, as numbers; of a sum those of each term, in a row. None
+        where it is computed of them.
+        """
         if not known.names or known.source is None:
             return None
-        start, numbers = 0, {}
-        for name in sorted(known.names):
-            shape = self.shapes[name]
-            numbers[name] = torch.arange(start, start + shape.numel(), dtype=torch.float64).reshape(shape)
-            start += shape.numel()
-        return known.source(numbers.__getitem__)
+        parts = [term(self.numbers) for term in known.terms or (known.source,)]
+        return torch.stack(parts) if known.terms else parts[0]
+
+    def numbers(self, name: str) -> Tensor:
+        """The numbers of the elements of a parameter."""
+        shape = self.shapes[name]
+        return torch.arange(shape.numel(), dtype=torch.float64).add_(self.start(name)).reshape(shape)
+
+    def start(self, name: str) -> int:
+        """The number of the first element of a parameter."""
+        if not self.starts:
+            counts = [shape.numel() for shape in self.shapes.values()]
+            self.starts = dict(zip(self.shapes, accumulate(counts, initial=0), strict=False))
+        return self.starts[name]
 
 
 def _inserted_at(before: Sequence[Size], sizes: Sequence[Size]) -> int | None:
