@@ -201,9 +201,18 @@ def test_other_weights_go_in_without_rules(tmp_path: Path) -> None:
 
 
 def test_frozen_parameters_are_told() -> None:
-    imported = graphspec.from_torch(modules.Standardized(), images(2, 3, 8, 8), check=False)
-    assert imported.frozen == ("weight",)
-    assert any("folded in: `weight`" in note for note in imported.notes)
+    layer = nn.utils.parametrizations.weight_norm(nn.GRU(3, 4, batch_first=True), "weight_hh_l0")
+    imported = graphspec.from_torch(nn.Sequential(layer, modules.First()), images(2, 5, 3))
+    names = [f"0.parametrizations.weight_hh_l0.original{k}" for k in (0, 1)]
+    assert imported.frozen == tuple(names)
+    assert any("folded in: `0.parametrizations" in note for note in imported.notes)
+
+
+def test_a_kernel_that_is_computed_learns() -> None:
+    imported = graphspec.from_torch(modules.Standardized(), images(2, 3, 8, 8))
+    assert not imported.frozen and "op: conv" in imported.text
+    assert imported.proved is not None and imported.proved.gradient is not None
+    assert imported.proved.gradient < 1e-5
 
 
 def line_of(word: str) -> int:
