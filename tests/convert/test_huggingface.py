@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from huggingface_hub import constants
+from transformers.integrations import hub_kernels
 from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.convert.pytorch.huggingface import import_huggingface
+from graphspec.convert.pytorch.huggingface import _inputs, import_huggingface
 from graphspec.diagnostics import SpecError
 
 SMALL: dict[str, Any] = {
@@ -120,6 +125,105 @@ def test_what_is_no_model_is_refused(config: str | None, code: str, tmp_path: Pa
     with pytest.raises(SpecError) as error:
         import_huggingface(tmp_path)
     assert error.value.diagnostics[0].code == code
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of("bert", tmp_path_factory.mktemp("bert"))
+
+
+def with_entries(folder: Path, entries: dict[str, Any], place: Path) -> Path:
+    """A copy of a folder whose config has other entries, too."""
+    shutil.copytree(folder, place)
+    config = {**json.loads((folder / "config.json").read_text()), **entries}
+    (place / "config.json").write_text(json.dumps(config))
+    return place
+
+
+BEYOND: dict[str, tuple[dict[str, Any], str]] = {
+    "kernel": ({"attn_implementation": "evil/kernel"}, "import-unsafe"),
+    "kernel inside": ({"_attn_implementation": "evil/kernel@main:f"}, "import-unsafe"),
+    "word": ({"attn_implementation": "evil"}, "import-unsafe"),
+    "parts": ({"attn_implementation": {"": "sdpa", "text_config": "evil/kernel"}}, "import-unsafe"),
+    "number": ({"_experts_implementation_internal": 7}, "import-unsafe"),
+    "nested": ({"text_config": {"vision_config": [{"attn_implementation": "a/b"}]}}, "import-unsafe"),
+    "nested code": ({"text_config": {"auto_map": {"AutoConfig": "evil.Config"}}}, "import-unsafe"),
+    "experts": ({"experts_implementation": "sonicmoe"}, "import-unsafe"),
+    "generation": ({"custom_generate": "evil"}, "import-unsafe"),
+    "fusions": ({"fusion_config": {"patch_embeddings": True}}, "import-unsafe"),
+    "file": ({"transformers_weights": "other.safetensors"}, "import-unsafe"),
+    "repository": ({"backbone": "hf-hub:evil"}, "import-unsafe"),
+    "address": ({"vision_tower": "https://evil.example"}, "import-unsafe"),
+    "path": ({"tokenizer_file": "..\\x"}, "import-unsafe"),
+    "quantized": ({"quantization_config": {"quant_method": "gptq"}}, "import-unsupported"),
+    "layers": ({"num_hidden_layers": 10**8}, "import-unsupported"),
+    "deep": ({"a": json.loads("[" * 400 + "]" * 400)}, "import-format"),
+}
+
+
+@pytest.mark.parametrize("case", BEYOND)
+def test_a_config_names_nothing_beyond_the_library(case: str, bert: Path, tmp_path: Path) -> None:
+    entries, code = BEYOND[case]
+    with pytest.raises(SpecError) as error:
+        import_huggingface(with_entries(bert, entries, tmp_path / "x"))
+    assert error.value.diagnostics[0].code == code
+
+
+def test_only_the_config_and_the_tensors_are_read(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the Hub nor another model, though the library was imported before. Known words change
+    nothing.
+    """
+    said = []
+    harmless = {
+        "attn_implementation": "flash_attention_2",
+        "experts_implementation": {"": "eager", "text_config": "grouped_mm"},
+        "torch_dtype": "bfloat16",
+        "_name_or_path": "/home/someone/bert",
+        "return_dict": False,
+        "id2label": {"0": "a/b: c", "1": "no"},
+        "quantization_config": None,
+    }
+    folder = with_entries(bert, harmless, tmp_path / "x")
+    (folder / "adapter_config.json").write_text(
+        '{"base_model_name_or_path": "evil/base", "peft_type": "LORA"}'
+    )
+    (folder / "generation_config.json").write_text("{")
+    called = transformers.BertModel.__init__
+
+    def spied(self: Any, *arguments: Any, **options: Any) -> None:
+        said.append((constants.is_offline_mode(), hub_kernels._kernels_enabled, os.environ["HF_HUB_OFFLINE"]))
+        called(self, *arguments, **options)
+
+    monkeypatch.setattr(transformers.BertModel, "__init__", spied)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub_kernels, "_kernels_enabled", True)
+    imported, before = import_huggingface(folder), import_huggingface(bert)
+    assert said == [(True, False, "1")] * 2
+    assert (
+        not constants.HF_HUB_OFFLINE and hub_kernels._kernels_enabled and "HF_HUB_OFFLINE" not in os.environ
+    )
+    assert imported.text == before.text and imported.proved is not None and imported.proved.outputs < 1e-5
+
+
+def test_shards_are_the_tensors_that_their_index_names(tmp_path: Path) -> None:
+    folder_of("vit", tmp_path / "whole")
+    whole = transformers.ViTModel.from_pretrained(tmp_path / "whole")
+    whole.save_pretrained(tmp_path / "parts", max_shard_size="10KB")
+    assert (tmp_path / "parts" / "model.safetensors.index.json").is_file()
+    imported, parts = (import_huggingface(tmp_path / word, check=False) for word in ("whole", "parts"))
+    assert all(torch.equal(value, parts.weights[key]) for key, value in imported.weights.items())
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"image_size": 10**6}, {"image_size": "9"}, {"image_size": None}, {"num_channels": 0}]
+)
+def test_an_example_has_sizes_that_can_be_tried(sizes: dict[str, Any]) -> None:
+    module = SimpleNamespace(main_input_name="pixel_values", config=SimpleNamespace(**sizes))
+    with pytest.raises(SpecError, match="the config gives the input the sizes"):
+        _inputs(module)
 
 
 def test_weights_that_are_damaged_are_refused(tmp_path: Path) -> None:

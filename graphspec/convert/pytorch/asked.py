@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from graphspec.transfer.checkpoints import open_checkpoint
 
 KEYS = ("shape", "dtype")
 DTYPES = ("float32", "int64", "int32", "bool")
+LARGEST = 2**26
+"""Numbers of an example."""
 
 
 class BadOption(Exception):
@@ -94,6 +97,9 @@ def _example(name: str, settings: Any) -> tuple[Tensor, list[str | int | None]]:
         word: 11 + 2 * k for k, word in enumerate(dict.fromkeys(s for s in shape if type(s) is not int))
     }
     sizes = [size if type(size) is int else open_sizes[size] for size in shape]
+    if math.prod(sizes) > LARGEST:
+        message = f"{name} has {math.prod(sizes):,} numbers, and the module is run on at most {LARGEST:,}"
+        raise BadOption("--input", f"{message}: write a word for a size that stays open, such as `length`")
     if dtype == "float32":
         return torch.rand(2, *sizes, generator=torch.Generator().manual_seed(0)), shape
     return torch.ones(2, *sizes, dtype=getattr(torch, dtype)), shape

@@ -1,16 +1,13 @@
 """A folder of Hugging Face, as `save_pretrained` writes it, as a spec and its weights.
 
-    config.json -> the library's own class -> traced as any module
-                -> a spec of the gallery, where one is this architecture: with its params from the config
-
-Nothing of the folder is run: a config that names code of its own is refused.
+config.json -> the library's own class (pretrained.py) -> traced as any module
+            -> a spec of the gallery, where one is this architecture: with its params from the config
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,21 +17,18 @@ from torch import Tensor, nn
 
 from graphspec.compiler import compile
 from graphspec.convert.pytorch import convert_module
+from graphspec.convert.pytorch.asked import LARGEST
+from graphspec.convert.pytorch.pretrained import config_of, offline, pretrained
 from graphspec.convert.pytorch.proof import apart, flat, prove
 from graphspec.convert.pytorch.result import FromTorch, TorchProof
 from graphspec.convert.writing import text
-from graphspec.diagnostics import Diagnostics, SpecError, fail
-from graphspec.diagnostics.packages import needing
-from graphspec.diagnostics.text import line_of
-from graphspec.files.reading import content, need_regular, parse_json
+from graphspec.diagnostics import Diagnostics, SpecError, fail, shortened
 from graphspec.language.naming import identifier
 from graphspec.program import Program
 from graphspec.source import read
 from graphspec.transfer import transfer
 from graphspec.transfer.rules import load_rules
 
-MAX_CONFIG = 4 << 20
-"""Bytes of a config."""
 LONGEST = 128
 """Tokens of the example of a model whose length does not stay open."""
 TOLERANCE = 1e-4
@@ -151,8 +145,14 @@ def import_huggingface(
     """
     folder = Path(folder)
     config = config_of(folder)
-    module = _module(folder, config)
-    word = identifier(name or str(config.get("model_type") or "model"), "model")
+    with offline():
+        module = pretrained(folder, config)
+        return _imported(folder, module, name or config["model_type"], flat, check, shipped)
+
+
+def _imported(folder: Path, module: Any, name: str, flat: bool, check: bool, shipped: bool) -> FromTorch:
+    config = module.config.to_dict()
+    word = identifier(name, "model")
     kind = type(module).__name__
     spec = (
         next((each for each in SHIPPED if kind in each.classes and each.fits(config)), None)
@@ -185,90 +185,12 @@ def _traced(
     return replace(imported, proved=prove(imported, module, inputs)) if check else imported
 
 
-def config_of(folder: Path) -> dict[str, Any]:
-    """What `config.json` says. Raises `SpecError` (import-format, import-unsafe)."""
-    path = folder / "config.json"
-    if not path.is_file():
-        message = f"`{folder}` has no config.json"
-        raise fail("import-format", message, "give the folder that `save_pretrained` wrote")
-    try:
-        config = parse_json(content(path, MAX_CONFIG).decode("utf-8"))
-    except (OSError, ValueError) as error:
-        raise fail("import-format", f"`{path}` is not JSON: {str(error)[:120]}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-        raise fail("import-format", f"`{path}` does not say what it is: it lacks `model_type`")
-    if "auto_map" in config:
-        message = f"`{path}` names code of its own, which is never run"
-        raise fail(
-            "import-unsafe", message, "use a model whose class the library has, or import its class as torch"
-        )
-    return config
-
-
-def _module(folder: Path, config: Mapping[str, Any]) -> nn.Module:
-    """The library's class with the folder's weights."""
-    with needing("`import huggingface`", "huggingface"):
-        import transformers
-    names = config.get("architectures")
-    word = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
-    cls = getattr(transformers, word, None) if word.isidentifier() else None
-    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
-        message = f"the library has no class `{word}`, which {folder / 'config.json'} names"
-        raise fail("import-unsupported", message, "update transformers, or import the class: `import torch`")
-    _need_safetensors(folder)
-    with _silent():
-        try:
-            loaded: Any = cls.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-                dtype=torch.float32,
-            )
-        except Exception as error:  # of many kinds, each of the library's own
-            why = line_of(error)
-            raise fail("weights-missing", f"`{folder}` cannot be loaded: {why}") from error
-    module, report = loaded
-    lost = [str(key) for word in ("missing_keys", "mismatched_keys") for key in report.get(word, ())]
-    if lost:
-        message = f"the weights in `{folder}` lack {', '.join(sorted(lost)[:3])} of {type(module).__name__}"
-        raise fail("weights-misfit", message, "save the whole model again with `save_pretrained`")
-    module.config.use_cache = False
-    ready: nn.Module = module.eval()
-    return ready
-
-
-def _need_safetensors(folder: Path) -> None:
-    files = list(folder.glob("*.safetensors"))
-    if not files:
-        message = f"`{folder}` has no weights as .safetensors"
-        raise fail("weights-missing", message, "save the model again: `save_pretrained` writes them so")
-    for file in files:
-        try:
-            need_regular(file)
-        except OSError as error:
-            raise fail("weights-missing", f"`{file}` cannot be read: {error.strerror}") from None
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """What the library logs of a folder is told by diagnostics."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(level)
-
-
 def _inputs(module: Any) -> dict[str, Tensor]:
     """An example of what the model takes, by its kind of input."""
     config, word = module.config, module.main_input_name
     if word == "input_ids":
         most = getattr(config, "max_position_embeddings", 0) or getattr(config, "n_positions", LONGEST)
-        length = min(int(most), LONGEST)
-        ids = torch.ones(2, length, dtype=torch.int64)
+        ids = torch.ones(2, *_tried([min(most, LONGEST) if type(most) is int else most]), dtype=torch.int64)
         decoder = getattr(config, "is_decoder", False) or "CausalLM" in type(module).__name__
         mask = (
             {} if decoder or "LMHead" in type(module).__name__ else {"attention_mask": torch.ones_like(ids)}
@@ -276,13 +198,22 @@ def _inputs(module: Any) -> dict[str, Tensor]:
         return {"input_ids": ids, **mask}
     if word == "pixel_values":
         size = getattr(config, "image_size", 224)
-        height, width = (size, size) if isinstance(size, int) else tuple(size)
-        generator = torch.Generator().manual_seed(0)
-        return {word: torch.rand(2, getattr(config, "num_channels", 3), height, width, generator=generator)}
+        sizes = _tried(
+            [getattr(config, "num_channels", 3), *(size if isinstance(size, list | tuple) else (size, size))]
+        )
+        return {word: torch.rand(2, *sizes, generator=torch.Generator().manual_seed(0))}
     message = f"`{type(module).__name__}` takes `{word}`, for which no example is known"
     raise fail(
         "import-unsupported", message, "import the class: graphspec import torch PKG:CALLABLE --input ..."
     )
+
+
+def _tried(sizes: list[Any]) -> list[int]:
+    """The sizes of an example. Raises `SpecError` where the config has others than numbers, or too many."""
+    if not all(type(size) is int and size > 0 for size in sizes) or math.prod(sizes) > LARGEST:
+        message = f"the config gives the input the sizes {shortened(str(sizes))}"
+        raise fail("import-unsupported", message, f"an example has at most {LARGEST:,} numbers")
+    return sizes
 
 
 # --- specs of the gallery

@@ -1,0 +1,217 @@
+"""The model of a folder of Hugging Face, made of its config and its tensors alone.
+
+The library follows what a folder names: code (`auto_map`), kernels (`attn_implementation`), other models
+(`adapter_config.json`), files (`transformers_weights`). So it never sees the folder. It gets a config whose
+texts are plain words, and the tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphspec.diagnostics import SpecError, fail
+from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import line_of, shortened
+from graphspec.files.reading import content, parse_json
+from graphspec.transfer.checkpoints import open_checkpoint
+
+MAX_CONFIG = 4 << 20
+"""Bytes of a config."""
+DEEPEST = 32
+"""How deeply a config is nested."""
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+REACHING = {
+    *("auto_map", "custom_generate", "custom_pipelines", "trust_remote_code"),
+    *("fusion_config", "kernel_config", "use_kernels"),
+    *("distributed_config", "model_args", "transformers_weights"),
+}
+"""Keys with which a config reaches beyond the library's classes: to code of its own, kernels, other files."""
+QUANTIZED = ("compression_config", "quantization_config")
+DROPPED = {
+    *("_commit_hash", "_name_or_path", "dtype", "name_or_path", "task_specific_params", "torch_dtype"),
+    *("return_dict", "transformers_version", "use_cache", "use_pretrained_backbone"),
+}
+"""Keys of where a model is from, how it was stored, and how it is called: it is computed in float32."""
+LABELS = ("id2label", "label2id")
+"""Keys of texts of any kind, of which only the number counts."""
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "USE_HUB_KERNELS": "NO"}
+IMPLEMENTATION = "_implementation"
+"""What keys have in their names that say how the same is computed. The library's default is taken."""
+IMPLEMENTATIONS = {
+    *("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3", "flash_attention_4"),
+    *("batched_mm", "grouped_mm", None, True, False),
+}
+"""What they may say."""
+REPEATED = re.compile(r"(n|num)_.*(layers?|blocks|experts|stages)|depths?|.*_(layers|depth)")
+MOST = 4096
+"""Parts of a model that are made one by one; keys that say how many match `REPEATED`."""
+PLACE = re.compile(r"[/\\:\x00-\x1f]")
+"""What the name of a file or of a repository has, and an address, and no word of the library."""
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """What `config.json` says of the model. Raises `SpecError` (import-format, import-unsafe,
+    import-unsupported).
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        message = f"`{folder}` has no config.json"
+        raise fail("import-format", message, "give the folder that `save_pretrained` wrote")
+    try:
+        config = parse_json(content(path, MAX_CONFIG).decode("utf-8"))
+    except (OSError, ValueError) as error:
+        raise fail("import-format", f"`{path}` is not JSON: {str(error)[:120]}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise fail("import-format", f"`{path}` does not say what it is: it lacks `model_type`")
+    known: dict[str, Any] = _known(config, "", path, 0)
+    return known
+
+
+def _known(value: Any, key: str, path: Path, depth: int) -> Any:
+    """A value of a config, without what the library is not to know. Raises `SpecError`."""
+    if depth > DEEPEST:
+        raise fail("import-format", f"`{path}` is nested more than {DEEPEST} levels deep")
+    if isinstance(value, list):
+        return [_known(item, key, path, depth + 1) for item in value]
+    if isinstance(value, dict):
+        _need_data(value, path)
+        holds = key in LABELS or IMPLEMENTATION in key  # such values under names of any kind
+        kept = {name: item for name, item in value.items() if holds or name not in DROPPED}
+        known = {name: _known(item, key if holds else name, path, depth + 1) for name, item in kept.items()}
+        return {name: item for name, item in known.items() if IMPLEMENTATION not in name}
+    if IMPLEMENTATION in key and value not in IMPLEMENTATIONS:
+        raise _unsafe(path, key, f"`{shortened(str(value))}`, which is no word of the library")
+    if isinstance(value, str) and key not in LABELS and PLACE.search(value):
+        raise _unsafe(path, key, f"`{shortened(value)}`, and no file, repository or address is followed")
+    if REPEATED.fullmatch(key) and isinstance(value, int) and value > MOST:
+        message = f"`{path}` has {value:,} under `{key}`"
+        raise fail("import-unsupported", message, f"a model of at most {MOST:,} layers is made")
+    return value
+
+
+def _need_data(entries: Mapping[str, Any], path: Path) -> None:
+    """Raises `SpecError` where entries of a config name what is beyond it."""
+    for name, value in entries.items():
+        if name in REACHING and value:
+            raise _unsafe(path, name, "what is not in the library, and it is never run")
+        if name in QUANTIZED and value:
+            help = "save it in float32: `model.dequantize()`, then `save_pretrained`"
+            raise fail("import-unsupported", f"`{path}` is of a quantized model: it has `{name}`", help)
+
+
+def _unsafe(path: Path, key: str, what: str) -> SpecError:
+    help = "remove that entry, or import the class of the model: graphspec import torch PKG:CALLABLE"
+    return fail("import-unsafe", f"`{path}` names under `{shortened(key)}` {what}", help)
+
+
+def pretrained(folder: Path, config: Mapping[str, Any]) -> Any:
+    """The library's class with the folder's tensors, ready for inference.
+
+    Raises `SpecError` (import-unsupported, weights-missing, weights-misfit).
+    """
+    cls = _class(folder, config)
+    tensors = _tensors(folder)
+    with _silent():
+        try:
+            module, report = cls.from_pretrained(
+                None,
+                config=_library_config(cls, config),
+                state_dict=tensors,
+                output_loading_info=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+            )
+        except Exception as error:  # of many kinds, each of the library's own
+            raise fail("weights-missing", f"`{folder}` cannot be loaded: {line_of(error)}") from error
+    lost = [str(key) for word in ("missing_keys", "mismatched_keys") for key in report.get(word, ())]
+    if lost:
+        message = f"the weights in `{folder}` lack {', '.join(sorted(lost)[:3])} of {type(module).__name__}"
+        raise fail("weights-misfit", message, "save the whole model again with `save_pretrained`")
+    module.config.use_cache = False
+    return module.eval()
+
+
+def _class(folder: Path, config: Mapping[str, Any]) -> Any:
+    import transformers
+
+    names = config.get("architectures")
+    word = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    try:
+        cls = getattr(transformers, word, None) if word.isidentifier() else None
+    except (ImportError, RuntimeError):  # of a package that this class needs
+        cls = None
+    is_model = isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)
+    if not is_model or getattr(cls, "config_class", None) is None:
+        message = f"the library has no class `{shortened(word)}`, which {folder / 'config.json'} names"
+        raise fail("import-unsupported", message, "update transformers, or import the class: `import torch`")
+    return cls
+
+
+def _library_config(cls: Any, config: Mapping[str, Any]) -> Any:
+    """The config as the class has it, read from a folder of our own."""
+    with TemporaryDirectory() as own:
+        temporary = Path(own, "config.json")
+        temporary.write_text(json.dumps(config), encoding="utf-8")
+        return cls.config_class.from_pretrained(own, local_files_only=True)
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
+        message = f"`{folder}` has no weights as .safetensors"
+        raise fail("weights-missing", message, "save the model again: `save_pretrained` writes them so")
+    with open_checkpoint(found) as checkpoint:
+        return {key: checkpoint.read(key) for key in checkpoint.tensors}
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """What the library logs of a folder is told by diagnostics."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Inside, the library reaches neither the Hub nor its kernels, also where it was imported before.
+
+    Raises `SpecError` (package-missing).
+    """
+    with needing("`import huggingface`", "huggingface"):
+        import transformers  # noqa: F401
+        from huggingface_hub import constants
+        from transformers.integrations import hub_kernels
+    with ExitStack() as changes:
+        for name, value in OFFLINE.items():  # for what the library imports later
+            changes.enter_context(_replaced(os.environ, name, value))
+        changes.enter_context(_replaced(vars(constants), "HF_HUB_OFFLINE", True))
+        changes.enter_context(_replaced(vars(hub_kernels), "_kernels_enabled", False))
+        yield
+
+
+@contextmanager
+def _replaced(entries: MutableMapping[str, Any], name: str, value: Any) -> Iterator[None]:
+    """A context in which an entry is another."""
+    before = {name: entries[name]} if name in entries else {}
+    entries[name] = value
+    try:
+        yield
+    finally:
+        del entries[name]
+        entries.update(before)
