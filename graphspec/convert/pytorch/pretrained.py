@@ -43,6 +43,8 @@ DROPPED = {
     *("return_dict", "transformers_version", "use_cache", "use_pretrained_backbone"),
 }
 """Keys of where a model is from, how it was stored, and how it is called: it is computed in float32."""
+UNREAD = {*DROPPED, *REACHING, *QUANTIZED}
+"""What the library does not get to see."""
 LABELS = ("id2label", "label2id")
 """Keys of texts of any kind, of which only the number counts."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "USE_HUB_KERNELS": "NO"}
@@ -87,7 +89,7 @@ def _known(value: Any, key: str, path: Path, depth: int) -> Any:
     if isinstance(value, dict):
         _need_data(value, path)
         holds = key in LABELS or IMPLEMENTATION in key  # such values under names of any kind
-        kept = {name: item for name, item in value.items() if holds or name not in DROPPED}
+        kept = {name: item for name, item in value.items() if holds or name not in UNREAD}
         known = {name: _known(item, key if holds else name, path, depth + 1) for name, item in kept.items()}
         return {name: item for name, item in known.items() if IMPLEMENTATION not in name}
     if IMPLEMENTATION in key and value not in IMPLEMENTATIONS:
