@@ -291,7 +291,7 @@ def need_no_device(path: Path) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file next to `path`, which then replaces it: it is written completely or not at all."""
-    from graphspec.files.folder import replacing as replaced
+    from graphspec.files.whole import replacing as replaced
 
     with _written(path), replaced(path) as temporary:
         yield temporary
@@ -300,7 +300,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_both(part: Path, main: Path) -> Iterator[tuple[Path, Path]]:
     """The same of two files that belong together, of which users name `main`."""
-    from graphspec.files.folder import replacing_both as replaced
+    from graphspec.files.whole import replacing_both as replaced
 
     with _written(main), replaced(part, main) as temporaries:
         yield temporaries

@@ -89,7 +89,7 @@ def deploy(
 
 def _folder(output: str | None, force: bool) -> Path:
     """The folder to write to: a new one, an empty one, one of ours, or what of one killed processes left."""
-    from graphspec.files.folder import halves
+    from graphspec.files.whole import halves
     from graphspec.runs.shipping import FILES, is_shipped
 
     if output in (None, "-"):

@@ -27,6 +27,7 @@ def fix_file(
     """Mends a file, or says with `diff` what would change; what `check --json` tells of it. Other values than
     texts stay.
     """
+    from graphspec.files import whole
     from graphspec.files.reading import content
     from graphspec.fixing.checking import check_spec_text
 
@@ -42,6 +43,8 @@ def fix_file(
         check_spec_text(text, str(path), path, diagnostics, sources, preset, settings)
         return diagnostics.sorted(), sources
 
+    if not diff:
+        whole.sweep([path])
     result = fixed(before, str(path), check, unsafe)
     if diff:
         told = difference(before, result.text, str(path)) if result.count else ""
@@ -57,10 +60,10 @@ def fix_file(
 
 def rewrite(path: Path, text: str) -> None:
     """Writes a text in place of a file that is there."""
-    from graphspec.files import folder
+    from graphspec.files import whole
 
     try:
-        folder.rewrite(path, text)
+        whole.rewrite(path, text)
     except OSError as error:
         raise misuse("SPEC", f"{path} cannot be written: {error.strerror or error}") from None
 

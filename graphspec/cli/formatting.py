@@ -31,10 +31,15 @@ def fmt(
 
     Example: graphspec fmt specs/
     """
+    from graphspec.files.whole import sweep
+
     files: list[dict[str, Any]] = []
     sources: dict[str, str] = {}
     with reporting(as_json, sources):
-        for spec in spec_files(specs):
+        found = [*spec_files(specs)]
+        if not (check or diff):
+            sweep(found)
+        for spec in found:
             files.append({"file": str(spec), **_format(spec, check or diff, diff, as_json, sources)})
     changed, left = sum(each["changed"] for each in files), sum(each["left"] for each in files)
     failed = bool(left or (changed and (check or diff)))

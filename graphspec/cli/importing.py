@@ -242,7 +242,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
 def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[Path, Path | None]:
     """Writes both files completely or not at all. What a killed import has left is not in the way."""
     from graphspec.convert.weights import write_model
-    from graphspec.files.folder import is_half_written
+    from graphspec.files.whole import is_half_written
 
     spec, weights = folder / f"{imported.name}.yaml", folder / f"{imported.name}.safetensors"
     for path in (spec, weights):

@@ -95,6 +95,7 @@ def _translate(paths: list[Path], diff: bool, as_json: bool) -> None:
     from graphspec.cli.fixing import difference, rewrite
     from graphspec.cli.formatting import text_of
     from graphspec.diagnostics import Diagnostics, SpecError
+    from graphspec.files.whole import sweep
     from graphspec.language.versions import misfit, translated
     from graphspec.source import read
     from graphspec.version import LANGUAGE
@@ -108,6 +109,8 @@ def _translate(paths: list[Path], diff: bool, as_json: bool) -> None:
             if document is not None and (wrong := misfit(document)) is not None:
                 raise SpecError([wrong])
             texts[path] = before, after
+    if not diff:
+        sweep(texts)
     changed = {path: both for path, both in texts.items() if both[0] != both[1]}
     for path, (before, after) in changed.items():
         if not diff and str(path) != "-":

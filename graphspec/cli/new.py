@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Json, misuse, need_one_of, one_of, replacing
+from graphspec.cli.common import Json, misuse, need_one_of, one_of
 from graphspec.cli.printing import answer, print_json, reporting
+from graphspec.cli.written import write
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
@@ -54,8 +57,7 @@ def schema(
             else:
                 say(text, end="")
             return
-        with replacing(Path(output)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write(Path(output), text)
         answer(as_json, f"wrote {output}", file=output)
 
 
@@ -108,9 +110,9 @@ def new(
 
             text, verb = draft(path.stem, data, target or [], path.parent, notes.append, ask), "train"
         text = MODELINE + text
-        _write(path, formatted(text) or text)
-        with replacing(path.with_name(SCHEMA)) as temporary:
-            temporary.write_text(_schema(), encoding="utf-8")
+        with _creating(path) as temporary:
+            temporary.write_text(formatted(text) or text, encoding="utf-8")
+            write(path.with_name(SCHEMA), _schema())
         if not as_json:
             for note in notes:
                 say(f"note: {note}", sys.stderr)
@@ -147,15 +149,18 @@ def _schema() -> str:
     return json.dumps(json_schema(), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _write(path: Path, text: str) -> None:
-    """Writes a file that must not exist yet."""
+@contextmanager
+def _creating(path: Path) -> Iterator[Path]:
+    """A place for a file that must not exist yet."""
+    from graphspec.files.whole import creating
+
     try:
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
+        with creating(path) as temporary:
+            yield temporary
     except FileExistsError:
         raise misuse("NAME", f"{path} exists already") from None
     except OSError as error:
-        raise misuse("NAME", f"{path} cannot be written: {error.strerror}") from None
+        raise misuse("NAME", f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _schema_of_check() -> str:

@@ -11,9 +11,9 @@ from torch import Tensor
 from graphspec.contract.layer import Weight
 from graphspec.convert.nodes import StoredPlace
 from graphspec.diagnostics import SpecError, fail
-from graphspec.files.folder import replacing, replacing_both
 from graphspec.files.hdf5 import LegacyVariables, Variables
 from graphspec.files.tensors import save
+from graphspec.files.whole import replacing, replacing_both
 from graphspec.graph import Graph
 from graphspec.train.penalties import from_keras, to_keras
 from graphspec.version import __version__

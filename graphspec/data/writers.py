@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphspec.diagnostics import fail, nearest
-from graphspec.files.folder import replacing
+from graphspec.files.whole import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa

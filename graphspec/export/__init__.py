@@ -18,7 +18,7 @@ from graphspec.export import onnx, pt2
 from graphspec.export.logits import WithLogits
 from graphspec.export.proof import Comparison, drawn, prove
 from graphspec.export.tracing import Range, Traced, axes, inputs_at, label, trace
-from graphspec.files.folder import beside, put
+from graphspec.files.whole import beside, put
 from graphspec.tensor import BATCH
 from graphspec.version import __version__
 

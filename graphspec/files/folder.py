@@ -1,10 +1,8 @@
 """A directory that graphspec writes: what makes, replaces, appends to and deletes the files in it.
 
 Names are relative. Neither a file nor a folder on the way to it may be a link, so that nothing outside of the
-directory is written or deleted; the directory itself may be one, as its user named it.
-
-A file appears complete or not at all: it is written under another name first, flushed to the disk, and
-renamed; the directory is flushed, too, because a name is its content.
+directory is written or deleted; the directory itself may be one, as its user named it. Files are written
+whole (whole.py).
 """
 
 from __future__ import annotations
@@ -17,10 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-import safetensors
-
 from graphspec.diagnostics import SpecError, fail
-from graphspec.files.reading import need_no_device
+from graphspec.files.whole import discard, left_in, replacing
 
 LINKED = "remove it; to keep runs elsewhere, give another directory: `--run-dir DIR`"
 
@@ -121,119 +117,14 @@ class Folder:
             if not any(path.iterdir()):
                 path.rmdir()
 
-    def remove_half(self, name: str) -> None:
-        """Deletes what a process that was killed has left of a file that it was writing."""
-        parts = parts_of(name)
-        parent, half = "/".join(parts[:-1]), re.compile(rf"\.{re.escape(parts[-1])}\.[0-9]+")
-        if self.holds(parent):
-            with refusing(self.path / parent):
-                for entry in list((self.path / parent).iterdir()):
-                    if half.fullmatch(entry.name):
-                        _discard(entry)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A place for a file that then replaces the one at `path`; of a link it takes the place. Raises
-    `OSError`, also where a pipe or a device has that name.
-
-    It is in a folder of its own: what a library writes besides the file does not stay, however this ends.
-    """
-    need_no_device(path)
-    with beside(path) as folder:
-        temporary = folder / path.name
-        yield temporary
-        put(temporary, path)
-
-
-def rewrite(path: Path, text: str) -> None:
-    """Writes a text in place of a file: completely or not at all, with its line ends and its permissions.
-    Raises `OSError`.
-    """
-    with replacing(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
-        temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-
-
-@contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """A folder for files whose names begin with that of `path`, which is gone in the end; those that killed
-    processes have left are gone first. Raises `OSError`.
-    """
-    for half in halves(path):
-        _discard(half)
-    folder = path.with_name(f".{path.name}.{os.getpid()}")
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        _discard(folder)
-
-
-def put(temporary: Path, path: Path) -> None:
-    """Lets a written file replace the one at `path`, on the disk, too. Raises `OSError`."""
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
-
-
-@contextmanager
-def replacing_both(part: Path, main: Path) -> Iterator[tuple[Path, Path]]:
-    """Places for two files that belong together: `main` is what users name, and is read with `part`.
-
-    A process that is killed leaves no `main` beside a `part` that is not its own. Raises `OSError`.
-    """
-    with replacing(main) as new_main, replacing(part) as new_part:
-        yield new_part, new_main
-        sync(new_part)
-        sync(new_main)
-        main.unlink(missing_ok=True)
-
-
-def is_half_written(path: Path) -> bool:
-    """Whether a process that was killed was writing this file."""
-    return any(halves(path))
-
-
-def halves(path: Path) -> Iterator[Path]:
-    """What killed processes have left of a file: folders as `beside` makes them, with nothing but
-    that file and what begins with its name. One of a process that lives is left alone.
-    """
-    named = re.compile(rf"\.{re.escape(path.name)}\.([0-9]{{1,9}})")
-    for entry in list(path.parent.iterdir()) if path.parent.is_dir() else ():
-        match = named.fullmatch(entry.name)
-        if match is None or entry.is_symlink() or not entry.is_dir():
-            continue
-        ours = all(inner.name.startswith(path.name) and not inner.is_dir() for inner in entry.iterdir())
-        if ours and _is_gone(int(match[1])):
-            yield entry
-
-
-def _is_gone(process: int) -> bool:
-    """Whether there is no process of this number but this one."""
-    if process == os.getpid():
-        return True
-    if os.name != "posix":  # where a signal to ask with is one to end it
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _discard(folder: Path) -> None:
-    """Deletes a folder with the files in it; of a link only itself."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    elif folder.exists():
-        for entry in list(folder.iterdir()):
-            entry.unlink()
-        folder.rmdir()
+    def remove_halves(self, name: str, named: Callable[[str], object], alone: bool = False) -> None:
+        """Deletes what processes that have ended left in a folder of files that are `named` so, and of
+        folders that hold only files; what all processes left, if this one is `alone` there.
+        """
+        if self.holds(name):
+            with refusing(self.path / name):
+                for half in left_in(self.path / name, named, alone):
+                    discard(half)
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -271,20 +162,10 @@ def refusing(path: Path) -> Iterator[None]:
     """Turns a failure to write `path` into a diagnostic."""
     try:
         yield
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise refused(f"`{path}` cannot be written: {reason}") from None
+    except OSError as error:
+        raise refused(f"`{path}` cannot be written: {error.strerror or error}") from None
 
 
 def refused(message: str, help: str | None = None) -> SpecError:
     """The error for a run directory that cannot be written."""
     return fail("run-directory", message, help)
-
-
-def sync(path: Path) -> None:
-    """Forces a file, or a directory's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -36,12 +36,9 @@ OWN = (*FILES, CHECKPOINTS, ENGINES_FOLDER, TENSORBOARD, WANDB)
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 CHECKPOINT = re.compile(r"[0-9]{6,}")
 """The name of a checkpoint, a folder in `checkpoints`."""
-HALF_CHECKPOINT = re.compile(r"\.[0-9]{6,}\.[0-9]+")
-"""The name of one that is being written."""
 IN_CHECKPOINT = re.compile(rf"{TENSORS}|{NUMBERS}|{MANIFEST}|shard-[0-9]+-.*\.safetensors")
 EVENTS = re.compile(r"events\.out\.tfevents\..*")
 IN_ENGINES_FOLDER = re.compile(rf"[a-z0-9]+(?:{'|'.join(map(re.escape, ENDINGS))})")
-HALF_IN_ENGINES_FOLDER = re.compile(rf"\.{IN_ENGINES_FOLDER.pattern}\.[0-9]+")
 
 
 def place_of(weights: Path, run: Path) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os.path
 import re
+from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from graphspec.files.folder import Folder
@@ -20,8 +22,6 @@ from graphspec.files.run_files import (
     EVENTS,
     FILES,
     FORMER,
-    HALF_CHECKPOINT,
-    HALF_IN_ENGINES_FOLDER,
     IN_CHECKPOINT,
     IN_ENGINES_FOLDER,
     LAST,
@@ -57,21 +57,22 @@ class RunFolder(Folder):
         names = value if isinstance(value, list) else []
         return [name for name in names if isinstance(name, str) and not reserved(name)]
 
-    def clean(self) -> None:
-        """Deletes files that a process left half written. Raises `SpecError` where a link has the place of
-        one of the run's own.
+    def clean(self, alone: bool = False) -> None:
+        """Deletes files that a process left half written; if this one is `alone` in the run, of any process,
+        but for those of engines, which are written beside a training. Raises `SpecError` where a link has the
+        place of one of the run's own.
         """
         for name in OWN:
             self.holds(name)
         for name in (*self._in(CHECKPOINTS, CHECKPOINT), *self._in(ENGINES_FOLDER, IN_ENGINES_FOLDER)):
             self.holds(name)
-        for name in (*FILES, *self.names(READ), *self.names(WRITTEN)):
-            self.remove_half(name)
-        for name in (
-            *self._in(CHECKPOINTS, HALF_CHECKPOINT),
-            *self._in(ENGINES_FOLDER, HALF_IN_ENGINES_FOLDER),
-        ):
-            self.remove_folder(name, re.compile(".*"))
+        places: dict[str, set[str]] = defaultdict(set)
+        for path in map(PurePosixPath, (*FILES, *self.names(READ), *self.names(WRITTEN))):
+            places[str(path.parent)].add(path.name)
+        for place, names in places.items():
+            self.remove_halves(place, names.__contains__, alone)
+        self.remove_halves(CHECKPOINTS, CHECKPOINT.fullmatch, alone)
+        self.remove_halves(ENGINES_FOLDER, IN_ENGINES_FOLDER.fullmatch)
 
     def clear(self) -> None:
         """Deletes the run, but for `environment.json`."""

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+
+from graphspec.diagnostics.text import first_line
 
 CHECKSUM = "sha256"
 """In the metadata: the SHA-256 of the whole file, in which `BLANK` is in its place."""
 BLANK = "0" * 64
+OF_SYSTEM = re.compile(r"\(os error ([0-9]+)\)")
+"""How safetensors tells of an error of the system."""
 _PLACE = re.compile(rb'"%s":"([^"]{%d})"' % (CHECKSUM.encode(), len(BLANK)))
 
 
@@ -24,7 +31,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str], ch
     """
     blank = {CHECKSUM: BLANK} if checksum else {}
     contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    save_file(contiguous, path, {"format": "pt", **words, **blank})
+    with failing_as_files_do(path):
+        save_file(contiguous, path, {"format": "pt", **words, **blank})
     _sort_metadata(path)
     if checksum:
         with path.open("r+b") as stream:
@@ -32,6 +40,18 @@ def save(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str], ch
             stream.seek(place)
             stream.write(digest.encode())
     path.chmod(0o644)  # safetensors makes it private
+
+
+@contextmanager
+def failing_as_files_do(path: Path) -> Iterator[None]:
+    """Turns what safetensors raises, of files that cannot be read or written, too, into `OSError`."""
+    try:
+        yield
+    except SafetensorError as error:
+        if (of_system := OF_SYSTEM.search(str(error))) is not None:
+            number = int(of_system[1])
+            raise OSError(number, os.strerror(number), str(path)) from None
+        raise OSError(None, first_line(error), str(path)) from None
 
 
 def is_whole(path: Path) -> bool:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render
-from graphspec.files.folder import rewrite
 from graphspec.files.interpreter import PYTHON
 from graphspec.files.reading import content
+from graphspec.files.whole import rewrite
 from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.edits import fix_of
 from graphspec.fixing.rounds import fixed

@@ -12,7 +12,6 @@ Where processes hold shards, each writes a file of its own in place of `state.sa
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from graphspec.diagnostics import SpecError
-from graphspec.files.folder import refusing, sync
+from graphspec.files.folder import refusing
 from graphspec.files.reading import content, digest, parse_json, read_text
 from graphspec.files.run_files import CHECKPOINT, CHECKPOINTS, IN_CHECKPOINT, MANIFEST, NUMBERS, TENSORS
 from graphspec.files.run_folder import RunFolder
+from graphspec.files.whole import discard, half_of, sync
 from graphspec.train.files import make_room, size_of, untied, write_tensors
 from graphspec.train.parallel import files as shards
 from graphspec.train.parallel.shards import is_sharded
@@ -81,7 +81,8 @@ class Checkpoints:
         self.run.folder(CHECKPOINTS)
         self._make_room(size_of(tensors) + len(numbers))
         name = f"{max((int(path.name) for path in self._all()), default=0) + 1:06d}"
-        temporary, final = self.path / f".{name}.{os.getpid()}", self.path / name
+        final = self.path / name
+        temporary = half_of(final)
         if sharded:
             temporary, final = world.of_first((temporary, final))
         with refusing(final):
@@ -103,7 +104,7 @@ class Checkpoints:
                 sync(self.path)
             finally:
                 if world.is_first:
-                    self.run.clean()
+                    discard(temporary)
         self._good.append(final)
         self._prune()
         return final
@@ -152,14 +153,13 @@ class Checkpoints:
             make_room(self.path, size)
 
     def _prune(self, kept: int = KEPT) -> None:
-        """Removes all but the newest good ones: torn ones, too, and what a crash left half written."""
+        """Removes all but the newest good ones: torn ones, too."""
         self._good = self._good[-kept:]
         for path in reversed(self._all()):
             if path not in self._good and len(self._good) < kept and _verifies(path):
                 self._good.insert(0, path)
             elif path not in self._good:
                 self.run.remove_folder(f"{CHECKPOINTS}/{path.name}", IN_CHECKPOINT)
-        self.run.clean()
 
 
 def _verifies(path: Path) -> bool:

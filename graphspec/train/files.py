@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from graphspec.files.folder import Folder, refused, refusing
-from graphspec.files.tensors import save
+from graphspec.files.tensors import failing_as_files_do, save
 
 MARGIN = 2**20
 """Bytes that stay free beyond what is written: directories, logs, names."""
@@ -75,8 +75,8 @@ def size_of(tensors: Mapping[str, Tensor]) -> int:
 
 
 def holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a file holds exactly these tensors, bit for bit."""
-    with safetensors.safe_open(path, framework="pt") as stored:
+    """Whether a file holds exactly these tensors, bit for bit. Raises `OSError`."""
+    with failing_as_files_do(path), safetensors.safe_open(path, framework="pt") as stored:
         if set(stored.keys()) != tensors.keys():
             return False
         return all(_same(stored.get_tensor(name), tensor) for name, tensor in tensors.items())

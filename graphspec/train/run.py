@@ -27,11 +27,13 @@ from graphspec.data.opening import named
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.diagnostics.terminal import for_json
 from graphspec.elaborated import BaseProgram
-from graphspec.files.folder import refused, refusing, sync
+from graphspec.files.folder import refused, refusing
+from graphspec.files.locks import NAME, Lock
 from graphspec.files.reading import digest, need_regular, read_text
 from graphspec.files.remembered import is_signed, signed
 from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, SOURCE, SPEC, reserved
 from graphspec.files.run_folder import READ, REPLACED, WEIGHTS_DIGEST, WRITTEN, RunFolder
+from graphspec.files.whole import sync
 from graphspec.source.writing import read_back
 from graphspec.tensor import sizes_of
 from graphspec.train.checkpoint import Checkpoints
@@ -52,7 +54,7 @@ class RunDirectory:
 
     path: Path
     about: dict[str, Any] = field(default_factory=dict)
-    _lock: int | None = field(default=None, repr=False)
+    _lock: Lock | None = field(default=None, repr=False)
 
     @classmethod
     def create(cls, name: str, path: Path | None = None, overwrite: bool = False) -> RunDirectory:
@@ -88,7 +90,7 @@ class RunDirectory:
         """Locks the directory; deletes what a crash left, and the run that is `replaced`, or was to be."""
         self._locked()
         try:
-            self.files.clean()
+            self.files.clean(alone=self._lock is not None and self._lock.is_kept)
             if replaced or self._known().get(REPLACED):
                 self._vacate()
         except SpecError:
@@ -224,26 +226,18 @@ class RunDirectory:
     def close(self) -> None:
         """Releases the directory for other processes."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def _locked(self) -> RunDirectory:
         """Takes the lock, which ends with the process, however that ends."""
-        try:
-            import fcntl
-        except ImportError:  # this system has no such locks
-            return self
+        lock = Lock(self.path / NAME)
         with refusing(self.path):
-            self._lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise refused(
-                f"another process is training in `{self.path}`", "wait for it, or stop it"
-            ) from None
-        except OSError:  # this filesystem has none
-            self.close()
+            taken = lock.take()
+        if not taken:
+            message = f"another process is training in `{self.path}`"
+            raise refused(message, "wait for it, or stop it")
+        self._lock = lock
         return self
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,10 @@ from typer.testing import CliRunner, Result
 
 from graphspec import compile
 from graphspec.cli.app import app
+from graphspec.files import owners
+from graphspec.files.whole import half_of
 from graphspec.train.callbacks.permission import need_permission
+from tests.killing import ended_owner
 
 SPEC = """
 inputs: {x: {shape: [6]}}
@@ -265,19 +271,23 @@ def test_a_search_does_not_begin_in_a_run(place: Path) -> None:
     assert contents(run) == before
 
 
-def test_what_a_command_writes_goes_through_no_link(place: Path, outside: Path) -> None:
+def test_what_a_command_writes_goes_through_no_link(
+    place: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained(place)
     before = contents(outside)
     for name, command in (
         ("p.csv", ["predict", "run", "--data", "d.npz", "-o", "p.csv", "--device", "cpu"]),
         ("m.py", ["build", "spec.yaml", "-o", "m.py"]),
     ):
-        for planted in (name, f".{name}.{os.getpid()}"):
-            (place / planted).symlink_to(outside / "notes.txt")
+        monkeypatch.setattr(owners, "_counter", itertools.count())
+        half = half_of(place / name)
+        for planted in (place / name, half):
+            planted.symlink_to(outside / "notes.txt")
+        monkeypatch.setattr(owners, "_counter", itertools.count())
         done = graphspec(*command, *(["--force"] if command[0] == "build" else []))
         assert done.exit_code == 0, done.output
-        assert contents(outside) == before and not (place / name).is_symlink()
-        assert not (place / f".{name}.{os.getpid()}").exists()
+        assert contents(outside) == before and not (place / name).is_symlink() and half.is_symlink()
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -494,13 +504,17 @@ def said_of(path: Path, kind: str, command: list[str]) -> str:
 
 
 def test_what_a_killed_process_left_of_a_file_is_deleted_by_the_next(place: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    left, living, others = (place / f".model.py.{number}" for number in (ended.pid, os.getppid(), 999999999))
-    for folder in (left, living, others):
+    ended = ended_owner()
+    elsewhere = re.sub("-[0-9a-f]{8}-", "-00000000-", ended)
+    told = {"left": ended, "others": f"{ended}1", "living": owners.owner(), "elsewhere": elsewhere}
+    told |= {"silent": f"{elsewhere}1", "former": ended.partition("-")[0]}
+    halves = {name: place / f".model.py.{owner}" for name, owner in told.items()}
+    for folder in halves.values():
         folder.mkdir()
         (folder / "model.py").write_text("half")
-    (others / "notes.txt").write_text("not ours")
+    (halves["others"] / "notes.txt").write_text("not ours")
+    for path in (halves["silent"] / "model.py", halves["silent"]):
+        os.utime(path, (time.time() - 2 * owners.PATIENCE,) * 2)
     done = graphspec("build", "spec.yaml", "-o", "model.py")
     assert done.exit_code == 0 and (place / "model.py").is_file()
-    assert not left.exists() and (living / "model.py").exists() and (others / "notes.txt").exists()
+    assert [n for n, folder in halves.items() if not folder.exists()] == ["left", "silent"]

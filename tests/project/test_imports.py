@@ -365,7 +365,7 @@ OF_THE_PACKAGE = {
 KNOWN_TO_BE_FILES = {
     *("cli/plot.py", "cli/written.py", "cli/importing.py"),  # which `need_no_device` or `is_file` have seen
     *("convert/archive.py", "data/arrays.py"),  # members of an archive, which `opened` or `find` has seen
-    *("data/processes.py", "data/writers.py", "train/callbacks/trackers.py"),  # files of this process
+    *("data/processes.py", "data/writers.py"),  # files of this process
     *("data/encoders/images.py", "data/memory.py", "tune/fork_server.py", "train/run.py"),
     "train/resume.py",  # `RunDirectory.open`
 }
@@ -389,7 +389,7 @@ def test_one_place_opens_files_that_others_have_named() -> None:
 
 
 def test_only_what_then_takes_its_place_is_written() -> None:
-    """Files appear whole, and nothing is written through a link: `files/folder.py` makes the `temporary`."""
+    """Files appear whole, and nothing is written through a link: `files/whole.py` makes the `temporary`."""
     wrong = [
         f"{path.relative_to(PACKAGE)}: {ast.unparse(node.func)}"
         for name, path in files()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import os
 import runpy
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 from graphspec.cli.app import app
 from graphspec.diagnostics import fail
 from graphspec.runs import shipping
+from tests.killing import ended_owner
 from tests.runs.test_engines import judged
 
 Predict = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -127,14 +127,16 @@ def test_what_killed_builds_left_is_not_in_the_way(tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as sudden:
         sudden.setattr(importlib.import_module("graphspec.export"), "prove", killed)
-        sudden.setattr("graphspec.files.folder._discard", lambda folder: None)
+        sudden.setattr("graphspec.files.whole.discard", lambda folder: None)
+        sudden.setattr("graphspec.files.whole.owner", ended_owner)
         assert CliRunner().invoke(app, begin).exit_code != 0
-    assert [path.name for path in folder.iterdir()] == [f".model.onnx.{os.getpid()}"]
+    (half,) = folder.iterdir()
+    assert half.name.startswith(".model.onnx.")
     with monkeypatch.context() as sudden:
         sudden.setattr(shipping, "_predict", killed)
         assert CliRunner().invoke(app, begin).exit_code != 0
     assert [path.name for path in folder.iterdir()] == ["model.onnx"]
-    (folder / f".model.onnx.{2**22 + 1}").mkdir()
+    (folder / f".model.onnx.{ended_owner()}").mkdir()
     done = CliRunner().invoke(app, begin)
     assert done.exit_code == 0, done.output
     assert {path.name for path in folder.iterdir()} == {"model.onnx", "predict.py"}

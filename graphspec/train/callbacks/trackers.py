@@ -15,6 +15,7 @@ from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
 from graphspec.elaborated import BaseProgram
 from graphspec.files.addresses import leaves
+from graphspec.files.locks import Lock
 from graphspec.files.run_files import SPEC, WANDB
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
@@ -25,19 +26,10 @@ def alone(uri: str) -> Iterator[None]:
     """Waits until no other process of this user and machine is inside with the same store: MLflow makes the
     tables of a new database, and two that do so at once break it.
     """
-    try:
-        import fcntl
-    except ImportError:  # this system has no such locks
-        yield
-        return
     digest = hashlib.sha256(f"{os.getcwd()} {uri}".encode()).hexdigest()[:32]
-    path = Path(tempfile.gettempdir()) / f"graphspec-mlflow-{os.getuid()}-{digest}.lock"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    with Lock(Path(tempfile.gettempdir()) / f"graphspec-mlflow-{user}-{digest}.lock").waiting():
         yield
-    finally:
-        os.close(lock)
 
 
 class MLflowCallback(Callback):
