@@ -34,7 +34,11 @@ def __getattr__(name: str) -> Any:
         return import_module("graphspec.export")
     if name in _HOMES:
         return getattr(import_module(f"graphspec.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'graphspec' has no attribute '{name}'")
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, __all__, 1)
+    meant = f"; did you mean `{near[0]}`?" if near else ""
+    raise AttributeError(f"module 'graphspec' has no attribute '{name}'{meant}")
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from graphspec.data import augmentation
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, TooManyMistakes, did_you_mean, fail
-from graphspec.diagnostics.arguments import need
+from graphspec.diagnostics.arguments import brief, checked
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.files.reading import content
 from graphspec.files.run_files import BEST, ENVIRONMENT, SPEC
@@ -36,6 +36,7 @@ class Choices:
 AS_WRITTEN = Choices()
 
 
+@checked
 def compile(
     spec: str | Path | Mapping[str, Any],
     params: Mapping[str, Any] | None = None,
@@ -50,7 +51,6 @@ def compile(
     the Python packages that `module:` may import when something runs; with `allow_url` the spec may name data
     in object storage, and where trackers write. Raises `SpecError`.
     """
-    need(spec=spec, params=params, settings=settings, allow=allow, allow_url=allow_url)
     diagnostics, sources = Diagnostics(), dict[str, str]()
     overrides = from_python(settings or {}, sources)
     if isinstance(spec, Mapping):
@@ -70,9 +70,26 @@ def _written(spec: Mapping[str, Any]) -> str:
     try:
         return write(dict(spec))
     except RepresenterError as error:
-        kind = type(error.args[1]).__name__ if len(error.args) > 1 else "value"
-        message = f"a spec holds numbers, texts, booleans, null, lists and dicts, and no {kind}"
-        raise fail("wrong-type", message) from None
+        value = error.args[1] if len(error.args) > 1 else None
+        kinds = "numbers, texts, booleans, null, lists and dicts"
+        message = f"a spec holds {kinds}, and {'.'.join(_path_of(value, spec))} is {brief(value)}"
+        name = getattr(value, "__name__", None)
+        help = f"write its name: {name!r}" if name is not None else None
+        help = "write `.item()` after it" if hasattr(value, "item") and not hasattr(value, "dim") else help
+        raise fail("wrong-type", message, help) from None
+
+
+def _path_of(wanted: object, value: Any) -> list[str]:
+    """The keys that lead to an object inside nested values; none where it is not there."""
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, item in items:
+        if item is wanted:
+            return [f"`{key}`"]
+        if inner := _path_of(wanted, item):
+            return [f"`{key}`", *inner]
+    return []
 
 
 @contextmanager

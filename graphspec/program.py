@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec.data.augmentation import chain
 from graphspec.diagnostics import Span
-from graphspec.diagnostics.arguments import need, need_sizes
+from graphspec.diagnostics.arguments import checked, need_names, need_sizes
 from graphspec.elaborated import BaseProgram
 from graphspec.version import LANGUAGE
 
@@ -45,6 +45,7 @@ class Program(BaseProgram):
         """The spec as YAML text, with its name, and with `--set` and `--preset` applied."""
         return self.resolve()
 
+    @checked
     def resolve(self, defaults: bool = False) -> str:
         """The resolved spec, as YAML text that compiles to the same source: its name, the version of the
         language, its params with their values, and the changes of `settings`; with `defaults`, also every
@@ -65,6 +66,7 @@ class Program(BaseProgram):
         """The emitted source, with the place in the spec of each line."""
         return self.emit()
 
+    @checked
     def emit(self, inplace: bool = True, exporting: bool = False) -> Emitted:
         """The emitted source, with options.
 
@@ -89,6 +91,7 @@ class Program(BaseProgram):
 
         return summarize(self)
 
+    @checked
     def memory(self, batch_size: int, sizes: Mapping[str, int] | None = None) -> int | None:
         """The bytes of a training step on `batch_size` examples at its peak, as torch finds them on tensors
         without memory, with the workspaces of kernels on CPUs. `sizes` are those of named sizes.
@@ -97,7 +100,6 @@ class Program(BaseProgram):
         """
         from graphspec.train.memory_estimate import step_bytes
 
-        need(batch_size=batch_size)
         need_sizes(self, sizes or {})
         return step_bytes(self, batch_size, sizes)
 
@@ -115,6 +117,7 @@ class Program(BaseProgram):
         masks: dict[str, Value] = {}  # which are for losses
         return replace(self, graph=folded.graph, masks=masks, folding=Folding(self, folded), _emitted={})
 
+    @checked
     def module(
         self,
         device: str = "cpu",
@@ -132,7 +135,6 @@ class Program(BaseProgram):
         from graphspec import custom
         from graphspec.emit.load import load_folded, load_module
 
-        need(seed=seed, weights=weights)
         classes = custom.bring(custom.nodes(self), self.folder, self.allow)
         emitted = self.emit(inplace, exporting)
         if self.folding is None:
@@ -148,6 +150,7 @@ class Program(BaseProgram):
             devices.choose(str(device))
             raise
 
+    @checked
     def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]:
         """By input, the modules of the features' `augment`, which apply to a batch of float images.
 
@@ -160,6 +163,7 @@ class Program(BaseProgram):
                 modules[name] = self.compile_text(text, "<augment>", None, ()).module().train()
         return modules
 
+    @checked
     def fit(
         self,
         data: Any = None,
@@ -183,7 +187,6 @@ class Program(BaseProgram):
         from graphspec.data.in_memory_source import given
         from graphspec.train.loop import train
 
-        need(weights=weights, run_dir=run_dir, resume=resume, overwrite=overwrite)
         return train(
             self,
             data=given(data),
@@ -198,6 +201,7 @@ class Program(BaseProgram):
             callbacks=callbacks,
         )
 
+    @checked
     def loss(
         self, outputs: Any, targets: Any, *, logits: bool = False, weights: Any = None
     ) -> dict[str, Any]:
@@ -214,6 +218,7 @@ class Program(BaseProgram):
 
         return objective(self, outputs, targets, logits, weights)
 
+    @checked
     def metrics(self, *, logits: bool = False) -> Metrics:
         """The values that an epoch reports, `loss` and the metrics by name, accumulated batch by batch.
 
@@ -224,6 +229,7 @@ class Program(BaseProgram):
 
         return Metrics(self, logits)
 
+    @checked
     def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:
         """The outputs of nodes, named as in `from`: `stem`, `stages.1`, `encoder.attention`.
 
@@ -233,8 +239,9 @@ class Program(BaseProgram):
         from graphspec.emit.load import run_as
 
         names = list(names)
+        need_names(names)
         probe, keys = self._probe(names)
-        outputs = run_as(probe.module(), module, inputs)
+        outputs = run_as(self, probe.module(), module, inputs)
         return {name: outputs[key] for name, key in zip(names, keys, strict=True)}
 
     def _probe(self, names: list[str]) -> tuple[Program, list[str]]:
@@ -259,6 +266,7 @@ class Program(BaseProgram):
 
         return plot(self, ".svg")
 
+    @checked
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
     ) -> dict[str, Any]:
@@ -267,10 +275,10 @@ class Program(BaseProgram):
         """
         from graphspec.emit.load import example_inputs
 
-        need(batch_size=batch_size, seed=seed)
         need_sizes(self, sizes or {})
         return example_inputs(self, batch_size, dict(sizes or {}), seed)
 
+    @checked
     def bundle(self, inplace: bool = True, prove: bool = True) -> str:
         """The emitted Python source with custom modules copied into it; it is run once unless `prove` is
         false. Raises `SpecError` (bundle-misfit) if they need more than torch.
@@ -286,6 +294,7 @@ class Program(BaseProgram):
             self.prove(load_module(self, bundled, self.path, 0, None, {}))
         return bundled.source
 
+    @checked
     def prove(self, module: nn.Module) -> None:
         """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
         if a custom module returns something else than its node declares.
@@ -294,6 +303,7 @@ class Program(BaseProgram):
 
         prove(self, module)
 
+    @checked
     def adapt(self, module: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]:
         """Fills what layers of a module learn of training data before the first step: the boundaries of
         `Discretization` with `num_bins`, the means and variances of `Normalization` without them. Layers that
@@ -306,6 +316,7 @@ class Program(BaseProgram):
 
         return adapt(self.graph, self.inputs, module, batches)
 
+    @checked
     def place_of(self, error: BaseException) -> Span | None:
         """The place in the spec of the innermost line of the module in an error's traceback."""
         from graphspec.emit.load import place_of

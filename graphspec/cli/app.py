@@ -49,7 +49,13 @@ def check(
         list[Path],
         typer.Argument(metavar="SPEC...", help="Spec files, directories of specs, or - for standard input."),
     ],
-    rows: Annotated[bool, typer.Option("--data", help="Read all of the data, and inspect a batch.")] = False,
+    data: Annotated[
+        bool | None,
+        typer.Option(
+            "--data/--no-data",
+            help="Read all of the data, and inspect a batch; or nothing, not even headers.",
+        ),
+    ] = None,
     allow_url: AllowUrl = False,
     fix: Annotated[bool, typer.Option("--fix", help="Fix mistakes that have only one remedy.")] = False,
     unsafe: Annotated[
@@ -74,6 +80,14 @@ def check(
         if fix or unsafe or diff:
             from graphspec.cli.fixing import fix_file
 
-            mend = partial(fix_file, unsafe=unsafe, diff=diff, quiet=as_json, preset=preset, settings=values)
-        if not check_files(spec_files(specs), sources, values, preset, allow_url, rows, mend, as_json):
+            mend = partial(
+                fix_file,
+                unsafe=unsafe,
+                diff=diff,
+                quiet=as_json,
+                preset=preset,
+                settings=values,
+                data=data is not False,
+            )
+        if not check_files(spec_files(specs), sources, values, preset, allow_url, data, mend, as_json):
             raise typer.Exit(1)

@@ -38,14 +38,14 @@ def check_files(
     settings: Mapping[str, Any] | None = None,
     preset: str | None = None,
     allow_url: bool = False,
-    rows: bool = False,
+    data: bool | None = None,
     fix: Callable[[Path], Mapping[str, Any]] | None = None,
     as_json: bool = False,
 ) -> bool:
     """Prints the mistakes in specs. Returns whether there are none.
 
-    `-` is standard input; with `rows` all data is read; `fix` mends a file first, and returns what the
-    document of `as_json` says of it.
+    `-` is standard input; with `data` all of it is read, by default only headers, if it is false nothing;
+    `fix` mends a file first, and returns what the document of `as_json` says of it.
     """
     from graphspec.diagnostics import Diagnostics
     from graphspec.fixing.checking import check_spec
@@ -55,8 +55,9 @@ def check_files(
         fixes = fix(spec) if fix is not None else {}
         diagnostics = Diagnostics()
         text = sys.stdin.read() + "\n" if str(spec) == "-" else spec
-        program = check_spec(text, diagnostics, sources, preset, settings, allow_url)
-        if rows and program is not None and not diagnostics.errors:
+        program = check_spec(text, diagnostics, sources, preset, settings, allow_url, data is not False)
+        unread = data is False and program is not None and program.data is not None
+        if data and program is not None and not diagnostics.errors:
             _look(program, spec.parent, diagnostics)
         problems = diagnostics.sorted()
         errors = sum(diagnostic.severity == "error" for diagnostic in problems)
@@ -65,11 +66,12 @@ def check_files(
             from graphspec.cli.fixing import as_values
 
             values = [as_values(each, sources) for each in problems]
-            files.append({"file": str(spec), "ok": not errors, **fixes, "diagnostics": values})
+            left = {"not_checked": ["data"]} if unread else {}
+            files.append({"file": str(spec), "ok": not errors, **fixes, **left, "diagnostics": values})
         else:
             show(problems, sources, sys.stdout)
             if not errors:
-                say(f"{spec}: ok")
+                say(f"{spec}: ok" + ("; not checked: data" if unread else ""))
     if as_json:
         print_json({"ok": not wrong, "files": files})
     elif wrong:

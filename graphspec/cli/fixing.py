@@ -22,10 +22,16 @@ def as_values(diagnostic: Diagnostic, sources: Mapping[str, str]) -> dict[str, A
 
 
 def fix_file(
-    path: Path, unsafe: bool, diff: bool, quiet: bool, preset: str | None, settings: Mapping[str, Any]
+    path: Path,
+    unsafe: bool,
+    diff: bool,
+    quiet: bool,
+    preset: str | None,
+    settings: Mapping[str, Any],
+    data: bool = True,
 ) -> dict[str, Any]:
     """Mends a file, or says with `diff` what would change; what `check --json` tells of it. Other values than
-    texts stay.
+    texts stay. Without `data` no file of data is opened.
     """
     from graphspec.files import whole
     from graphspec.files.reading import content
@@ -40,7 +46,7 @@ def fix_file(
 
     def check(text: str) -> tuple[list[Diagnostic], dict[str, str]]:
         diagnostics, sources = Diagnostics(), dict[str, str]()
-        check_spec_text(text, str(path), path, diagnostics, sources, preset, settings)
+        check_spec_text(text, str(path), path, diagnostics, sources, preset, settings, data)
         return diagnostics.sorted(), sources
 
     if not diff:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from graphspec.convert.archive import Archive, open_archive
 from graphspec.convert.refusals import as_keras_writes
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.arguments import checked
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import line_of
 
@@ -46,6 +47,7 @@ class Imported:
     places: Mapping[str, StoredPlace]
     notes: tuple[str, ...] = field(default=())
 
+    @checked
     def save(self, folder: str | Path) -> tuple[Path, Path | None]:
         """Writes `NAME.yaml`, and `NAME.safetensors` where there are weights; returns both paths."""
         from graphspec.convert.weights import write_model
@@ -53,6 +55,7 @@ class Imported:
         return write_model(Path(folder), self.name, self.text, self.weights)
 
 
+@checked
 def import_keras(path: str | Path, flat: bool = False, allow: Sequence[str] = ()) -> Imported:
     """The model in a `.keras` archive, in an `.h5` file with a model's config, or in `model.to_json()`.
 
@@ -72,6 +75,7 @@ def import_keras(path: str | Path, flat: bool = False, allow: Sequence[str] = ()
         return _imported(archive, flat)
 
 
+@checked
 def from_keras(model: Any, flat: bool = False) -> Imported:
     """Converts a Keras model in memory, as `import_keras` does; custom layers become what is inside them.
 

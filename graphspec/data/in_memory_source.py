@@ -143,8 +143,21 @@ def _need_rows(arrays: Mapping[str, NDArray[Any]]) -> None:
 def _array(value: Any) -> NDArray[Any]:
     if hasattr(value, "detach"):  # a tensor
         value = value.detach().cpu().numpy()
+    if isinstance(value, np.ma.MaskedArray):
+        value = _unmasked(value)
     array = np.asarray(value)
     return np.ascontiguousarray(array) if min(array.strides, default=0) < 0 else array
+
+
+def _unmasked(array: Any) -> NDArray[Any]:
+    """A masked array with NaN where values are masked. Raises `SpecError` (data-gap) where no NaN can be."""
+    if not np.ma.getmaskarray(array).any():
+        return np.asarray(array.data)
+    if array.dtype.kind != "f":
+        first = int(np.argwhere(np.ma.getmaskarray(array))[0][0])
+        message = f"an array of {array.dtype} masks a value at {row_in_words(first)}, and has no NaN for it"
+        raise fail("data-gap", message, "fill it: `array.filled(...)`; or leave such rows out")
+    return np.asarray(array.filled(np.nan))
 
 
 def of_rows(rows: Sequence[Row]) -> Given:

@@ -3,35 +3,101 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from numbers import Integral
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from graphspec.diagnostics import did_you_mean, fail
 
+Arguments = ParamSpec("Arguments")
+T = TypeVar("T")
 PATH, TEXT, FLAG = (str, os.PathLike), (str,), (bool,)
-KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "spec": ((*PATH, Mapping), "a path, the text of a spec, or a dict"),
     "params": ((Mapping,), "a dict: {'width': 64}"),
     "settings": ((Mapping,), "a dict: {'train.epochs': 3}"),
     "sizes": ((Mapping,), "a dict: {'length': 40}"),
-    "path": (PATH, "a path"),
-    "run_dir": (PATH, "a path"),
+    "dynamic": ((Mapping,), "a dict: {'tokens': ['length']}"),
+    "more": ((Mapping,), "a dict: {'image': 1}"),
+    **dict.fromkeys(("path", "run_dir", "folder"), (PATH, "a path")),
     "weights": ((*PATH, Mapping), "a path, or a state dict"),
-    "allow": ((Iterable,), "a list of names"),
+    **dict.fromkeys(("allow", "names"), ((Iterable,), "a list of names")),
     "callbacks": ((Iterable,), "a list of callbacks"),
-    "epochs": ((Integral,), "a whole number"),
-    "limit": ((Integral,), "a whole number"),
-    "batch_size": ((Integral,), "a whole number"),
-    "seed": ((Integral,), "a whole number"),
-    "allow_url": (FLAG, "True or False"),
-    "resume": (FLAG, "True or False"),
-    "overwrite": (FLAG, "True or False"),
+    **dict.fromkeys(
+        ("epochs", "limit", "batch_size", "rows", "seed", "width"), ((Integral,), "a whole number")
+    ),
+    "preset": (TEXT, "a name"),
+    "name": (TEXT, "a name"),
+    "format": (TEXT, "'pt2' or 'onnx'"),
+    "engine": (TEXT, "a name, such as 'torch'"),
+    **dict.fromkeys(("progress", "noted", "batches", "rewrite"), ((Callable,), "a function")),
+    "error": ((BaseException,), "an exception"),
+    **dict.fromkeys(
+        (
+            *("allow_url", "resume", "overwrite", "flat", "check", "inplace", "exporting", "logits"),
+            *("prove", "probabilities", "every_window", "defaults", "expand", "trainable", "flops", "memory"),
+            "color",
+        ),
+        (FLAG, "True or False"),
+    ),
 }
-"""The types of arguments, and what these are in words."""
+"""The types of arguments by name, and what these are in words."""
+CLASSES: Mapping[str, tuple[str, str]] = {
+    "module": ("torch.Module", "a module, an instance of torch.nn.Module"),
+    "model": ("keras.Model", "a model of Keras"),
+    "program": ("graphspec.Program", "a program: `graphspec.compile(...)`"),
+    **dict.fromkeys(("device", "place"), ("torch.device", "a name, such as 'cpu' or 'cuda:1'")),
+}
+"""Arguments whose class is of a library, which only a caller that has one has imported."""
+HELPS: Mapping[tuple[str, str], str] = {
+    ("model", "torch.Module"): "a module of PyTorch: `graphspec.from_torch(module, example_inputs)`",
+    ("model", "path"): "a file: `graphspec import keras FILE`, or `graphspec.convert.import_keras(path)`",
+    ("module", "keras.Model"): "a model of Keras: `graphspec.from_keras(model)`",
+    ("module", "dict"): "a state dict has no `forward`: give the module that has these weights",
+    ("module", "path"): "load the module first: `torch.load(path)`, if the file holds a whole module",
+}
+"""The remedy for an argument that is something else, by the argument and what was given."""
 REQUIRED = ("spec", "path")
 SEEDS = range(-(2**63), 2**64)
 """What torch takes."""
+LARGEST = 2**31
+"""More examples than any batch has."""
+
+
+def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
+    """A public function that raises `SpecError` for arguments of a wrong type, that it lacks, or that it has
+    not: those whose names are in `KINDS` and `CLASSES`, and None where the default is another.
+    """
+    code: Any = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    positional = names[: code.co_argcount]
+    last: tuple[Any, ...] = function.__defaults__ or ()
+    defaults = {**dict(zip(positional[len(positional) - len(last) :], last, strict=True))}
+    defaults |= function.__kwdefaults__ or {}
+    optional = {name for name, value in defaults.items() if value is None}
+    weights = str(function.__annotations__.get("weights"))  # files, state dicts, or those of examples
+    kinds = {"weights": "weights" if "Mapping" in weights else "path" if "Path" in weights else ""}
+    title = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> T:
+        given: dict[str, Any] = {**dict(zip(positional, args, strict=False)), **kwargs}
+        unknown = next((name for name in kwargs if name not in names), None)
+        if unknown is not None:
+            legal = [name for name in names if name != "self"]
+            help = did_you_mean(unknown, legal, f"it takes: {', '.join(legal)}")
+            raise fail("unknown-key", f"`{title}` has no argument `{unknown}`", help)
+        if len(args) > len(positional) or len(given) < len(args) + len(kwargs):
+            return function(*args, **kwargs)  # Python tells
+        for name in names:
+            if name not in given and name not in defaults:
+                raise fail("missing-key", f"`{title}` needs `{name}`")
+            if name in given and (given[name] is not None or name not in optional):
+                _need(name, given[name], kinds.get(name, name))
+        return function(*args, **kwargs)
+
+    return call
 
 
 def need(**given: Any) -> None:
@@ -39,16 +105,60 @@ def need(**given: Any) -> None:
     too small; None is an argument that is not given.
     """
     for name, value in given.items():
-        if value is None and name not in REQUIRED:
-            continue
-        types, words = KINDS[name]
-        number: Any = value
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            raise fail("wrong-type", f"`{name}` is {value!r:.60}, but must be {words}")
-        if name == "seed" and number not in SEEDS:
-            raise fail("out-of-range", f"`seed` is {value}, but must have 64 bits at most")
-        if Integral in types and name != "seed" and number < 1:
-            raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
+        if value is not None or name in REQUIRED:
+            _need(name, value, name)
+
+
+def brief(value: Any) -> str:
+    """A value as Python shows it, on one line, cut to a readable length."""
+    return f"{' '.join(repr(value).split()):.60}"
+
+
+def _need(name: str, value: Any, kind: str) -> None:
+    """Raises `SpecError` for the value of an argument that is not of a kind."""
+    if kind in CLASSES:
+        wanted, words = CLASSES[kind]
+        if wanted not in _kinds(value) and not (wanted == "torch.device" and isinstance(value, str)):
+            help = next((HELPS[name, kind] for kind in _kinds(value) if (name, kind) in HELPS), None)
+            if isinstance(value, type) and wanted == "torch.Module":
+                help = f"`{value.__name__}` is a class: give an instance, `{value.__name__}(...)`"
+            raise fail("wrong-type", f"`{name}` is {brief(value)}, but must be {words}", help)
+        return
+    if kind not in KINDS:
+        return
+    types, words = KINDS[kind]
+    number: Any = value
+    word = isinstance(value, str | bytes) and Iterable in types
+    if word or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        help = f"write [{brief(value)}]" if word and isinstance(value, str) else None
+        raise fail("wrong-type", f"`{name}` is {brief(value)}, but must be {words}", help)
+    if isinstance(value, str | os.PathLike) and "\0" in os.fspath(value) and "\n" not in os.fspath(value):
+        raise fail("wrong-type", f"`{name}` is {brief(value)}, which has a character that no name has")
+    if isinstance(value, Mapping) and name not in ("spec", "weights"):
+        wrong = next((key for key in value if not isinstance(key, str)), None)
+        if wrong is not None:
+            raise fail("wrong-type", f"a key of `{name}` is {brief(wrong)}, but must be a name")
+    if name == "seed" and number not in SEEDS:
+        raise fail("out-of-range", f"`seed` is {value}, but must have 64 bits at most")
+    if Integral in types and name != "seed" and number < 1:
+        raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
+    if name == "batch_size" and number > LARGEST:
+        raise fail("out-of-range", f"`batch_size` is {value}, but must be at most {LARGEST:,}")
+
+
+def need_names(names: Iterable[Any]) -> None:
+    """Raises `SpecError` for a list of names in which something is none."""
+    wrong = next((name for name in names if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise fail("wrong-type", f"{brief(wrong)} is among the names, and is none")
+
+
+def _kinds(value: Any) -> list[str]:
+    """A value's classes, each after the library that it is of: `torch.Module`; `path` and `dict`."""
+    bases = type(value).__mro__ if not isinstance(value, type) else ()
+    kinds = [f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in bases]
+    kinds += ["path"] if isinstance(value, str | os.PathLike) else []
+    return kinds + (["dict"] if isinstance(value, Mapping) else [])
 
 
 class Sized(Protocol):
@@ -81,7 +191,7 @@ def need_sizes(program: Sized, sizes: Mapping[str, Any]) -> None:
     need(sizes=sizes)
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, Integral):
-            raise fail("wrong-type", f"the size `{name}` is {size!r:.60}, but must be a whole number")
+            raise fail("wrong-type", f"the size `{name}` is {brief(size)}, but must be a whole number")
         mistake = size_mistake(program, name, int(size))
         if mistake is not None:
             raise fail(*mistake)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from graphspec.diagnostics import Span, SpecError, fail
+from graphspec.diagnostics.arguments import brief
 from graphspec.elaborated import Elaborated
 from graphspec.emit import Emitted
 from graphspec.emit.execution import execute, file_name, hold, is_emitted
@@ -130,14 +131,43 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
 
-def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:
-    """The outputs of `made` with the weights and in the mode of a module with the same keys."""
+def run_as(program: Elaborated, made: nn.Module, module: nn.Module, inputs: Any) -> Any:
+    """The outputs of `made` with the weights and in the mode of a module with the same keys; `inputs` is a
+    tensor, a list of them, or a dict by name. Raises `SpecError` where these are not those of the program.
+    """
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    if state.keys() != {*dict(made.named_parameters()), *dict(made.named_buffers())}:
+        message = f"the module `{type(module).__name__}` has other weights than this program"
+        raise fail("weights-misfit", message, "give what `program.module()` made")
+    values = inputs_of(program, inputs)
     made.train(module.training)
-    if isinstance(inputs, Mapping):
-        return torch.func.functional_call(made, state, (), dict(inputs))
-    listed = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
-    return torch.func.functional_call(made, state, listed)
+    return torch.func.functional_call(made, state, (), values)
+
+
+def inputs_of(program: Elaborated, given: Any) -> dict[str, torch.Tensor]:
+    """What is given for the inputs of a program, by name. Raises `SpecError` (data-column, data-shape,
+    wrong-type).
+    """
+    names = [*program.inputs]
+    listed = [*given] if isinstance(given, list | tuple) else [given]
+    values = dict(given) if isinstance(given, Mapping) else dict(zip(names, listed, strict=False))
+    strange = next((name for name in values if name not in names), None)
+    missing = next((name for name in names if name not in values and name not in program.defaults), None)
+    if strange is not None or missing is not None or len(values) < len(listed):
+        wrong = (
+            f"there is no input `{strange}`" if strange is not None else f"there is no value for `{missing}`"
+        )
+        message = wrong if strange is not None or missing is not None else f"there are {len(listed)} values"
+        raise fail("data-column", message, f"the inputs are: {', '.join(names)}")
+    for name, value in values.items():
+        wanted = program.inputs[name]
+        if not isinstance(value, torch.Tensor):
+            message = f"the input `{name}` is {brief(value)}, but must be a tensor"
+            raise fail("wrong-type", message, "`torch.as_tensor(...)` makes one of a list or an array")
+        sizes = list(zip(wanted.shape, value.shape, strict=False))
+        if value.dim() != wanted.rank or any(isinstance(a, int) and a != b for a, b in sizes):
+            raise fail("data-shape", f"the input `{name}` has the shape {list(value.shape)}, and is {wanted}")
+    return values
 
 
 def fill(module: nn.Module, path: Path | Mapping[str, torch.Tensor], prefix: str, span: Span | None) -> None:
@@ -149,6 +179,10 @@ def fill(module: nn.Module, path: Path | Mapping[str, torch.Tensor], prefix: str
         key[len(prefix) :]: value for key, value in module.state_dict().items() if key.startswith(prefix)
     }
     state = {key: value for key, value in state.items() if key in tensors or not counts_batches(key)}
+    foreign = next((key for key, value in tensors.items() if not isinstance(value, torch.Tensor)), None)
+    if foreign is not None:
+        message = f"`{foreign}` of the weights is {brief(tensors[foreign])}, but must be a tensor"
+        raise fail("weights-misfit", message, "give a state dict", span=span)
     wanted = {key: tuple(value.shape) for key, value in state.items()}
     tensor_shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     wrong = explain(wanted, tensor_shapes, None if isinstance(path, Mapping) else path, span)

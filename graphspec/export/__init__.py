@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.arguments import checked
 from graphspec.elaborated import returned
 from graphspec.export import onnx, pt2
 from graphspec.export.logits import WithLogits
@@ -67,12 +68,13 @@ class Exported:
         }
 
 
+@checked
 def export(
     program: Program,
     format: str,
-    path: Path,
+    path: str | Path,
     seed: int = 0,
-    weights: Path | Mapping[str, Any] | None = None,
+    weights: str | Path | Mapping[str, Any] | None = None,
     encoders: Encoders | None = None,
     logits: bool = False,
     rewrite: Callable[[Path], nn.Module] | None = None,
@@ -85,6 +87,11 @@ def export(
 
     Nothing is left at `path` unless the file computes what the module computes. Raises `SpecError`.
     """
+    path = Path(path)
+    if format not in FORMATS:
+        raise fail("out-of-range", f"`format` is {format!r}, but must be 'pt2' or 'onnx'")
+    if not path.name or path.is_dir():
+        raise fail("output-file", f"`{path}` is a folder", "name a file in it")
     _check_traceable(program)
     if format == "onnx":
         onnx.need_packages()

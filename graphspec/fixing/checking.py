@@ -23,15 +23,16 @@ def check_spec(
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     allow_url: bool = False,
+    data: bool = True,
 ) -> Program | None:
     """A spec's program, a path or YAML text; every mistake goes to `diagnostics`. With `allow_url`, data may
-    be read from addresses.
+    be read from addresses; without `data` no file of data is opened.
     """
     program = compiler.check(spec, diagnostics, sources, preset=preset, settings=settings)
     if program is not None:
         program = replace(program, allow_url=allow_url)
     with suppress(TooManyMistakes):
-        _check_beside(program, diagnostics, preset, settings)
+        _check_beside(program, diagnostics, preset, settings, data)
     return program
 
 
@@ -43,6 +44,7 @@ def check_spec_text(
     sources: dict[str, str],
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    data: bool = True,
 ) -> tuple[Document | None, Program | None]:
     """The same of the text of a file that may not be saved, with what is read of it: diagnostics call it
     `shown`, its paths are relative to `path`.
@@ -53,18 +55,22 @@ def check_spec_text(
     choices = compiler.Choices(preset=preset, settings=settings or {})
     program = compiler.check_document(document, path, diagnostics, sources, choices)
     with suppress(TooManyMistakes):
-        _check_beside(program, diagnostics, preset, settings)
+        _check_beside(program, diagnostics, preset, settings, data)
     return document, program
 
 
 def _check_beside(
-    program: Program | None, diagnostics: Diagnostics, preset: str | None, settings: Mapping[str, Any] | None
+    program: Program | None,
+    diagnostics: Diagnostics,
+    preset: str | None,
+    settings: Mapping[str, Any] | None,
+    data: bool,
 ) -> None:
     """What lies beside a spec that compiles: only what it names is imported."""
     if program is None:
         return
     folder = program.folder or Path()
-    if program.data is not None:
+    if program.data is not None and data:
         from graphspec.data.checking import check_files
 
         for mistake in check_files(program, folder):

@@ -138,9 +138,9 @@ class Tversky(Region):
 
     name: Literal["tversky"] = "tversky"
     alpha: Annotated[float, Field(ge=0)] = 0.5
-    """Weight of false positives."""
+    """Weight of false negatives: parts of the target that the output leaves out."""
     beta: Annotated[float, Field(ge=0)] = 0.5
-    """Weight of false negatives."""
+    """Weight of false positives: what the output adds to the target."""
 
     def overlap(self, output: Values, target: Values, sums: Callable[[Values], Values]) -> Values:
         both, left_out, added = (

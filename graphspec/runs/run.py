@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from graphspec.compiler import compile
 from graphspec.data.rows.reader import as_rows
 from graphspec.diagnostics import SpecError, fail
-from graphspec.diagnostics.arguments import need
+from graphspec.diagnostics.arguments import checked
 from graphspec.program import Program
 from graphspec.runs.directory import RunFiles, Values
 from graphspec.runs.engines import OF_CPUS
@@ -45,6 +45,7 @@ class Run:
     `module:` may import; with `allow_url` the spec's test data may lie in object storage.
     """
 
+    @checked
     def __init__(
         self,
         path: str | Path,
@@ -52,7 +53,6 @@ class Run:
         allow: Iterable[str] = (),
         allow_url: bool = False,
     ):
-        need(path=path, weights=weights, allow=allow, allow_url=allow_url)
         place = Path(path)
         is_spec = place.suffix in SUFFIXES and not place.is_dir()
         self.files: RunFiles | SpecFiles = SpecFiles(place) if is_spec else RunFiles(place)
@@ -94,6 +94,7 @@ class Run:
             raise no_file(file)
         return file
 
+    @checked
     def module(self, device: str = "cpu") -> nn.Module:
         """The trained `nn.Module`, in inference mode."""
         with self._naming_others():
@@ -119,6 +120,7 @@ class Run:
 
         return with_adapters(self.program, weights, self.files.base)
 
+    @checked
     def evaluate(
         self,
         data: Any = None,
@@ -145,7 +147,6 @@ class Run:
         from graphspec.train.objective import Objective
         from graphspec.train.penalties import Penalties
 
-        need(batch_size=batch_size, limit=limit)
         program, place = self.program, devices.choose(device)
         with devices.computing(devices.threads(program)):
             examples, encoders, part = self.examples(data, place, limit)
@@ -198,6 +199,7 @@ class Run:
             return None
         return StepErrors(self.program, encoders, examples)
 
+    @checked
     def predict(
         self,
         data: Any,
@@ -216,7 +218,6 @@ class Run:
         numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
         over time, a row for each step that comes after the last of each series, or after `every_window`.
         """
-        need(batch_size=batch_size, limit=limit)
         size = batch_size or self.program.training.batch_size
         rows, table = as_rows(data), None
         if rows is not None and len(rows) == 1:
@@ -242,6 +243,7 @@ class Run:
         )
         return pa.concat_tables(list(parts))
 
+    @checked
     def predictions(
         self,
         data: Any,
@@ -257,12 +259,12 @@ class Run:
         """The tables of `predict`, part by part, in bounded memory. In the end `noted` gets what was
         unseen, filled or cut: a line for each feature with such rows.
         """
-        from graphspec.data.in_memory_source import given
+        from graphspec.data.in_memory_source import KINDS, given
         from graphspec.runs.prediction import predictions
 
-        need(batch_size=batch_size, limit=limit)
         source = given(data)
-        assert source is not None
+        if source is None:
+            raise fail("data-missing", "there is no data to predict of", f"give {KINDS}")
         size = batch_size or self.program.training.batch_size
         model = self.model(device, engine, size)
         if noted is not None and model.notes:
@@ -283,6 +285,7 @@ class Run:
         """The same run, read from its directory again."""
         return Run(self.path, self._weights, self._allow, self._allow_url)
 
+    @checked
     def model(self, device: str = "auto", engine: str = "torch", rows: int = 1) -> Model:
         """What predicts on a device: it reads rows, computes, and writes predictions. It is kept until the
         weights change.
@@ -315,6 +318,7 @@ class Run:
             keep(self.path, str(self._weights), engine, model, self.files.synthetic)
         return model
 
+    @checked
     def inference(self, place: Any = "cpu") -> tuple[Program, nn.Module]:
         """The trained module for inference and its program: folded, if folding changes it and gives the same
         numbers.
@@ -341,6 +345,7 @@ class Run:
 
         return encoders_of(self.program, state)
 
+    @checked
     def examples(
         self, data: Any, place: Any, limit: int | None = None
     ) -> tuple[Examples, Encoders | None, str]:

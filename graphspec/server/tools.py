@@ -45,26 +45,28 @@ class Tools:
         """The language of specs on one page, with five examples. Read it before writing a spec."""
         return (Path(layers.__file__).parent / "llms.txt").read_text(encoding="utf-8")
 
-    def check(self, spec: str) -> dict[str, Any]:
+    def check(self, spec: str, data: bool = True) -> dict[str, Any]:
         """Checks a spec (a path, or the YAML text itself) for every mistake that shows without running it.
-        Each diagnostic has a place, a remedy in `help`, and a `fix` where the remedy is an edit.
+        Each diagnostic has a place, a remedy in `help`, and a `fix` where the remedy is an edit. Without
+        `data` no file of data is opened.
         """
         text, name, path = self._spec(spec)
-        return _answer(*self._checked(text, name, path))
+        return _answer(*self._checked(text, name, path, data), data)
 
-    def fix(self, spec: str, unsafe: bool = False, write: bool = False) -> dict[str, Any]:
+    def fix(self, spec: str, unsafe: bool = False, write: bool = False, data: bool = True) -> dict[str, Any]:
         """Mends what can only have been meant; with `unsafe` also what is likely. Returns the text and what
         is still wrong; with `write` a file is changed. A text of more than 30,000 characters is not returned.
+        Without `data` no file of data is opened.
         """
         text, name, path = self._spec(spec)
-        result = fixed(text, name, lambda each: self._checked(each, name, path), unsafe)
+        result = fixed(text, name, lambda each: self._checked(each, name, path, data), unsafe)
         if write and path is not None and result.count:
             try:
                 rewrite(path, result.text)
             except OSError as error:
                 raise ToolError(f"{spec} cannot be written: {error.strerror or error}") from None
         short = len(result.text) <= LONGEST  # a part of a spec would be another spec
-        answer = _answer(*self._checked(result.text, name, path))
+        answer = _answer(*self._checked(result.text, name, path, data), data)
         return {"fixed": result.count, "spec": result.text if short else None, **answer}
 
     def summary(self, spec: str) -> str:
@@ -139,15 +141,18 @@ class Tools:
         return resolved
 
     def _compiled(
-        self, text: str, name: str, path: Path | None
+        self, text: str, name: str, path: Path | None, data: bool = True
     ) -> tuple[Program | None, list[Diagnostic], dict[str, str]]:
         """The program of a text, if it has one. Without a file, paths in it are relative to the folder."""
         diagnostics, sources = Diagnostics(), dict[str, str]()
-        _, program = check_spec_text(text, name, path or self.folder / "spec.yaml", diagnostics, sources)
+        where = path or self.folder / "spec.yaml"
+        _, program = check_spec_text(text, name, where, diagnostics, sources, data=data)
         return program, diagnostics.sorted(), sources
 
-    def _checked(self, text: str, name: str, path: Path | None) -> tuple[list[Diagnostic], dict[str, str]]:
-        return self._compiled(text, name, path)[1:]
+    def _checked(
+        self, text: str, name: str, path: Path | None, data: bool
+    ) -> tuple[list[Diagnostic], dict[str, str]]:
+        return self._compiled(text, name, path, data)[1:]
 
     def _run(self, arguments: list[str], seconds: int) -> dict[str, Any]:
         command = [*PYTHON, "-m", "graphspec", *arguments]
@@ -169,9 +174,10 @@ class Tools:
         return answer
 
 
-def _answer(diagnostics: list[Diagnostic], sources: dict[str, str]) -> dict[str, Any]:
+def _answer(diagnostics: list[Diagnostic], sources: dict[str, str], data: bool) -> dict[str, Any]:
     return {
         "ok": not any(each.severity == "error" for each in diagnostics),
+        **({} if data else {"not_checked": ["data"]}),
         "diagnostics": [_values(each, sources) for each in diagnostics[:50]],
     }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,11 +14,16 @@ from graphspec.data.batches import Batch
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import Fill, plan_fills
 from graphspec.data.features.settings import Category, ImageFeature
+from graphspec.data.fields import Checker, fields
 from graphspec.data.lookalikes import is_number
-from graphspec.data.mistakes import need_classes
+from graphspec.data.mistakes import need_classes, row_in_words
 from graphspec.data.weighed import ClassWeights
 from graphspec.diagnostics import did_you_mean, fail
+from graphspec.diagnostics.arguments import brief, checked
 from graphspec.elaborated import BaseProgram, OutputSpec
+from graphspec.emit.load import out_of_memory
+from graphspec.objectives.custom import CustomLoss, CustomMetric
+from graphspec.settings import a
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.custom import bound
 from graphspec.train.meter import Meter, Values
@@ -55,6 +62,7 @@ class Metrics:
         self._meter: Meter | None = None
 
     @torch.no_grad()
+    @checked
     def update(self, outputs: Tensors, targets: Tensors, weights: Tensors | None = None) -> None:
         """Adds the outputs of the module for a batch, the targets of the batch, and the weights of its
         examples, as `Program.loss` takes them. Raises `SpecError` (data-column, data-shape, loss-misfit).
@@ -85,6 +93,8 @@ def _evaluated(
 ) -> tuple[Objective, BatchResult, Batch]:
     """The result of what a module returned; where it is `measured`, metrics want their targets, too."""
     by_name = dict(outputs) if isinstance(outputs, Mapping) else {next(iter(program.outputs)): outputs}
+    _need_tensors("output", by_name)
+    _need_shapes(program, by_name)
     device = next(iter(by_name.values())).device
     specs = bound(program, device)
     wanted = [name for name, spec in specs.items() if spec.loss is not None or (measured and spec.metrics)]
@@ -95,7 +105,59 @@ def _evaluated(
     objective = Objective([], specs, device)
     arrays = {"": next(iter(by_name.values()))} | _arrays(program, wanted, targets)
     batch = Batch(arrays, _weights(program, objective.with_loss, targets, arrays, weights))
-    return objective, objective(lambda **options: by_name, batch), batch  # type: ignore[arg-type]
+    try:
+        return objective, objective(lambda **options: by_name, batch), batch  # type: ignore[arg-type]
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        own = any(
+            isinstance(each, CustomLoss | CustomMetric) for spec in specs.values() for each in _of(spec)
+        )
+        if not own and not out_of_memory(error):
+            _need_fitting(program, by_name, {name: arrays[name] for name in arrays if name})
+        raise
+
+
+def _of(spec: OutputSpec) -> Iterator[Any]:
+    yield from (spec.loss, *spec.metrics)
+
+
+def _need_tensors(what: str, given: Mapping[str, Any]) -> None:
+    """Raises `SpecError` (wrong-type) for values of which one is no tensor; there is at least one."""
+    if not given:
+        raise fail("data-column", f"there is no {what}", "give a tensor, or a dict of tensors by name")
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            help = f"`torch.as_tensor(...)` makes one of {a(type(value).__name__)}"
+            listed = isinstance(value, list | tuple | np.ndarray)
+            message = f"the {what} `{name}` is {brief(value)}, but must be a tensor"
+            raise fail(
+                "wrong-type", message, help if listed else "give a tensor, or a dict of tensors by name"
+            )
+
+
+def _need_shapes(program: BaseProgram, outputs: Mapping[str, Tensor]) -> None:
+    """Raises `SpecError` (data-shape) for outputs that are not of this program."""
+    for name, output in program.outputs.items():
+        wanted, shape = output.tensors[0].shape, tuple(outputs[name].shape) if name in outputs else None
+        same = shape is None or (
+            len(shape) == len(wanted)
+            and all(
+                not isinstance(size, int) or size == each for size, each in zip(wanted, shape, strict=True)
+            )
+        )
+        if not same:
+            message = f"the output `{name}` has the shape {list(shape or ())}, and is {output.tensors[0]}"
+            raise fail("data-shape", message, "give what a module of this program returned")
+
+
+def _need_fitting(program: BaseProgram, outputs: Mapping[str, Tensor], arrays: Mapping[str, Tensor]) -> None:
+    """Raises `SpecError` (data-shape, data-dtype, data-range) for targets that do not fit the outputs."""
+    wanted_fields = [field for field in fields(program) if field.name in arrays]
+    checker = Checker("targets", row_in_words, wanted_fields, typed=True)
+    values = {field.name: arrays[field.name].detach().cpu().numpy() for field in wanted_fields}
+    for name, array in values.items():
+        checker.check(name, array)
+    lengths = {f"output {name}": len(output) for name, output in outputs.items() if output.dim()}
+    checker.finish(lengths | {name: len(array) for name, array in values.items() if array.ndim})
 
 
 def _need_kind(spec: OutputSpec, outputs: Mapping[str, Tensor], logits: bool) -> None:
@@ -138,15 +200,19 @@ def _arrays(
     outputs = [program.outputs[name] for name in with_loss]
     wanted = {each.name: each.target for each in outputs if each.loss is None or each.loss.takes_target}
     if not isinstance(targets, Mapping):
-        return dict.fromkeys(list(wanted.values())[:1], targets)
+        arrays = dict.fromkeys(list(wanted.values())[:1], targets)
+        _need_tensors("target", arrays or {"": targets})
+        return arrays
     arrays = {}
     for name, target in wanted.items():
         key = target if target in targets else name
         if key not in targets:
-            help = did_you_mean(target, targets, f"targets here: {', '.join(targets) or 'none'}")
+            help = did_you_mean(target, targets, f"targets here: {', '.join(map(str, targets)) or 'none'}")
             message = f"output `{name}` is compared with `{target}`, which is not among the targets"
             raise fail("data-column", message, help)
         arrays[target] = targets[key]
+    if arrays:
+        _need_tensors("target", arrays)
     return arrays
 
 
@@ -165,6 +231,8 @@ def _weights(
         by_output = dict(sample_weight)
     elif sample_weight is not None:
         by_output = dict.fromkeys(with_loss[:1], sample_weight)
+    if by_output:
+        _need_tensors("weight of", by_output)
     for name in by_output:
         if name not in with_loss:
             help = did_you_mean(name, with_loss, f"outputs with a loss: {', '.join(with_loss)}")
@@ -190,6 +258,7 @@ def _sample(name: str, column: str, targets: Tensors) -> Tensor:
         message = f"the rows of output `{name}` are weighted by `{column}`, which is not among the targets"
         help = f'give it with the targets: {{"{column}": ...}}; or the product of all weights: `weights=...`'
         raise fail("data-column", message, help)
+    _need_tensors("target", {column: targets[column]})
     return targets[column].float()
 
 

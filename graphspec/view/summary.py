@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphspec.diagnostics import visible
+from graphspec.diagnostics.arguments import checked
 from graphspec.tensor import Dim, Size, names_of, show_size
 from graphspec.train.config.optimizers import OptimizerSettings
 from graphspec.view.costs import StepCosts, slots
@@ -110,10 +111,12 @@ class Summary:
         """The params that training does not update; moving statistics are not trainable."""
         return self.total_params - self.trainable_params
 
+    @checked
     def at(self, sizes: Mapping[str, int]) -> Summary:
         """The summary with these values of named sizes: `program.summary().at({"length": 128})`."""
         return replace(self, rows=tuple(row.at(sizes) for row in self.rows))
 
+    @checked
     def step(self, batch_size: int = 1) -> StepCosts:
         """The cost of a training step on `batch_size` examples; outputs are kept for the backward pass."""
         flops: Dim = 0
@@ -149,6 +152,7 @@ class Summary:
             document["training_step"] = self.step(size).to_json()
         return document
 
+    @checked
     def render(
         self,
         expand: bool = False,

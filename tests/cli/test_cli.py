@@ -218,6 +218,16 @@ def test_check_takes_directories_and_standard_input(spec: Path) -> None:
     assert result.exit_code == 1 and "unknown-layer" in result.stdout
 
 
+def test_data_that_are_elsewhere_need_not_be_there(spec: Path) -> None:
+    Path("data.yaml").write_text(f"{GOOD}data: {{train: absent.csv}}\ntrain: {{epoch: 3}}\n")
+    assert "data-missing" not in run("check", "data.yaml", "--no-data").stdout
+    wrong = parsed(run("check", "data.yaml", "--no-data", "--fix", "--json"))["files"][0]
+    assert wrong["fixed"] == 1 and wrong["not_checked"] == ["data"]
+    result = run("check", "data.yaml", "good.yaml", "--no-data")
+    assert (result.exit_code, result.stdout) == (0, "data.yaml: ok; not checked: data\ngood.yaml: ok\n")
+    assert run("check", "data.yaml").exit_code == 1
+
+
 def test_check_finds_missing_weights(spec: Path) -> None:
     text = """
 inputs: {x: {shape: [4]}}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from graphspec.objectives import LOSSES, METRICS, Loss, Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.formulas import activate, aligned
+from graphspec.reference.layers import find
 from graphspec.tensor import Tensor, symbol
 from tests import bundled, one_in
 
@@ -572,6 +573,18 @@ def test_overlaps_are_those_of_keras(name: str, arguments: dict[str, Any], reduc
     _same(found, expected)
     (ours,), (other,) = torch.autograd.grad(found, raw), torch.autograd.grad(expected, raw)
     _same(ours, other)
+
+
+def test_alpha_weighs_what_is_left_out() -> None:
+    """Against the sentence of the reference, which says of each weight what it counts."""
+    target, output = torch.tensor([[1.0, 1, 1, 0]]), torch.tensor([[1.0, 0, 0, 1]])
+    left_out, added = 2, 1  # false negatives, false positives
+    weights = {"alpha": 0.25, "beta": 0.75}
+    loss = parse_loss({"name": "tversky", **weights})
+    sentences = {entry.name: entry.meaning for entry in find("tversky")[0].parameters}
+    counts = {name: left_out if "false negatives" in sentences[name] else added for name in weights}
+    expected = 1 - 1 / (1 + sum(weights[name] * counts[name] for name in weights))
+    assert loss.evaluate(output, target, None).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["dice", "tversky"])

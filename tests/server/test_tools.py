@@ -44,6 +44,13 @@ def test_a_spec_is_checked_mended_and_summarised(tmp_path: Path) -> None:
     assert "## Five specs" in tools.language()
 
 
+def test_data_need_not_be_there(tmp_path: Path) -> None:
+    text = SPEC.replace("Dens,", "Dense,") + "data: {train: absent.csv}\n"
+    told = Tools(tmp_path).check(text)
+    assert [each["code"] for each in told["diagnostics"]] == ["data-missing"] and "not_checked" not in told
+    assert Tools(tmp_path).check(text, data=False) == {"ok": True, "not_checked": ["data"], "diagnostics": []}
+
+
 def test_nothing_outside_of_the_folder_is_read(tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()

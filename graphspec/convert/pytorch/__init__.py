@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.arguments import brief, checked
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["convert_module", "from_torch"]
 
 
+@checked
 def from_torch(
     module: nn.Module,
     example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
@@ -55,6 +57,9 @@ def named_inputs(module: nn.Module, examples: Any) -> dict[str, Tensor]:
     if isinstance(examples, Mapping):
         inputs = dict(examples)
     else:
+        if not isinstance(examples, Tensor | Sequence):
+            message = f"`example_inputs` is {brief(examples)}, but must be what `forward` takes"
+            raise fail("wrong-type", message, "give a tensor, a list of tensors, or a dict of them by name")
         listed = [examples] if isinstance(examples, Tensor) else list(examples)
         words = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind in (0, 1)]
         if len(words) < len(listed):

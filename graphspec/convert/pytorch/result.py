@@ -12,6 +12,7 @@ from torch import Tensor
 from graphspec.convert.nodes import StoredPlace
 from graphspec.convert.pytorch.state import Weights
 from graphspec.convert.weights import write_model
+from graphspec.diagnostics.arguments import checked
 from graphspec.program import Program
 
 
@@ -46,6 +47,7 @@ class FromTorch:
     turned: Mapping[int, int] = field(default_factory=dict)  # outputs with the batch elsewhere, and where
     random: frozenset[str] = frozenset()  # the paths of the modules that draw random numbers in training
 
+    @checked
     def save(self, folder: str | Path) -> tuple[Path, Path]:
         """Writes `NAME.yaml` and `NAME.safetensors`; returns both paths."""
         spec, weights = write_model(Path(folder), self.name, self.text, self.weights)

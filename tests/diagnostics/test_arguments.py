@@ -1,0 +1,133 @@
+"""Every argument of every public function that is something else ends in a coded diagnostic."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import graphspec
+from graphspec.convert import import_keras
+from graphspec.diagnostics.arguments import CLASSES, KINDS
+from graphspec.train.custom_loop import Metrics
+from graphspec.view.summary import Summary
+from tests import bundled
+
+SPEC: dict[str, Any] = {
+    "inputs": {"x": {"shape": [4]}},
+    "nodes": {"y": {"layer": "Dense", "units": 3, "activation": "softmax"}},
+    "outputs": {"y": {"loss": "sparse_categorical_crossentropy"}},
+    "train": {"optimizer": "adam", "epochs": 1},
+}
+PROGRAM = graphspec.compile(SPEC)
+OWN = ("summary", "fold", "encoders", "state", "again", "compute", "reset", "to_json", "predictions")
+"""Methods that take nothing that people choose, or that another public one has checked."""
+FUNCTIONS: list[Callable[..., Any]] = [
+    *(graphspec.compile, graphspec.from_keras, graphspec.from_torch, graphspec.export.export, import_keras),
+    graphspec.Run,
+    *(
+        function
+        for cls in (graphspec.Program, graphspec.Run, Summary, Metrics)
+        for name, function in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_") and name not in OWN and function.__module__.startswith("graphspec.")
+    ),
+]
+ELSEWHERE = ("self", "data", "inputs", "outputs", "targets", "example_inputs", "encoders", "key", "size")
+"""Arguments with many forms, which what reads them checks: below, and in the tests of data."""
+X, Y = torch.zeros(2, 4), torch.tensor([0, 1])
+
+
+def test_every_argument_has_its_kind() -> None:
+    arguments = {name for function in FUNCTIONS for name in inspect.signature(function).parameters}
+    assert arguments - {*KINDS, *CLASSES, *ELSEWHERE} - {"path"} == set()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__qualname__)
+def test_a_wrong_argument_is_named(function: Callable[..., Any]) -> None:
+    parameters = inspect.signature(function).parameters
+    if "self" in parameters and function.__qualname__ in ("BaseProgram.with_batch_size", "BaseProgram.span"):
+        return
+    for name in parameters:
+        if name in ELSEWHERE or (name == "weights" and "Path" not in str(parameters[name].annotation)):
+            continue
+        for value in (object(), b"x", [1], {1: 2}, float("nan"), "a\0b", torch.zeros(3), nn.Linear(2, 2)):
+            fits = (
+                (isinstance(value, nn.Module) and name == "module")
+                or (isinstance(value, str) and name in ("device", "place"))
+                or (
+                    isinstance(value, list | dict | torch.Tensor)
+                    and name in ("allow", "names", "callbacks", "spec")
+                )
+            )
+            if fits or (name == "weights" and isinstance(value, dict)) or isinstance(value, Callable):  # type: ignore[arg-type]
+                continue
+            given = {other: 0 for other, each in parameters.items() if each.default is each.empty}
+            ordered = {
+                key: {**given, name: value}[key] for key in parameters if key in {**given, name: value}
+            }
+            first = {name: ordered[name], **{key: each for key, each in ordered.items() if key != name}}
+            with pytest.raises(graphspec.SpecError) as error:
+                function(**first)
+            assert error.value.diagnostics[0].code in ("wrong-type", "out-of-range"), (name, value)
+
+
+CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "a file is no model of Keras": (lambda: graphspec.from_keras("m.keras"), "wrong-type", "import keras"),
+    "nor is a module": (lambda: graphspec.from_keras(nn.Linear(4, 3)), "wrong-type", "from_torch"),
+    "a state dict": (lambda: graphspec.from_torch({"a": X}, X), "wrong-type", "state dict"),  # type: ignore[arg-type]
+    "a class": (lambda: graphspec.from_torch(nn.Linear, X), "wrong-type", "`Linear(...)`"),  # type: ignore[arg-type]
+    "no inputs": (lambda: graphspec.from_torch(nn.Linear(4, 3)), "missing-key", "example_inputs"),  # type: ignore[call-arg]
+    "inputs": (lambda: graphspec.from_torch(nn.Linear(4, 3), 4), "wrong-type", "give a tensor"),  # type: ignore[arg-type]
+    "a word is no list": (lambda: graphspec.compile(SPEC, allow="torch"), "wrong-type", "['torch']"),
+    "a misspelt one": (lambda: PROGRAM.fit(epoch=3), "unknown-key", "`epochs`"),  # type: ignore[call-arg]
+    "a function in a spec": (
+        lambda: graphspec.compile({**SPEC, "nodes": {"y": {"layer": "Dense", "activation": torch.relu}}}),
+        "wrong-type",
+        "`nodes`.`y`.`activation`",
+    ),
+    "targets": (lambda: PROGRAM.loss(PROGRAM.module()(X), [0, 1]), "wrong-type", "torch.as_tensor"),
+    "an array": (lambda: PROGRAM.loss(PROGRAM.module()(X), Y.numpy()), "wrong-type", "torch.as_tensor"),
+    "no target": (lambda: PROGRAM.loss(PROGRAM.module()(X), {1: Y}), "data-column", "targets here: 1"),
+    "a class too many": (lambda: PROGRAM.loss(PROGRAM.module()(X), Y + 2), "data-range", "3 classes"),
+    "another number": (lambda: PROGRAM.loss(PROGRAM.module()(X), Y[:1]), "data-shape", "different numbers"),
+    "an output": (lambda: PROGRAM.loss(X[:, :2] + 0.5, Y), "data-shape", "the shape [2, 2]"),
+    "what is none": (lambda: PROGRAM.loss({}, Y), "data-column", "there is no output"),
+    "weights": (lambda: PROGRAM.loss(PROGRAM.module()(X), Y, weights=[1, 2]), "wrong-type", "as_tensor"),
+    "an input": (
+        lambda: PROGRAM.activations(PROGRAM.module(), X.numpy(), ["y"]), "wrong-type", "as_tensor",
+    ),
+    "its shape": (lambda: PROGRAM.activations(PROGRAM.module(), X[:, 1:], ["y"]), "data-shape", "[2, 3]"),
+    "its name": (lambda: PROGRAM.activations(PROGRAM.module(), {"a": X}, ["y"]), "data-column", "`a`"),
+    "none": (lambda: PROGRAM.activations(PROGRAM.module(), [], ["y"]), "data-column", "`x`"),
+    "another module": (lambda: PROGRAM.activations(nn.Linear(4, 3), X, ["y"]), "weights-misfit", "other"),
+    "one name": (lambda: PROGRAM.activations(PROGRAM.module(), X, "y"), "wrong-type", "['y']"),
+    "a state without tensors": (lambda: PROGRAM.module(weights={"a": 1}), "weights-misfit", "state dict"),
+    "a format": (lambda: graphspec.export.export(PROGRAM, "h5", "m.h5"), "out-of-range", "'onnx'"),
+    "a folder": (lambda: graphspec.export.export(PROGRAM, "pt2", "."), "output-file", "a folder"),
+    "masked numbers": (
+        lambda: PROGRAM.fit({"x": np.ma.masked_less(np.arange(8.0).reshape(2, 4), 1), "y": [0, 1]}),
+        "data-nonfinite",
+        "row 0",
+    ),
+    "masked classes": (
+        lambda: PROGRAM.fit({"x": X, "y": np.ma.masked_equal([0, 1], 1)}), "data-gap", "array.filled",
+    ),
+}  # fmt: skip
+
+
+@bundled(4, "name", list(CALLS))
+def test_what_was_given_instead_is_told(name: str) -> None:
+    call, code, told = CALLS[name]
+    with pytest.raises(graphspec.SpecError) as error:
+        call()
+    assert error.value.diagnostics[0].code == code and told in str(error.value), str(error.value)
+
+
+def test_a_misspelt_name_of_the_package_is_told() -> None:
+    with pytest.raises(AttributeError, match="did you mean `compile`"):
+        graphspec.complie  # noqa: B018
