@@ -90,12 +90,14 @@ def weights(
 
         from graphspec.transfer import transfer
         from graphspec.transfer.complaints import complaints
+        from graphspec.transfer.origins import imported_beside
         from graphspec.transfer.rules import Rules, load_rules
 
         chosen = load_rules(rules) if rules is not None else Rules()
         chosen = replace(chosen.with_fresh(fresh or ()), prefix=chosen.prefix if prefix is None else prefix)
         initial = program.module(seed=program.training.seed).state_dict() if chosen.fresh else None
-        transferred = transfer(program.graph, source, chosen, initial=initial)
+        imported = imported_beside(spec)
+        transferred = transfer(program.graph, source, chosen, initial=initial, imported=imported)
         wrong = complaints(transferred.plan, source, spec, chosen)
         if not as_json:
             say(table(transferred.plan))
@@ -105,7 +107,8 @@ def weights(
             from graphspec.convert.weights import write_weights
 
             with replacing(output) as temporary:
-                write_weights(temporary, transferred.weights)
+                words = None if imported is None else imported.origins.words()
+                write_weights(temporary, transferred.weights, words)
         _report(transferred.plan, output, wrong, as_json)
 
 
@@ -145,6 +148,7 @@ def as_data(plan: Plan, written: Path | None, wrong: list[Diagnostic]) -> dict[s
             for match in plan.matches.values()
         ],
         "fresh": plan.fresh,
+        "fixed": plan.fixed,
         "missing": plan.missing,
         "unused": plan.unused,
         "dropped": plan.dropped,
@@ -169,7 +173,12 @@ def table(plan: Plan) -> str:
         for line in lines
     ]
     text.append(f"{len(plan.matches)} of {count_of(len(plan.targets), 'weight')} filled")
-    for what, keys in (("fresh", plan.fresh), ("dropped", plan.dropped), ("left in the file", plan.unused)):
+    for what, keys in (
+        ("fresh", plan.fresh),
+        ("fixed in the module", plan.fixed),
+        ("dropped", plan.dropped),
+        ("left in the file", plan.unused),
+    ):
         if keys:
             names = [f"{name}" + (f" x{count}" if count > 1 else "") for name, count in folded(keys)]
             rest = f" and {len(names) - 12} more" if len(names) > 12 else ""

@@ -119,16 +119,20 @@ def _distribute(
         variables.distribute((name,), below)
 
 
-def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes a state dict as a `.safetensors` file."""
-    save(path, tensors, {"graphspec": __version__})
+def write_weights(path: Path, tensors: Mapping[str, Tensor], words: Mapping[str, str] | None = None) -> None:
+    """Writes a state dict as a `.safetensors` file, with `words` in its metadata."""
+    save(path, tensors, {"graphspec": __version__, **(words or {})})
 
 
 def write_model(
-    folder: Path, name: str, spec: str, tensors: Mapping[str, Tensor] | None
+    folder: Path,
+    name: str,
+    spec: str,
+    tensors: Mapping[str, Tensor] | None,
+    words: Mapping[str, str] | None = None,
 ) -> tuple[Path, Path | None]:
-    """Writes `NAME.yaml`, and `NAME.safetensors` where there are weights: both completely or not at all.
-    Raises `OSError`.
+    """Writes `NAME.yaml`, and `NAME.safetensors` where there are weights, with `words` in its metadata: both
+    completely or not at all. Raises `OSError`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, weights = folder / f"{name}.yaml", folder / f"{name}.safetensors"
@@ -137,6 +141,6 @@ def write_model(
             temporary.write_text(spec, encoding="utf-8")
         return path, None
     with replacing_both(weights, path) as (part, text):
-        write_weights(part, tensors)
+        write_weights(part, tensors, words)
         text.write_text(spec, encoding="utf-8")
     return path, weights

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from graphspec.graph import Graph
     from graphspec.transfer.matching import Plan
+    from graphspec.transfer.origins import ImportedWeights
     from graphspec.transfer.rules import Rules
 
 __all__ = ["Transferred", "transfer"]
@@ -55,10 +56,12 @@ def transfer(
     rules: Rules | None = None,
     fresh: Sequence[str] = (),
     initial: Mapping[str, Tensor] | None = None,
+    imported: ImportedWeights | None = None,
 ) -> Transferred:
     """Converts the weights of a checkpoint, a file or a folder, for a graph.
 
-    What matches a pattern of `fresh` comes from `initial`, a state dict of the module. Raises `SpecError`
+    What matches a pattern of `fresh` comes from `initial`, a state dict of the module. `imported` are the
+    weights of a module that was imported, of which the file may be another checkpoint. Raises `SpecError`
     (weights-missing, weights-unsafe, weights-ambiguous, package-missing) where the checkpoint cannot be read;
     what does not fit is in the plan.
     """
@@ -70,8 +73,11 @@ def transfer(
     wanted = list(targets(graph))
     rules = (rules or Rules()).with_fresh(fresh)
     with open_checkpoint(path) as checkpoint:
-        plan = match(wanted, checkpoint, rules)
+        plan = match(wanted, checkpoint, rules, None if imported is None else imported.origins)
         weights = plan.read(checkpoint)
+    if plan.fixed and imported is not None:
+        with open_checkpoint(imported.path) as checkpoint:
+            weights |= {key: checkpoint.read(key) for key in plan.fixed}
     for key in plan.fresh:
         if initial is not None:
             weights[key] = initial[key]

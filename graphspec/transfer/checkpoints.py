@@ -64,7 +64,7 @@ class Checkpoint:
     """The tensors of a file or folder; `read` gives one.
 
     They are `ordered` where their order is that of the layers, and `ours` where a module of graphspec was
-    written; `channels_last` where images are flattened as specs do.
+    written; `channels_last` where images are flattened as specs do. `words` are the file's metadata.
     """
 
     path: Path
@@ -73,6 +73,7 @@ class Checkpoint:
     ordered: bool = False
     ours: bool = False
     channels_last: bool = False
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -183,7 +184,8 @@ def _open_safetensors(path: Path, stack: ExitStack) -> Checkpoint:
         if of in tensors
     }
     ours = any(word in metadata for word in OURS)
-    return Checkpoint(path, tensors, lambda key: file.get_tensor(tied.get(key, key)), ours=ours)
+    read = lambda key: file.get_tensor(tied.get(key, key))  # noqa: E731
+    return Checkpoint(path, tensors, read, ours=ours, words=metadata)
 
 
 def _tied(metadata: Mapping[str, str]) -> dict[str, str]:

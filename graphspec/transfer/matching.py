@@ -19,13 +19,14 @@ from graphspec.transfer.misfits import ONES, relation
 from graphspec.transfer.moving import Flat, Move, MovedPart, MoveError, channels_first, order_of
 from graphspec.transfer.names import Names
 from graphspec.transfer.ordering import Ambiguous, by_order, variables
+from graphspec.transfer.origins import WeightOrigins
 from graphspec.transfer.patterns import Captured, fill, matches_any
 from graphspec.transfer.rules import Rule, Rules, load_rules, shipped
 from graphspec.transfer.targets import Target
 from graphspec.weights import counts_batches
 from graphspec.weights.names import attribute
 
-How = Literal["rule", "name", "pytorch", "order", "shape"]
+How = Literal["rule", "import", "name", "pytorch", "order", "shape"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Plan:
     absent: dict[str, AbsentSource] = field(default_factory=dict)
     ambiguous: list[Ambiguous] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
+    fixed: list[str] = field(default_factory=list)
+    """The weights that are in every checkpoint of an imported module, as they are in none."""
     dropped: list[str] = field(default_factory=list)
     idle: list[Rule] = field(default_factory=list)
     """The user's rules that match no weight; those shipped are for every size of a network."""
@@ -82,7 +85,8 @@ class Plan:
     @property
     def missing(self) -> list[str]:
         """The weights that nothing fills, in the spec's order."""
-        return [key for key in self.targets if key not in self.matches and key not in self.fresh]
+        filled = {*self.matches, *self.fresh, *self.fixed}
+        return [key for key in self.targets if key not in filled]
 
     @property
     def used(self) -> set[str]:
@@ -108,18 +112,23 @@ class Plan:
         return weights
 
 
-def match(targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules) -> Plan:
-    """The plan for a checkpoint. Raises `SpecError` (weights-ambiguous) where two sets of names in it would
-    do.
+def match(
+    targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules, origins: WeightOrigins | None = None
+) -> Plan:
+    """The plan for a checkpoint, perhaps of a module that was imported, with `origins`. Raises `SpecError`
+    (weights-ambiguous) where two sets of names in it would do.
     """
-    return Matcher(targets, checkpoint, rules).run()
+    return Matcher(targets, checkpoint, rules, origins).run()
 
 
 class Matcher:
     """Fills a plan step by step; later steps do not change earlier matches."""
 
-    def __init__(self, targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules):
+    def __init__(
+        self, targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules, origins: WeightOrigins | None
+    ):
         self.checkpoint, self.rules = checkpoint, rules
+        self.origins = None if checkpoint.ours else origins
         self.plan = Plan({target.key: target for target in targets}, checkpoint.tensors, checkpoint.ours)
         self.pytorch = load_rules("pytorch").rules
         self.names = Names(checkpoint.tensors, rules.prefix)
@@ -136,6 +145,7 @@ class Matcher:
             if counts_batches(key) or matches_any(drop, key) or matches_any(drop, self.names.bare(key))
         ]
         self._by_rules(self.rules.rules, "rule")
+        self._by_origins()
         self._by_rules(self.pytorch, "pytorch")
         self._by_names()
         self._by_order()
@@ -155,11 +165,14 @@ class Matcher:
         return [
             target
             for key, target in plan.targets.items()
-            if not any(key in told for told in (plan.matches, plan.fresh, plan.misfits, plan.absent))
+            if not any(
+                key in told for told in (plan.matches, plan.fresh, plan.fixed, plan.misfits, plan.absent)
+            )
         ]
 
     def _expected(self) -> Iterator[str]:
         """Every name by which the file may call a weight."""
+        yield from self.origins.tensors if self.origins is not None else ()
         for target in self.plan.targets.values():
             yield target.key
             yield target.keras_name
@@ -167,6 +180,22 @@ class Matcher:
                 captured = rule.to.match(target.key)
                 if captured is not None:
                     yield from (fill(source, captured) for source in rule.origin.source)
+
+    def _by_origins(self) -> None:
+        """What the import of the module says of the tensors of this one."""
+        if self.origins is None:
+            return
+        for target in self._open():
+            origin = self.origins.weights.get(target.key)
+            views = () if origin is None else origin.views
+            found = [self.names.find(view.source) for view in views]
+            sources = tuple(name for name in found if name is not None)
+            shapes = [self.origins.tensors.get(view.source) for view in views]
+            if target.key in self.origins.fixed:
+                self.plan.fixed.append(target.key)
+            elif origin is not None and [self.plan.stored[name].shape for name in sources] == shapes:
+                move = Move(views, sum=origin.sum, axis=origin.axis, shape=target.shape)
+                self._try(target, sources, "import", move)
 
     def _by_rules(self, rules: Iterable[Rule], how: How) -> None:
         for target in self._open():

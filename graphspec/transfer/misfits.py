@@ -21,6 +21,10 @@ RELATIONS = (ONES, OUTPUTS, THREE, "transposed", "permuted")
 """How shapes may differ, in words that follow `that is`."""
 
 
+MOST_HEADER = 100 << 20
+"""Bytes of the header of a `.safetensors` file, at most."""
+
+
 def what_it_is(path: Path) -> str:
     """The kind of a file of weights, from its first bytes: safetensors, torch, pickle, hdf5, npz or keras;
     else what it is in words. Raises `OSError`.
@@ -29,6 +33,8 @@ def what_it_is(path: Path) -> str:
         head = stream.read(32)
     if not head:
         return "an empty file"
+    if head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") < MOST_HEADER:
+        return "safetensors"  # first, as the length of its header may look like the beginning of another
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return "hdf5"
     if head.startswith(b"PK"):
@@ -39,10 +45,7 @@ def what_it_is(path: Path) -> str:
         return "a pointer of Git LFS, in place of the file itself"
     if head.lstrip()[:1] == b"<":
         return "a page of HTML, which a download gave in place of the file"
-    length = int.from_bytes(head[:8], "little")
-    if (head[8:9] == b"{" and length >= 2) or path.suffix == ".safetensors":
-        return "safetensors"
-    return ""
+    return "safetensors" if path.suffix == ".safetensors" else ""
 
 
 def _archive(path: Path) -> str:

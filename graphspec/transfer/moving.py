@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from graphspec.contract.layer import Weight
@@ -49,11 +51,51 @@ class Flat:
         return {2: "lc", 3: "hwc", 4: "dhwc"}[len(self.sizes)]
 
 
+Count = Annotated[int, Field(ge=0, le=1 << 48)]
+
+
+class Record(BaseModel):
+    """A part of what a file says of its tensors."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class TensorView(Record):
+    """Elements of a tensor: from the one with number `start`, as many as `sizes` says along axes with these
+    steps between them, in the `shape` that they have in the end.
+    """
+
+    source: str
+    start: Count
+    sizes: Annotated[tuple[Count, ...], Field(strict=False)]
+    strides: Annotated[tuple[int, ...], Field(strict=False)]
+    shape: Annotated[tuple[Count, ...], Field(strict=False)]
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """These elements as floats. Raises `MoveError`."""
+        reach = [(size - 1) * stride for size, stride in zip(self.sizes, self.strides, strict=True)]
+        low = self.start + sum(step for step in reach if step < 0)
+        high = self.start + sum(step for step in reach if step > 0)
+        if low < 0 or high >= tensor.numel() or math.prod(self.sizes) != math.prod(self.shape):
+            raise MoveError(f"it has no elements {low} to {high}")
+        flat = tensor.contiguous().flatten()
+        if any(stride < 0 for stride in self.strides) and math.prod(self.sizes) <= flat.numel():
+            places = torch.tensor(self.start)
+            for size, stride in zip(self.sizes, self.strides, strict=True):
+                places = places.unsqueeze(-1) + torch.arange(size) * stride
+            flat = flat[places.flatten().to(flat.device)]
+        else:
+            flat = flat.as_strided(self.sizes, self.strides, self.start)
+        return flat.reshape(self.shape).float()
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The conversion of the sources of a weight, in this order: from Keras' layout, or summed or joined along
-    `axis`, transposed or permuted, cut, columns reordered.
+    """The conversion of the sources of a weight, in this order: `views` of them, from Keras' layout, or
+    summed or joined along `axis`, transposed or permuted, cut, columns reordered.
     """
+
+    views: tuple[TensorView, ...] = ()
 
     keras: Weight | None = None
     sum: bool = False
@@ -66,7 +108,8 @@ class Move:
 
     def words(self, axes: int) -> list[str]:
         """The conversion of a weight with this many axes, as text."""
-        steps = ["summed"] if self.sum else []
+        steps = ["rearranged"] if any(len(view.sizes) > 1 or view.start for view in self.views) else []
+        steps += ["summed"] if self.sum else []
         steps += ["from Keras' layout"] if self.keras is not None and changes_layout(self.keras) else []
         steps += ["transposed"] if self.transpose and axes == 2 else []
         steps += [f"axes {list(self.permute)}"] if self.permute and axes == len(self.permute) else []
@@ -74,7 +117,7 @@ class Move:
             steps.append(f"{self.part.start}:{self.part.start + self.part.length} of {self.part.whole}")
         if self.flat is not None and self.flat.changes:
             steps.append(f"columns {''.join(self.flat.axes)} to {self.flat.spec_order}")
-        steps += ["reshaped"] if self.shape is not None else []
+        steps += ["reshaped"] if self.shape is not None and not self.views else []
         return steps
 
     def apply(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -87,6 +130,8 @@ class Move:
             raise MoveError(str(error).splitlines()[0]) from None
 
     def _apply(self, tensors: Sequence[Tensor]) -> Tensor:
+        if self.views:
+            tensors = [view.of(tensor) for view, tensor in zip(self.views, tensors, strict=True)]
         value = tensors[0]
         if len(tensors) > 1:
             value = sum(tensors[1:], value) if self.sum else torch.cat(list(tensors), self.axis)

@@ -28,6 +28,7 @@ from graphspec.transfer import Transferred, transfer
 from graphspec.transfer.checkpoints import open_checkpoint
 from graphspec.transfer.complaints import complaints
 from graphspec.transfer.generalizing import rules_text
+from graphspec.transfer.misfits import what_it_is
 from graphspec.transfer.patterns import PatternError, fill, pattern
 from graphspec.transfer.rules import Rules, load_rules, read_rules, shipped
 from graphspec.transfer.targets import targets
@@ -683,3 +684,14 @@ def test_the_command_prints_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (
         as_data(plan, None, [])["ok"] and load_file(tmp_path / "o.safetensors").keys() == plan.targets.keys()
     )
+
+
+@pytest.mark.parametrize("length", [0x0180, 0x0280, 0x0480, int.from_bytes(b"PK", "little")])
+def test_a_header_of_any_length_is_that_of_safetensors(length: int, tmp_path: Path) -> None:
+    """Its first bytes are a number, which may be the first bytes of a pickle or of an archive."""
+    path = tmp_path / "net"
+    save_file({"x": torch.ones(2)}, path, {"word": ""})
+    room = length - int.from_bytes(path.read_bytes()[:8], "little")
+    save_file({"x": torch.ones(2)}, path, {"word": "-" * room})
+    assert int.from_bytes(path.read_bytes()[:8], "little") == length
+    assert what_it_is(path) == "safetensors"
