@@ -207,6 +207,7 @@ def _tell_torch(imported: FromTorch, spec: Path, weights: Path | None, as_json: 
         say(f"equal to the module to {proved.outputs:.1e} on new inputs, in batches of 2 and 3")
         if proved.gradient is not None:
             say(f"in training mode: loss equal to {proved.loss:.1e}, gradients to {proved.gradient:.1e}")
+            say(f"what steps of training change the loss by is equal to {proved.steps:.1e}")
         else:
             say(f"training mode not compared: {proved.why}")
     for note in imported.notes:
@@ -241,7 +242,6 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
 
 def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[Path, Path | None]:
     """Writes both files completely or not at all. What a killed import has left is not in the way."""
-    from graphspec.convert.weights import write_model
     from graphspec.files.whole import is_half_written
 
     spec, weights = folder / f"{imported.name}.yaml", folder / f"{imported.name}.safetensors"
@@ -249,6 +249,6 @@ def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[P
         if path.exists() and not force and not (path == weights and is_half_written(spec)):
             raise misuse("-o", f"{path} exists; --force overwrites it")
     try:
-        return write_model(folder, imported.name, imported.text, imported.weights)
+        return imported.save(folder)
     except OSError as error:
         raise misuse("-o", f"{folder} cannot be written: {error.strerror or error}") from None

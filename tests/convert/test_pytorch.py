@@ -104,9 +104,9 @@ def test_a_learned_bias_that_looks_like_a_mask_is_learned(causal: bool) -> None:
 @pytest.mark.parametrize(
     ("how", "word"),
     [
-        ("in part", "{parameter: [2], trainable: false}"),
-        ("in a bias", "{parameter: [2], trainable: false}"),
-        ("in a norm", "{parameter: [2], trainable: false}"),
+        ("in part", "value: 0.5}, trainable: false}"),
+        ("in a bias", "value: 0.5}, trainable: false}"),
+        ("in a norm", "value: 0.5}, trainable: false}"),
         ("no_grad", "op: stop_gradient"),
         ("detach", "op: stop_gradient"),
         ("parameter", "{op: stop_gradient, from: scale}"),

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import graphspec
+from graphspec.convert.pytorch import importing
+from graphspec.convert.pytorch.functions import HANDLERS
+from graphspec.convert.pytorch.pointwise import activation
+from graphspec.convert.pytorch.proof import prove
 from graphspec.convert.pytorch.result import FromTorch
+from graphspec.diagnostics import SpecError
 from tests.convert.modules import common
 from tests.convert.modules.given import floats
 
@@ -20,6 +29,7 @@ def equal(module: nn.Module, inputs: Any) -> FromTorch:
     imported = graphspec.from_torch(module, inputs)
     assert imported.proved is not None and imported.proved.outputs < 1e-5, imported.proved
     assert imported.proved.gradient is not None and imported.proved.gradient < 1e-5, imported.proved
+    assert imported.proved.steps is not None and imported.proved.steps < 1e-5, imported.proved
     assert not imported.frozen
     return imported
 
@@ -83,7 +93,142 @@ def test_parameters_of_one_layer_train_apart(frozen: tuple[str, ...]) -> None:
     assert trained(imported) == sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
+def test_a_recurrent_layer_trains_as_a_whole() -> None:
+    module = common.Recurrent(nn.GRU, False, "sequence")
+    module.layer.weight_hh_l0.requires_grad_(False)
+    with pytest.raises(SpecError, match="some of its weights train, and others do not"):
+        graphspec.from_torch(module, (floats(2, 6, 3), floats(2, 6, 3)))
+
+
 def test_statistics_of_a_batch_without_weights_are_those_of_the_batch() -> None:
     """In training, where nothing else of the layer trains."""
     module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False))
     assert "trainable" not in equal(module, floats(2, 4)).text
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs"),
+    [
+        (parametrizations.weight_norm(nn.Linear(4, 5)), floats(2, 4)),
+        (parametrizations.weight_norm(nn.ConvTranspose1d(3, 5, 3)), floats(2, 3, 6)),
+        (common.Constant(), floats(2, 4)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_weights_that_are_computed_learn(module: nn.Module, inputs: Any) -> None:
+    assert trained(equal(module, inputs)) == sum(p.numel() for p in module.parameters())
+
+
+def test_the_norm_of_a_matrix_that_divides_it_is_no_constant() -> None:
+    imported = graphspec.from_torch(parametrizations.spectral_norm(nn.Linear(4, 5)), floats(2, 4))
+    assert not imported.frozen and "{parameter: [5, 4]}" in imported.text
+
+
+# --- what they start with
+
+
+def starts(imported: FromTorch) -> list[str]:
+    """The weights of a spec that are trained from scratch, but start as those of the module."""
+    fresh = imported.program.module(seed=1).state_dict()
+    return [key for key, weight in imported.weights.items() if torch.equal(fresh[key], weight)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (nn.Linear(4, 4), "kernel_initializer: {name: constant, value: 0.02}"),
+        (nn.Linear(4, 1), "kernel_initializer: {name: constant, value: 0.02}"),
+        (nn.LayerNorm(4), "gamma_initializer: {name: constant, value: 0.02}"),
+        (nn.BatchNorm1d(4), "gamma_initializer: {name: constant, value: 0.02}"),
+        (nn.PReLU(), "alpha_initializer: {name: constant, value: 0.02}"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_constants_are_initializers(layer: nn.Module, words: str) -> None:
+    assert isinstance(layer.weight, nn.Parameter)
+    for name, parameter in layer.named_parameters():
+        nn.init.constant_(parameter, 0.02 if name == "weight" else 0.5)
+    imported = graphspec.from_torch(nn.Sequential(layer, nn.ReLU()), floats(2, 4))
+    assert words in imported.text and starts(imported) == list(imported.weights)
+    assert imported.notes == ()
+
+
+def test_weights_of_all_kinds_start_as_those_of_the_module() -> None:
+    module = common.Constants()
+    imported = graphspec.from_torch(module, common.FIXED["table"])
+    assert starts(imported) == [key for key in imported.weights if not key.startswith("table")]
+    assert imported.notes == (
+        "without the weights of the module, `table` starts with other numbers: train with `--weights`",
+    )
+
+
+def test_a_constant_that_no_initializer_of_a_layer_says_is_told() -> None:
+    norm = nn.RMSNorm(4)
+    nn.init.constant_(norm.weight, 0.5)
+    imported = graphspec.from_torch(nn.Sequential(norm, nn.ReLU()), floats(2, 4))
+    assert starts(imported) == [] and "`node_0` starts with other numbers" in imported.notes[0]
+
+
+def test_numbers_that_were_drawn_are_told() -> None:
+    layers = [nn.Linear(4, 4), nn.Linear(4, 1)]
+    imported = graphspec.from_torch(nn.Sequential(*layers), floats(2, 4))
+    assert starts(imported) == [] and "initializer" not in imported.text
+    assert "`node_0`, `node_1` start with other numbers" in imported.notes[0]
+
+
+# --- what the proof finds
+
+
+def changed(imported: FromTorch, old: str, new: str) -> FromTorch:
+    assert old in imported.text
+    return replace(imported, program=graphspec.compile(imported.text.replace(old, new)))
+
+
+def test_the_proof_finds_what_the_spec_trains_alone() -> None:
+    module, x = common.Fixed("ones"), {"x": common.FIXED["ones"]}
+    imported = changed(graphspec.from_torch(module, x, check=False), ", trainable: false", "")
+    with pytest.raises(SpecError, match=r"the spec trains `dense2\.weight`, which is fixed in the module"):
+        prove(imported, module, x)
+
+
+def test_the_proof_finds_what_the_spec_does_not_train() -> None:
+    module, x = nn.Linear(4, 4), {"input": floats(2, 4)}
+    imported = changed(graphspec.from_torch(module, x, check=False), "units: 4", "units: 4, trainable: false")
+    with pytest.raises(SpecError, match="the module trains `weight`, and the spec does not"):
+        prove(imported, module, x)
+
+
+def test_the_proof_finds_a_tensor_that_is_two_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "unsettled", lambda *_: {})
+    with pytest.raises(
+        SpecError, match=r"`first\.bias` is in the spec more than once: in `first\.bias`, `sec"
+    ):
+        graphspec.from_torch(common.Two(lambda: nn.Linear(4, 4), "bias"), floats(2, 4))
+
+
+def test_the_proof_finds_a_parameter_that_is_lost() -> None:
+    module, x = nn.Linear(4, 4), {"input": floats(2, 4)}
+    nn.init.zeros_(module.bias)
+    imported = changed(graphspec.from_torch(module, x, check=False), "units: 4", "units: 4, use_bias: false")
+    weights = {key: value for key, value in imported.weights.items() if key.endswith("weight")}
+    with pytest.raises(SpecError, match="the module trains `bias`, of which the spec lacks elements"):
+        prove(replace(imported, weights=weights), module, x)
+
+
+# --- where it is found
+
+
+def test_the_first_node_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HANDLERS, "gelu", lambda w, self, **_: activation(w, self, "relu"))
+    module = nn.Sequential(common.Step(), nn.LayerNorm(4), common.Step(), nn.Linear(4, 2))
+    with pytest.raises(SpecError) as error:
+        graphspec.from_torch(module, floats(2, 4))
+    line = inspect.getsourcelines(common.Step.forward)[1] + 1
+    said = "first in `gelu`, which is the node `node_0.act`, of the submodule `0.act` (GELU), at "
+    assert said in str(error.value) and f"common.py:{line}" in str(error.value)
+
+
+def test_the_smallest_submodule_that_does_something_else_later_is_named() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU(), common.Counts()), nn.Linear(4, 2))
+    with pytest.raises(SpecError, match=r"first in the submodule `1\.1` \(Counts\), which computes"):
+        graphspec.from_torch(module, floats(2, 4))

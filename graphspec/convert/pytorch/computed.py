@@ -265,6 +265,9 @@ def beside(w: NodeWriter, word: str, arguments: Mapping[str, Any]) -> tuple[str,
     """
     around = AROUND.get(word, ())
     weights = [arguments.get(name) for name in ("weight", "mat2", *around)]
+    statistics = arguments.get("running_mean")
+    if isinstance(statistics, Known) and not statistics.names:  # a constant, as is what normalizes by it
+        weights.append(statistics)
     known = [x for x in dict.fromkeys(weights) if isinstance(x, Known)]
     common = any(name in w.common for x in known for name in x.names)
     return around if common or len(set(map(w.learns, known))) > 1 else ()

@@ -21,6 +21,7 @@ from graphspec.convert.pytorch.asked import LARGEST
 from graphspec.convert.pytorch.pretrained import config_of, offline, pretrained
 from graphspec.convert.pytorch.proof import apart, flat, prove
 from graphspec.convert.pytorch.result import FromTorch, TorchProof
+from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostics, SpecError, fail, shortened
 from graphspec.language.naming import identifier
@@ -246,7 +247,7 @@ def _from_gallery(
         raise fail("weights-misfit", f"the weights in `{folder}` lack {lacking}")
     proved = _prove_gallery(spec, program, moved.weights, module) if check else None
     rows = (("", type(module).__name__, f"specs/{spec.file}.yaml"),)
-    return FromTorch(name, written, program, moved.weights, {}, {}, (), rows, (), (), proved)
+    return FromTorch(name, written, program, moved.weights, {}, NodeWriter(), (), rows, (), (), proved)
 
 
 def _prove_gallery(
@@ -274,4 +275,4 @@ def _prove_gallery(
         raise fail(
             "import-differs", message, "please report the config; `--no-shipped` traces the class instead"
         )
-    return TorchProof(worst, (2, 3), None, None, "the gallery's specs are compared in inference")
+    return TorchProof(worst, (2, 3), None, None, why="the gallery's specs are compared in inference")

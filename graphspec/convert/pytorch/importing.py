@@ -11,13 +11,14 @@ from torch.export import Dim
 from graphspec.convert.folding.naming import kind
 from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
 from graphspec.convert.pytorch.converting import Converter
+from graphspec.convert.pytorch.initial import initialize, left_out
 from graphspec.convert.pytorch.kept import modes_kept
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.parts import write_in_parts
 from graphspec.convert.pytorch.passes import tidy
 from graphspec.convert.pytorch.recognized import recognized
-from graphspec.convert.pytorch.result import FromTorch
-from graphspec.convert.pytorch.state import state
+from graphspec.convert.pytorch.result import Conversion, FromTorch
+from graphspec.convert.pytorch.state import origins, state
 from graphspec.convert.pytorch.tracing import BATCH, TracedModule, traced
 from graphspec.convert.pytorch.training import marked, with_training
 from graphspec.convert.pytorch.tree import Tree, shortened
@@ -42,7 +43,8 @@ def converted(
         random, left = with_training(graph, module, batched, free)
         write_in_parts(graph.program)
     notes = list(left)
-    converter, results, outputs, nodes = _converted(graph, _sizes(graph, dynamic))
+    sizes = _sizes(graph, dynamic)
+    converter, results, outputs, nodes = _converted(graph, sizes)
     writer = converter.writer
     named = {key for key, _ in graph.outputs if key}
     rows = tuple(_rows(writer, nodes))
@@ -66,23 +68,26 @@ def converted(
     notes += [
         f"the output `{keys[place]}` has the batch first, not as axis {turned[place]}" for place in turned
     ]
+    initialize(body, compiled(body, {}, True, notes), writer.weights)
     spec = compiled(body, {}, flat, notes)
     frozen = tuple(sorted(writer.frozen))
-    notes += _training_notes(writer, nodes, spec, frozen)
     weights = state(spec.program.graph, spec.places, writer.weights)
+    notes += _training_notes(writer, nodes, spec, frozen, weights)
     return FromTorch(
         name,
         spec.text,
         spec.program,
         weights,
         spec.places,
-        writer.weights,
+        writer,
         frozen,
         rows,
         tuple((names[each], each.shape) for each in converter.inputs),
         tuple(notes),
         turned=turned,
+        origins=origins(spec.program.graph, spec.places, writer, module.state_dict().keys()),
         random=random,
+        conversion=Conversion(graph, sizes, body),
     )
 
 
@@ -103,7 +108,11 @@ def _converted(
 
 
 def _training_notes(
-    writer: NodeWriter, nodes: list[ConvertedNode], spec: ConvertedSpec, frozen: tuple[str, ...]
+    writer: NodeWriter,
+    nodes: list[ConvertedNode],
+    spec: ConvertedSpec,
+    frozen: tuple[str, ...],
+    weights: Mapping[str, Tensor],
 ) -> Iterator[str]:
     """What the spec does not train, or drop, as the module does."""
     if frozen:
@@ -112,7 +121,7 @@ def _training_notes(
         for known in writer.weights[place.stored.path].values():
             if known.padding is not None and any(writer.trains.get(name) for name in known.names):
                 yield f"row {known.padding} of `{path}` learns: PyTorch leaves it as it is (padding_idx)"
-    alone = [path for path, place in spec.places.items() if place.stored.path in writer.tables]
+    drawn, alone = left_out(spec, weights)
     if alone:
         words = ("are", "they start") if len(alone) > 1 else ("is", "it starts")
         yield f"{_listed(alone)} {words[0]} in the weights alone: without them {words[1]} at random"
@@ -121,6 +130,11 @@ def _training_notes(
         yield (
             f"a dropout of {dropout.rate} in causal attention over an open size is left out: "
             "{op: dot_product_attention} has none"
+        )
+    if drawn:
+        yield (
+            f"without the weights of the module, {_listed(drawn)} {'start' if len(drawn) > 1 else 'starts'} "
+            "with other numbers: train with `--weights`"
         )
 
 

@@ -448,7 +448,8 @@ def _batch_norm(
     held = {"weight": scale, "bias": center, "running_mean": running_mean, "running_var": running_var}
     held["num_batches_tracked"] = counter
     node = w.node("layer", "BatchNormalization", words, [("x", x.value)], held)
-    node.trainable = node.trainable or (scale is None and center is None)  # else it ignores the batch
+    alone = scale is None and center is None and bool(running_mean.names)
+    node.trainable = node.trainable or alone  # else it ignores the batch
     return affine(w, replace(x, value=ConvertedValue(node)), weight, bias)
 
 

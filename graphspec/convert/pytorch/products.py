@@ -22,7 +22,7 @@ from graphspec.convert.refusals import Unsupported
 BATCH = "b"
 
 
-@handles("matmul", "bmm", "mm", "baddbmm", "einsum", "outer", "dot", "mv")
+@handles("matmul", "bmm", "mm", "baddbmm", "einsum", "outer", "dot", "vdot", "mv")
 def _matmul(
     w: NodeWriter,
     *,
@@ -45,7 +45,8 @@ def _matmul(
     if function == "einsum":
         terms, result = _terms(equation, [shape_of(x) for x in tensors])
         return _summed(w, list(zip(terms, tensors, strict=True)), result, out, then)
-    left, right = self, other if other is not None else given.get("mat2", given.get("vec2"))
+    others = [other, *(given.get(name) for name in ("mat2", "vec2", "vec", "tensor"))]
+    left, right = self, next(x for x in others if x is not None)
     first, second, result = _letters(left, right, function)
     return _product(w, (first, left), (second, right), result, out, then)
 
@@ -108,6 +109,14 @@ def _bilinear(w: NodeWriter, input1: Laid, input2: Laid, weight: Any, bias: Any,
     terms = [(f"{front}i", input1), ("oij", weight), (f"{front}j", input2)]
     y = _summed(w, terms, f"{front}o", out, None)
     return y if bias is None else pair(w, "add", y, bias, out.shape)
+
+
+@handles("_weight_norm", "_weight_norm_interface")
+def _weight_norm(w: NodeWriter, v: Laid, g: Laid, function: str, dim: int = 0, **_: Any) -> Any:
+    """Vectors of the lengths `g`, in the directions of `v`, one for each index of an axis; or one for all."""
+    norm = reduced(w, "norm", v, [i for i in range(len(v.shape)) if i != dim], True, None)
+    weight = pair(w, "multiply", pair(w, "divide", v, norm, v.shape), g, v.shape)
+    return (weight, norm) if function.endswith("interface") else weight
 
 
 @handles("cdist", "_cdist_forward")

@@ -13,10 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from graphspec.convert.pytorch.kept import modes_kept, module_kept
 from graphspec.convert.pytorch.result import TorchProof
-from graphspec.convert.pytorch.state import gradients
+from graphspec.convert.pytorch.state import gradients, held
 from graphspec.convert.pytorch.tracing import quiet
+from graphspec.convert.pytorch.tying import coverage
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
+from graphspec.weights import paths
 
 REPORT = "please report the module; `--no-check` writes the spec anyway"
 TOLERANCE = 1e-4
@@ -25,6 +27,8 @@ DEEP = 10
 """By how much more values in training may differ: each normalization divides by what it sums."""
 GRADIENT = 1e-2
 """Of the largest element of one parameter's gradient. A wrong one is apart by its own size."""
+STEPS, PART = 2, 0.05
+"""How many steps are compared, and by which part of the loss one would change it on a slope that stays."""
 
 
 def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> TorchProof:
@@ -42,13 +46,31 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
                 expected = flat(module(**inputs_now))
                 actual = _run(ours, _used(imported, inputs_now))
                 last = apart(actual, _batch_first(imported, expected))
-            if not last <= TOLERANCE:
+            if not last <= TOLERANCE and apart(_again(module, inputs_now), expected) <= TOLERANCE:
                 allowed = max(allowed, 3 * _own_rounding(module, inputs_now, expected))
             worst = max(worst, last)
-        if not worst <= allowed:
-            message = f"the outputs of the spec differ from those of the module by {worst:.1e} of the largest"
-            raise fail("import-differs", message, REPORT)
+            if not worst <= allowed:
+                where = _where(imported, module, inputs_now)
+                message = (
+                    f"the outputs of the spec differ from those of the module by {worst:.1e} of the largest"
+                )
+                raise fail("import-differs", f"{message}{where}", REPORT)
+        check_trained(imported)
         return TorchProof(worst, batches, *_trained(imported, module, ours, inputs, hides))
+
+
+def _again(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    with torch.no_grad():
+        return flat(module(**inputs))
+
+
+def _where(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> str:
+    """Where both begin to differ, as the end of a sentence."""
+    from graphspec.convert.pytorch.bisecting import first_difference
+
+    if imported.conversion is None:
+        return ""
+    return first_difference(imported.conversion, imported.writer, module, inputs, TOLERANCE)
 
 
 def _hides(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
@@ -180,11 +202,47 @@ def _still(random: frozenset[str], module: nn.Module, *ours: nn.Module) -> Itera
         yield
 
 
+def check_trained(imported: Any) -> None:
+    """Raises `SpecError` (import-differs) where the spec trains other tensors than the module, or one of them
+    in several weights. Told of all that is folded in.
+    """
+    graph, w = imported.program.graph, imported.writer
+    trained, folded = set(paths(graph, frozen=False)), set(imported.frozen)
+    weights = dict(held(graph, imported.places, w.weights))
+    for key, known in weights.items():
+        learning = sorted(name for name in known.names if w.trains.get(name))
+        if key in trained and not learning:
+            raise fail("import-differs", f"the spec trains `{key}`, which is fixed in the module", REPORT)
+        if key not in trained and set(learning) - folded:
+            raise fail("import-differs", f"the module trains `{learning[0]}`, and the spec does not", REPORT)
+        if key in trained and len(learning) < len(known.names) and not set(learning) & folded:
+            raise fail("import-differs", f"the module trains a part of `{key}`, the spec all of it", REPORT)
+    for name, found in coverage(w, weights).items():
+        if (found.times > 1).any() and name not in folded:
+            several = ", ".join(f"`{key}`" for key in found.keys)
+            raise fail("import-differs", f"`{name}` is in the spec more than once: in {several}", REPORT)
+
+
+def _lost(imported: Any, module: nn.Module) -> str:
+    """A parameter of the module that has a gradient, and elements of it that no weight of the spec has."""
+    w = imported.writer
+    found = coverage(w, dict(held(imported.program.graph, imported.places, w.weights)))
+    for name, parameter in module.named_parameters():
+        if parameter.grad is None or not parameter.requires_grad or name in imported.frozen:
+            continue
+        gradient = parameter.grad.flatten()
+        lost = gradient if name not in found else gradient[found[name].times == 0]
+        if lost.numel() and lost.nan_to_num().abs().max() > TOLERANCE * gradient.nan_to_num().abs().max():
+            return name
+    return ""
+
+
 def _trained(
     imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor], hides: bool
-) -> tuple[float | None, float | None, str]:
-    """The differences of the loss and of the worst gradient in training mode: in float64, as float32 rounds
-    much where normalizations divide by little; in float32 where one of both does not run in float64.
+) -> tuple[float | None, float | None, float | None, str]:
+    """The differences of the loss, of the worst gradient and of what steps of training do, in training mode:
+    in float64, as float32 rounds much where normalizations divide by little; in float32 where one of both
+    does not run in float64.
     """
     fresh_inputs = fresh(imported, inputs, 4, 7, hides)
     wide = _doubled(fresh_inputs)
@@ -201,32 +259,42 @@ def _trained(
                 learned = _learned(imported, module, ours, fresh_inputs)
             except _RUNS_NOT as error:
                 first = first_line(error)[:120]
-                return None, None, f"the module does not train on such inputs: {first}"
+                return None, None, None, f"the module does not train on such inputs: {first}"
     if learned.why:
-        return None, None, learned.why
+        return None, None, None, learned.why
+    if learned.lost:
+        message = f"the module trains `{learned.lost}`, of which the spec lacks elements"
+        raise fail("import-differs", message, REPORT)
     if learned.gradient > GRADIENT and learned.gradient > 3 * _own_gradient(
         imported, module, fresh_inputs, wide
     ):
+        weights = dict(held(imported.program.graph, imported.places, imported.writer.weights))
+        names = " and ".join(f"`{name}`" for name in sorted(weights[learned.where].names))
         message = (
-            f"in training, the gradient of `{learned.where}` in the spec differs from that of the module by "
-            f"{learned.gradient:.1e}"
+            f"in training, the gradient of `{learned.where}` in the spec differs from that of the module, of "
+            f"{names}, by {learned.gradient:.1e}"
         )
         raise fail("import-differs", message, REPORT)
     if learned.loss > TOLERANCE * DEEP:
         message = f"in training, the loss of the spec differs from that of the module by {learned.loss:.1e}"
         raise fail("import-differs", message, REPORT)
-    return learned.loss, learned.gradient, ""
+    if learned.steps > GRADIENT and learned.gradient <= GRADIENT:
+        message = f"{STEPS} steps of training change the loss of the spec by another amount than that of the"
+        raise fail("import-differs", f"{message} module: {learned.steps:.1e} of it", REPORT)
+    return learned.loss, learned.gradient, learned.steps, ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    """The relative difference of the loss, and that of the worst gradient, which is of the weight `where`; or
-    why there is none.
+    """The relative difference of the loss, that of the worst gradient, which is of the weight `where`, and of
+    what steps change; a parameter that is lost; or why there is none.
     """
 
     loss: float = 0.0
     gradient: float = 0.0
     where: str = ""
+    lost: str = ""
+    steps: float = 0.0
     why: str = ""
 
 
@@ -273,9 +341,53 @@ def _learned(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[
             return _Learned(why="nothing of it is trained")
         theirs.backward()
         ours_loss.backward()
-    one, other = float(theirs.detach()), float(ours_loss.detach())
-    gradient, where = _worst_gradient(imported, module, ours)
-    return _Learned(abs(one - other) / max(abs(one), 1e-6), gradient, where)
+        one, other = float(theirs.detach()), float(ours_loss.detach())
+        gradient, where = _worst_gradient(imported, module, ours)
+        lost = _lost(imported, module)
+        steps = 0.0 if lost else _steps(imported, module, ours, inputs)
+    return _Learned(abs(one - other) / max(abs(one), 1e-6), gradient, where, lost, steps)
+
+
+def _steps(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor]) -> float:
+    """The relative difference of what some steps against the gradient change the loss by; 0 where the module
+    itself gives something else at each call. Both have the gradients of the first step.
+    """
+
+    def losses() -> tuple[Tensor, Tensor]:
+        theirs, mine = _loss(flat(module(**inputs))), _loss(flat(ours(*_used(imported, inputs))))
+        assert theirs is not None and mine is not None
+        return theirs, mine
+
+    weights = dict(held(imported.program.graph, imported.places, imported.writer.weights))
+    kept = set(imported.frozen)
+    moved: list[tuple[Tensor, int, int | None]]
+    moved = [(p, 1, None) for name, p in module.named_parameters() if name not in kept]
+    slope = sum(float((p.grad**2).sum()) for p, _, _ in moved if p.grad is not None)
+    for key in paths(imported.program.graph, frozen=False):
+        if not weights[key].names & kept:  # where terms are summed, all of them move
+            known = weights[key]
+            moved.append((ours.get_parameter(key), max(len(known.terms), 1), known.padding))
+    with torch.no_grad():
+        starts = [float(loss) for loss in losses()]
+        again = float(losses()[0])
+    rate = PART * max(abs(starts[0]), 1e-3) / slope if 0 < slope < float("inf") else 0.0
+    if not rate or abs(again - starts[0]) > TOLERANCE * abs(starts[0]):
+        return 0.0
+    gap = most = 0.0
+    for _ in range(STEPS):
+        with torch.no_grad():
+            for parameter, terms, padding in moved:
+                if parameter.grad is not None:
+                    if padding is not None:
+                        parameter.grad[padding] = 0
+                    parameter.sub_(parameter.grad.nan_to_num(), alpha=rate * terms)
+                    parameter.grad = None
+        now = losses()
+        for loss in now:
+            loss.backward()
+        changes = [float(loss.detach()) - start for loss, start in zip(now, starts, strict=True)]
+        gap, most = max(gap, abs(changes[0] - changes[1])), max(most, abs(changes[0]))
+    return gap / max(most, 1e-9 * abs(starts[0]), 1e-30)
 
 
 def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> tuple[float, str]:
@@ -290,7 +402,7 @@ def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> tuple[
         tensor = state.get(name)
         return None if tensor is None else torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
-    wanted = gradients(imported.program.graph, imported.places, imported.held, look)
+    wanted = gradients(imported.program.graph, imported.places, imported.writer.weights, look)
     mine = ours.named_parameters(remove_duplicate=False)
     return _worst(wanted, {name: p.grad for name, p in mine if p.grad is not None})
 

@@ -60,7 +60,7 @@ def _recurrent(
         if layer and dropout:
             rate = {"rate": shortest(dropout)}
             value = ConvertedValue(w.node("layer", "Dropout", rate, [("x", value)], main=False))
-        held = _weights_of(params[layer * each :][:each], ways, function == "gru")
+        held = _weights_of(w, params[layer * each :][:each], ways, function == "gru")
         reads: list[tuple[str, Any]] = [("sequences", value)]
         if starts := _starts(w, states_before, layer * ways, ways):
             reads.append(("initial_state", _one_or_all(starts)))
@@ -98,8 +98,10 @@ def _one_or_all(states: list[Laid]) -> Any:
     return values if len(values) > 1 else values[0]
 
 
-def _weights_of(params: Any, ways: int, both_biases: bool) -> dict[str, Known | None]:
+def _weights_of(w: NodeWriter, params: Any, ways: int, both_biases: bool) -> dict[str, Known | None]:
     """The weights of one layer by their names in a module; biases are summed, unless `both_biases`."""
+    if len(set(map(w.learns, params))) > 1:
+        raise Unsupported("some of its weights train, and others do not", "train all of a layer, or none")
     each = len(params) // ways
     held: dict[str, Known | None] = {}
     for way in range(ways):
@@ -176,7 +178,7 @@ def _cell(
         for h in starts:
             _need_laid(h)
         reads.append(("initial_state", _one_or_all([w.last(h) for h in starts])))
-    held = _weights_of(params, 1, function == "gru")
+    held = _weights_of(w, params, 1, function == "gru")
     node = w.node("layer", _class(function), words, reads, held, outputs=states)
     shape = (x.sizes[0], units)
     finals = tuple(Laid(ConvertedValue(node, 2 * s), shape, ((0,), (1,)), shape) for s in range(len(states)))

@@ -9,22 +9,36 @@ from typing import Any
 
 from torch import Tensor
 
-from graphspec.convert.nodes import StoredPlace
-from graphspec.convert.pytorch.state import Weights
+from graphspec.convert.nodes import ConvertedBody, StoredPlace
+from graphspec.convert.pytorch.tracing import TracedModule
+from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.weights import write_model
 from graphspec.diagnostics.arguments import checked
 from graphspec.program import Program
+from graphspec.transfer.origins import WeightOrigins
 
 
 @dataclass(frozen=True, slots=True)
 class TorchProof:
-    """How far both were apart, relative to the largest value; None where it was not compared, and why."""
+    """How far both were apart, relative to the largest value; None where it was not compared, and why.
+    `steps` is the difference of what steps of training change the loss by.
+    """
 
     outputs: float
     batches: tuple[int, ...]
     loss: float | None
     gradient: float | None
+    steps: float | None = None
     why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a conversion was made of, and what it became."""
+
+    graph: TracedModule
+    sizes: Mapping[Any, str]
+    body: ConvertedBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +50,7 @@ class FromTorch:
     program: Program
     weights: dict[str, Tensor]
     places: Mapping[str, StoredPlace]
-    held: Weights
+    writer: NodeWriter
     frozen: tuple[str, ...]
     rows: tuple[tuple[str, str, str], ...]  # the module's path, its class, what it became
     inputs: tuple[
@@ -45,11 +59,14 @@ class FromTorch:
     notes: tuple[str, ...] = field(default=())
     proved: TorchProof | None = None
     turned: Mapping[int, int] = field(default_factory=dict)  # outputs with the batch elsewhere, and where
+    conversion: Conversion | None = field(default=None, repr=False)
+    origins: WeightOrigins | None = None  # of the weights, in the module's tensors
     random: frozenset[str] = frozenset()  # the paths of the modules that draw random numbers in training
 
     @checked
     def save(self, folder: str | Path) -> tuple[Path, Path]:
         """Writes `NAME.yaml` and `NAME.safetensors`; returns both paths."""
-        spec, weights = write_model(Path(folder), self.name, self.text, self.weights)
+        words = None if self.origins is None else self.origins.words()
+        spec, weights = write_model(Path(folder), self.name, self.text, self.weights, words)
         assert weights is not None
         return spec, weights

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from graphspec.convert.nodes import StoredPlace
-from graphspec.convert.pytorch.writer import Known
+from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.weights import owners
 from graphspec.diagnostics import fail
 from graphspec.graph import Graph
+from graphspec.transfer.origins import WeightOrigin, WeightOrigins, origin_of
 
 Weights = Mapping[tuple[str, ...], Mapping[str, Known]]
 
@@ -39,6 +40,25 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], weights: Weights) -> d
         tensor = known.tensor.contiguous().clone()
         state_dict[key] = tensor.float() if tensor.is_floating_point() else tensor
     return state_dict
+
+
+def origins(
+    graph: Graph, where: Mapping[str, StoredPlace], w: NodeWriter, names: Collection[str]
+) -> WeightOrigins:
+    """Where the weights of a spec are from; `names` are the tensors of the module's state dict."""
+    starts, stored = sorted((w.start(name), name) for name in w.shapes), frozenset(names)
+    found: dict[str, WeightOrigin] = {}
+    fixed = []
+    for key, known in held(graph, where, w.weights):
+        if not known.names & stored:
+            fixed.append(key)
+        elif known.names <= stored and (elements := w.elements(known)) is not None:
+            origin = origin_of(elements, starts, bool(known.terms))
+            found |= {} if origin is None else {key: origin}
+    used = {view.source for origin in found.values() for view in origin.views}
+    return WeightOrigins(
+        tensors={name: tuple(w.shapes[name]) for name in used}, weights=found, fixed=tuple(fixed)
+    )
 
 
 def gradients(

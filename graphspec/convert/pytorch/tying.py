@@ -123,22 +123,19 @@ def _identity(w: NodeWriter, known: Known) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """A parameter in the weights of a spec: those that hold some of it, how often each element is there, and
-    whether one of the weights is a node's.
+class WeightParts:
+    """A parameter in the weights of a spec: those that hold some of it, and how often each element is in
+    them.
     """
 
     keys: tuple[str, ...]
     times: Tensor
-    by_node: bool = False
 
 
-def coverage(w: NodeWriter, weights: Mapping[str, tuple[Known, bool]]) -> dict[str, Coverage]:
-    """Of each parameter that trains, where the spec has it. `weights` are those of the spec by any key, and
-    whether each is that of a node `parameter`. What is computed of parameters is not counted.
-    """
+def coverage(w: NodeWriter, weights: Mapping[str, Known]) -> dict[str, WeightParts]:
+    """Of each parameter that trains, where the spec has it; what is computed of parameters is not counted."""
     holders: dict[str, list[str]] = defaultdict(list)
-    for key, (known, _) in weights.items():
+    for key, known in weights.items():
         for name in sorted(known.names):
             if known.source is not None and w.trains.get(name):
                 holders[name].append(key)
@@ -147,11 +144,11 @@ def coverage(w: NodeWriter, weights: Mapping[str, tuple[Known, bool]]) -> dict[s
         size = w.shapes[name].numel()
         times = torch.zeros(size, dtype=torch.int64)
         for key in keys:
-            elements = w.elements(weights[key][0])
+            elements = w.elements(weights[key])
             assert elements is not None
             places = elements.flatten().long() - w.start(name)
             times += torch.bincount(places[(places >= 0) & (places < size)], minlength=size)
-        found[name] = Coverage(tuple(keys), times, any(weights[key][1] for key in keys))
+        found[name] = WeightParts(tuple(keys), times)
     return found
 
 
@@ -159,16 +156,16 @@ def unsettled(w: NodeWriter, nodes: list[ConvertedNode]) -> dict[str, Common]:
     """The parameters that the spec would train more than once, as layers have them in common that differ in
     other weights, and how these are written instead. Raises `Unsupported` where nothing is left to try.
     """
-    weights = {str(k): pair for k, pair in enumerate(_stored(w, nodes))}
+    stored = {str(k): pair for k, pair in enumerate(_stored(w, nodes))}
     changed: dict[str, Common] = {}
-    for name, found in coverage(w, weights).items():
+    for name, found in coverage(w, {key: known for key, (known, _) in stored.items()}).items():
         if not (found.times > 1).any():
             continue
-        before = w.common.get(name)
+        before, by_node = w.common.get(name), any(stored[key][1] for key in found.keys)
         if before == "node":
             message = f"`{name}` is a weight of parts of it that no layers of a spec have in common"
             raise Unsupported(message, "give each part its own, or write them as one module")
-        changed[name] = "node" if before or found.by_node else "beside"
+        changed[name] = "node" if before or by_node else "beside"
     return changed
 
 

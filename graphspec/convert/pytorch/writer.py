@@ -108,7 +108,6 @@ class NodeWriter:
     origins: dict[ConvertedNode, CallOrigin] = field(default_factory=dict)
     weights: dict[tuple[str, ...], dict[str, Known]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
-    tables: set[tuple[str, ...]] = field(default_factory=set)  # stored, though nothing trains them
     learned: frozenset[str] = frozenset()
     trains: Mapping[str, bool] = field(default_factory=dict)
     origin: CallOrigin = CallOrigin((), "")
@@ -469,8 +468,6 @@ class NodeWriter:
                 return ConvertedValue(self.node("layer", "Reshape", arguments, [("x", before)], main=False))
         floats = known.map(lambda t: (t if t.is_floating_point() else t.float())[None])
         node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
-        if not node.trainable and node.stored is not None:
-            self.tables.add(node.stored.path)
         words = sorted(known.names)
         node.name = words[0].rpartition(".")[2] if len(words) == 1 else name
         node.automatic = not words

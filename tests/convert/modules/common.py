@@ -101,6 +101,17 @@ class Fixed(nn.Module):
         return self.dense(x) @ (torch.ones(4, 3) if self.how == "ones" else torch.full((4, 3), 0.5))
 
 
+class Constant(nn.Module):
+    """A normalization by statistics that `forward` makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.scale = nn.Linear(4, 4), nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(self.dense(x), torch.ones(4), torch.full((4,), 2.0), self.scale)
+
+
 class Frozen(nn.Module):
     """Parameters of one layer, of which some train."""
 
@@ -112,6 +123,49 @@ class Frozen(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.dense(x))
+
+
+class Constants(nn.Module):
+    """Weights that begin as zeros, ones, another number or an identity, next to a table that is drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.place = nn.Embedding(40, 8), nn.Parameter(torch.zeros(1, 9, 8))
+        self.heads = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.scale, self.heat = nn.Parameter(1e-6 * torch.ones(8)), nn.Parameter(torch.tensor(0.07).log())
+        self.layer, self.out = nn.LSTM(8, 4, batch_first=True), nn.Linear(4, 4)
+        for name, parameter in (*self.heads.named_parameters(), *self.layer.named_parameters()):
+            nn.init.constant_(parameter, 0 if "bias" in name else 0.5 if "hh" in name else 0.25)
+        nn.init.eye_(self.out.weight)
+        nn.init.ones_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.table(x) + self.place
+        x = x + self.scale * self.heads(x, x, x)[0]
+        return self.out(self.layer(x)[0]) * self.heat
+
+
+class Step(nn.Module):
+    """One of several alike, with a function that another might be taken for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.act = nn.Linear(4, 4), nn.GELU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.act(2 * self.dense(x))
+
+
+class Counts(nn.Module):
+    """What it gives depends on how often it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x * self.calls
 
 
 TWO: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], Tensor]] = {

@@ -33,6 +33,11 @@ def case(
     return register
 
 
+def differences(notes: Sequence[str]) -> list[str]:
+    """The notes of an import, but for that of weights that are drawn, as those of most modules are."""
+    return [note for note in notes if "other numbers" not in note]
+
+
 def floats(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
