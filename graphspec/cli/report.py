@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -129,7 +130,7 @@ def _output(report: OutputReport) -> Iterator[str]:
 
 def _example(one: ExampleReport, of_class: bool) -> str:
     lines = [f'<img alt="{escape(name)}" src="{escape(url)}">' for name, url in one.pictures.items()]
-    wrong = of_class and one.predicted.rpartition(" (")[0] != one.target
+    wrong = of_class and re.sub(r" \(\d+%\)$", "", one.predicted) != one.target
     color = ' class="wrong"' if wrong else ""
     lines += [
         f"<p>target <b>{escape(one.target)}</b></p>",

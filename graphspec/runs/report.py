@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -20,16 +21,19 @@ from graphspec.compare import compare
 from graphspec.compare.table import show_value
 from graphspec.data.batches import Rebatched
 from graphspec.data.encoders import Encoders
-from graphspec.data.encoders.categories import CategoryEncoder
+from graphspec.data.encoders.base import ColumnCells, Encoder
+from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.decoding import labels_of
-from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
+from graphspec.data.encoders.lists import ListEncoder
 from graphspec.data.encoders.numbers import Floats
+from graphspec.data.encoders.plain import plain_cells
 from graphspec.data.fields import UNIT
+from graphspec.data.rows.numbers import NumberCurve, in_units
 from graphspec.data.windows.examples import Windowed
 from graphspec.diagnostics import SpecError
 from graphspec.elaborated import BaseProgram, OutputSpec
-from graphspec.objectives.formulas import activate
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
+from graphspec.runs.columns import outputs_written
 from graphspec.runs.directory import list_runs
 from graphspec.runs.run import Run
 
@@ -47,6 +51,7 @@ WORDS = 16
 """Words of a text that are shown."""
 GROUPS = 8
 """Groups of a column, the largest."""
+UNKNOWN, MISSING = "(rare or unseen)", "(missing)"
 Array = NDArray[Any]
 
 
@@ -307,25 +312,22 @@ class Looker:
         return self._of_examples(output, np.abs(target - value))
 
     def _in_units(self, output: OutputSpec, values: Array) -> tuple[Array, Array]:
-        target = torch.from_numpy(self.arrays[output.target])
-        value = activate(torch.from_numpy(values), None)
-        units = self.encoders.units() if self.encoders is not None else {}
-        name = next(key for key, each in self.program.outputs.items() if each is output)
-        if name in units:
-            array = self.arrays.get(output.target + UNIT)
-            unit = torch.from_numpy(array) if array is not None else None
-            target, value = units[name](target.float(), unit), units[name](value, unit)
+        target, value = self.arrays[output.target], values
+        encoder = self._encoder(output.target)
+        if isinstance(encoder, Floats):
+            unit = self.arrays.get(output.target + UNIT)
+            target, value = (
+                in_units(encoder.curves, each, unit, NumberCurve.cells) for each in (target, value)
+            )
         if isinstance(output.loss, QuantileLoss):
             value = value[..., output.loss.middle]
-        if value.shape != target.shape and value.numel() == target.numel():
+        if value.shape != target.shape and value.size == target.size:
             value = value.reshape(target.shape)
-        return target.double().numpy(), value.double().numpy()
+        return target.astype(np.float64), value.astype(np.float64)
 
     def _labels(self, output: OutputSpec, count: int) -> list[str]:
-        encoder = self.encoders.encoders.get(output.target) if self.encoders is not None else None
-        if isinstance(encoder, CategoryEncoder):
-            return [str(value) for value in encoder.vocabularies[0].values][:count]
-        return [str(index) for index in range(count)]
+        labels = labels_of(self._encoder(output.target), count)
+        return [str(label) for label in (*labels, *range(len(labels), count))]
 
     def _classes(self, made: OutputReport, output: OutputSpec, values: Array) -> None:
         there = self._there(output, len(self._right(output)))
@@ -358,131 +360,121 @@ class Looker:
 
     # --- columns
 
-    def _columns(self) -> Iterator[tuple[str, str, tuple[int, ...] | None]]:
-        """The columns of inputs: name, input, and the places along the last axis; None for all of it."""
-        for name, array in self.inputs.items():
-            encoder = self.encoders.encoders.get(name) if self.encoders is not None else None
-            columns = encoder.columns if encoder is not None else (name,)
-            wide = array.shape[-1] if array.ndim > 1 else 1
-            text = isinstance(encoder, TextEncoder)  # of a pair, whose tokens are of both
-            if len(columns) > 1 and not text and wide % len(columns) == 0:
-                width = wide // len(columns)
-                for place, column in enumerate(columns):
-                    both = isinstance(encoder, Floats) and getattr(encoder.feature, "indicator", False)
-                    places = (
-                        (place, place + len(columns)) if both else range(place * width, (place + 1) * width)
-                    )
-                    yield column, name, tuple(places)
-            else:
-                yield columns[0], name, None
+    def _encoder(self, field: str) -> Encoder | None:
+        return self.encoders.encoders.get(field) if self.encoders is not None else None
+
+    def _columns(self) -> Iterator[tuple[str, ColumnCells]]:
+        """The inputs, each with its columns."""
+        for name in self.inputs:
+            encoder = self._encoder(name)
+            for column in [ColumnCells(name, None, plain_cells)] if encoder is None else encoder.cells():
+                yield name, column
 
     def _importance(self, name: str, error: float) -> Iterator[Importance]:
         draw = np.random.default_rng(self.program.training.seed)
-        for column, source, places in self._columns():
+        for source, column in self._columns():
             rises = []
             for _ in range(REPEATS):
                 shuffled = self.inputs[source].copy()
                 order = draw.permutation(self.count)
-                if places is None:
+                if column.places is None:
                     shuffled = shuffled[order]
                 else:
-                    shuffled[..., list(places)] = shuffled[order][..., list(places)]
+                    places = list(column.places)
+                    shuffled[..., places] = shuffled[order][..., places]
                 values = self._run({**self.inputs, source: shuffled})
                 rises.append(_mean(self.errors(name, values[name])) - error)
-            yield Importance(column, float(np.mean(rises)), float(np.std(rises)))
+            yield Importance(column.name, float(np.mean(rises)), float(np.std(rises)))
 
     def _groups(self, errors: Array) -> Iterator[GroupReport]:
-        for column, source, places in self._columns():
-            texts, ranges = self._texts(source, places)
-            values, counts = np.unique(texts, return_counts=True)
-            for value in ranges or values[np.argsort(-counts, kind="stable")][:GROUPS]:
+        for source, column in self._columns():
+            encoder = self._encoder(source)
+            if not isinstance(encoder, CategoryEncoder | Floats) or encoder.beside:
+                continue
+            texts, order = _grouped(column.of(self.inputs[source]))
+            for value in order:
                 there = np.isfinite(errors) & (texts == value)
                 if there.any():
-                    yield GroupReport(column, str(value), int(there.sum()), _mean(errors[there]))
-
-    def _texts(self, source: str, places: tuple[int, ...] | None) -> tuple[Array, list[str]]:
-        """The value of a column in each example, if it can be grouped by. Of numbers the range that they lie
-        in, a quarter of the examples in each, and all ranges in their order.
-        """
-        encoder = self.encoders.encoders.get(source) if self.encoders is not None else None
-        array, place = self.inputs[source], 0 if places is None else places[0]
-        steps = self.encoders.plan.of(source).steps if encoder is not None and self.encoders else None
-        if array.ndim > 2 or array.ndim < 1 or (steps is not None and steps.count > 1):
-            return np.array([]), []
-        values = array if array.ndim == 1 else array[:, place]
-        if isinstance(encoder, CategoryEncoder):
-            return np.array([self._category(encoder, place, int(value)) for value in values]), []
-        if not isinstance(encoder, Floats) or getattr(encoder.feature, "parts", None):
-            return np.array([]), []
-        unscaled = encoder.curves[place].undo(values.astype(np.float64))
-        edges = np.unique(np.quantile(unscaled, (0.25, 0.5, 0.75)))
-        shown = [f"{edge:.4g}" for edge in edges]
-        between = [f"above {low} to {high}" for low, high in pairwise(shown)]
-        ranges = [f"up to {shown[0]}", *between, f"above {shown[-1]}"]
-        return np.array(ranges)[np.searchsorted(edges, unscaled)], list(dict.fromkeys(ranges))
-
-    def _category(self, encoder: CategoryEncoder, place: int, value: int) -> str:
-        start = sum(len(each) for each in encoder.vocabularies[:place])
-        values = encoder.vocabularies[place].values
-        index = value - start - encoder.vocabularies[place].start
-        return str(values[index]) if 0 <= index < len(values) else "(rare or unseen)"
+                    yield GroupReport(column.name, value, int(there.sum()), _mean(errors[there]))
 
     # --- examples
 
     def _example(self, name: str, index: int, error: float) -> ExampleReport:
-        output = self.program.outputs[name]
-        if self._is_class(output):
-            chances = self._probabilities(output, self.values[name])
-            each = len(chances) // self.count
-            labels, row = self._labels(output, chances.shape[1]), index * each
-            target = labels[min(int(self._right(output)[row]), len(labels) - 1)]
-            called = int(chances[row].argmax())
-            said = f"{labels[called]} ({chances[row, called]:.0%})"
-        else:
-            pair = self._in_units(output, self.values[name])
-            target, said = (_few(values[index]) for values in pair)
         inputs = self.windows.named(index) if self.windows is not None else {}
         pictures = {}
-        for column, source, places in self._columns():
+        for source, column in self._columns():
             array = self.inputs[source]
             if array.ndim == 4 and array.shape[-1] in (1, 3, 4):
-                pictures[column] = picture(array[index])
+                pictures[column.name] = picture(array[index])
             elif array.ndim <= 3:
-                inputs.setdefault(column, self._shown(source, places, index))
-        return ExampleReport(error, target, said, inputs, pictures)
+                (cell,) = column.of(array[index : index + 1])
+                inputs.setdefault(column.name, _shown(cell, self._encoder(source)))
+        return ExampleReport(error, *self._answer(name, index), inputs, pictures)
 
-    def _shown(self, source: str, places: tuple[int, ...] | None, index: int) -> str:
-        encoder = self.encoders.encoders.get(source) if self.encoders is not None else None
-        array, place = self.inputs[source], 0 if places is None else places[0]
-        if isinstance(encoder, TextEncoder | TokensEncoder):
-            return self._words(encoder, array[index])
-        value = array[index] if array.ndim == 1 else array[index, ..., place]
-        if isinstance(encoder, CategoryEncoder) and np.ndim(value) == 0:
-            return self._category(encoder, place, int(value))
-        if isinstance(encoder, Floats) and place < len(encoder.curves):
-            steps = array[index] if places is None else np.atleast_1d(value)
-            if encoder.beside:  # each series has a scale of its own, which inputs do not keep
-                return _few(steps)
-            return _few(encoder.curves[place].undo(np.asarray(steps, np.float64)))
-        return _few(np.asarray(array[index]))
+    def _answer(self, name: str, index: int) -> tuple[str, str]:
+        """The target of an example and what the model says, as people read them."""
+        output = self.program.outputs[name]
+        encoder, values, one = self._encoder(output.target), self.values[name], slice(index, index + 1)
+        if not self._is_class(output):
+            target, value = self._in_units(output, values)
+            return _shown(target[index].tolist()), _shown(value[index].tolist())
+        if isinstance(encoder, SetEncoder):
+            (column,), columns = encoder.cells(), outputs_written(self.program, self.encoders)[name]
+            said = columns({name: values[one]}, {}, probabilities=False)[name]
+            return _shown(*column.of(self.arrays[output.target][one])), _shown(*said.python())
+        chances, right = self._probabilities(output, values), self._right(output)
+        each, labels = len(chances) // self.count, self._labels(output, chances.shape[1])
+        there = index * each + np.flatnonzero(self._there(output, len(chances))[index * each :][:each])
+        called = chances[there].argmax(1)
+        names = (np.clip(right[there], 0, len(labels) - 1), called)
+        target_text, said_text = (_shown([labels[place] for place in some]) for some in names)
+        return target_text, f"{said_text} ({chances[there, called][0]:.0%})" if each == 1 else said_text
 
-    def _words(self, encoder: TextEncoder | TokensEncoder, ids: Array) -> str:
-        """A text or a list as its words; what is padded, unseen or cut is not among them."""
-        names = labels_of(encoder, int(ids.max(initial=0)) + 1)
-        words = [str(names[index]) for index in ids.reshape(-1).tolist() if 0 < index < len(names)]
-        return " ".join(word for word in words[:WORDS] if word) + (" ..." if len(words) > WORDS else "")
+
+def _grouped(cells: Sequence[Any]) -> tuple[Array, list[str]]:
+    """The group of each example, and the groups to tell of, in their order: the most frequent texts, or
+    ranges of numbers, a quarter of the examples in each. Lists and parts of dates have none.
+    """
+    numbers = [cell for cell in cells if isinstance(cell, float)]
+    if numbers:
+        edges = np.unique(np.quantile(numbers, (0.25, 0.5, 0.75)))
+        shown = [f"{edge:.4g}" for edge in edges]
+        between = [f"above {low} to {high}" for low, high in pairwise(shown)]
+        ranges = [f"up to {shown[0]}", *between, f"above {shown[-1]}"]
+        texts = [MISSING if cell is None else ranges[np.searchsorted(edges, cell)] for cell in cells]
+        return np.array(texts), [*dict.fromkeys(ranges), MISSING]
+    if not all(cell is None or isinstance(cell, str) for cell in cells):
+        return np.array([]), []
+    texts = [UNKNOWN if cell is None else cell for cell in cells]
+    return np.array(texts), [text for text, _ in Counter(texts).most_common(GROUPS)]
+
+
+def _shown(cell: Any, encoder: Encoder | None = None) -> str:
+    """A cell as people read it: of a list its first elements, of a text its first words."""
+    if isinstance(cell, dict):
+        return ", ".join(f"{part} {number:.4g}" for part, number in cell.items())
+    if not isinstance(cell, list):
+        if cell is None:
+            return MISSING if isinstance(encoder, Floats) else UNKNOWN
+        text = f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+        return f"{text} (scaled)" if encoder is not None and encoder.beside else text
+    most, between, flat = 4, ", ", list(_flat(cell))
+    if isinstance(encoder, ListEncoder):
+        most, between, flat = WORDS, " ", [word for word in flat if word is not None]
+    shown = [_shown(each, encoder) for each in flat[:most]]
+    return between.join(shown) + (f"{between}..." if len(flat) > most else "")
+
+
+def _flat(cells: list[Any]) -> Iterator[Any]:
+    """The elements of nested lists."""
+    for cell in cells:
+        yield from _flat(cell) if isinstance(cell, list) else (cell,)
 
 
 def _mean(errors: Array) -> float:
     """The mean error of the examples that have a target."""
     known = errors[np.isfinite(errors)]
     return float(np.mean(known)) if len(known) else 0.0
-
-
-def _few(values: Array) -> str:
-    flat = np.asarray(values).reshape(-1)
-    shown = ", ".join(f"{float(value):.4g}" for value in flat[:4])
-    return shown + (", ..." if len(flat) > 4 else "")
 
 
 def picture(pixels: Array) -> str:

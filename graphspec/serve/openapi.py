@@ -133,8 +133,9 @@ def row_schema(served: Served) -> Schema:
             continue
         encoder = encoders.encoders[fill.field]
         optional = getattr(encoder.feature, "fill", None) is not None
-        for column in (fill.field,) if isinstance(encoder, PlainEncoder) else encoder.columns:
-            schema = _column(encoder)
+        names = (fill.field,) if isinstance(encoder, PlainEncoder) else encoder.columns
+        for place, column in enumerate(names):
+            schema = _column(encoder, place)
             properties[column] = {"oneOf": [schema, {"type": "null"}]} if optional else schema
             if not optional:
                 required.append(column)
@@ -143,7 +144,8 @@ def row_schema(served: Served) -> Schema:
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _column(encoder: Encoder) -> Schema:
+def _column(encoder: Encoder, place: int) -> Schema:
+    """One of the columns of an encoder."""
     if isinstance(encoder, NumberEncoder):
         return {"type": "number"}
     if isinstance(encoder, DateEncoder):
@@ -153,8 +155,8 @@ def _column(encoder: Encoder) -> Schema:
     if isinstance(encoder, PlainEncoder):
         return _array(encoder.fill.tensor)
     one: Schema = {"type": ["string", "number", "boolean"]}
-    if isinstance(encoder, CategoryEncoder) and encoder.strict and encoder.vocabularies[0].values:
-        one = {"enum": encoder.vocabularies[0].values}
+    if isinstance(encoder, CategoryEncoder) and encoder.strict and encoder.vocabularies[place].values:
+        one = {"enum": encoder.vocabularies[place].values}
     lists = isinstance(encoder, TokensEncoder) or (
         isinstance(encoder, CategoryEncoder) and encoder.per_element
     )

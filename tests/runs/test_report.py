@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -233,3 +234,51 @@ def test_texts_and_windows_are_shown_as_people_read_them(tmp_path: Path) -> None
             page.open(target)
             assert page.errors == [] and page.evaluate("document.querySelectorAll('i').length") == 0
             assert page.evaluate("document.querySelectorAll('.example').length") == 12
+
+
+NAMES = """
+inputs: {places: {shape: [3], dtype: int64}, facts: {shape: [6]}}
+nodes:
+  vectors: {layer: Embedding, from: places, input_dim: $(vocabulary(places)), output_dim: 2}
+  flat: {layer: Flatten}
+  all: {merge: concatenate, from: [flat, facts]}
+  cost: {layer: Dense, units: 1}
+  tags: {layer: Dense, from: all, units: 3, activation: sigmoid}
+outputs: {cost: {loss: mse}, tags: {loss: binary_crossentropy}}
+data:
+  train: t.csv
+  validation: {split: 0.5}
+  features:
+    places: {columns: [town, state, size], encode: category, vocabulary: [20, 30, 9]}
+    facts: {columns: [a, b], encode: date, parts: [month, weekday, year], scale: standard}
+    cost: {encode: number, scale: standard}
+    tags: {encode: set, values: [red, green, blue], separator: "|", fill: ""}
+train: {epochs: 1, seed: 1}
+"""
+
+
+def test_cells_are_those_of_the_file(tmp_path: Path) -> None:
+    """Sizes larger than what was found, parts with scales of their own, zeros, sets."""
+    towns, states, tags = (
+        ["Charleston AFB", "Bend", "Reno"],
+        ["Georgia", "Ohio", "Utah"],
+        ["", "red", "red|green"],
+    )
+    lines, shown = ["town,state,size,a,b,cost,tags"], set()
+    for i in range(40):
+        a, b = dt.date(2010 + i % 9, 1 + i % 7, 10 + i % 5), dt.date(1990 - i, 10 + i % 3, 1 + i % 9)
+        cost = 0.0 if i % 3 else round(1234.5 + i, 2)
+        places = towns[i % 3], states[i // 3 % 3], "SML"[i // 9 % 3]
+        lines.append(",".join(map(str, (*places, a, b, cost, tags[i % 3]))))
+        parts = [f"month {each.month}, weekday {each.weekday()}, year {each.year}" for each in (a, b)]
+        shown.add((*places, *parts, f"{cost:.4g}", ", ".join(filter(None, tags[i % 3].split("|")))))
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    train(compile(NAMES), run_dir=tmp_path / "run", root=tmp_path, device="cpu", tell=lambda note: None)
+    cost, tag = report(Run(tmp_path / "run"), device="cpu").outputs
+    columns = ("town", "state", "size", "a", "b")
+    for output, place in ((cost, -2), (tag, -1)):
+        known = {(*row[:5], row[place]) for row in shown}
+        for each in (*output.best, *output.worst):
+            assert (*(each.inputs[name] for name in columns), each.target) in known
+    assert 0.0 in [target for target, _ in cost.points]
+    assert {each.value for each in cost.groups if each.column == "state"} == set(states)

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -14,7 +15,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from graphspec.serve.app import Application, Server
 from graphspec.serve.limits import Limits
+from graphspec.serve.openapi import row_schema
 from graphspec.serve.served import Served
+from graphspec.tensor import Tensor
+from tests.data.test_encoders import BATCH, encoders
 from tests.runs import everything
 from tests.serve.serving import ask, get, in_thread
 
@@ -142,3 +146,12 @@ def test_prometheus_reads_the_counts(server: tuple[int, Server]) -> None:
         ("graphspec_batches_total",): 2,
         ("graphspec_request_seconds_count",): 2,
     }
+
+
+def test_each_column_has_its_own_values() -> None:
+    feature = {"columns": ["a", "b"], "encode": "category", "unseen": "error"}
+    columns = {"a": ["u", "v"], "b": ["p", "q"]}
+    made = encoders({"x": Tensor((BATCH, 2), "int64")}, {"x": feature}, columns)
+    reader = SimpleNamespace(encoders=made, program=SimpleNamespace(data=None))
+    properties = row_schema(SimpleNamespace(reader=reader))["properties"]  # type: ignore[arg-type]
+    assert properties == {name: {"enum": values} for name, values in columns.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -54,6 +54,40 @@ class Column:
     """Of a target of fixed length, the steps that the row has, [n, steps]."""
     unit: Array | None = None
     """The shifts and scales of each row, where rows have their own, float32 [n, 2 * columns]."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnCells:
+    """The way from the array of a field back to the cells of one column, or of columns that share one text:
+    its places along the last axis (None: all of it), and what these say of each row.
+
+    A cell is a text or a number, a list of these where a row has several. It is None where the array does not
+    say it: of a rare or unseen value, or of a number that was missing. Of a date it is its parts by name.
+    """
+
+    name: str
+    places: tuple[int, ...] | None
+    read: Callable[[Array], list[Any]]
+
+    def of(self, values: Array) -> list[Any]:
+        """The cell of each row of the array of the field, rows first."""
+        if self.places is None:
+            return self.read(values)
+        return self.read(values[..., list(self.places) if len(self.places) > 1 else self.places[0]])
+
+
+def each(values: Array, cell: Callable[[Any], Any]) -> list[Any]:
+    """The cell of each number of an array, nested as that is."""
+
+    def nested(value: Any) -> Any:
+        return [nested(one) for one in value] if isinstance(value, list) else cell(value)
+
+    return [nested(value) for value in values.tolist()]
+
+
+def names_at(ids: Array, names: Sequence[Any], first: int = 0) -> list[Any]:
+    """The name of each id, of which the first is `first`; None for one without a name."""
+    return each(ids, lambda i: names[i] if 0 <= (i := int(i) - first) < len(names) else None)
 
 
 class Encoder(ABC):
@@ -107,6 +141,14 @@ class Encoder(ABC):
         plain values only. None where `encode` has to read every row.
         """
         return None
+
+    def cells(self) -> list[ColumnCells]:
+        """The inverse of `encode`, for each column."""
+        return [ColumnCells(self.columns[0], self.place(0), np.ndarray.tolist)]
+
+    def place(self, column: int) -> tuple[int] | None:
+        """Where the number of a column is along the last axis."""
+        return None if self.is_single else (column,)
 
     @property
     def is_single(self) -> bool:

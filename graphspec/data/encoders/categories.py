@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
-from graphspec.data.encoders.base import Array, Column, Encoder, shaped, with_fill
+from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, names_at, shaped, with_fill
 from graphspec.data.encoders.lists import cut_of, marked, to_length
 from graphspec.data.encoders.vocabulary import DIFFERENCES, Ids, Vocabulary, VocabularyEncoder, look_of
 from graphspec.data.features.plan import Fill
@@ -112,6 +113,22 @@ class CategoryEncoder(Encoder):
             ids = [(name, None), *((name, value) for value in vocabulary.values)]
             names += ids + [None] * (size - len(ids))
         return names
+
+    def cells(self) -> list[ColumnCells]:
+        if self.fill.one_hot:
+            (name,), labels = self.columns, self.vocabularies[0].values
+            return [ColumnCells(name, None, lambda values: names_at(values.argmax(-1), labels))]
+        first = accumulate(self.sizes, initial=self.start)
+        return [
+            ColumnCells(
+                name,
+                None if self.per_element else self.place(column),
+                partial(names_at, names=vocabulary.values, first=start),
+            )
+            for column, (name, vocabulary, start) in enumerate(
+                zip(self.columns, self.vocabularies, first, strict=False)
+            )
+        ]
 
     def encode(self, part: TablePart) -> Column:
         if self.per_element:
@@ -218,6 +235,14 @@ class HashEncoder(Encoder):
     def in_row(self) -> InRow | None:
         return BinsInRow(self.columns, self.feature.bins, self.is_single)
 
+    def cells(self) -> list[ColumnCells]:
+        """The number of the bin, as the text is lost."""
+        bins = range(self.feature.bins)
+        return [
+            ColumnCells(name, self.place(i), partial(names_at, names=bins, first=i * len(bins)))
+            for i, name in enumerate(self.columns)
+        ]
+
     def encode(self, part: TablePart) -> Column:
         ids = np.empty((len(part), len(self.columns)), np.int64)
         filled = np.zeros(len(part), bool)
@@ -287,6 +312,14 @@ class SetEncoder(VocabularyEncoder):
 
     def in_row(self) -> InRow | None:
         return SetInRow(self.columns[0], self.feature.separator, self.vocabulary.ids_by_text, self.width)
+
+    def cells(self) -> list[ColumnCells]:
+        names = self.vocabulary.values
+
+        def read(values: Array) -> list[list[str]]:
+            return [[name for name, has in zip(names, row, strict=False) if has >= 0.5] for row in values]
+
+        return [ColumnCells(self.columns[0], None, read)]
 
     def encode(self, part: TablePart) -> Column:
         (name,) = self.columns

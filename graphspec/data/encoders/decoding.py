@@ -7,7 +7,7 @@ from typing import Any
 
 from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
-from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
+from graphspec.data.encoders.lists import ListEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.rows.outputs import (
     Activation,
@@ -58,7 +58,7 @@ def has_classes(output: OutputSpec, encoder: Encoder | None) -> bool:
     units = output.tensors[0].shape[-1]
     if isinstance(output.loss, CustomLoss) and isinstance(encoder, CategoryEncoder):
         return units == len(encoder.vocabularies[0].values)
-    named = isinstance(encoder, CategoryEncoder | TokensEncoder | TextEncoder)
+    named = isinstance(encoder, CategoryEncoder | ListEncoder)
     return isinstance(output.loss, Categorical) or (named and units != 1)
 
 
@@ -80,10 +80,8 @@ def labels_of(encoder: Encoder | None, count: int) -> list[Any]:
     """The name of each class: its value, or its number where it has none."""
     if isinstance(encoder, CategoryEncoder):
         return _values(encoder)
-    if isinstance(encoder, TokensEncoder):
-        return [*([""] * encoder.vocabulary.start), *encoder.vocabulary.values][:count]
-    if isinstance(encoder, TextEncoder):
-        return [encoder.tokenizer.id_to_token(index) or "" for index in range(count)]
+    if isinstance(encoder, ListEncoder):
+        return [name or "" for name in encoder.names(count)]
     return list(range(count))
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, texts, texts_of
-from graphspec.data.encoders.base import Column, Encoder, scattered
+from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, names_at, scattered
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens
@@ -83,6 +83,19 @@ class ListEncoder(Encoder):
         """The ids of the `fill` of a row."""
         raise NotImplementedError
 
+    def names(self, count: int) -> list[Any]:
+        """The element that each of the first ids stands for; None for padding and unseen ones."""
+        raise NotImplementedError
+
+    def cells(self) -> list[ColumnCells]:
+        """Without the ids that pad rows."""
+
+        def read(ids: Array) -> list[list[Any]]:
+            names = self.names(int(ids.max(initial=0)) + 1)
+            return [names_at(np.trim_zeros(row, "b"), names) for row in ids]
+
+        return [ColumnCells(" and ".join(self.columns), None, read)]
+
     @property
     def row_cut(self) -> IdCut:
         """How the ids of one row come to the length of the field."""
@@ -147,6 +160,9 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
     def in_row(self) -> InRow | None:
         known = self.vocabulary.ids_by_text
         return ElementsInRow(self.columns[0], known, UNSEEN, self.row_cut, empty=False)
+
+    def names(self, count: int) -> list[Any]:
+        return [None, None, *self.vocabulary.values][:count]
 
     def filling(self) -> list[int]:
         ids: list[int] = self.vocabulary.ids(pa.array([self.feature.fill], pa.string()), UNSEEN).tolist()
@@ -250,6 +266,11 @@ class TextEncoder(ListEncoder):
 
     def in_row(self) -> InRow | None:
         return TextInRow(self.columns, self.text_ids, self.row_cut)
+
+    def names(self, count: int) -> list[Any]:
+        if self.feature.part == "types":
+            return list(range(count))
+        return [self.tokenizer.id_to_token(index) for index in range(count)]
 
     @property
     def text_ids(self) -> TextIds:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Mask, TablePart, Writing, dates, numbers
-from graphspec.data.encoders.base import Column, Encoder, any_of, damaged, restored, scattered, shaped
+from graphspec.data.encoders.base import (
+    Array,
+    Column,
+    ColumnCells,
+    Encoder,
+    any_of,
+    damaged,
+    each,
+    restored,
+    scattered,
+    shaped,
+)
 from graphspec.data.encoders.group_scales import GroupScales
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic
 from graphspec.data.rows.fields import DatesInRow, InRow, NumbersInRow
-from graphspec.data.rows.numbers import NumberCurve, Numbers, outside, part_of_date, rows_of
+from graphspec.data.rows.numbers import NumberCurve, Numbers, in_units, outside, part_of_date, rows_of
 from graphspec.diagnostics import fail
 
 KEPT = 2**22
@@ -198,6 +210,22 @@ class Floats(Encoder):
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
         return made.astype(np.float32)
 
+    def cells(self) -> list[ColumnCells]:
+        """Numbers in the units of their columns; of rows with scales of their own, as the model has them."""
+        curves = [NumberCurve() for _ in self.curves] if self.beside else self.curves
+        width = len(curves) // len(self.columns)
+        return [
+            ColumnCells(name, self._places(i, width), partial(self._cells, curves[i * width :][:width]))
+            for i, name in enumerate(self.columns)
+        ]
+
+    def _places(self, column: int, width: int) -> tuple[int, ...] | None:
+        return self.place(column)
+
+    def _cells(self, curves: Sequence[NumberCurve], values: Array) -> list[Any]:
+        """The cells of one column, of its numbers."""
+        return each(in_units(curves, values, way=NumberCurve.cells), float)
+
     def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
         """Raises `SpecError` if a transform is not defined."""
 
@@ -259,6 +287,16 @@ class NumberEncoder(Floats):
             quantiles = tuple(np.interp(at, np.arange(len(ordered)), ordered).tolist())
         return NumberCurve(statistic(there, self.feature.fill), transform, quantiles, clip=self.feature.clip)
 
+    def _places(self, column: int, width: int) -> tuple[int, ...] | None:
+        return (column, len(self.columns) + column) if self.feature.indicator else self.place(column)
+
+    def _cells(self, curves: Sequence[NumberCurve], values: Array) -> list[Any]:
+        if not self.feature.indicator:
+            return super()._cells(curves, values)
+        known = in_units(curves, values[..., 0], way=NumberCurve.cells)
+        missing = values[..., 1] > 0.5
+        return each(np.where(missing, np.nan, known), lambda number: None if math.isnan(number) else number)
+
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # an infinity is refused, as every one
             floats = made.astype(np.float32)
@@ -292,6 +330,17 @@ class DateEncoder(Floats):
             return None
         feature, curves = self.feature, tuple(self.curves)
         return DatesInRow(self.columns, feature.format, tuple(feature.parts), curves, self.is_single)
+
+    def _places(self, column: int, width: int) -> tuple[int, ...] | None:
+        return None if self.is_single else tuple(range(column * width, (column + 1) * width))
+
+    def _cells(self, curves: Sequence[NumberCurve], values: Array) -> list[Any]:
+        """The numbers of the parts by their names."""
+        parts = self.feature.parts
+        stacked = values[..., None] if len(parts) == 1 else values
+        numbers = in_units(curves, stacked, way=NumberCurve.cells)
+        rows = [dict(zip(parts, row, strict=True)) for row in numbers.reshape(-1, len(parts)).tolist()]
+        return each(np.array(rows, object).reshape(numbers.shape[:-1]), dict)
 
     def curve(self, position: int, there: Numbers) -> NumberCurve:
         return NumberCurve(statistic(there, self.feature.fill))

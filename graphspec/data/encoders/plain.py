@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, missing_in, numbers_of
-from graphspec.data.encoders.base import Array, Column, Encoder, any_of
+from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, any_of
 from graphspec.data.features.plan import Fill
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import InRow, PlainInRow
+from graphspec.data.rows.numbers import NumberCurve
 from graphspec.diagnostics import SpecError, fail
+
+
+def plain_cells(values: Array) -> list[Any]:
+    """Numbers as they are; of those that become the same float32, the one with the fewest digits."""
+    cells: list[Any] = (NumberCurve().cells(values) if values.dtype.kind == "f" else values).tolist()
+    return cells
 
 
 class PlainEncoder(Encoder):
@@ -35,6 +43,12 @@ class PlainEncoder(Encoder):
     def in_row(self) -> InRow | None:
         tensor, count = self.fill.tensor, None if self.free else self.count
         return PlainInRow(self.columns, tensor.is_float, tensor.rank, count) if tensor.rank <= 2 else None
+
+    def cells(self) -> list[ColumnCells]:
+        several = len(self.columns) > 1 and len(self.sizes) == 1
+        single = several or self.sizes == (1,)
+        names = self.columns if several else (self.name,)
+        return [ColumnCells(name, (i,) if single else None, plain_cells) for i, name in enumerate(names)]
 
     def encode(self, part: TablePart) -> Column:
         (first, *others) = self.columns

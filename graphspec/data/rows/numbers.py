@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
@@ -88,6 +89,21 @@ class NumberCurve:
             return np.interp(values, np.linspace(0, 1, len(self.quantiles)), self.quantiles)
         return values
 
+    def cells(self, values: Any, shift: Numbers | None = None, scale: Numbers | None = None) -> Numbers:
+        """As `undo`, of float32: of all numbers that become this one, that with the fewest digits. So 0 is 0,
+        and 19.99 is no 19.990000152.
+        """
+        at = np.asarray(values, np.float64)
+        half = np.spacing(np.abs(np.asarray(values, np.float32))).astype(np.float64) / 2
+        low, exact, high = (self.undo(at + by, shift, scale) for by in (-half, 0.0, half))
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            digits = np.log10(high - low)  # a power of ten as wide has one number there at most
+            for power in (np.floor(digits), np.ceil(digits)):
+                rounded = _rounded(exact, -power)
+                exact = np.where((low <= rounded) & (rounded <= high), rounded, exact)
+        return exact + 0.0  # -0.0 is 0
+
     @property
     def changes(self) -> bool:
         """Whether the numbers of the model differ from those of the column."""
@@ -103,6 +119,15 @@ class NumberCurve:
         }
 
 
+def _rounded(values: Numbers, digits: Numbers) -> Numbers:
+    """Each number with its own digits behind the point."""
+    rounded = np.array(values, np.float64)
+    for some in np.unique(digits[np.abs(digits) < 300]):
+        there = digits == some
+        rounded[there] = np.round(rounded[there], int(some))
+    return rounded
+
+
 def outside(transform: Transform | None, values: Any) -> Any:
     """Where a transform has no value."""
     if transform == "log1p":
@@ -115,6 +140,35 @@ def rows_of(unit: Numbers | None, column: int) -> tuple[Numbers | None, Numbers 
     if unit is None:
         return None, None
     return unit[:, column], unit[:, unit.shape[1] // 2 + column]
+
+
+def in_units(
+    curves: Sequence[NumberCurve],
+    values: NDArray[Any],
+    unit: Numbers | None = None,
+    way: Callable[..., Numbers] = NumberCurve.undo,
+) -> NDArray[Any]:
+    """Numbers of a model, rows first, in the units of their columns: of any shape where there is one column,
+    else [..., columns] and what follows them; fewer, which a loss of one's own compares with several columns,
+    are in no unit of theirs. `unit` are the scales that rows have of their own.
+    """
+    if len(curves) == 1:
+        return way(curves[0], values.astype(np.float64), *_spread(unit, 0, values.ndim))
+    if values.ndim == 1 or values.shape[-1] < len(curves):
+        return values
+    unscaled = values.astype(np.float64)
+    for position, curve in enumerate(curves):
+        unscaled[..., position] = way(curve, values[..., position], *_spread(unit, position, values.ndim - 1))
+    return unscaled
+
+
+def _spread(unit: Numbers | None, column: int, axes: int) -> tuple[Numbers | None, Numbers | None]:
+    """The shift and the scale of each row, for values of so many axes."""
+    shift, scale = rows_of(unit, column)
+    if shift is None or scale is None:
+        return None, None
+    wide = (-1, *[1] * (axes - 1))
+    return shift.reshape(wide), scale.reshape(wide)
 
 
 PERIODS = {"month": 12, "day": 31, "weekday": 7, "day_of_year": 366, "hour": 24, "minute": 60, "second": 60}

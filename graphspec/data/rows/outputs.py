@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from graphspec.data.ragged import offsets_of
 from graphspec.data.rows.cells import Cells, Columns
-from graphspec.data.rows.numbers import NumberCurve, rows_of
+from graphspec.data.rows.numbers import NumberCurve, in_units
 from graphspec.tensor import Dim, value_of
 
 Array = NDArray[Any]
@@ -116,8 +116,7 @@ class QuantilesWritten:
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> Columns:
-        scaled = activated(self.activation, values[self.name])
-        unscaled = self.curve.undo(scaled.astype(np.float64), *_spread(unit, 0, scaled))
+        unscaled = in_units([self.curve], activated(self.activation, values[self.name]), unit)
         columns: Columns = {self.name: as_they_are(unscaled[..., self.middle])}
         for index, level in enumerate(self.levels if probabilities else ()):
             columns[f"{self.name}.{level:g}"] = as_they_are(unscaled[..., index])
@@ -137,19 +136,9 @@ class NumbersWritten:
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> Columns:
-        scaled = activated(self.activation, values[self.name])
-        unscaled = scaled.astype(np.float64)
-        if len(self.curves) == 1:
-            unscaled = self.curves[0].undo(unscaled, *_spread(unit, 0, unscaled))
-            return {self.name: as_they_are(unscaled, self.steps, sizes)}
-        if unscaled.ndim == 1 or unscaled.shape[-1] < len(
-            self.curves
-        ):  # of a loss of one's own, in no unit of theirs
-            return {self.name: as_they_are(scaled, self.steps, sizes)}
-        for position, curve in enumerate(self.curves):
-            part = unscaled[..., position]
-            unscaled[..., position] = curve.undo(part, *_spread(unit, position, part))
-        if unscaled.ndim > 2:
+        unscaled = in_units(self.curves, activated(self.activation, values[self.name]), unit)
+        several = len(self.curves) > 1 and unscaled.ndim == 2 and unscaled.shape[-1] >= len(self.curves)
+        if not several:
             return {self.name: as_they_are(unscaled, self.steps, sizes)}
         return _each(self.name, self.columns, unscaled)
 
@@ -188,12 +177,3 @@ def as_they_are(values: Array, steps: StepCount | None = None, sizes: Arrays | N
 def _each(name: str, labels: Sequence[Any], values: Array) -> Columns:
     """The numbers of each label, a column."""
     return {tuple([f"{name}.{label}" for label in labels]): Cells(values[:, : len(labels)])}
-
-
-def _spread(unit: Array | None, column: int, values: Array) -> tuple[Array | None, Array | None]:
-    """The shift and the scale of each row, as wide as its values."""
-    shift, scale = rows_of(unit, column)
-    if shift is None or scale is None:
-        return None, None
-    wide = (-1, *[1] * (values.ndim - 1))
-    return shift.reshape(wide), scale.reshape(wide)
