@@ -197,7 +197,8 @@ def _meaning(migration: Migration) -> list[str]:
             *lines,
             "not measured: the run's data do not fit the inputs, sizes or ids of the new spec",
         ]
-    rows = f"{count_of(measured.examples, 'row')} of its {measured.data} data"
+    its = "synthetic data" if measured.data == "synthetic" else f"its {measured.data} data"
+    rows = f"{count_of(measured.examples, 'row')} of {its}"
     kept = "same function: the outputs are the same"
     if measured.difference:
         kept = f"same function: the outputs differ by {measured.difference:.1e} at most"

@@ -101,7 +101,7 @@ class TrainingReport:
             return self._write({"event": "epoch" if progress.done else "step", **progress.to_json()})
         epochs = str(progress.epochs)
         name = f"epoch {progress.epoch:>{len(epochs)}}/{epochs}"
-        rate, left = f"{progress.examples_per_second:,.0f} examples/s", _left(progress.seconds_left)
+        rate, left = f"{progress.examples_per_second:,.0f} examples/s", _left(progress)
         if self._bar is not None:
             values = "  ".join(filter(None, [show(progress.values), rate, left]))
             self._bar.update(
@@ -149,12 +149,12 @@ def show(values: Mapping[str, Any], widths: dict[str, int] | None = None) -> str
     return "  ".join(f"{name} {number:>{widths[name]}}" for name, number in numbers.items())
 
 
-def _left(seconds: float | None) -> str:
+def _left(progress: Progress) -> str:
     """The time that is left as a clock shows it: `1:02:03 left`; nothing where it is not worth a word."""
-    if seconds is None or seconds < LEAST:
+    if progress.seconds_left is None or progress.seconds_left < LEAST:
         return ""
-    rounded = round(seconds)
-    return f"{rounded // 3600}:{rounded // 60 % 60:02}:{rounded % 60:02} left"
+    seconds, most = round(progress.seconds_left), "at most " if progress.at_most else ""
+    return f"{most}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
 
 
 def summary(

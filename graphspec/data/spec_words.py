@@ -26,5 +26,13 @@ def on_a_line(name: str) -> str:
 
 
 def flow(value: object) -> str:
-    """A value on one line of YAML; a dollar sign in it is no reference."""
-    return write_flow(value).replace("$", "$$")
+    """A value on one line of YAML; a dollar sign in it is no reference. Keys have none."""
+    return write_flow(_literal(value))
+
+
+def _literal(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _literal(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(each) for each in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value

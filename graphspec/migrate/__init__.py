@@ -213,15 +213,15 @@ class _Migrator:
         """None where the new spec does not read the run's data."""
         import torch
 
-        from graphspec.data.loading import load
         from graphspec.train.custom import bound
         from graphspec.train.loop import evaluate
         from graphspec.train.objective import Objective
 
         place = torch.device("cpu")
-        root, known = self.run.files.places(self.old)
-        data = load(self.old, known, root, place, limit=self.limit, encoders=self.run.encoders())
-        examples, part = (data.validation, "validation") if data.validation else (data.training, "training")
+        parts = self.run.data_parts(place, self.limit, self.run.encoders())
+        kinds = ("synthetic", "validation") if self.run.files.synthetic else ("validation", "synthetic")
+        part = next(name for name in (*kinds, "training") if name in parts)
+        examples = parts[part]
         renumbered, size = self._renumbered(examples), self.old.training.batch_size
         if not self._reads(renumbered, self.program.inputs):
             return None

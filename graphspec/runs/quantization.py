@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from graphspec.data.batches import Shuffle
-from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError, fail
 from graphspec.objectives.history import directions, loss_names
 from graphspec.runs.agreement import Trial
@@ -132,12 +131,12 @@ class _FormSearch:
             help = "train it on data with `validation`"
             raise fail("data-missing", "the run has no data to score the 8-bit model on", help)
         encoders = run.encoders()
-        root, known = run.files.places(self.program)
-        data = load(self.program, known, root, CPU, encoders=encoders)
-        if data.validation is None:
+        parts = run.data_parts(CPU, encoders=encoders)
+        if "validation" not in parts:
             message = "the spec has no validation data to score the 8-bit model on"
             raise fail("data-missing", message, "name some: `data: {validation: {split: 0.2}}`")
-        self.training, self.validation = data.training, data.validation
+        self.validation = parts["validation"]
+        self.training = parts.get("training", self.validation)
         units = encoders.units() if encoders is not None else {}
         self.objective = Objective(self.program.inputs, bound(self.program, CPU), CPU, None, units)
 

@@ -209,7 +209,8 @@ def _run(
     """Runs the epochs, then the end of training."""
     batch_size, callbacks = training.program.training.batch_size, training.callbacks
     steps = -(-len(dataset.training) // training.batch_size)
-    reporter = Reporter(given.progress, given.waiting, training.epochs, steps)
+    ends = any(callback.ends for callback in training.program.training.callbacks)
+    reporter = Reporter(given.progress, given.waiting, training.epochs, steps, ends)
     given.waiting("compiling the first step" if training.compiled.active else "the first step")
     test: Values = {}
     with watched(training.world, given.stopping) as stop, closing(callbacks), training.compiled.watched():
@@ -297,7 +298,7 @@ def _epoch(training: Training, dataset: Data, saver: Saver, reporter: Reporter, 
     callbacks.call("on_epoch_end", epoch, values)
     training.follow()
     saver.epoch(stop.agree(due=saver.due)[1])
-    reporter.epoch(epoch, values, training.clock)
+    reporter.epoch(epoch, values, training.clock, training.over)
 
 
 def _update(

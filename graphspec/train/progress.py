@@ -35,11 +35,13 @@ class Progress:
     """Whether the epoch is over."""
     seconds_left: float | None = None
     """About how long the rest of the training takes, all of its epochs; None before there is a measure."""
+    at_most: bool = False
+    """Whether a callback may end the training before."""
 
     def to_json(self) -> dict[str, Any]:
         """Its numbers; what is not finite is null."""
         numbers = {key: getattr(self, key) for key in ("epoch", "epochs", "step", "steps", "values")}
-        rest = {"examples_per_second": self.examples_per_second, "seconds_left": self.seconds_left}
+        rest = {key: getattr(self, key) for key in ("examples_per_second", "seconds_left", "at_most")}
         return entries_for_json({**numbers, **rest})
 
 
@@ -181,6 +183,8 @@ class Reporter:
     waiting: Callable[[str], None]
     epochs: int
     steps: int
+    at_most: bool = False
+    """Whether a callback may end the training before its last epoch."""
     _step: int = 0
     _started: float = 0.0
     _counted: int = 0
@@ -193,12 +197,12 @@ class Reporter:
         """Called when an epoch starts after `step` of its steps, which had `count` examples."""
         self._step, self._counted, self._started = step, count, time.perf_counter()
 
-    def _left(self, epoch: int) -> float | None:
-        """The seconds that are left, in the epoch that counts from 0."""
+    def _left(self, epoch: int) -> tuple[float | None, bool]:
+        """The seconds that are left in the epoch that counts from 0, and whether that is the most."""
         if self._measured is None or not self._made:
-            return None
+            return None, self.at_most
         rest = self.steps - self._step + self.steps * (self.epochs - epoch - 1)
-        return rest * (time.perf_counter() - self._measured) / self._made
+        return rest * (time.perf_counter() - self._measured) / self._made, self.at_most
 
     def step(self, epoch: int, meter: Meter, count: int = 1) -> None:
         """Called after so many steps; `epoch` counts from 0."""
@@ -214,14 +218,12 @@ class Reporter:
             self._reported = now
             rate = (meter.count - self._counted) / max(now - self._started, 1e-9)
             values: Values = {"loss": meter.loss()}
-            left = self._left(epoch)
-            self.callback(
-                Progress(epoch + 1, self.epochs, self._step, self.steps, values, rate, seconds_left=left)
-            )
+            place = epoch + 1, self.epochs, self._step, self.steps
+            self.callback(Progress(*place, values, rate, False, *self._left(epoch)))
 
-    def epoch(self, epoch: int, values: Values, clock: Clock) -> None:
-        """Called after an epoch, with its `values`."""
+    def epoch(self, epoch: int, values: Values, clock: Clock, over: bool) -> None:
+        """Called after an epoch, with its `values`; `over` where no other follows."""
         if self.callback is not None:
             rate = clock.examples[-1] / max(clock.seconds[-1], 1e-9)
-            left = self._left(epoch)
-            self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, True, left))
+            left = (0.0, False) if over else self._left(epoch)
+            self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, True, *left))

@@ -21,7 +21,9 @@ from typer.testing import CliRunner, Result
 from graphspec.cli.app import app
 from graphspec.cli.curves import curves, ticks
 from graphspec.cli.training_report import TrainingReport, summary
+from graphspec.compiler import compile
 from graphspec.diagnostics.text import plain
+from graphspec.train.loop import train
 from graphspec.train.progress import Progress, Reporter
 from tests import one_in, processes
 from tests.processes import ENDLESS, Process
@@ -117,6 +119,8 @@ def test_a_bar_says_what_it_waits_for_how_long_and_that_it_stops(capfd: pytest.C
     report(Progress(2, 10, 3, 8, {"loss": 12345.678}, 1234.5, seconds_left=3723.4))
     assert (bar.told["description"], bar.told["completed"], bar.told["total"]) == ("epoch  2/10", 3, 8)
     assert bar.told["values"] == "loss 12346  1,234 examples/s  1:02:03 left"
+    report(Progress(2, 10, 3, 8, {"loss": 1.5}, 1234.5, seconds_left=3723.4, at_most=True))
+    assert bar.told["values"] == "loss 1.500  1,234 examples/s  at most 1:02:03 left"
     report.waiting("validation")
     assert (bar.told["description"], bar.told["values"]) == ("epoch  2/10", "validation ...")
     report.stopping()
@@ -144,6 +148,20 @@ def test_the_time_left_is_that_of_all_epochs(monkeypatch: pytest.MonkeyPatch) ->
         reporter.step(1, Measured())  # type: ignore[arg-type]
     assert [each.seconds_left for each in seen] == [None, 80.0]
     assert seen[1].to_json()["seconds_left"] == 80.0
+
+
+def test_the_time_left_is_the_most_where_a_callback_may_end_a_training(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    spec = (
+        "inputs: {x: {shape: [2]}}\nnodes: {y: {layer: Dense, units: 1}}\noutputs: {y: {loss: mse}}\n"
+        "data: {validation: {split: 0.5}}\n"
+        "train: {epochs: 50, callbacks: {early_stopping: {baseline: 0.0}}}\n"
+    )
+    data = {"x": np.ones((8, 2), np.float32), "y": np.ones((8, 1), np.float32)}
+    train(compile(spec), data=data, run_dir=tmp_path / "run", device="cpu", progress=seen.append)
+    last = seen[-1]
+    assert last.epoch < last.epochs and (last.done, last.seconds_left, last.at_most) == (True, 0.0, False)
+    assert all(each.at_most for each in seen[:-1])
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def cells(made: Any, array: Any) -> dict[str, list[Any]]:
 
 def round_trip(feature: dict[str, Any], columns: dict[str, Any], tensor: Tensor) -> dict[str, list[Any]]:
     made = encoders({"x": tensor}, {"x": {"columns": [*columns], **feature}}, columns)
-    array = encoded(made, columns).arrays["x"]
+    array: Any = encoded(made, columns).arrays["x"]
     windows = np.stack([array, array[::-1]], 1)  # two steps of each
     back = cells(made, array)
     assert cells(made, windows) == {
@@ -108,7 +108,7 @@ def test_a_number_has_the_fewest_digits() -> None:
     values = np.array([0.0, 19.99, -0.1, 12_345.0, 1e6])
     curve = NumberCurve(shift=7.0612, scale=1234.5678)
     assert curve.cells(curve(values).astype(np.float32)).tolist() == values.tolist()
-    assert NumberCurve().cells(np.float32([0.1, -0.0, 3e-40])).tolist() == [0.1, 0.0, 3e-40]
+    assert NumberCurve().cells(np.array([0.1, -0.0, 3e-40], np.float32)).tolist() == [0.1, 0.0, 3e-40]
 
 
 PARTS = ["year", "month", "day", "weekday", "hour_sin", "hour_cos", "day_of_year", "timestamp"]
@@ -141,7 +141,8 @@ def test_lists_come_back_without_their_padding(lists: list[list[str]]) -> None:
     back = {}
     for kind in ("tokens", "category"):
         made = encoders({"x": LIST}, {"x": {"encode": kind}}, {"x": lists})
-        (back[kind],) = cells(made, encoded(made, {"x": lists}).arrays["x"].padded(4)).values()
+        ragged: Any = encoded(made, {"x": lists}).arrays["x"]
+        (back[kind],) = cells(made, ragged.padded(4)).values()
     assert back["tokens"] == lists
     assert back["category"] == [each + [None] * (4 - len(each)) for each in lists]  # 0 is any unseen value
     sets = [sorted(set(each)) for each in lists]
@@ -161,7 +162,7 @@ def test_targets_come_back_as_predictions_do(values: list[str]) -> None:
             {"x": values, "y": values},
             outputs,
         )
-        array = encoded(made, {"x": values, "y": values}).arrays["y"]
+        array: Any = encoded(made, {"x": values, "y": values}).arrays["y"]
         (column,) = made.encoders["y"].cells()
         one_hot = array if array.ndim == 2 and array.shape[1] == count else np.eye(count)[array.reshape(-1)]
         predicted = decoded(made, {"y": one_hot.astype(np.float32)}, probabilities=False)["y"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -19,6 +20,8 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -973,6 +976,39 @@ def test_columns_have_names_of_their_own(tmp_path: Path) -> None:
     program = compile(tmp_path / "s.yaml")
     assert len(program.inputs) == 7 and len(program.outputs) == 2
     load(program, None, tmp_path, torch.device("cpu"))
+
+
+@given(
+    st.lists(
+        st.text("$(){}[]<>:;#,'\"%&*!|@`\\\\/.?-+=~^_ aZ1é", min_size=1, max_size=6),
+        min_size=5,
+        max_size=5,
+        unique=True,
+    )
+)
+def test_whatever_columns_are_called_their_draft_trains_and_predicts(headers: list[str]) -> None:
+    skewed, plain, kind, when, answer = headers
+    rows = [
+        {
+            skewed: float(2 ** (i % 14)),
+            plain: i % 17 + 0.5,
+            kind: ["a", "$b", "c"][i % 3],
+            when: f"2024-0{1 + i % 9}-1{i % 7} 1{i % 3}:00",
+            answer: 0.5 * i,
+        }
+        for i in range(60)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        parquet.write_table(pa.Table.from_pylist(rows), place / "t.parquet")
+        text = draft("s", place / "t.parquet", [answer], place)
+        assert "log1p" in text
+        (place / "s.yaml").write_text(text, encoding="utf-8")
+        program = compile(place / "s.yaml", settings={"train.epochs": 1})
+        train(program, run_dir=place / "run", root=place, device="cpu", tell=lambda note: None)
+        run = Run(place / "run")
+        whole = run.predict(place / "t.parquet", device="cpu")
+        assert whole.num_rows == 60 and run.predict(rows[7], device="cpu").num_rows == 1
 
 
 def test_what_cannot_be_a_target_is_refused(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
+from graphspec.diagnostics import SpecError
 from graphspec.migrate import Migration, migrate, write
 from graphspec.runs.run import Run
 
@@ -279,3 +281,16 @@ def test_wrong_uses_have_remedies(tmp_path: Path) -> None:
     for option in (["-o", "a.safetensors"], ["--set", "train.epochs=3"], ["--force"]):
         assert run(app, ["migrate", "--spec", str(spec), *option]).exit_code == 2
     assert run(app, ["train", str(spec), "--from", "r", "--resume"]).exit_code == 2
+
+
+def test_data_that_a_run_does_not_keep_are_neither_measured_on_nor_evaluated(tmp_path: Path) -> None:
+    text = "inputs: {x: {shape: [2]}}\nnodes: {y: {layer: Dense, units: 1}}\noutputs: {y: {loss: mse}}\n"
+    spec = tmp_path / "s.yaml"
+    spec.write_text(f"{text}data: {{validation: {{split: 0.5}}}}\ntrain: {{epochs: 1}}\n")
+    arrays = {"x": np.ones((8, 2), np.float32), "y": np.ones((8, 1), np.float32)}
+    for data, name in ((arrays, "arrays"), (None, "none")):
+        graphspec.compile(spec).fit(data, run_dir=tmp_path / name, device="cpu")
+        found = CliRunner().invoke(app, ["migrate", str(tmp_path / name), str(spec)])
+        assert "rows of synthetic data" in found.output, found.output
+    with pytest.raises(SpecError, match=r"data-missing.*arrays in memory"):
+        Run(tmp_path / "arrays").evaluate(device="cpu")

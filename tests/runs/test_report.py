@@ -274,11 +274,11 @@ def test_cells_are_those_of_the_file(tmp_path: Path) -> None:
         shown.add((*places, *parts, f"{cost:.4g}", ", ".join(filter(None, tags[i % 3].split("|")))))
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
     train(compile(NAMES), run_dir=tmp_path / "run", root=tmp_path, device="cpu", tell=lambda note: None)
-    cost, tag = report(Run(tmp_path / "run"), device="cpu").outputs
+    costs, sets = report(Run(tmp_path / "run"), device="cpu").outputs
     columns = ("town", "state", "size", "a", "b")
-    for output, place in ((cost, -2), (tag, -1)):
+    for output, place in ((costs, -2), (sets, -1)):
         known = {(*row[:5], row[place]) for row in shown}
         for each in (*output.best, *output.worst):
             assert (*(each.inputs[name] for name in columns), each.target) in known
-    assert 0.0 in [target for target, _ in cost.points]
-    assert {each.value for each in cost.groups if each.column == "state"} == set(states)
+    assert 0.0 in [target for target, _ in costs.points]
+    assert {each.value for each in costs.groups if each.column == "state"} == set(states)

@@ -54,6 +54,7 @@ class EarlyStopping(Monitor):
 
     made_by = "weights:EarlyStoppingCallback"
     steers = True
+    ends = True
     name: Literal["early_stopping", "EarlyStopping"] = "early_stopping"
     min_delta: NotNegative = 0.0
     patience: Natural = 0

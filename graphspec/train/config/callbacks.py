@@ -20,6 +20,8 @@ class CallbackSettings(Named):
     """What runs, as `file:class` of `graphspec.train.callbacks`; "" where the loop does it."""
     steers: ClassVar[bool] = False
     """Whether it changes the course of a training, or needs its weights: then every process has it."""
+    ends: ClassVar[bool] = False
+    """Whether it may end a training before its last epoch."""
     sets_rate: ClassVar[bool] = False
     """Whether it sets the learning rate, which then is among the values of an epoch, as in Keras."""
 
