@@ -10,6 +10,7 @@ import typer
 
 from graphspec.cli.common import Allow, Json, Preset, Set, compiling, misuse, replacing, spec_files
 from graphspec.cli.printing import count_of, print_json, reporting
+from graphspec.cli.runs import Weights
 from graphspec.diagnostics.terminal import say
 from graphspec.diagnostics.text import plain
 
@@ -45,6 +46,7 @@ def migrate(
     specs: Specs = False,
     diff: Difference = False,
     output: Output = None,
+    weights: Weights = "best",
     rules: RulesOption = None,
     limit: Limit = None,
     force: Overwriting = False,
@@ -61,7 +63,7 @@ def migrate(
     Example: graphspec migrate runs/digits-1 wide.yaml -o start.safetensors
     """
     if specs:
-        if any((output, rules, limit, settings, preset, allow, force)):
+        if any((output, rules, limit, settings, preset, allow, force, weights != "best")):
             raise misuse("--spec", "it translates specs in place, and takes only --diff and --json")
         return _translate(paths, diff, as_json)
     if diff:
@@ -76,7 +78,7 @@ def migrate(
     if output is not None and output.suffix != ".safetensors":
         raise misuse("-o", f"{output} does not end in .safetensors")
     with compiling(spec, settings, preset, as_json, allow) as program:
-        migration = migrated(run, program, rules, limit, allow)
+        migration = migrated(run, program, rules, limit, allow, weights=weights)
         if output is not None:
             from graphspec.migrate import write
 
@@ -134,14 +136,15 @@ def migrated(
     limit: int | None,
     allow: list[str] | None,
     data: Path | None = None,
+    weights: str = "best",
 ) -> Migration:
-    """The migration of a run's best weights; `data` replaces those of the new spec. Raises `SpecError`."""
+    """The migration of a run's weights; `data` replaces those of the new spec. Raises `SpecError`."""
     from graphspec.migrate import migrate as made
     from graphspec.runs.run import Run
     from graphspec.transfer.rules import load_rules
 
     chosen = load_rules(rules) if rules is not None else None
-    return made(Run(run, allow=allow or ()), program, chosen, limit, data)
+    return made(Run(run, weights, allow or ()), program, chosen, limit, data)
 
 
 def as_data(migration: Migration, written: Path | None) -> dict[str, Any]:
@@ -195,7 +198,7 @@ def _meaning(migration: Migration) -> list[str]:
     if (measured := migration.measured) is None:
         return [
             *lines,
-            "not measured: the run's data do not fit the inputs, sizes or ids of the new spec",
+            f"not measured: {migration.unmeasured}",
         ]
     its = "synthetic data" if measured.data == "synthetic" else f"its {measured.data} data"
     rows = f"{count_of(measured.examples, 'row')} of {its}"

@@ -106,7 +106,8 @@ def _rhythm(
     same = series[1:] == series[:-1]
     every = _every(ticks, same, stamps.dated)
     spacing = spacing_of(every) if every is not None and stamps.dated else None
-    apart = counted(ticks, spacing) if spacing is not None else np.ones(len(same))
+    starts = np.append(np.flatnonzero(np.append(True, ~same)), len(ticks))
+    apart = counted(ticks, spacing, starts) if spacing is not None else np.ones(len(same))
     gaps = int(((apart != 1) & same).sum())
     season, longest = _seasons(values, series, every if stamps.dated else None)
     shortest = int(np.bincount(series).max())

@@ -6,6 +6,7 @@ rows, and the positions of equal values.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -67,7 +68,7 @@ def by_split(
     """For each of `count` rows its part, uint8. `whole` has the column that the split names, of all rows, if
     it names one; `format` is that of the column's dates, where they are not of ISO 8601.
 
-    Raises `SpecError`: data-gap, data-dtype.
+    Raises `SpecError`: data-gap, data-dtype, data-empty.
     """
     parts = np.zeros(count, np.uint8)
     if whole is None:
@@ -78,7 +79,10 @@ def by_split(
         held = _order(division.last_by, whole, format)[count - wanted :]
     elif division.group is not None:
         _no_gap(division.group, whole, "group")
-        held = _whole_groups(*_ids(division.group, whole), wanted, seed)
+        ids, groups = _ids(division.group, whole)
+        held = _whole_groups(ids, groups, wanted, seed)
+        if not len(held):
+            raise _undivided(division, np.bincount(ids, minlength=groups))
     else:
         assert division.stratify is not None
         held = _shares(*_ids(division.stratify, whole), division.split, wanted, seed)
@@ -132,6 +136,20 @@ def _whole_groups(ids: Rows, groups: int, wanted: int, seed: int) -> Rows:
             held.append(group)
             total += sizes[group]
     return np.flatnonzero(np.isin(ids, held))
+
+
+def _undivided(division: Split, sizes: Rows) -> SpecError:
+    """The error of groups, with so many rows each, of which none is small enough for validation."""
+    count, least = int(sizes.sum()), int(sizes.min())
+    if len(sizes) == 1:
+        what = f"all {count:,} rows have one value in column `{division.group}`, and a group is not divided"
+        return fail("data-empty", what, "name a column with several values, or leave `group` out")
+    what = (
+        f"`split: {division.split:g}` of whole groups leaves validation empty: column `{division.group}` has "
+        f"{len(sizes):,} values, and the rarest has {least:,} of {count:,} rows"
+    )
+    help = f"write `split: {math.ceil(100 * least / count) / 100:g}`, or name a column with more values"
+    return fail("data-empty", what, help)
 
 
 def _shares(ids: Rows, groups: int, fraction: float, wanted: int, seed: int) -> Rows:

@@ -249,8 +249,12 @@ def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, R
             span = node.span_of("from") if node.declared.source is not MISSING else node.span
             help = f"in {inner.declared.file} write null or a param for the sizes of `{name}` that may vary"
             help = _multiples(wanted, value.tensor) or help
+            typed = wanted.dtype == value.tensor.dtype
+            if not typed:
+                cast = f"{{op: cast, dtype: {wanted.dtype}, from: ...}}"
+                help = f"give it `{cast}`, or declare one `dtype` for both"
             node.error(
-                "shapes-differ",
+                "shapes-differ" if typed else "wrong-dtype",
                 span,
                 f"the input `{name}` of `{inner.declared.title}` is {wanted}, and gets {value.tensor}",
                 help,

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from graphspec.diagnostics import SpecError
 from graphspec.fold.weights import TOLERANCE
 from graphspec.migrate.measuring import Measured, Renumbered, difference, reads
 from graphspec.migrate.tracking import ChannelTracker, Growth, Indices, WeightPlan
@@ -65,6 +66,8 @@ class Migration:
     weights: dict[str, Tensor]
     rows: tuple[MigratedWeight, ...]
     measured: Measured | None
+    unmeasured: str = ""
+    """Why nothing was measured."""
     doubtful: tuple[tuple[str, str], ...] = field(default=())
     """New weights, each with a dropped one of its shape that it might be: a rule would say so."""
 
@@ -144,7 +147,14 @@ class _Migrator:
                 break
         _, (plans, weights, tracker) = min(tried, key=lambda each: each[0])
         rows = list(self._rows(plans))
-        return Migration(weights, tuple(rows), self._measured(weights, tracker), tuple(self._doubtful(rows)))
+        measured, unmeasured = None, "the run's data do not fit the inputs, sizes or ids of the new spec"
+        try:
+            measured = self._measured(weights, tracker)
+        except SpecError as error:
+            if error.diagnostics[0].code != "data-outside":
+                raise
+            unmeasured = error.diagnostics[0].message
+        return Migration(weights, tuple(rows), measured, unmeasured, tuple(self._doubtful(rows)))
 
     def _migrated(self, growth: Growth) -> tuple[dict[str, WeightPlan], dict[str, Tensor], ChannelTracker]:
         from graphspec.migrate.filling import fill

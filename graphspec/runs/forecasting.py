@@ -45,8 +45,10 @@ class StepErrors:
         self.units, self.encoders, self.examples = encoders.units(), encoders, examples
         self.first = 0
         steps = self.windows.next
-        self.sums = {name: np.zeros((4, steps)) for name in self.outputs}
-        """By output: errors, those of the naive forecast, both by the scale of the series, and how many."""
+        self.sums = {name: np.zeros((5, steps)) for name in self.outputs}
+        """By output: errors, those of the naive forecast, how many, errors by the scale of their series, and
+        how many of these: a series whose seasons are all equal in training has none.
+        """
         self.scales = {
             name: naive.scales_of(examples, encoders.seasonal.get(name, {})) for name in self.outputs
         }
@@ -93,8 +95,21 @@ class StepErrors:
     ) -> None:
         there = np.ones(target.shape) if mask is None else self._flat(mask)
         wrong, other = np.abs(value - target) * there, np.abs(before - target) * there
-        scaled = wrong / self.scales[name][rows][:, None]
-        self.sums[name] += np.stack([each.sum(0) for each in (wrong, other, scaled, there)])
+        scales = self.scales[name][rows][:, None]
+        has = scales > 0
+        scaled = np.where(has, wrong, 0) / np.where(has, scales, 1)
+        self.sums[name] += np.stack([each.sum(0) for each in (wrong, other, there, scaled, there * has)])
+
+    @property
+    def notes(self) -> list[str]:
+        """How much of the examples `mase` is not of."""
+        shares = {name: 1 - sums[4].sum() / max(1.0, sums[2].sum()) for name, sums in self.sums.items()}
+        return [
+            f"{name}: mase is without {share:.1%} of the steps: in training, the seasons of their series are "
+            "equal"
+            for name, share in shares.items()
+            if share > 0
+        ]
 
     def result(self) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
         """Numbers over all steps, shown with the metrics, and by output the errors of each step."""
@@ -102,12 +117,11 @@ class StepErrors:
         steps: dict[str, dict[str, list[float]]] = {}
         for name, sums in self.sums.items():
             prefix = f"{name}_" if len(self.encoders.outputs) > 1 else ""
-            wrong, other, scaled, count = sums
+            wrong, other, count, scaled, with_scale = sums
             total = max(1.0, float(count.sum()))
             metrics[f"{prefix}naive_mae"] = float(other.sum()) / total
-            mase = float(scaled.sum()) / total
-            if np.isfinite(mase):
-                metrics[f"{prefix}mase"] = mase
+            if with_scale.any():
+                metrics[f"{prefix}mase"] = float(scaled.sum() / with_scale.sum())
             each = np.maximum(count, 1)
             steps[name] = {"mae": (wrong / each).tolist(), "naive_mae": (other / each).tolist()}
         return metrics, steps
@@ -130,6 +144,8 @@ class Forecaster:
         self.ahead = self.windows.next if self.known else 0
         self.line = timeline(table, self.windows, self._format(), limit)
         self.origins = self._origins(self.ahead)
+        spacing = self.windows.spacing
+        self.anchors = self.line.anchors(spacing) if spacing is not None else None
 
     def _format(self) -> str | None:
         from graphspec.data.features.settings import Date
@@ -157,9 +173,9 @@ class Forecaster:
 
     @property
     def notes(self) -> list[str]:
-        short = self.line.short(self.origins, self.windows.past + self.ahead)
+        left_out = self.line.left_out(self.origins, self.windows.past + self.ahead)
         late = None if self.every else self.line.late(self.origins, self.ahead)
-        return [note for note in (short, late, self._of_known()) if note]
+        return [note for note in (*left_out, late, self._of_known()) if note]
 
     def _of_known(self) -> str | None:
         """The note about forecasts that begin before the last row, as it holds what is known in advance."""
@@ -250,7 +266,7 @@ class Forecaster:
         if not steps:
             return line.ticks[[origin]]
         if spacing is not None:
-            return after(line.ticks[origin], steps, spacing)
+            return after(line.ticks[origin], steps, spacing, int(self.anchors[line.series_of(origin)]))
         run = line.begins[np.searchsorted(line.begins, origin, side="right")]
         known = line.ticks[origin + 1 : min(origin + 1 + steps, run)]
         apart = line.ticks[origin] - line.ticks[origin - 1] if self.windows.past > 1 else 1

@@ -161,7 +161,8 @@ class Run:
             seen = errors.add if errors is not None else None
             values = evaluate(objective, module, examples, size, "", progress=progress, seen=seen)
         if noted is not None:
-            noted([*lines, *(encoders.counted(part) if encoders is not None else ())])
+            counted = encoders.counted(part) if encoders is not None else ()
+            noted([*lines, *counted, *(errors.notes if errors is not None else ())])
         if errors is None:
             return {**values, "examples": len(examples)}
         beside, steps = errors.result()

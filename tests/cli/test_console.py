@@ -22,6 +22,7 @@ from graphspec.cli.app import app
 from graphspec.cli.curves import curves, ticks
 from graphspec.cli.training_report import TrainingReport, summary
 from graphspec.compiler import compile
+from graphspec.data.in_memory_source import given
 from graphspec.diagnostics.text import plain
 from graphspec.train.loop import train
 from graphspec.train.progress import Progress, Reporter
@@ -155,10 +156,10 @@ def test_the_time_left_is_the_most_where_a_callback_may_end_a_training(tmp_path:
     spec = (
         "inputs: {x: {shape: [2]}}\nnodes: {y: {layer: Dense, units: 1}}\noutputs: {y: {loss: mse}}\n"
         "data: {validation: {split: 0.5}}\n"
-        "train: {epochs: 50, callbacks: {early_stopping: {baseline: 0.0}}}\n"
+        "train: {epochs: 50, callbacks: {early_stopping: {min_delta: 100.0}}}\n"
     )
     data = {"x": np.ones((8, 2), np.float32), "y": np.ones((8, 1), np.float32)}
-    train(compile(spec), data=data, run_dir=tmp_path / "run", device="cpu", progress=seen.append)
+    train(compile(spec), data=given(data), run_dir=tmp_path / "run", device="cpu", progress=seen.append)
     last = seen[-1]
     assert last.epoch < last.epochs and (last.done, last.seconds_left, last.at_most) == (True, 0.0, False)
     assert all(each.at_most for each in seen[:-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graphspec.compiler import compile
 from graphspec.data.batches import Shuffle
+from graphspec.data.features.windows import spacing_of
 from graphspec.data.loading import Data, load
-from graphspec.data.windows import timeline
+from graphspec.data.windows import stamps, timeline
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
@@ -232,6 +236,66 @@ def test_months_are_counted_by_the_calendar(tmp_path: Path) -> None:
     assert len(data.training) > 0
     rows["time"] = [str(month) for month in pd.date_range("2020-01-15", periods=31, freq="MS").date[1:]]
     assert len(loaded(tmp_path, rows, **{"every: 1h": "every: 1mo"}).training) > 0
+
+
+DAYS = st.lists(st.tuples(st.integers(1, 31), st.integers(0, 11), st.integers(0, 23)), min_size=1, max_size=4)
+
+
+@given(DAYS, st.sampled_from(["1mo", "3mo", "1y"]))
+def test_each_series_has_its_own_day_of_the_month(days: list[tuple[int, int, int]], every: str) -> None:
+    spacing = spacing_of(every)
+    assert spacing is not None
+    series = []
+    for day, first, hour in days:
+        months = [first + i * int(spacing.amount) for i in range(16)]
+        dates = [(2019 + month // 12, 1 + month % 12) for month in months]
+        moments = [datetime(y, m, min(day, monthrange(y, m)[1]), hour, tzinfo=UTC) for y, m in dates]
+        series.append([int(moment.timestamp()) * 1_000_000 for moment in moments])
+    ticks, starts = np.array([tick for each in series for tick in each[:12]]), 12 * np.arange(len(days) + 1)
+    apart = np.delete(stamps.counted(ticks, spacing, starts), starts[1:-1] - 1)
+    assert apart.tolist() == [1.0] * (11 * len(days))
+    for each, anchor in zip(series, stamps.anchors(ticks, starts).tolist(), strict=True):
+        assert stamps.after(each[11], 4, spacing, anchor).tolist() == each[12:]
+    torn = stamps.counted(ticks + 86_400_000_000 * (np.arange(len(ticks)) == 5), spacing, starts)
+    assert (torn[4] % 1, torn[5] % 1) != (0, 0)
+
+
+def test_a_long_series_without_a_window_is_warned_of(tmp_path: Path) -> None:
+    rows = frame({"a": 30, "torn": 30, "b": 4})
+    hours = [pd.Timedelta(hours=2 * (i // 4)) for i in range(30)]
+    rows.loc[30:59, "time"] = [str(pd.Timestamp(t) + h) for t, h in zip(rows.time[30:60], hours, strict=True)]
+    rows.to_csv(tmp_path / "data.csv", index=False)
+    (tmp_path / "s.yaml").write_text(SPEC.replace("every: 1h", "every: 1h, gaps: skip"))
+    told: list[str] = []
+    program = compile(tmp_path / "s.yaml")
+    train(program, run_dir=tmp_path / "run", root=tmp_path, epochs=1, device="cpu", tell=told.append)
+    warning = (
+        'warning: no window of {} steps without a gap is in series "torn" (30 rows): 46.9% of all rows are '
+        "left out; correct the times, or `every`; `gaps: fill` fills gaps"
+    )
+    short = 'left out, as no window of 9 steps is in it: series "b" (4 rows)'
+    assert warning.format(9) in told and short in told
+    notes: list[str] = []
+    [*Run(tmp_path / "run").predictions(tmp_path / "data.csv", device="cpu", noted=notes.extend)]
+    assert warning.format(9) in notes  # three of the steps that come are read
+
+
+def test_a_constant_series_has_no_part_in_mase(tmp_path: Path) -> None:
+    rows = frame({"a": 40, "b": 40, "flat": 40})
+    rows["y"] = np.where(rows.shop == "flat", 5.0, rows.y + 3 * np.sin(np.arange(len(rows))))
+    for folder, shops in (("two", ["a", "b"]), ("all", ["a", "b", "flat"])):
+        (tmp_path / folder).mkdir()
+        rows[rows.shop.isin(shops)].to_csv(tmp_path / folder / "data.csv", index=False)
+        (tmp_path / folder / "s.yaml").write_text(SPEC)
+    program = compile(tmp_path / "all" / "s.yaml")
+    train(program, run_dir=tmp_path / "run", root=tmp_path / "all", epochs=1, device="cpu")
+    run, notes = Run(tmp_path / "run"), list[str]()
+    found = run.evaluate(tmp_path / "all" / "data.csv", device="cpu", noted=notes.extend)
+    without = run.evaluate(tmp_path / "two" / "data.csv", device="cpu")
+    assert found["mase"] == pytest.approx(without["mase"], rel=1e-6)
+    assert [note for note in notes if "mase" in note] == [
+        "y: mase is without 33.3% of the steps: in training, the seasons of their series are equal"
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -294,3 +294,25 @@ def test_data_that_a_run_does_not_keep_are_neither_measured_on_nor_evaluated(tmp
         assert "rows of synthetic data" in found.output, found.output
     with pytest.raises(SpecError, match=r"data-missing.*arrays in memory"):
         Run(tmp_path / "arrays").evaluate(device="cpu")
+
+
+def test_weights_of_a_spec_are_named_and_data_of_others_are_not_read(tmp_path: Path) -> None:
+    run_of(tmp_path, graphspec.compile(DEEP))
+    spec, file = str(tmp_path / "old.yaml"), str(tmp_path / "old.safetensors")
+    (tmp_path / "elsewhere").mkdir()
+    bare = str(shutil.copy(spec, tmp_path / "elsewhere" / "new.yaml"))
+    lacking = CliRunner().invoke(app, ["migrate", bare, spec])
+    assert lacking.exit_code == 1 and "`--weights FILE`" in lacking.output
+    found = CliRunner().invoke(app, ["migrate", bare, spec, "--weights", file])
+    assert found.exit_code == 0 and "the outputs are the same" in found.output
+    data = tmp_path / "data.npz"
+    np.savez(data, x=np.ones((8, 2), np.float32), y=np.ones((8, 1), np.float32))
+    text = "inputs: {x: {shape: [2]}}\nnodes: {y: {layer: Dense, units: 1}}\noutputs: {y: {loss: mse}}\n"
+    (tmp_path / "s.yaml").write_text(text)
+    graphspec.compile(tmp_path / "s.yaml").fit(data, run_dir=tmp_path / "run", epochs=1, device="cpu")
+    about = json.loads((tmp_path / "run" / "environment.json").read_text())
+    (tmp_path / "run" / "environment.json").write_text(json.dumps({**about, "signature": "0" * 64}))
+    found = CliRunner().invoke(app, ["migrate", str(tmp_path / "run"), str(tmp_path / "s.yaml")])
+    assert (
+        found.exit_code == 0 and "not measured: " in found.output and "is not signed by you" in found.output
+    )

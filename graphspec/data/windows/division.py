@@ -100,5 +100,4 @@ def notes(line: Timeline, at: Rows, of: NDArray[np.int8] | None, windows: Window
         lines.append(f"{len(line.inserted):,} steps that the file lacks were filled")
     elif len(line.begins) > len(line.starts):
         lines.append(f"{len(line.begins) - len(line.starts):,} gaps, which no window crosses")
-    short = line.short(at, windows.past + windows.next)
-    return [*lines, short] if short else lines
+    return [*lines, *line.left_out(at, windows.past + windows.next)]

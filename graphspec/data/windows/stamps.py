@@ -16,6 +16,8 @@ from graphspec.data.mistakes import shown
 
 Ticks = NDArray[Any]
 """Microseconds since 1970, int64; or the numbers of a column of numbers, float64."""
+Rows = NDArray[np.int64]
+DAY = 86_400_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,38 +95,50 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def counted(ticks: Ticks, spacing: Spacing) -> NDArray[np.float64]:
-    """How many steps lie between each time and the next; a fraction where it is no whole number."""
+def counted(ticks: Ticks, spacing: Spacing, starts: Rows) -> NDArray[np.float64]:
+    """How many steps lie between each time and the next; a fraction where it is no whole number. `starts` is
+    where each series begins, and the number of times.
+    """
     if not spacing.months:
         return np.diff(ticks) / spacing.amount
-    months, rest = _months(ticks)
+    months, day, last, rest = _months(ticks)
+    wanted = np.repeat(anchors(ticks, starts), np.diff(starts))
+    day = np.where(day == np.minimum(wanted, last), wanted, day)
     apart = np.diff(months) / spacing.amount
-    return np.where(np.diff(rest) == 0, apart, np.where(apart % 1 == 0, apart + 0.5, apart))
+    same = (np.diff(day) == 0) & (np.diff(rest) == 0)
+    return np.where(same, apart, np.where(apart % 1 == 0, apart + 0.5, apart))
 
 
-def after(tick: Any, count: int, spacing: Spacing) -> Ticks:
-    """The times of the `count` steps after one."""
+def anchors(ticks: Ticks, starts: Rows) -> Rows:
+    """The day of the month, from 0, of each series that counts in months: its latest, in whose place shorter
+    months have their last; the 31st where all are last days.
+    """
+    _, day, last, _ = _months(ticks)
+    at_end = np.logical_and.reduceat(day == last, starts[:-1])
+    return np.where(at_end, 30, np.maximum.reduceat(day, starts[:-1]))
+
+
+def after(tick: Any, count: int, spacing: Spacing, anchor: int) -> Ticks:
+    """The times of the `count` steps after one; where these are months, of a series with this anchor."""
     if not spacing.months:
         steps = np.arange(1, count + 1) * spacing.amount
         return np.asarray(
             tick + steps, np.asarray(tick).dtype if np.asarray(tick).dtype.kind == "f" else np.int64
         )
-    ticks = np.array([tick], np.int64)
-    months, rest = _months(ticks)
-    into = int(rest[0])
-    wanted = (int(months[0]) + np.arange(1, count + 1) * int(spacing.amount)).astype("datetime64[M]")
-    first: Ticks = wanted.astype("datetime64[us]").astype(np.int64)
-    last: Ticks = (wanted + 1).astype("datetime64[us]").astype(np.int64)
-    if into < 0:  # counted from the end of the month
-        return np.asarray(last + into)
-    return np.asarray(np.minimum(first + into, last - 86_400_000_000 + into % 86_400_000_000))
+    (month,), (day,), (last,), (rest,) = _months(np.array([tick], np.int64))
+    wanted = anchor if day == min(anchor, last) else day
+    months = (month + np.arange(1, count + 1) * int(spacing.amount)).astype("datetime64[M]")
+    first, lasts = _begin(months), _begin(months + 1) // DAY - _begin(months) // DAY - 1
+    return np.asarray(first + np.minimum(wanted, lasts) * DAY + rest)
 
 
-def _months(ticks: Ticks) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The month of each date, and how far it lies after its begin; of last days of months, before its end."""
-    moments = np.asarray(ticks, np.int64).astype("datetime64[us]")
-    months = moments.astype("datetime64[M]")
-    into = np.asarray(ticks, np.int64) - months.astype("datetime64[us]").astype(np.int64)
-    left = np.asarray(ticks, np.int64) - (months + 1).astype("datetime64[us]").astype(np.int64)
-    at_end = (left >= -86_400_000_000).all() and (into >= 27 * 86_400_000_000).all()
-    return months.astype(np.int64), left if at_end else into
+def _months(ticks: Ticks) -> tuple[Rows, Rows, Rows, Rows]:
+    """The month of each date, its day in it, from 0, the last day of that month, and the time of the day."""
+    moments = np.asarray(ticks, np.int64)
+    months = moments.astype("datetime64[us]").astype("datetime64[M]")
+    first, end = _begin(months), _begin(months + 1)
+    return months.astype(np.int64), (moments - first) // DAY, (end - first) // DAY - 1, moments % DAY
+
+
+def _begin(months: NDArray[np.datetime64]) -> Rows:
+    return months.astype("datetime64[us]").astype(np.int64)

@@ -16,7 +16,7 @@ from graphspec.data.columns import TablePart, texts
 from graphspec.data.features.windows import Spacing, Windows
 from graphspec.data.mistakes import CLOCKS, shown
 from graphspec.data.tables import Table
-from graphspec.data.windows.stamps import Stamps, Ticks, after, counted
+from graphspec.data.windows.stamps import Stamps, Ticks, after, anchors, counted
 from graphspec.diagnostics import SpecError, fail
 
 Rows = NDArray[np.int64]
@@ -58,6 +58,12 @@ class Timeline:
         """The number of the series at each position."""
         return np.searchsorted(self.starts, positions, side="right") - 1
 
+    def anchors(self, spacing: Spacing) -> Rows:
+        """The day of the month of each series whose steps are months; 0 of others."""
+        return (
+            anchors(self.ticks, self.starts) if spacing.months else np.zeros(len(self.starts) - 1, np.int64)
+        )
+
     def in_order(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Values by row, in the order of positions."""
         return rows if self.order is None else rows[self.order]
@@ -90,16 +96,28 @@ class Timeline:
         values = [shown(value) for value in self.names.slice(series, 1).to_pylist()[0].values()]
         return ", ".join(values)
 
-    def short(self, origins: Rows, steps: int) -> str | None:
-        """The note about series of which there is no window."""
-        counts = np.bincount(self.series_of(origins), minlength=len(self.starts) - 1)
-        without = np.flatnonzero(counts == 0).tolist()
-        if not without:
-            return None
+    def left_out(self, origins: Rows, steps: int) -> list[str]:
+        """The notes about series of which there is no window: those that are too short, and those that gaps
+        divide.
+        """
         lengths = np.diff(self.starts)
-        names = [f"{self.name(s)} ({lengths[s]:,} rows)" for s in without[:SHOWN]]
-        more = f" and {len(without) - SHOWN:,} more" if len(without) > SHOWN else ""
-        return f"left out, as no window of {steps} steps is in it: series {', '.join(names)}{more}"
+        without = np.bincount(self.series_of(origins), minlength=len(lengths)) == 0
+        short, torn = (np.flatnonzero(without & kind) for kind in (lengths < steps, lengths >= steps))
+        notes = []
+        if len(short):
+            notes.append(f"left out, as no window of {steps} steps is in it: series {self._named(short)}")
+        if len(torn):
+            share = lengths[torn].sum() / len(self)
+            what = f"no window of {steps} steps without a gap is in series {self._named(torn)}"
+            help = "correct the times, or `every`; `gaps: fill` fills gaps"
+            notes.append(f"warning: {what}: {share:.1%} of all rows are left out; {help}")
+        return notes
+
+    def _named(self, series: Rows) -> str:
+        """The first of some series, with their lengths."""
+        lengths, shown = np.diff(self.starts), series[:SHOWN].tolist()
+        names = ", ".join(f"{self.name(each)} ({lengths[each]:,} rows)" for each in shown)
+        return names + (f" and {len(series) - SHOWN:,} more" if len(series) > SHOWN else "")
 
     def late(self, origins: Rows, ahead: int) -> str | None:
         """The note about series that are forecast from before their last row, the last but `ahead`, as their
@@ -211,7 +229,7 @@ def _checked(
     spacing = windows.spacing
     if spacing is None:
         return line
-    apart = counted(times, spacing)
+    apart = counted(times, spacing, starts)
     apart[starts[1:-1] - 1] = 1
     gaps = np.flatnonzero(apart != 1)
     if not len(gaps):
@@ -296,8 +314,11 @@ def _wrong(table: Table, line: Timeline, position: int, verb: str, more: str, he
 def _lacking(line: Timeline, gaps: Rows, apart: NDArray[np.float64], spacing: Spacing) -> tuple[Rows, Ticks]:
     """The series and the time of each step that lacks in a gap."""
     counts = apart[gaps].astype(np.int64) - 1
-    ticks = [after(line.ticks[gap], count, spacing) for gap, count in zip(gaps, counts.tolist(), strict=True)]
-    return np.repeat(line.series_of(gaps), counts), np.concatenate(ticks)
+    series = line.series_of(gaps)
+    days = line.anchors(spacing)[series]
+    each = zip(line.ticks[gaps], counts.tolist(), days.tolist(), strict=True)
+    ticks = [after(tick, count, spacing, day) for tick, count, day in each]
+    return np.repeat(series, counts), np.concatenate(ticks)
 
 
 def _inserted(table: Table, windows: Windows, line: Timeline, series: Rows, ticks: Ticks) -> TablePart:
