@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -31,7 +34,7 @@ from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
 from graphspec.train.callbacks.weights import EarlyStoppingCallback
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.config.callbacks import CALLBACKS, parse_callbacks
-from graphspec.train.loop import train
+from graphspec.train.loop import Interrupted, train
 from tests import bundled
 
 SPEC = """
@@ -279,10 +282,10 @@ def test_tensorboard_reads_what_was_written(place: Path) -> None:
     callbacks = "tensorboard: {histogram_freq: 2, write_steps_per_second: true, update_freq: 2}"
     result = train(compile(spec(callbacks)), root=place)
     folder = result.run_dir / "tensorboard"
-    read = {part: EventAccumulator(str(folder / part)).Reload() for part in ("train", "validation")}
+    read = {part: EventAccumulator(str(folder / part)).Reload() for part in ("train", "validation", "steps")}
     losses = [event.value for event in read["validation"].Scalars("epoch_loss")]
     assert losses == pytest.approx(result.history["val_loss"])
-    assert [event.step for event in read["train"].Scalars("batch_loss")] == list(range(2, 21, 2))
+    assert [event.step for event in read["steps"].Scalars("batch_loss")] == list(range(2, 21, 2))
     tags = read["train"].Tags()
     assert {"epoch_loss", "epoch_accuracy", "epoch_learning_rate", "epoch_steps_per_second"} <= {
         *tags["scalars"]
@@ -290,6 +293,30 @@ def test_tensorboard_reads_what_was_written(place: Path) -> None:
     assert "hidden.weight/histogram" in tags["histograms"]
     nodes = {node.name: node for node in read["train"].Graph().node}
     assert nodes["hidden"].op == "Dense" and list(nodes["norm"].input) == ["hidden"]
+
+
+@pytest.mark.parametrize("moment", [3, 12])
+def test_tensorboard_has_repeated_steps_once(place: Path, moment: int) -> None:
+    """As after a kill: the checkpoint is older than what was written."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    class Pause(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if self.model.iterations == moment:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    program, run = compile(spec("tensorboard: {update_freq: batch}")), place / "run"
+    with pytest.raises(Interrupted):
+        train(program, root=place, run_dir=run, callbacks=[Pause()])
+    shutil.copytree(run, place / "kept", ignore=shutil.ignore_patterns("tensorboard"))
+    done = train(program, root=place, run_dir=run, resume=True)
+    shutil.move(run / "tensorboard", place / "kept" / "tensorboard")
+    train(program, root=place, run_dir=place / "kept", resume=True)
+    folder = place / "kept" / "tensorboard"
+    read = {part: EventAccumulator(str(folder / part)).Reload() for part in ("train", "validation", "steps")}
+    assert [event.step for event in read["steps"].Scalars("batch_loss")] == list(range(1, done.steps + 1))
+    for part in ("train", "validation"):
+        assert [event.step for event in read[part].Scalars("epoch_loss")] == list(range(done.epochs))
 
 
 def test_callbacks_of_keras_will_do(place: Path) -> None:
@@ -536,12 +563,7 @@ def test_nothing_of_a_callback_is_lost_on_the_way(place: Path) -> None:
 
     class Pause(Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            import os
-            import signal
-
             os.kill(os.getpid(), signal.SIGINT)
-
-    from graphspec.train.loop import Interrupted
 
     for _ in range(20):
         try:

@@ -15,7 +15,7 @@ from graphspec.train.callbacks.base import Callback
 
 class TensorBoardCallback(Callback):
     """Scalars by Keras' names (`epoch_loss` in `train` and in `validation`), histograms of the weights, and
-    the graph of the spec.
+    the graph of the spec; `batch_loss` is in `steps`, as a folder has steps of one kind.
 
     What was written after the checkpoint from which a run goes on is marked as superseded.
     """
@@ -27,12 +27,12 @@ class TensorBoardCallback(Callback):
         self._writer = SummaryWriter
         self._writers: dict[str, Any] = {}
         self._began = 0.0, 0
-        self._first: int | None = None
+        self._first: dict[str, int] = {}
         self._graphless = config.write_graph
 
     def on_train_begin(self, logs: Any = None) -> None:
-        if self.config.update_freq == "epoch":  # else steps of two kinds are written
-            self._first = self.model.epoch or None
+        self._first = dict.fromkeys(("train", "validation"), self.model.epoch)
+        self._first["steps"] = self.model.iterations + 1
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._began = time.perf_counter(), self.model.iterations
@@ -40,7 +40,7 @@ class TensorBoardCallback(Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         every, step = self.config.update_freq, self.model.iterations
         if every == "batch" or (every != "epoch" and step % every == 0):
-            self._in("train").add_scalar("batch_loss", logs["loss"], step)
+            self._in("steps").add_scalar("batch_loss", logs["loss"], step)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._graphless:
@@ -72,7 +72,7 @@ class TensorBoardCallback(Callback):
         if part not in self._writers:
             path = self.model.run.folder(f"{TENSORBOARD}/{part}")
             with refusing(path):
-                self._writers[part] = self._writer(str(path), purge_step=self._first)
+                self._writers[part] = self._writer(str(path), purge_step=self._first[part])
         return self._writers[part]
 
     def _graph(self) -> None:
