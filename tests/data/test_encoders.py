@@ -525,6 +525,15 @@ def test_a_missing_target_is_an_error_unless_it_is_ignored() -> None:
     assert classes.masks["y"].tolist() == [True, False, True, True]
 
 
+def test_steps_of_a_missing_target_do_not_count() -> None:
+    """Of rows that are padded to the length of the field, those without a target count nowhere."""
+    outputs = {"y": output(Tensor((BATCH, 4, 3)), "sparse_categorical_crossentropy", missing="ignore")}
+    columns = {"x": ["a", "b", "c"], "y": [["u"], None, ["v", "w"]]}
+    features = {"x": {"encode": "category"}, "y": {"encode": "category"}}
+    made = encoders({"x": IDS}, features, columns, outputs)
+    assert encoded(made, columns).masks["y"].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]]
+
+
 def test_weights_are_those_of_scikit_learn() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 

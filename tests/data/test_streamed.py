@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphspec.compiler import compile
+from graphspec.data import batches, streamed
 from graphspec.data import store as stores
-from graphspec.data import streamed
 from graphspec.data.batches import Shuffle
 from graphspec.data.loading import load
 from graphspec.data.store import Budget, Store
@@ -73,6 +73,17 @@ def test_order_is_that_of_seed_and_epoch() -> None:
     torch.manual_seed(5)
     assert order(1, 0) == first
     assert len({tuple(order(seed, epoch)) for seed in (1, 2) for epoch in (0, 1, 2)}) == 6
+
+
+def test_each_window_is_shuffled_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "BLOCKS", 4)
+    shuffle, found = Shuffle(3, 1), examples(made(48))
+    in_memory = shuffle.order(48, 3).tolist()
+    in_files = [x for batch in found.batches(8, shuffle) for x in batch.arrays["x"].tolist()]
+    for order in (in_memory, in_files):
+        within = [[sorted(order[i : i + 12]).index(x) for x in order[i : i + 12]] for i in range(0, 48, 12)]
+        assert len(set(map(tuple, within))) == 4
+    assert in_memory == in_files
 
 
 def test_a_window_mixes_blocks_from_all_over_the_file() -> None:

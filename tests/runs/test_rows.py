@@ -304,3 +304,28 @@ def test_the_parts_of_one_date_are_those_of_many() -> None:
     for part in ("timestamp", "year", *PERIODS, *(f"{p}_{wave}" for p in PERIODS for wave in ("sin", "cos"))):
         many = part_of_date(np.array(dates), part)
         np.testing.assert_array_max_ulp(np.array([part_of_one(ticks, part) for ticks in dates]), many, 1)
+
+
+def test_numbers_that_mean_a_missing_value_do_so_in_a_row(tmp_path: Path) -> None:
+    lines = [f"{'-999' if i % 5 == 0 else i},{i}" for i in range(20)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y", *lines]) + "\n")
+    (tmp_path / "s.yaml").write_text(
+        """
+inputs: {x: {shape: [2]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+data:
+  train: t.csv
+  na_values: ["", "-999"]
+  features: {x: {columns: [x], encode: number, fill: mean, indicator: true}, y: {encode: number}}
+train: {epochs: 1}
+"""
+    )
+    program = graphspec.compile(tmp_path / "s.yaml")
+    train(program, run_dir=tmp_path / "run", root=tmp_path, device="cpu", tell=lambda note: None)
+    run = Run(tmp_path / "run")
+    missing = run.predict(pa.table({"x": ["-999"]}), device="cpu")
+    for value in (None, "-999", -999, -999.0):
+        assert run.predict({"x": value}, device="cpu").equals(missing), value
+        assert run.predict([{"x": value}, {"x": value}], device="cpu").slice(1).equals(missing), value
+    assert not run.predict({"x": -998}, device="cpu").equals(missing)

@@ -58,6 +58,25 @@ def test_the_answers_are_those_of_predict(run: Run, port: int) -> None:
         assert status == 200 and all(map(same, found["predictions"], wanted))
 
 
+def test_a_module_that_fails_is_no_fault_of_the_row(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served("run", run.path)
+    answers, bad = served.answering.answers, rows(3, 2)[1]
+    told = expected(run, rows(3, 2)[0])
+
+    def failing(read: Any) -> Any:
+        if len(read) > 1 or same(answers(read)[0], expected(run, bad)):
+            raise RuntimeError("out of range")
+        return answers(read)
+
+    monkeypatch.setattr(served.answering, "answers", failing)
+    with in_thread(Server({"run": served}, LIMITS)) as port:
+        status, found = ask(port, rows(3, 2))
+        assert status == 500 and found["predictions"][1] is None and same(found["predictions"][0], told)
+        (mistake,) = found["diagnostics"]
+        assert (mistake["row"], mistake["code"]) == (1, "run-failed") and "out of range" in mistake["message"]
+        assert ask(port, bad)[0] == 500 and ask(port, rows(3, 2)[0])[0] == 200
+
+
 def test_a_key_that_a_row_lacks_is_a_missing_value(run: Run, port: int) -> None:
     row = rows(2, 1)[0]
     del row["amount"], row["id"]

@@ -211,6 +211,17 @@ data: {train: d.npz, validation: worse.npz}
 that it saw are not those that train then.
 """
 
+DROPPED = """
+inputs: {x: {shape: [64]}}
+nodes:
+  drop: {layer: Dropout, rate: 0.5}
+  y: {layer: Dense, units: 1, kernel_initializer: ones}
+outputs: {y: {loss: mse}}
+train: {optimizer: {name: sgd, learning_rate: 1.0e-30}, epochs: 1, batch_size: 8, parallel: PARALLEL}
+data: {train: alike8.npz}
+"""
+"""Rows that are all alike: their losses differ by what is dropped."""
+
 SPECS = {
     "idle": IDLE,
     "adapted": ADAPTED,
@@ -263,6 +274,10 @@ def write_data(root: Path) -> None:
         area=(x > 0).astype("float32"),
     )
     np.savez(root / "worse.npz", x=x, y=2 - labels)
+    for count in (4, 8):
+        np.savez(
+            root / f"alike{count}.npz", x=np.ones((count, 64), "float32"), y=np.zeros((count, 1), "float32")
+        )
     np.savez(root / "few.npz", x=x[:3], near=near[:3], far=far[:3])
     rows = [source.integers(1, 18, size=source.integers(2, 9)).tolist() for _ in range(33)]
     for number, some in enumerate((rows[:12], rows[12:])):
@@ -313,7 +328,7 @@ class Trainings:
         """By the number of processes, what each of them wrote at last."""
 
     def job(self, name: str, way: str, run: str, **more: Any) -> dict[str, Any]:
-        spec = (SPECS | MORE)[name.removesuffix(" bf16")].replace("PARALLEL", way)
+        spec = (SPECS | MORE | {"dropped": DROPPED})[name.removesuffix(" bf16")].replace("PARALLEL", way)
         if name.endswith(" bf16"):
             spec = spec.replace(", batch_size:", ", precision: bf16, batch_size:")
         return {"spec": spec, "root": str(self.root), "run_dir": str(self.root / run), **more}
@@ -364,11 +379,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     made = Trainings(tmp_path_factory.mktemp("trained"))
     write_data(made.root)
     job = made.job
-    stop = {"stop_after": STOPPED}
+    stop, half = {"stop_after": STOPPED}, job("dropped", "ddp", "half")
+    half["spec"] = half["spec"].replace("alike8", "alike4").replace("batch_size: 8", "batch_size: 4")
     made.run(
         1,
         {name: job(name, "ddp", f"1-{name}") for name in (*SPECS, *MORE, "normalized bf16")}
-        | {"from 1": job("classes", "ddp", "from-1", **stop)},
+        | {"from 1": job("classes", "ddp", "from-1", **stop), "half": half},
     )
     jobs = made.jobs(2, pairs(BY_TWO + BESIDE, parity=False)) | {
         "from 1": job("classes", "fsdp", "from-1", resume=True),
@@ -377,6 +393,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         "from 2 adapted": job("adapted", "fsdp", "from-2-adapted", stop_after=3),
         "from 2 updates": job("updates", "fsdp", "from-2-updates", stop_after=6),
         "2 bf16": job("normalized bf16", "fsdp", "2-bf16"),
+        "dropped": job("dropped", "ddp", "dropped"),
     }
     made.run(2, jobs)
     made.run(
@@ -516,6 +533,12 @@ def test_a_run_goes_on_in_four_processes_and_after_them(trained_by_four: Trainin
 
 def test_averages_and_accumulated_steps_go_on_too(trained: Trainings) -> None:
     assert_alike(trained.found["from 2 steps"], trained.found["steps"])
+
+
+def test_each_process_drops_other_values(trained: Trainings) -> None:
+    """The first drops what one process alone does: if the other did, too, their mean would be its loss."""
+    one, both = (trained.found[name]["history"]["loss"][0] for name in ("half", "dropped"))
+    assert abs(one - both) > 1e-3 * one
 
 
 def test_updates_go_on_after_sharded_ones(trained: Trainings) -> None:

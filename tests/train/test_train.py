@@ -27,6 +27,7 @@ from graphspec.train import device as devices
 from graphspec.train import loop
 from graphspec.train import run as runs
 from graphspec.train.batch_result import Reading
+from graphspec.train.callbacks.base import Callback
 from graphspec.train.config import OPTIMIZERS, parse_train
 from graphspec.train.loop import Interrupted, train
 from graphspec.train.optimizers import Optimizer
@@ -253,6 +254,22 @@ def test_training_learns_and_says_so(place: Path) -> None:
     assert [p.epoch for p in seen if p.done] == list(range(1, 31))
     assert seen[-1].values == result.metrics and all(p.steps == 5 for p in seen)
     assert result.seconds > 0 and result.examples_per_second > 0
+
+
+def test_a_stop_in_validation_changes_no_number(place: Path) -> None:
+    """What validation draws before it is stopped, it draws again, and so does the training after it."""
+    drawing = "  noise: {op: random_normal, stddev: 0.3}\n  both: {merge: add, from: [noise, drop]}\n  kind:"
+    program = compile(DENSE.replace("  kind:", drawing, 1))
+    whole = train(program, root=place, run_dir=place / "whole")
+
+    class Stop(Callback):
+        def on_test_begin(self, logs: Any = None) -> None:
+            if self.model.epoch == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        train(program, root=place, run_dir=place / "run", callbacks=[Stop()])
+    assert train(program, root=place, run_dir=place / "run", resume=True).history == whole.history
 
 
 def test_a_run_directory_holds_everything(place: Path) -> None:
