@@ -15,10 +15,15 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 import graphspec
 from graphspec.data.columns import TablePart
+from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.tokenizers import of_file
 from graphspec.data.encoding import new_encoders
+from graphspec.data.features import parse_features
+from graphspec.data.features.plan import plan_fills
 from graphspec.diagnostics import SpecError
+from graphspec.tensor import Tensor
+from tests.data.test_encoders import BATCH, IDS, output, part, source
 
 WORDS = [
     "the",
@@ -180,3 +185,17 @@ def test_check_misses_the_file(tmp_path: Path) -> None:
 def test_a_file_has_its_own_tokens(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="has its own tokens"):
         spec_in(tmp_path, more=", vocabulary: 100")
+
+
+def test_a_missing_text_has_no_steps_that_count(tmp_path: Path) -> None:
+    """A tokenizer with marks of its own has ids for an empty text, too."""
+    trained("wordpiece").save(str(tmp_path / "tokenizer.json"))
+    outputs = {"y": output(Tensor((BATCH, 5, 400)), "sparse_categorical_crossentropy", missing="ignore")}
+    columns = {"x": ["a", "b"], "y": ["the house", None]}
+    file = {"encode": "text", "tokenizer": "tokenizer.json"}
+    features = parse_features({"x": {"encode": "category"}, "y": file})
+    made = Encoders(plan_fills({"x": IDS}, outputs, features, {}), outputs, root=tmp_path)
+    made.bind(source(columns))
+    made.fit([part(columns)])
+    there, missing = made.encode(part(columns)).masks["y"].tolist()
+    assert any(there) and not any(missing)
