@@ -111,6 +111,21 @@ def test_a_number_has_the_fewest_digits() -> None:
     assert NumberCurve().cells(np.array([0.1, -0.0, 3e-40], np.float32)).tolist() == [0.1, 0.0, 3e-40]
 
 
+@given(
+    st.floats(-5, 100),
+    st.sampled_from([None, "log1p", "sqrt", "quantile"]),
+    st.sampled_from([(0.0, 1.0), (2.5, 0.5), (3.0, 0.0)]),
+    st.sampled_from([None, 0.5, 2.0]),
+)
+def test_one_number_is_as_among_many(
+    value: float, transform: Any, scaling: tuple[float, float], clip: float | None
+) -> None:
+    curve = NumberCurve(None, transform, (0.0, 1.0, 1.0, 7.0, 90.0), *scaling, clip)
+    among = curve(np.array([value]))
+    assert (curve.of_one(value) is None) == bool(np.isnan(among).any() or np.isinf(among).any())
+    assert curve.of_one(value) in (None, *among.tolist())
+
+
 PARTS = ["year", "month", "day", "weekday", "hour_sin", "hour_cos", "day_of_year", "timestamp"]
 DATES = st.datetimes(dt.datetime(1990, 1, 1), dt.datetime(2040, 1, 1)).map(lambda d: d.replace(microsecond=0))
 

@@ -164,6 +164,16 @@ def test_what_is_missing_is_filled_before_the_scale() -> None:
     ]
 
 
+def test_rows_of_an_unseen_group_have_the_scale_of_all() -> None:
+    feature = {"encode": "number", "scale": {"standard": "shop"}}
+    learned = {"x": [1.0, 3.0, 10.0, 30.0], "shop": ["a", "a", "b", "b"]}
+    made = encoders({"x": FLOATS}, {"x": feature}, learned)
+    array = encoded(made, {"x": [3.0, 30.0, 11.0], "shop": ["a", "b", "c"]}).arrays["x"]
+    assert isinstance(array, np.ndarray)
+    assert array[:, 0] == pytest.approx([1, 1, 0])
+    assert made.counted() == ["x: 1 of 3 rows unseen"]
+
+
 def test_transforms_apply_to_the_columns_that_are_named() -> None:
     made = encoders(
         {"f": Tensor((BATCH, 2))},

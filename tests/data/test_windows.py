@@ -238,6 +238,16 @@ def test_months_are_counted_by_the_calendar(tmp_path: Path) -> None:
     assert len(loaded(tmp_path, rows, **{"every: 1h": "every: 1mo"}).training) > 0
 
 
+def test_the_past_of_a_training_window_holds_no_row_of_validation(tmp_path: Path) -> None:
+    """Where validation lies between two parts for training, too."""
+    part = ["train"] * 20 + ["validation"] * 15 + ["train"] * 25
+    named = {"validation: {split: 0.25, last_by: time}": "validation: {column: part}"}
+    data = loaded(tmp_path, frame({"a": 60}, part=part), **named)
+    seen = {value for past in steps_of(data.training) for value in past[::2]}
+    assert seen == {*range(17), *range(35, 57)}
+    assert data.validation is not None and len(data.validation) == 13
+
+
 DAYS = st.lists(st.tuples(st.integers(1, 31), st.integers(0, 11), st.integers(0, 23)), min_size=1, max_size=4)
 
 

@@ -15,9 +15,10 @@ import pytest
 from safetensors.torch import save_file
 
 import graphspec
+from graphspec.data.columns import TablePart, dates
 from graphspec.data.rows.numbers import PERIODS, part_of_date, part_of_one
 from graphspec.data.rows.reader import as_rows
-from graphspec.data.rows.values import ticks_of
+from graphspec.data.rows.values import ticks_of, ticks_of_row
 from graphspec.diagnostics import SpecError
 from graphspec.runs.rows import RowReader
 from graphspec.runs.run import Run
@@ -299,11 +300,20 @@ def test_the_parts_of_one_date_are_those_of_many() -> None:
     """To the bit, before 1970, too, in the first year and the last."""
     source = random.Random(0)
     least, most = (ticks_of(text, None) for text in ("0001-01-01", "9999-12-31T23:59:59.999999"))
-    dates = [least, -1, 0, 1, most, ticks_of("2024-02-29T12:00", None)]
-    dates += [source.randint(least, most) for _ in range(50)]
+    moments = [least, -1, 0, 1, most, ticks_of("2024-02-29T12:00", None)]
+    moments += [source.randint(least, most) for _ in range(50)]
     for part in ("timestamp", "year", *PERIODS, *(f"{p}_{wave}" for p in PERIODS for wave in ("sin", "cos"))):
-        many = part_of_date(np.array(dates), part)
-        np.testing.assert_array_max_ulp(np.array([part_of_one(ticks, part) for ticks in dates]), many, 1)
+        many = part_of_date(np.array(moments), part)
+        np.testing.assert_array_max_ulp(np.array([part_of_one(ticks, part) for ticks in moments]), many, 1)
+
+
+@pytest.mark.parametrize("format", [None, "%d.%m.%Y %H:%M %z"])
+def test_one_date_is_as_among_many(format: str | None) -> None:
+    texts = ["2024-03-01T00:30+02:00", "2024-02-29 23:30:00.25-05:30", "1969-12-31T23:00Z", "2024-01-01"]
+    if format is not None:
+        texts = ["01.03.2024 00:30 +0200", "29.02.2024 23:30 -0530"]
+    column = TablePart(pa.table({"x": texts}), np.arange(len(texts)), "t.csv", str)
+    assert [ticks_of_row(text, format) for text in texts] == dates(column, "x", format)[0].tolist()
 
 
 def test_numbers_that_mean_a_missing_value_do_so_in_a_row(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +31,7 @@ from graphspec.objectives.history import directions
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback, Callbacks
 from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
-from graphspec.train.callbacks.weights import EarlyStoppingCallback
+from graphspec.train.callbacks.weights import BestWeights, EarlyStoppingCallback
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.config.callbacks import CALLBACKS, parse_callbacks
 from graphspec.train.loop import Interrupted, train
@@ -110,12 +110,30 @@ def test_early_stopping_stops_where_that_of_keras_does(
     theirs.set_model(SimpleNamespace(stop_training=False))
     theirs.on_train_begin()
     for epoch, value in enumerate(values):
+        again = EarlyStoppingCallback(ours.config, down)  # a training that goes on has another one
+        again.model = ours.model
+        again.load_state_dict(json.loads(json.dumps(ours.state_dict())))
+        ours = again
         ours.on_epoch_end(epoch, {"x": value})
         theirs.on_epoch_end(epoch, {"x": value})
         assert ours.model.stop_training == theirs.model.stop_training
         if ours.model.stop_training:
             assert (ours.best, ours.best_epoch) == (theirs.best, theirs.best_epoch)
             break
+
+
+@given(VALUES, st.booleans())
+def test_the_best_epoch_is_the_first_best_however_often_a_training_goes_on(
+    values: list[float], down: bool
+) -> None:
+    ours = BestWeights("x", down)
+    for epoch, value in enumerate(values):
+        again = BestWeights("x", down)
+        again.model = stub(as_evaluated=nullcontext, weights=dict)
+        again.load_state_dict(json.loads(json.dumps(ours.state_dict())))
+        ours = again
+        ours.on_epoch_end(epoch, {"x": value})
+    assert ours.epoch == values.index((min if down else max)(values)) + 1
 
 
 @given(VALUES, st.booleans(), st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 0.25]))
@@ -135,6 +153,10 @@ def test_the_learning_rate_falls_where_it_does_in_keras(
     theirs.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=1.0)))
     theirs.on_train_begin()
     for epoch, value in enumerate(values):
+        again = ReduceLROnPlateauCallback(ours.config, down)
+        again.model = ours.model
+        again.load_state_dict(json.loads(json.dumps(ours.state_dict())))
+        ours = again
         ours.on_epoch_end(epoch, {"x": value})
         theirs.on_epoch_end(epoch, {"x": value})
         assert ours.model.optimizer.learning_rate == float(theirs.model.optimizer.learning_rate)
