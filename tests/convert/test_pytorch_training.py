@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import graphspec
 from graphspec.diagnostics import SpecError
@@ -56,6 +57,17 @@ def test_what_training_adds_is_a_layer(how: str, layer: str) -> None:
     assert layer in imported.text and not differences(imported.notes)
     assert ("Dropout" in imported.text or "Noise" in imported.text) == bool(layer)
     assert imported.proved is not None and imported.proved.gradient is not None
+
+
+def test_what_training_keeps_is_kept() -> None:
+    """How fast statistics follow, what is added to variances, and which weights are fixed."""
+    module = nn.Sequential(
+        nn.Linear(6, 6).requires_grad_(False), nn.BatchNorm1d(6, momentum=0.3, eps=0.5), nn.Linear(6, 6)
+    )
+    module.append(nn.GroupNorm(3, 6, eps=0.25))
+    text = graphspec.from_torch(module.eval(), torch.randn(4, 6)).text
+    assert "momentum: 0.7" in text and "epsilon: 0.5" in text and "epsilon: 0.25" in text
+    assert text.count("trainable: false") == 1
 
 
 @pytest.mark.parametrize(

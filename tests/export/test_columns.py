@@ -175,3 +175,40 @@ def test_columns_need_a_run_and_onnx(run: Run, tmp_path: Path) -> None:
     ):
         result = CliRunner().invoke(app, ["build", *arguments])
         assert result.exit_code and said in " ".join(result.output.replace("│", " ").split()), result.output
+
+
+def test_borders_are_those_of_predict(tmp_path: Path) -> None:
+    """A probability that is the threshold, and rows whose group is missing."""
+    lines = [
+        f"{10 * (i % 3) + i / 7:.3f},{('a', 'b', '?')[i % 3]},{i},{('u|v', 'u', '')[i % 3]}"
+        for i in range(60)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["x,shop,y,tags", *lines]) + "\n")
+    (tmp_path / "s.yaml").write_text(
+        """
+inputs: {x: {shape: [1]}}
+nodes:
+  y: {layer: Dense, units: 1}
+  tags: {layer: Dense, from: x, units: 2, activation: sigmoid, kernel_initializer: zeros}
+outputs: {y: {loss: mse}, tags: {loss: binary_crossentropy}}
+data:
+  train: t.csv
+  na_values: ["", "?"]
+  features:
+    x: {encode: number, scale: {standard: shop}}
+    tags: {encode: set, values: [u, v], separator: "|", fill: ""}
+train: {epochs: 1, optimizer: {name: sgd, learning_rate: 1.0e-30}}
+"""
+    )
+    program = graphspec.compile(tmp_path / "s.yaml")
+    train(program, run_dir=tmp_path / "run", root=tmp_path, device="cpu", tell=lambda note: None)
+    run, file = Run(tmp_path / "run"), tmp_path / "m.onnx"
+    built(run, file)
+    rows = [{"x": 3.0, "shop": shop} for shop in ("a", "b", "?", "new")]
+    expected = run.predict(pa.Table.from_pylist(rows), device="cpu", batch_size=4)
+    assert expected["tags"].to_pylist() == [["u", "v"]] * 4
+    assert len(set(expected["y"].to_pylist())) == 4
+    session = onnxruntime.InferenceSession(file)
+    found = session.run(None, feed(columns_of(file), rows))
+    names = [each.name for each in session.get_outputs()]
+    assert_equal(dict(zip(names, found, strict=True)), expected, form_of(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 from collections.abc import Callable
@@ -313,7 +314,13 @@ def test_one_date_is_as_among_many(format: str | None) -> None:
     if format is not None:
         texts = ["01.03.2024 00:30 +0200", "29.02.2024 23:30 -0530"]
     column = TablePart(pa.table({"x": texts}), np.arange(len(texts)), "t.csv", str)
-    assert [ticks_of_row(text, format) for text in texts] == dates(column, "x", format)[0].tolist()
+    moments = [dt.datetime(2024, 2, 29, 22, 30), dt.datetime(2024, 3, 1, 5, 0)]
+    if format is None:
+        moments[1] += dt.timedelta(seconds=0.25)
+        moments += [dt.datetime(1969, 12, 31, 23), dt.datetime(2024, 1, 1)]
+    wanted = [(moment - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1) for moment in moments]
+    assert [ticks_of_row(text, format) for text in texts] == wanted
+    assert dates(column, "x", format)[0].tolist() == wanted
 
 
 def test_numbers_that_mean_a_missing_value_do_so_in_a_row(tmp_path: Path) -> None:

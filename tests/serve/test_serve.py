@@ -58,6 +58,15 @@ def test_the_answers_are_those_of_predict(run: Run, port: int) -> None:
         assert status == 200 and all(map(same, found["predictions"], wanted))
 
 
+def test_rows_of_one_shape_have_each_its_own_answer(run: Run, port: int) -> None:
+    base = {**rows(1, 1)[0], "amount": 1.0}
+    given = [{**base, "amount": 10.0 * number} for number in range(1, 6)]
+    wanted = [expected(run, row) for row in given]
+    assert not same(wanted[0], wanted[-1])
+    status, found = ask(port, given)
+    assert status == 200 and all(map(same, found["predictions"], wanted))
+
+
 def test_a_module_that_fails_is_no_fault_of_the_row(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served("run", run.path)
     answers, bad = served.answering.answers, rows(3, 2)[1]
@@ -279,6 +288,24 @@ def test_what_waits_is_computed_together() -> None:
 
     assert asyncio.run(all_of_them()) == [[0], *([n * 10, n * 10] for n in range(1, 6))]
     assert worker.sizes == [1, 8, 2]
+    batcher.close()
+
+
+def test_rows_of_each_run_are_computed_by_it() -> None:
+    batcher, worker, other = Batcher(8, 0.0), Tenfold(), Tenfold()
+
+    async def all_of_them() -> list[list[Any]]:
+        tasks = [asyncio.create_task(batcher.compute(worker, [0]))]
+        await asyncio.to_thread(worker.begun.wait)
+        asked = [(worker, [1]), (other, [2, 2]), (worker, [3, 3, 3])]
+        tasks += [asyncio.create_task(batcher.compute(each, rows)) for each, rows in asked]
+        await asyncio.sleep(0)
+        for each in (worker, other):
+            each.release.set()
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(all_of_them()) == [[0], [10], [20, 20], [30, 30, 30]]
+    assert (worker.sizes, other.sizes) == ([1, 4], [2])
     batcher.close()
 
 
