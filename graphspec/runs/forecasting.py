@@ -145,7 +145,7 @@ class Forecaster:
         self.line = timeline(table, self.windows, self._format(), limit)
         self.origins = self._origins(self.ahead)
         spacing = self.windows.spacing
-        self.anchors = self.line.anchors(spacing) if spacing is not None else None
+        self.anchors = self.line.anchors(spacing) if spacing is not None else np.zeros(0, np.int64)
 
     def _format(self) -> str | None:
         from graphspec.data.features.settings import Date
@@ -266,7 +266,8 @@ class Forecaster:
         if not steps:
             return line.ticks[[origin]]
         if spacing is not None:
-            return after(line.ticks[origin], steps, spacing, int(self.anchors[line.series_of(origin)]))
+            (series,) = line.series_of(np.array([origin]))
+            return after(line.ticks[origin], steps, spacing, int(self.anchors[series]))
         run = line.begins[np.searchsorted(line.begins, origin, side="right")]
         known = line.ticks[origin + 1 : min(origin + 1 + steps, run)]
         apart = line.ticks[origin] - line.ticks[origin - 1] if self.windows.past > 1 else 1

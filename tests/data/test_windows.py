@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from graphspec.compiler import compile
@@ -252,6 +252,7 @@ DAYS = st.lists(st.tuples(st.integers(1, 31), st.integers(0, 11), st.integers(0,
 
 
 @given(DAYS, st.sampled_from(["1mo", "3mo", "1y"]))
+@example([(31, 0, 0), (30, 3, 5), (1, 0, 0)], "1mo")
 def test_each_series_has_its_own_day_of_the_month(days: list[tuple[int, int, int]], every: str) -> None:
     spacing = spacing_of(every)
     assert spacing is not None
