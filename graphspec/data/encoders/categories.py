@@ -13,7 +13,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
-from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, names_at, shaped, with_fill
+from graphspec.data.encoders.base import (
+    Array,
+    Column,
+    ColumnCells,
+    Encoder,
+    each,
+    names_at,
+    shaped,
+    with_fill,
+)
 from graphspec.data.encoders.lists import cut_of, marked, to_length
 from graphspec.data.encoders.vocabulary import DIFFERENCES, Ids, Vocabulary, VocabularyEncoder, look_of
 from graphspec.data.features.plan import Fill
@@ -236,10 +245,13 @@ class HashEncoder(Encoder):
         return BinsInRow(self.columns, self.feature.bins, self.is_single)
 
     def cells(self) -> list[ColumnCells]:
-        """The number of the bin, as the text is lost."""
-        bins = range(self.feature.bins)
+        """The bin, as the text is lost."""
+
+        def read(first: int, ids: Array) -> list[Any]:
+            return each(ids, lambda index: f"bin {index - first}")
+
         return [
-            ColumnCells(name, self.place(i), partial(names_at, names=bins, first=i * len(bins)))
+            ColumnCells(name, self.place(i), partial(read, i * self.feature.bins))
             for i, name in enumerate(self.columns)
         ]
 
