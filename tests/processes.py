@@ -25,6 +25,7 @@ import psutil
 
 from graphspec.tune import launcher as launchers
 from graphspec.tune.launcher import Child, ForkLauncher, Launcher
+from tests import faults
 
 BECOME = Path(__file__).with_name("become.py")
 WARM = Path(__file__).parents[1] / "specs" / "transformer_classifier.yaml"
@@ -49,7 +50,8 @@ def _launcher() -> Launcher:
     made = launchers.launcher(WARM, 1)
     atexit.register(made.close)
     server = mock.patch.object(launchers, "SERVER", "; ".join([*imported, launchers.SERVER]))
-    with server, mock.patch.dict(os.environ, ALONE):
+    preloaded = {"LD_PRELOAD": str(library)} if (library := faults.library()) is not None else {}
+    with server, mock.patch.dict(os.environ, {**ALONE, **preloaded}):
         child = made.start([str(BECOME), json.dumps(told(["-c", PARENT], {}, None))])
     with child.output as output, child.errors as errors:
         parent = output.read()

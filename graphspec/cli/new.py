@@ -94,6 +94,7 @@ def new(
 
     Example: graphspec new cars --data cars.csv --target mpg
     """
+    from graphspec.files.whole import sweep
     from graphspec.formatting import formatted
     from graphspec.reference.layers import START
 
@@ -103,6 +104,7 @@ def new(
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
     ask = _forecast(time, target, series, past, ahead)
+    sweep([path, path.with_name(SCHEMA)])
     with reporting(as_json):
         text, notes, verb = START, list[str](), "summary"
         if data is not None:

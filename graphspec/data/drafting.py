@@ -90,6 +90,10 @@ DENSE = """\
 UNSEEN = "its name holds an invisible character, which no spec may hold"
 ROWS = 20_000
 """How many rows are looked at, the first ones."""
+LETTERS = 2**16
+"""Letters of a text that are looked at, the first ones."""
+BYTES = 2**28
+"""Bytes of the rows that are looked at, about: with them the look ends, however few rows that are."""
 
 
 def draft(
@@ -253,13 +257,22 @@ def _pointed(column: pa.Array, decimal: str) -> pa.Array:
 
 def _rows(table: Table, most: int) -> pa.Table:
     parts: list[pa.Table] = []
-    count = 0
+    count = size = 0
     for _, part in table.chunks(list(table.columns)):
-        parts.append(part.slice(0, most - count))
+        parts.append(_shortened(part.slice(0, most - count)))
         count += part.num_rows
-        if count >= most:
+        size += parts[-1].nbytes
+        if count >= most or size > BYTES:
             break
     return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
+
+
+def _shortened(part: pa.Table) -> pa.Table:
+    """Rows with the beginnings of long texts alone."""
+    for index, (name, column) in enumerate(zip(part.column_names, part.columns, strict=True)):
+        if is_text(column.type) and (pc.max(pc.binary_length(column)).as_py() or 0) > LETTERS:
+            part = part.set_column(index, name, pc.utf8_slice_codeunits(column, 0, LETTERS))
+    return part
 
 
 # --- the parts

@@ -6,8 +6,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from graphspec.files.owners import is_gone, owner, silence
@@ -49,15 +48,6 @@ class Lock:
             else:
                 self._note(descriptor, kept is not None)
         return True
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Waits for the lock, and lets others have it in the end."""
-        self.take(wait=True)
-        try:
-            yield
-        finally:
-            self.release()
 
     @property
     def is_kept(self) -> bool:

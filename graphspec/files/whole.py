@@ -44,8 +44,7 @@ def creating(path: Path) -> Iterator[Path]:
     """The same for a file that must not be there yet. Raises `FileExistsError`, also where another process
     was faster.
     """
-    if os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    _need_nothing(path)
     with beside(path) as folder:
         temporary = folder / path.name
         yield temporary
@@ -53,10 +52,16 @@ def creating(path: Path) -> Iterator[Path]:
         try:
             os.link(temporary, path)
         except OSError as error:
-            if error.errno not in NO_LINKS or os.path.lexists(path):
+            _need_nothing(path)
+            if error.errno not in NO_LINKS:
                 raise
             temporary.rename(path)
         sync(path.parent)
+
+
+def _need_nothing(path: Path) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def rewrite(path: Path, text: str) -> None:
@@ -129,12 +134,8 @@ def is_half_written(path: Path) -> bool:
 
 
 def halves(path: Path) -> Iterator[Path]:
-    """What processes that have ended left of a file: folders as `beside` makes them, with nothing but that
-    file and what begins with its name.
-    """
-    for folder in left_in(path.parent, path.name.__eq__):
-        if _holds_only(folder, path.name):
-            yield folder
+    """What processes that have ended left of a file: folders as `beside` makes them."""
+    yield from filter(_is_ours, left_in(path.parent, path.name.__eq__))
 
 
 def sweep(paths: Iterable[Path]) -> None:
@@ -144,9 +145,8 @@ def sweep(paths: Iterable[Path]) -> None:
         names[path.parent].add(path.name)
     for parent, wanted in names.items():
         with suppress(OSError):  # it is in nobody's way
-            for folder in left_in(parent, wanted.__contains__):
-                if _holds_only(folder, _half(folder)["file"]):
-                    discard(folder)
+            for folder in filter(_is_ours, left_in(parent, wanted.__contains__)):
+                discard(folder)
 
 
 def left_in(parent: Path, named: Callable[[str], object], alone: bool = False) -> list[Path]:
@@ -182,10 +182,14 @@ def _half(folder: Path) -> re.Match[str]:
     return match
 
 
-def _holds_only(folder: Path, name: str) -> bool:
-    """Whether a folder holds a file of this name, files whose names begin with it, and nothing else."""
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder with such a name holds nothing but files; where the name is one of earlier versions,
+    which others might give to theirs, but files whose names begin with that of the file.
+    """
+    half = _half(folder)
+    start = "" if half["place"] else half["file"]
     with suppress(OSError), os.scandir(folder) as entries:
-        return all(e.name.startswith(name) and not e.is_dir(follow_symlinks=False) for e in entries)
+        return all(e.name.startswith(start) and not e.is_dir(follow_symlinks=False) for e in entries)
     return False
 
 

@@ -97,8 +97,9 @@ def tune(
         message = f"every trial fails, so the search has stopped: {search.common_failure}"
         help = f"`graphspec train {program.path}` says where; mend it, and run the same search again"
         raise fail("tune-fails", message, help)
-    best = study.ranking()
-    _leave(folder, search, best[:keep])
+    with search.alone():  # of several searches, the last one leaves what is best then
+        best = study.ranking()
+        _leave(folder, search, best[:keep])
     trials = study.finished()
     folder.text(PICTURE, picture(trials, study.direction, config.objective, study.importances()))
     return Outcome(place, config.objective, trials, best)
@@ -128,7 +129,8 @@ def _leave(folder: Folder, search: Search, best: list[Finished]) -> None:
             continue
         name = BEST if place == 1 else f"{BEST}-{place}"
         copies = {file: file for file in run.names(READ)}
-        copies |= {SPEC: f"{name}.yaml", LAST: f"{name}.safetensors", ENVIRONMENT: ENVIRONMENT}
+        copies |= {LAST: f"{name}.safetensors", ENVIRONMENT: ENVIRONMENT, SPEC: f"{name}.yaml"}
+        folder.remove(copies[SPEC])  # however this ends, it is beside no weights of another trial
         for origin, copy in copies.items():
             folder.write(copy, partial(shutil.copyfile, run.file(origin)))
         left |= {*copies.values()}

@@ -6,12 +6,15 @@ import math
 import queue
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from optuna.trial import Trial
 
+from graphspec.files.folder import refusing
+from graphspec.files.locks import NAME, Lock
 from graphspec.files.run_folder import RunFolder
 from graphspec.tune.launcher import Launcher
 from graphspec.tune.study import Finished, Study
@@ -153,13 +156,24 @@ class Search:
         self._clean()
 
     def _clean(self) -> None:
-        """Deletes the weights of each finished trial that is not among the best."""
-        best = {trial.number for trial in self.study.ranking()[: self.keep]}
-        for entry in sorted(self.folder.iterdir()):
-            if not NUMBER.fullmatch(entry.name) or entry.is_symlink():
-                continue
-            if int(entry.name) not in best | self._running.keys():
-                RunFolder(entry).clear_weights()
+        """Deletes the weights of each trial that is not among the best, and which no search is running."""
+        with self.alone():
+            kept = {trial.number for trial in self.study.ranking()[: self.keep]}
+            kept |= self.study.running() | self._running.keys()
+            for entry in sorted(self.folder.iterdir()):
+                if NUMBER.fullmatch(entry.name) and not entry.is_symlink() and int(entry.name) not in kept:
+                    RunFolder(entry).clear_weights()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Where no other search deletes or copies weights of trials. Raises `SpecError` (run-directory)."""
+        lock = Lock(self.folder / NAME)
+        with refusing(lock.path):
+            lock.take(wait=True)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def run_dir(self, number: int) -> Path:
         """The directory of a trial's run."""

@@ -191,6 +191,11 @@ class Study:
                 lost.append(trial.number)
         return lost
 
+    def running(self) -> set[int]:
+        """The numbers of the trials that some search is running."""
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return {trial.number for trial in trials}
+
     def _abandoned_numbers(self) -> list[int]:
         trials = self._study.get_trials(deepcopy=False)
         return [trial.number for trial in trials if ABANDONED in trial.user_attrs]

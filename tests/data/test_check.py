@@ -74,13 +74,16 @@ def test_what_a_file_lacks_is_told_where_the_spec_asks_for_it(
     assert shown(place, data) == wanted
 
 
-@pytest.mark.parametrize("name", ["empty.parquet", "empty.csv", "empty.jsonl", "empty.npz", "shards"])
+@pytest.mark.parametrize(
+    "name", ["empty.parquet", "empty.csv", "empty.jsonl", "empty.npz", "shards", "blank.csv"]
+)
 def test_a_file_without_rows_is_found(place: Path, name: str) -> None:
     columns = ("x_0", "x_1", "x_2", "z", "kind")
     empty = pa.table({name: pa.array([], pa.float64()) for name in columns})
     parquet.write_table(empty, place / "empty.parquet")
     (place / "empty.csv").write_text(",".join(columns) + "\n\n")
     (place / "empty.jsonl").write_text("\n")
+    (place / "blank.csv").write_text(" \n \n  \n")
     np.savez(place / "empty.npz", x=np.zeros((0, 3)), z=np.zeros(0), kind=np.zeros(0, int))
     (place / "shards").mkdir()
     for shard in ("a.csv", "b.csv"):

@@ -285,6 +285,8 @@ def test_a_column_may_be_quoted(tmp_path: Path) -> None:
         (VECTOR, "x_0,x_1,x_2,y\n1,2,3,4\n\n1,nan,3,4\n", "data-nonfinite", "line 4"),
         (VECTOR, "x_0,x_1,x_2,y\n", "data-empty", "no examples"),
         (VECTOR, "", "data-empty", "empty"),
+        (VECTOR, " \n \n  \n", "data-empty", "names no column"),
+        (VECTOR, ",,,\n1,2,3,4\n", "data-empty", "names no column"),
         (CLASSES, "x_0,x_1,x_2,y\n1,2,3,0\n1,2,3,7\n", "data-range", "is 7 at line 3"),
         (CLASSES, "x_0,x_1,x_2,y\n1,2,3,0\n1,2,3,1.5\n", "data-dtype", "1.5 at line 3"),
     ],

@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 import pytest
 
 from graphspec.cli.printing import show
+from graphspec.data import drafting
 from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.tables import open_table
 from graphspec.data.tables.parquet import parts
 from graphspec.data.tables.parquet_pages import longest_row, pages
-from graphspec.diagnostics import Diagnostic, Span
+from graphspec.diagnostics import Diagnostic, Span, SpecError
 from tests import processes
 
 MIB = 2**20
@@ -139,6 +141,29 @@ def test_a_row_of_parquet_that_would_fill_the_memory_is_refused(values: list[obj
     taken, said = read(tmp_path / "t.parquet")
     assert said.startswith("a row of column `a`")
     assert LEAST < taken < MOST
+
+
+def test_no_row_of_parquet_is_longer_than_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless its user says how much memory there is."""
+    monkeypatch.delenv("GRAPHSPEC_MEMORY", raising=False)
+    monkeypatch.setattr("graphspec.data.tables.parquet.MOST", MIB)
+    parquet.write_table(pa.table({"a": ["w" * (3 * MIB), "b"]}), tmp_path / "t.parquet")
+    table = open_table(find(tmp_path / "t.parquet"), DataFile(path="t.parquet"))
+    with pytest.raises(SpecError, match="a row of column `a`"):
+        table.read(["a"])
+    monkeypatch.setenv("GRAPHSPEC_MEMORY", "1G")
+    assert table.read(["a"]).num_rows == 2
+
+
+def test_a_first_look_at_a_table_takes_little_of_long_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet.write_table(pa.table({"a": ["w" * MIB] * 40}), tmp_path / "t.parquet")
+    table = open_table(find(tmp_path / "t.parquet"), DataFile(path="t.parquet"))
+    rows = drafting._rows(table, drafting.ROWS)
+    assert rows.num_rows == 40 and pc.max(pc.utf8_length(rows["a"])).as_py() == drafting.LETTERS
+    monkeypatch.setattr(drafting, "BYTES", 1)
+    assert drafting._rows(table, drafting.ROWS).num_rows < 40
 
 
 def rows_of(lengths: list[int]) -> pa.Array:

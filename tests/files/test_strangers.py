@@ -506,14 +506,19 @@ def said_of(path: Path, kind: str, command: list[str]) -> str:
 def test_what_a_killed_process_left_of_a_file_is_deleted_by_the_next(place: Path) -> None:
     ended = ended_owner()
     elsewhere = re.sub("-[0-9a-f]{8}-", "-00000000-", ended)
-    told = {"left": ended, "others": f"{ended}1", "living": owners.owner(), "elsewhere": elsewhere}
+    told = {
+        "left": ended,
+        "others": f"{ended.partition('-')[0]}1",
+        "living": owners.owner(),
+        "elsewhere": elsewhere,
+    }
     told |= {"silent": f"{elsewhere}1", "former": ended.partition("-")[0]}
     halves = {name: place / f".model.py.{owner}" for name, owner in told.items()}
     for folder in halves.values():
         folder.mkdir()
         (folder / "model.py").write_text("half")
     (halves["others"] / "notes.txt").write_text("not ours")
-    for path in (halves["silent"] / "model.py", halves["silent"]):
+    for path in (p for name in ("silent", "others") for p in (*halves[name].iterdir(), halves[name])):
         os.utime(path, (time.time() - 2 * owners.PATIENCE,) * 2)
     done = graphspec("build", "spec.yaml", "-o", "model.py")
     assert done.exit_code == 0 and (place / "model.py").is_file()

@@ -68,8 +68,9 @@ class Table(ABC):
         self.asked.update(names)
 
     def holds_rows(self) -> bool:
-        """Whether there is a row. Reads no more than the first part."""
-        return any(part.num_rows for part in self._scan(list(self.columns)[:1]))
+        """Whether there is a row, with a column. Reads no more than the first part."""
+        first = list(self.columns)[:1]
+        return bool(first) and any(part.num_rows for part in self._scan(first))
 
     @abstractmethod
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -77,7 +78,7 @@ class Table(ABC):
 
     def __len__(self) -> int:
         if self._length is None:
-            for _ in self.chunks(list(self.columns)[:1]):
+            for _ in self.chunks(list(self.columns)[:1]) if self.columns else ():
                 pass
         return self._length or 0
 

@@ -135,6 +135,8 @@ class Delimited(Table):
         if not complete and start.count(b"\n") < lines:
             raise fail("data-format", f"the header of `{self.file}` is longer than {BLOCK >> 20} MiB")
         names = tuple(cell.strip() for cell in cells)
+        if not any(names):
+            raise fail("data-empty", f"the first line of `{self.file}` names no column", self.empty_help)
         if "\ufffd" in start[: start.find(b"\n")].decode("utf-8", "replace"):
             raise self._not_utf8()
         seen: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,10 @@ from graphspec.data.tables.parquet_pages import longest_row, pages
 from graphspec.diagnostics import Span, fail
 from graphspec.diagnostics.text import first_line
 
-LEAST = 2**20
-"""Bytes that a row may take whatever the memory."""
+LEAST, MOST = 2**20, 2**28
+"""Bytes that a row may take whatever the memory, and more than which none may, unless its user says how much
+memory there is.
+"""
 NUMBER = 8
 """Bytes of a number, at most."""
 
@@ -107,7 +110,7 @@ class Parquet(Table):
     def _few(self, columns: Sequence[str]) -> int:
         """How many rows are read at a time. Raises `SpecError` where one row alone would fill the memory."""
         most: int = self._rows
-        room = max(limit() // KEPT, LEAST)
+        room = _room()
         for chunk in self._chunks:
             name, about, rows = chunk.name, chunk.about, chunk.rows
             if name not in columns or not rows:
@@ -125,7 +128,7 @@ class Parquet(Table):
         """Raises `SpecError` where one row of these row groups would fill the memory. Those that could not
         are not looked at.
         """
-        room = max(limit() // KEPT, LEAST)
+        room = _room()
         for chunk in self._chunks:
             about = chunk.about
             large = max(about.total_uncompressed_size, about.num_values * NUMBER if chunk.depth else 0) > room
@@ -141,7 +144,7 @@ class Parquet(Table):
                     self._need(values * NUMBER, chunk.name)
 
     def _need(self, row: int, name: str) -> None:
-        room = max(limit() // KEPT, LEAST)
+        room = _room()
         if row > room:
             message = f"a row of column `{name}` of `{self.file}` takes {row >> 20:,} MiB"
             help = f"a row may take {room >> 20:,} MiB here; {VARIABLE} allows more"
@@ -185,6 +188,12 @@ def parts(table: pa.Table, size: int = CHUNK) -> Iterator[pa.Table]:
     ends = np.flatnonzero(np.diff(taken.cumsum() // size, append=-1)) + 1
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         yield table.slice(start, end - start)
+
+
+def _room() -> int:
+    """Bytes that a row may take."""
+    room = limit() // KEPT
+    return max(room if VARIABLE in os.environ else min(room, MOST), LEAST)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -28,8 +28,12 @@ def alone(uri: str) -> Iterator[None]:
     """
     digest = hashlib.sha256(f"{os.getcwd()} {uri}".encode()).hexdigest()[:32]
     user = os.getuid() if hasattr(os, "getuid") else ""
-    with Lock(Path(tempfile.gettempdir()) / f"graphspec-mlflow-{user}-{digest}.lock").waiting():
+    lock = Lock(Path(tempfile.gettempdir()) / f"graphspec-mlflow-{user}-{digest}.lock")
+    lock.take(wait=True)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 class MLflowCallback(Callback):
