@@ -366,7 +366,7 @@ KNOWN_TO_BE_FILES = {
     *("cli/plot.py", "cli/written.py", "cli/importing.py"),  # which `need_no_device` or `is_file` have seen
     *("convert/archive.py", "data/arrays.py"),  # members of an archive, which `opened` or `find` has seen
     *("data/processes.py", "data/writers.py"),  # files of this process
-    *("data/encoders/images.py", "data/memory.py", "tune/fork_server.py", "train/run.py"),
+    *("data/encoders/images.py", "data/memory.py", "tune/fork_server.py"),
     "train/resume.py",  # `RunDirectory.open`
 }
 
