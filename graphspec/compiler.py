@@ -11,7 +11,7 @@ from typing import Any
 
 from graphspec.data import augmentation
 from graphspec.declarations import File, read_file
-from graphspec.diagnostics import Diagnostic, Diagnostics, TooManyMistakes, did_you_mean, fail
+from graphspec.diagnostics import Diagnostic, Diagnostics, TooManyMistakes, did_you_mean, fail, unplaced
 from graphspec.diagnostics.arguments import brief, checked
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.files.reading import content
@@ -226,7 +226,8 @@ def _check_augment(context: Context, document: Document, diagnostics: Diagnostic
         for diagnostic in (each for each in findings.sorted() if each.severity == "error"):
             index = augmentation.step_of(diagnostic.span.line) if diagnostic.span is not None else 0
             where = path if not 0 <= index < len(layers) else (*path, index)
-            diagnostics.add(replace(diagnostic, span=document.span(where), label="", labels=()))
+            moved = replace(diagnostic, span=document.span(where), label="", labels=())
+            diagnostics.add(replace(moved, help=unplaced(diagnostic.help)))
         augmented = next(iter(program.outputs.values())).tensors[0] if program is not None else None
         if augmented is not None and augmented.shape != tensor.shape:
             message = f"`augment` makes {augmented} from the images, and the input `{name}` is {tensor}"

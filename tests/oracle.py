@@ -258,14 +258,25 @@ class InputGradient(keras.layers.Wrapper):
 
 
 HUB: dict[str, Any] = {
-    cls.__name__: cls for cls in (PositionEmbedding, SinePositionEncoding, RotaryEmbedding, InputGradient)
+    "PositionEmbedding": PositionEmbedding,
+    "SinePositionEncoding": SinePositionEncoding,
+    "RotaryEmbedding": RotaryEmbedding,
+    "InputGradient": InputGradient,
 }
 """Layers that KerasHub has, and Keras has not; and the gradient of a layer, which Keras takes by a tape."""
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    # "name": lambda x, constant: ...
+}
+"""Twins of the ops that Keras lacks, called with the tensors and then the constants by name."""
 
 
 def _op(cls: type[Layer], example: Example) -> Twin:
     """A function of keras.ops. Its tensors fill the arguments that constants leave."""
     name, constants = cls.spec_name, dict(example.arguments)
+    if name in FUNCTIONS:
+        return Twin(lambda xs, training: FUNCTIONS[name](*xs, **constants))
     if name == "sequence_mask":
         return Twin(lambda xs, training: _steps(xs, **constants))
     if name.startswith("random_"):

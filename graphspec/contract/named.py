@@ -100,10 +100,13 @@ class NamedValue(BaseModel):
             arguments = {key: item for key, item in value.items() if key != "name"}
             name = value.get("name")
         if not isinstance(name, str):
+            written = cls._written(arguments)
+            if isinstance(value, int | float) and "l2" in cls.members:
+                written = f"{{name: l2, l2: {value}}}"
             raise PydanticCustomError(
                 "named_type",
                 f"{cls.family} must be a name or a mapping with `name`",
-                {"what": cls.family, "legal": sorted(cls.members), "written": cls._written(arguments)},
+                {"what": cls.family, "legal": sorted(cls.members), "written": written},
             )
         if name not in cls.members:
             raise PydanticCustomError(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 
 from graphspec.data.features.settings import Value
-from graphspec.diagnostics import by_word, delete
+from graphspec.diagnostics import become, by_word, delete
 from graphspec.settings import Path, Problem, Setting, SettingError, show, unfit, validate
 
 FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arrays=".npz .npy")
@@ -213,6 +213,11 @@ def _ending(path: str) -> str:
     return ending if dot and ending.isascii() and ending.isalnum() and not ending.isdigit() else ""
 
 
+def _split(share: float, *, safe: bool) -> str:
+    share = float(f"{share:g}")
+    return become({"split": share}, f"write {{split: {share:g}}}", safe=safe, drops=True)
+
+
 def parse_validation(value: object) -> DataFile | Split | Marked:
     """`{split: 0.1, ...}`, `{column: part}`, or a file. Raises `SettingError`."""
     if isinstance(value, dict) and "path" not in value:
@@ -226,12 +231,15 @@ def parse_validation(value: object) -> DataFile | Split | Marked:
         return split
     if isinstance(value, str) and (percent := re.fullmatch(r"\s*(\d{1,2}(?:\.\d+)?)\s*%\s*", value)):
         message = f"`validation` is {{split: FRACTION}} or a path, not {show(value)}"
-        raise unfit("wrong-type", message, f"write {{split: {float(percent[1]) / 100:g}}}")
+        raise unfit("wrong-type", message, _split(float(percent[1]) / 100, safe=True))
     if isinstance(value, str | dict):
         return parse_file(value, "validation")
     help = "write {split: 0.1}, or a path"
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 100 and value != 1:
-        help = f"write {{split: {value if value < 1 else value / 100:g}}}"
+        help = _split(value if value < 1 else value / 100, safe=value < 1)
+    shares = value if isinstance(value, list) and all(type(part) is float for part in value) else []
+    if len(shares) == 2 and abs(sum(shares) - 1) < 1e-9:
+        help = _split(shares[1], safe=True)
     raise unfit("wrong-type", f"`validation` is {{split: FRACTION}} or a path, not {show(value)}", help)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from graphspec.declarations.body import Body, File
 from graphspec.declarations.indentation import indented
 from graphspec.declarations.nodes import read_edges, read_nodes
-from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, Label, certain, did_you_mean, nearest, write_value
+from graphspec.declarations.reader import DeclarationReader, named_items
+from graphspec.diagnostics import Diagnostics, Label, become, certain, did_you_mean, nearest, write_value
+from graphspec.diagnostics.foreign_terms import FORMATS
 from graphspec.language.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
 from graphspec.language.versions import misfit
 from graphspec.settings import show, unquoted
@@ -20,6 +21,11 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     """The declarations of a document; None if too little can be read. Errors are added to `diagnostics`."""
     document, torn = indented(document, diagnostics)
     reader = DeclarationReader(document, diagnostics)
+    foreign = next((each for each in FORMATS if each[0] <= document.value.keys()), None)
+    if foreign is not None and not document.value.keys() & {"nodes", "inputs", "blocks"}:
+        first = next(key for key in document.value if key in foreign[0])
+        reader.error("not-a-mapping", (first,), f"this is {foreign[1]}, and no spec", foreign[2], key=True)
+        return None
     spec = reader.setting(Spec, document.value, "a spec", ())
     if spec is None:  # unknown or missing keys: go on with what is there
         document = _respelled(document)
@@ -237,7 +243,7 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
         for position, name in enumerate(value):
             if not isinstance(name, str):
                 message = f"an output is a name, not {show(name)}"
-                reader.error("wrong-type", ("outputs", position), message, _named_output(name))
+                reader.error("wrong-type", ("outputs", position), message, _named_output(name, value))
             elif name in outputs:
                 reader.error("duplicate-name", ("outputs", position), f"the output `{name}` is listed twice")
             elif reader.name(name, ("outputs", position), "an output"):
@@ -267,8 +273,8 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
     return outputs
 
 
-def _named_output(item: Any) -> str | None:
-    """The remedy for an item in a list of outputs that is more than a name."""
+def _named_output(item: Any, outputs: list[Any]) -> str | None:
+    """The remedy for an item in a list of `outputs` that is more than a name."""
     if not isinstance(item, dict):
         return None
     name, rest = item.get("name"), {key: value for key, value in item.items() if key != "name"}
@@ -279,7 +285,9 @@ def _named_output(item: Any) -> str | None:
     inner = ", ".join(
         f"{key}: {value if isinstance(value, str) else show(value)}" for key, value in rest.items()
     )
-    return f"names without dashes: write outputs: {{{name}: {{{inner}}}}}"
+    words = f"names without dashes: write outputs: {{{name}: {{{inner}}}}}"
+    named = named_items([{each: {}} if isinstance(each, str) else each for each in outputs])
+    return words if named is None else become(named, words, around=True)
 
 
 def _namespace(reader: DeclarationReader, body: Body) -> None:

@@ -9,7 +9,17 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, certain, did_you_mean, meant, nearest, write, write_value
+from graphspec.diagnostics import (
+    Diagnostics,
+    become,
+    certain,
+    did_you_mean,
+    meant,
+    nearest,
+    write,
+    write_value,
+)
+from graphspec.diagnostics.foreign_terms import POSITIONS, call_of
 from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.settings import a, show, unquoted
 from graphspec.source import Document, Path
@@ -96,11 +106,37 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
     return node if _legal_keys(reader, name, node, path, shared) else None
 
 
+def layer_of_call(text: str) -> dict[str, Any] | None:
+    """The keys of a node for a layer that is written as a call, as `Dense(32)` or `nn.Linear(4, 8)`; None for
+    other texts.
+    """
+    called = call_of(text)
+    if called is None:
+        return None
+    name, listed, named = called
+    layers = REGISTRY["layer"]
+    if name not in layers or text.strip().startswith(("nn.", "torch.")):
+        names = list(POSITIONS.get(name, ()))
+        near = nearest(name, layers, layers.synonyms)
+        names = names or (list(layers[near].model_fields) if near is not None else [])
+    else:
+        names = list(layers[name].model_fields)
+    if len(listed) > len(names) or {*names[: len(listed)]} & named.keys():
+        return None
+    return {"layer": name, **dict(zip(names, listed, strict=False)), **named}
+
+
 def _as_node(value: Any) -> str | None:
     """How a node that is a text or a list is written as a mapping."""
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         together = {key: item for part in value for key, item in part.items()}
-        return f"braces, not brackets: {{{', '.join(f'{key}: {item}' for key, item in together.items())}}}"
+        inner = ", ".join(f"{key}: {unquoted(item)}" for key, item in together.items())
+        apart = len(together) == sum(map(len, value)) and any(form in together for form in FORMS)
+        return become(together, f"braces, not brackets: {{{inner}}}", safe=apart)
+    if isinstance(value, str) and (node := layer_of_call(value)) is not None:
+        return become(
+            node, f"write {{{', '.join(f'{key}: {unquoted(item)}' for key, item in node.items())}}}"
+        )
     text = value[0] if isinstance(value, list) and value else value
     if not isinstance(text, str):
         return None
@@ -149,6 +185,10 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
         if isinstance(inner, dict):
             arguments = "".join(f", {key}: {unquoted(item)}" for key, item in inner.items())
         message, help = f"the node `{name}` has no `{first}`", f"write {{layer: {first}{arguments}}}"
+        if isinstance(inner, dict | None):
+            rest = {key: item for key, item in reader.at(path).items() if key != first}
+            new = {"layer": first, **(inner or {}), **rest}
+            help = become(new, help, around=True, safe=rest.keys().isdisjoint(inner or {}))
         reader.error("unknown-key", (*path, first), message, help, key=True)
         return
     for key in node.extra:

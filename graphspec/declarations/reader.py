@@ -7,9 +7,9 @@ import unicodedata
 from typing import Any
 
 from graphspec.declarations.body import Body
-from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Label, Remedy, write
+from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Label, Remedy, become, write
 from graphspec.language.schema import IDENTIFIER, RESERVED
-from graphspec.settings import Problem, Setting, SettingError, show, validate
+from graphspec.settings import Problem, Setting, SettingError, show, unquoted, validate
 from graphspec.source import Document, Path
 
 LOSSY = frozenset(["yaml-tag", "merge-key", "null-key", "complex-key", "unknown-anchor", "recursive-anchor"])
@@ -37,6 +37,13 @@ class DeclarationReader:
     ) -> None:
         span = self.document.key(path) if key else self.document.span(path)
         self.diagnostics.add(Diagnostic(code, message, span, help=help, labels=labels))
+
+    def at(self, path: Path) -> Any:
+        """The value at a path of the document."""
+        value = self.document.value
+        for key in path:
+            value = value[key]
+        return value
 
     def damaged(self, path: Path) -> bool:
         """Whether the YAML inside the entry at `path` could not be read, so that missing keys there are not
@@ -143,12 +150,35 @@ _EXAMPLES = {
 }
 
 
+def named_items(items: list[Any]) -> dict[str, Any] | None:
+    """A list of `{name: x, ...}`, or of `{x: {...}}`, as a mapping; None where it is another list, or names
+    repeat.
+    """
+    named: dict[str, Any] = {}
+    for item in items:
+        if not isinstance(item, dict):
+            return None
+        name, rest = item.get("name"), {key: value for key, value in item.items() if key != "name"}
+        if len(item) == 1 and isinstance(next(iter(item.values())), dict):
+            ((name, rest),) = item.items()
+        if not isinstance(name, str) or name in named:
+            return None
+        named[name] = rest
+    return named
+
+
 def _as_mapping(path: Path, value: Any) -> str | None:
     """How a section that is a list, or a bare name, is written as a mapping."""
     example = _EXAMPLES.get(str(path[-1]))
     items = value if isinstance(value, list) else [value]
     if example is None or not items:
         return None
+    named = named_items(items)
+    if named is not None:
+        first, inner = next(iter(named.items()))
+        shown = f"{{{', '.join(f'{key}: {unquoted(item)}' for key, item in inner.items())}}}"
+        safe = all(IDENTIFIER.match(name) for name in named)
+        return become(named, f"names without dashes: `{first}: {shown}`", safe=safe)
     if all(isinstance(item, dict) and len(item) == 1 for item in items):
         first = next(iter(items[0]))
         written = example if isinstance(items[0][first], dict) else items[0][first]

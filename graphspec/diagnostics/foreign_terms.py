@@ -7,11 +7,12 @@ others are here. Specs, the command line, `--set` and `graphspec layers` read th
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from graphspec.diagnostics import by_word, delete, keys
+from graphspec.diagnostics import by_word, delete, keys, write_value
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ _CHAIN = "`nodes` is the chain; write what is used again as a block, under `bloc
 _INPUT = "declare inputs under `inputs`: {features: {shape: [64]}}"
 _DATA = "encode texts in the data: data: {features: {name: {encode: category}}}"
 _LOSS = "a loss belongs to an output: outputs: {probs: {loss: ...}}"
-_TRANSFORMER = "build it from MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
+TRANSFORMER = "build it from MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
 _SUM = "write {merge: add, from: [a, b]}"
 
 _PIXELS = "write {op: depth_to_space, block_size: 2}; it has the channels of one pixel next to each other"
@@ -46,16 +47,16 @@ LAYERS: Mapping[str, str] = {
     "ModuleList": _CHAIN,
     "Model": "a model is a file: write {model: other.yaml}",
     "Functional": "a model is a file: write {model: other.yaml}",
-    "Lambda": "write its computation as an op, such as {op: multiply, x2: 0.5}",
+    "Lambda": "write its computation as a formula, {compute: x * 2}, or as an op",
     "Parameter": "write {parameter: [1, 768]}",
     "Block": "write {block: name}, and declare it under `blocks`",
     "Residual": _SUM,
     "SkipConnection": _SUM,
     "skip": _SUM,
-    "Transformer": _TRANSFORMER,
-    "TransformerEncoder": _TRANSFORMER,
-    "TransformerEncoderLayer": _TRANSFORMER,
-    "TransformerDecoderLayer": _TRANSFORMER,
+    "Transformer": TRANSFORMER,
+    "TransformerEncoder": TRANSFORMER,
+    "TransformerEncoderLayer": TRANSFORMER,
+    "TransformerDecoderLayer": TRANSFORMER,
     "PositionalEncoding": "write {layer: PositionEmbedding}",
     **dict.fromkeys(
         ["InstanceNormalization", "InstanceNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"],
@@ -101,7 +102,7 @@ LAYERS: Mapping[str, str] = {
 }
 """By the name of a layer that there is not."""
 
-_SIZE = delete("the size is that of the input", safe=False)
+SIZE = delete("the size is that of the input", safe=False)
 ARGUMENTS: Mapping[str, str] = {
     "batch_first": delete("the batch is the first axis", only_for="true"),
     "inplace": delete("activations work in place where possible"),
@@ -120,11 +121,12 @@ ARGUMENTS: Mapping[str, str] = {
     "dtype": "numbers are float32; train: {precision: bf16} computes in bfloat16",
     "loss": _LOSS,
     "metrics": "metrics belong to an output: outputs: {probs: {metrics: [accuracy]}}",
-    "in_features": _SIZE,
-    "in_channels": _SIZE,
-    "input_size": _SIZE,
-    "input_shape": _SIZE,
-    "num_features": _SIZE,
+    "in_features": SIZE,
+    "in_channels": SIZE,
+    "input_size": SIZE,
+    "input_shape": SIZE,
+    "num_features": SIZE,
+    "num_channels": SIZE,
     "weight_decay": "add a penalty, `kernel_regularizer: {name: l2, l2: 0.0001}`, or set it for all weights: "
     "train: {optimizer: {name: adamw, weight_decay: 0.0001}}",
     **dict.fromkeys(
@@ -141,7 +143,11 @@ ARGUMENTS: Mapping[str, str] = {
     **dict.fromkeys(
         ("lr", "learning_rate"), "another rate for some weights: train: {parameter_groups: [...]}"
     ),
-    "normalized_shape": _SIZE,
+    "normalized_shape": SIZE,
+    **dict.fromkeys(
+        ("share", "shared", "share_weights", "tie", "reuse"),
+        "declare the layer under `shared`, and write {call: NAME} wherever it is used",
+    ),
 }
 """By an argument that no layer takes."""
 
@@ -164,6 +170,7 @@ ARGUMENT_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("vocab_size", "vocabulary_size", "num_words"), "input_dim"),
     "embed_dim": "output_dim",
     "scale_factor": "size",
+    "num_groups": "groups",
     "mode": "interpolation",
     "dim": "axis",
     "dims": "axis",
@@ -193,10 +200,89 @@ def bare(name: str) -> str:
     return match[1] if match is not None else name
 
 
+LOOKALIKES = str.maketrans("\u2010\u2011\u2012\u2013\u2014\u2212\uff1a\uff0c\uff0e", "------:,.")
+"""Dashes and full-width signs, and those that they look like."""
+
+
+def call_of(text: str) -> tuple[str, list[Any], dict[str, Any]] | None:
+    """The class, and the arguments by position and by name, of a call such as `nn.Linear(4, out_features=8)`;
+    None for other texts.
+    """
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if not isinstance(call, ast.Call) or any(item.arg is None for item in call.keywords):
+            return None
+        named = {str(item.arg): _literal(item.value) for item in call.keywords}
+        return bare(ast.unparse(call.func)), [_literal(item) for item in call.args], named
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _literal(node: ast.expr) -> Any:
+    """A plain value: tuples are lists. Raises ValueError for what is none."""
+    value = ast.literal_eval(node)
+    if isinstance(value, tuple | list):
+        value = [*value]
+    if not isinstance(value, int | float | str | list | None):
+        raise ValueError(f"{value!r} is not plain")
+    return value
+
+
+POSITIONS: Mapping[str, tuple[str, ...]] = {
+    word: tuple(names.split())
+    for words, names in {
+        "Linear": "in_features out_features bias",
+        "Conv1d Conv2d Conv3d": "in_channels out_channels kernel_size stride padding dilation groups bias",
+        "ConvTranspose1d ConvTranspose2d ConvTranspose3d": "in_channels out_channels kernel_size stride "
+        "padding",
+        "Embedding": "num_embeddings embedding_dim padding_idx",
+        "Dropout Dropout1d Dropout2d Dropout3d": "p",
+        "LayerNorm RMSNorm": "normalized_shape eps",
+        "BatchNorm1d BatchNorm2d BatchNorm3d": "num_features eps momentum affine",
+        "GroupNorm": "num_groups num_channels eps affine",
+        "MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d": "kernel_size stride padding",
+        "Flatten": "start_dim end_dim",
+        "Softmax LogSoftmax": "dim",
+        "LSTM GRU": "input_size hidden_size num_layers",
+    }.items()
+    for word in words.split()
+}
+"""The arguments of PyTorch's modules in their order."""
+
+
 def _by_word(table: Mapping[str, T]) -> dict[str, T]:
     """A row for each word of the keys of a table."""
     return {word: value for words, value in table.items() for word in words.split()}
 
+
+_OF_A_TABLE = "`graphspec new NAME --data FILE --target COLUMN` writes a spec of a table, with its features"
+_OF_A_CLASS = (
+    "`graphspec import torch PKG:CLASS --input ...` makes a spec of the module, and `new` a first one"
+)
+FORMATS: tuple[tuple[frozenset[str], str, str], ...] = tuple(
+    (frozenset(keys.split()), name, help)
+    for keys, name, help in (
+        ("input_features output_features", "a config of Ludwig", _OF_A_TABLE),
+        (
+            "model_type",
+            "a config of Hugging Face",
+            "`graphspec import huggingface FOLDER -o DIR` reads its folder",
+        ),
+        (
+            "architectures",
+            "a config of Hugging Face",
+            "`graphspec import huggingface FOLDER -o DIR` reads its folder",
+        ),
+        ("class_name config", "a model of Keras", "`graphspec import keras FILE -o DIR` makes a spec of it"),
+        ("trainer model", "a config of Lightning", _OF_A_CLASS),
+        ("class_path", "a config of Lightning", _OF_A_CLASS),
+        ("_target_", "a config of Hydra", _OF_A_CLASS),
+        ("backbone head", "a model of Ultralytics", _OF_A_CLASS),
+        ("apiVersion kind", "a manifest of Kubernetes", "`graphspec new` writes a spec to start from"),
+        ("services", "a file of Docker Compose", "`graphspec new` writes a spec to start from"),
+    )
+)
+"""Files of other tools: the keys at their top, what they are, and what to do with one."""
 
 COMMANDS: Mapping[str, str] = _by_word(
     {
@@ -363,6 +449,15 @@ NAMES: Mapping[tuple[str, str], str] = {
         for word in ("geglu", "swiglu", "reglu")
     },
     **{("loss", word): f"it is a metric: metrics: [{word}]" for word in ("accuracy", "auc", "f1_score")},
+    ("metric", "loss"): "leave it out: every epoch reports the loss",
+    **{
+        (
+            "loss",
+            word,
+        ): "write `binary_focal_crossentropy` behind a sigmoid, `categorical_focal_crossentropy` "
+        "behind a softmax"
+        for word in ("focal", "focal_loss", "FocalLoss")
+    },
     ("loss", "acc"): "it is a metric: metrics: [accuracy]",
     ("loss", "rmse"): "`mse` has the same minimum, and `rmse` is a metric: metrics: [rmse]",
     ("loss", "none"): "leave `loss` out",
@@ -407,6 +502,7 @@ VALUE_WORDS: Mapping[str, str] = by_word(
 """Values of keys, by what other libraries call them; a key takes only some of them."""
 _IN_ORDER = "write `fill: median`; only a series has an order: `gaps: fill` of `windows` goes by it"
 VALUES: Mapping[tuple[str, str], str] = {
+    ("target_shape", "none"): write_value("-1", ": what is left of the sizes"),
     ("batch_size", "auto"): "`graphspec train --batch-size auto` finds the largest that fits",
     **{
         ("fill", word): "write `fill: median`; to leave such rows out, remove them from the file"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Where = Literal["place", "entry", "key", "comment", "line end", "lines"]
+from graphspec.diagnostics.diagnostic import Span
+
+Where = Literal["place", "entry", "key", "comment", "line end", "lines", "value", "around"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +18,13 @@ class Change:
     replaces the `key: value` whose key or value the place is, and with `key` its key by each word of `new`,
     all with its value; with `comment` it replaces the blanks before the place, too; at the `line end` it is
     added to the first line of the place; with `lines` it begins each line of these ranges, from 1, both ends
-    included. A change is `safe` if nothing else can have been meant; one with `only_for` only where the entry
-    has one of these values. `new` may be a name that the spec has `declared`: the mistake may be there.
+    included. With `value` the value at the place, or of the entry whose key it is, becomes the plain `value`;
+    with `around` the mapping or list that holds it does; what stays in these keeps its text.
+
+    A change is `safe` if nothing else can have been meant; one with `only_for` only where the entry has one
+    of these values. `new` may be a name that the spec has `declared`: the mistake may be there. A safe change
+    keeps all numbers, unless it `drops` one that says what holds anyway. It is made `at` another place than
+    that of the diagnostic, if one is given.
     """
 
     new: str
@@ -27,6 +34,9 @@ class Change:
     lines: tuple[tuple[int, int], ...] = ()
     only_for: frozenset[str] | None = None
     declared: bool = False
+    value: Any = None
+    drops: bool = False
+    at: Span | None = None
 
 
 class Remedy(str):
@@ -56,8 +66,35 @@ def write_value(new: str, beside: str = "", *, safe: bool = True) -> str:
 
 def delete(reason: str = "", *, safe: bool = True, only_for: str = "") -> str:
     """Without the entry at fault. One that says what holds anyway has one of the words `only_for`."""
-    change = Change("", where="entry", safe=safe, only_for=frozenset(only_for.split()) or None)
+    change = Change("", where="entry", safe=safe, only_for=frozenset(only_for.split()) or None, drops=True)
     return Remedy(f"delete it: {reason}" if reason else "delete it", change)
+
+
+def become(
+    value: Any,
+    words: str,
+    *,
+    around: bool = False,
+    safe: bool = True,
+    drops: bool = False,
+    at: Span | None = None,
+) -> str:
+    """The value at fault, or what is `around` it, as another plain value; `words` say so. With `at` it is
+    the value there.
+    """
+    where: Where = "around" if around else "value"
+    return Remedy(words, Change("", where=where, value=value, safe=safe, drops=drops, at=at))
+
+
+def renamed(mapping: dict[str, Any], old: str, new: str, words: str, *, safe: bool = True) -> str:
+    """The mapping around the place with another key for a value."""
+    value = {new if key == old else key: item for key, item in mapping.items()}
+    return become(value, words, around=True, safe=safe and new not in mapping)
+
+
+def unplaced(help: str | None) -> str | None:
+    """The same help for another place, where its change would be another one."""
+    return None if help is None else str.__str__(help)
 
 
 def keys(*names: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from graphspec.diagnostics import did_you_mean, nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.outputs import is_unbound
 from graphspec.elaborated import OutputSpec
@@ -45,7 +46,25 @@ def read_features(body: BodyElaborator, data: DataConfig | None) -> None:
     broken = isinstance(written, dict) and not set(written) <= set(outputs)  # its target may be misspelt
     broken |= not (inputs and outputs) or any(is_unbound(body, *each) for each in outputs.items())
     if not broken and all(isinstance(target, str) and "$" not in target for target in targets):
-        body.scope.problems(unread([*inputs, *targets], data.features), PATH)
+        misspelt = _misspelt_targets(body, data)
+        known = [*inputs, *targets, *misspelt]
+        body.scope.problems(unread(known, data.features), PATH)
+
+
+def _misspelt_targets(body: BodyElaborator, data: DataConfig) -> list[str]:
+    """Reports targets that no feature has, of an output whose own name one has; the names of these."""
+    found: list[str] = []
+    for name, output in body.declared.outputs.items():
+        target, features = output.get("target"), data.features
+        if target is None or target in features or name not in features:
+            continue
+        if (near := nearest(target, features)) is not None:
+            message = f"the output `{name}` has the target `{target}`, and the features have none"
+            path = (*body.declared.output_path(name), "target")
+            help = did_you_mean(target, features, None)
+            body.error("unused-feature", body.declared.document.span(path), message, help)
+            found.append(near)
+    return found
 
 
 def check_features(

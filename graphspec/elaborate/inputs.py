@@ -8,13 +8,13 @@ from typing import Any
 
 from graphspec.contract.buffers import need_held
 from graphspec.contract.layer import LayerError
-from graphspec.diagnostics import by_word, did_you_mean, write_value
+from graphspec.diagnostics import become, by_word, did_you_mean, write_value
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
 from graphspec.language.schema import DRAWN, MISSING, NAMED_SIZE, Input
-from graphspec.settings import show, unquoted
+from graphspec.settings import Word, show, unquoted
 from graphspec.settings.remedies import EXAMPLES, remedy_of
 from graphspec.source import Path
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, show_size, symbol, unit_of
@@ -199,7 +199,8 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
     if isinstance(size, int) and not isinstance(size, bool):
         if size > 0:
             return size
-        body.error("out-of-range", span, f"a size is a positive integer, not {size}", "null means any size")
+        help = _without(body, path) if size == -1 and path[-1] == 0 else "null means any size"
+        body.error("out-of-range", span, f"a size is a positive integer, not {size}", help)
         return None
     if size in ("None", "none"):
         help = "write null: any size; the batch axis is left out"
@@ -218,7 +219,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
             "reserved-name",
             span,
             f"`{BATCH}` is the batch axis, which every shape leaves out",
-            "remove it, or give the size another name",
+            _without(body, path),
         )
         return None
     help = (
@@ -228,6 +229,17 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
     )
     body.error("wrong-type", span, f"a size is not {show(size)}", help)
     return None
+
+
+def _without(body: BodyElaborator, path: Path) -> str:
+    """The remedy for a batch axis in a shape: the sizes after it, where it is the first."""
+    words, shape = "remove it, or give the size another name", body.declared.document.value
+    for key in path[:-1]:
+        shape = shape[key]
+    if path[-1] != 0 or not isinstance(shape, list):
+        return words
+    words = f"write {show([Word(unquoted(size)) for size in shape[1:]])}"
+    return become(shape[1:], words, around=True, drops=True)
 
 
 def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved]) -> bool:

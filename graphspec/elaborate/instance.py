@@ -75,6 +75,14 @@ class NodeInstance:
         """Where a key of the node is written, at any depth."""
         return self.body.declared.document.key((*self.path, *keys))
 
+    @property
+    def written(self) -> dict[str, Any]:
+        """The node as the text has it, with its expressions."""
+        value: Any = self.body.declared.document.value
+        for key in self.path:
+            value = value[key]
+        return value if isinstance(value, dict) else {}
+
     def key_of(self, argument: str) -> Span:
         """Where an argument's name is written, that of a repeat list included."""
         return self.key(*self._varying, argument) if argument in self.overrides else self.key(argument)

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphspec.contract import argument_names
 from graphspec.declarations import reads_nothing
-from graphspec.diagnostics import Diagnostic, write_value
+from graphspec.diagnostics import Diagnostic, become, write_value
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
 from graphspec.elaborate.forms import build, first_output, input_names
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
@@ -234,6 +234,10 @@ def _reference(node: NodeInstance, text: Any, path: Path) -> list[Bound]:
 
 def _constant_help(node: NodeInstance, number: float, place: str | int) -> str:
     """What to write for a number among the inputs, which has the `place` of one or its name."""
+    if isinstance(number, int) and number < 0 and place == "from":
+        rest = {key: item for key, item in node.written.items() if key != "from"}
+        words = "leave `from` out: a node reads the one above it" if number == -1 else "write the node's name"
+        return become(rest, words, around=True, drops=True) if number == -1 else words
     names = input_names(node)
     name = place if isinstance(place, str) else names[place] if place < len(names) else ""
     if name in argument_names({node.form: node.declared.target}):

@@ -76,6 +76,8 @@ class Scope:
                 error.help = did_you_mean(error.message.split("`")[1], self.unknown, error.help)
             if error.code == "unknown-name" and index is None and error.message.startswith("`index`"):
                 error.help = "`index` counts the instances of a node with `repeat` or `parallel`"
+            if error.code == "unknown-vocabulary":
+                error.help = self._feature_of(error.message.split("`")[1]) or error.help
             self.expression_error(error.shifted(start), path)
             return FAILED
 
@@ -86,6 +88,18 @@ class Scope:
             more.append({"index": index})
         scopes = [names for names in more if names]
         return ChainMap(*scopes, self.params) if scopes else self.params
+
+    def _feature_of(self, column: str) -> str | None:
+        """The remedy for the name of a column in place of that of the only feature that reads it."""
+        data = self.document.value.get("data")
+        features = data.get("features") if isinstance(data, dict) else None
+        names = [
+            name
+            for name, feature in (features.items() if isinstance(features, dict) else ())
+            if isinstance(feature, dict)
+            and column in (feature.get("column"), *(feature.get("columns") or ()))
+        ]
+        return write(names[0], f": the feature that reads the column `{column}`") if len(names) == 1 else None
 
     def given_at(self, written: Any) -> dict[str, Span]:
         """The params of an expression, and where they have their values from: a use of the block, the command

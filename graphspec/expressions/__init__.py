@@ -204,6 +204,8 @@ def braced_name(text: str, start: int) -> tuple[str, int]:
 def brace_help(inner: str) -> str:
     """The legal way to write `${inner}`."""
     inner = re.sub(r"^params?\.(?=\w+$)", "", inner)  # as other languages name where a parameter is kept
+    if inner.isupper():  # a variable of the environment
+        return f"write the value: a spec reads no environment; or declare `{inner}` under `params`"
     if IDENTIFIER.fullmatch(inner):
         return Remedy(f"write `${inner}` or `$({inner})`", Change(f"$({inner})"))
     if ":" in inner:  # a variable of the environment, in other languages

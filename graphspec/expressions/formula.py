@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import UnionType
 from typing import Any
 
-from graphspec.diagnostics import shortened
+from graphspec.diagnostics import Change, Remedy, shortened
 from graphspec.expressions import UNCLOSED_HELP, Expression, closing, parse_value
 from graphspec.expressions.grammar import (
     IDENTIFIER,
@@ -317,7 +317,8 @@ class _Reader:
                 of = ", ".join(filter(None, (what.rpartition(".")[0], argument_text)))
                 help = f"a function takes its tensor in parentheses: `{word}({of})`"
             if what.partition(".")[0] in _LIBRARIES:
-                help = f"functions have no prefix: write `{word}({argument_text})`"
+                words = f"functions have no prefix: write `{word}({argument_text})`"
+                help = Remedy(words, Change(word))
             if isinstance(function, ast.Call) and what[:1].isupper():
                 layer = what.partition("(")[0]
                 help = (
@@ -400,6 +401,8 @@ class _Reader:
             )
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
             help = "write a power as `**`; for booleans write `logical_xor(a, b)`"
+            if isinstance(node.right, ast.Constant):
+                help = Remedy(help, Change("**", "^"))
             return error_at(node, "expression-form", "`^` is not part of a formula", help)
         for kind, what, help in _REFUSED:
             if isinstance(node, kind):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Remedy, Span
+from graphspec.fixing.reshaping import became
 from graphspec.language.schema import Spec
 from graphspec.source import read
 from graphspec.source.places import line_starts, place
@@ -56,11 +57,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Edits of one file that mend one mistake. Those of a `safe` one are what can only have been meant."""
+    """Edits of one file that mend one mistake. Those of a `safe` one are what can only have been meant; they
+    keep all numbers unless the fix `drops` some.
+    """
 
     message: str
     safe: bool
     edits: tuple[Edit, ...]
+    drops: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `fix` in `check --json`."""
@@ -73,8 +77,11 @@ class Fix:
 
 def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
     """The fix of a diagnostic; None where its remedy is no edit, or does not fit what is at its place."""
-    span, help = diagnostic.span, diagnostic.help
-    if not isinstance(help, Remedy) or span is None or not span.line or span.file not in sources:
+    help = diagnostic.help
+    if not isinstance(help, Remedy):
+        return None
+    span = help.change.at or diagnostic.span
+    if span is None or not span.line or span.file not in sources:
         return None
     text = sources[span.file].removeprefix("\ufeff")
     lines = line_starts(text)
@@ -82,10 +89,16 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
         return None
     start, end = offset(lines, span.line, span.column), offset(lines, span.end_line, span.end_column)
     change = help.change
-    entry = _entry(text, span.file, start) if change.where in ("entry", "key") else None
+    entry = None
+    if change.where in ("value", "around"):
+        found: Iterable[tuple[int, int, str]] = became(
+            text, span.file, (start, end), change.value, change.where == "around"
+        )
+    else:
+        entry = _entry(text, span.file, (start, end)) if change.where in ("entry", "key") else None
+        found = _edits(change, text, lines, entry, start, end)
     edits = tuple(
-        Edit(first, last, content, place(span.file, lines, first, last))
-        for first, last, content in _edits(change, text, lines, entry, start, end)
+        Edit(first, last, content, place(span.file, lines, first, last)) for first, last, content in found
     )
     declared = change.declared or diagnostic.code in DECLARED_NAMES
     safe = change.safe and (not declared or _surely_declared(change, text))
@@ -95,7 +108,7 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
         safe = safe and entry is not None and entry.value(text) in change.only_for
     if change.where == "key":
         safe = safe and entry is not None and not {*change.new.split()} & {*entry.beside}
-    return Fix(str(help), safe, edits) if edits else None
+    return Fix(str(help), safe, edits, change.drops) if edits else None
 
 
 def _surely_declared(change: Change, text: str) -> bool:
@@ -162,8 +175,8 @@ class _Entry:
         return text[self.middle : self.end].strip("\"'").lower()
 
 
-def _entry(text: str, file: str, start: int) -> _Entry | None:
-    """The entry whose key or value starts at an offset."""
+def _entry(text: str, file: str, at: tuple[int, int]) -> _Entry | None:
+    """The entry whose key or value is at a place."""
     document = read(text, file, Diagnostics())
     stack: list[tuple[Node, bool]] = [] if document is None else [(document.root, False)]
     while stack:
@@ -172,8 +185,8 @@ def _entry(text: str, file: str, start: int) -> _Entry | None:
         below = children.values() if isinstance(children, dict) else children or ()
         for child in below:
             if isinstance(children, dict):
-                key, _, value = child
-                if start in (key, value[0]):
+                key, after, value = child
+                if at in ((key, after), value[:2]):
                     return _Entry(key, value[0], value[1], in_braces, children)
                 child = value
             stack.append((child, in_braces))

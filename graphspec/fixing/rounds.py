@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span
 from graphspec.fixing.edits import Edit, Fix, fix_of, offset
-from graphspec.source import read
+from graphspec.source import Document, read
 from graphspec.source.places import line_end, line_starts
 
 MAX_ROUNDS = 100
+MAX_DEPTH = 6
 Check = Callable[[str], tuple[list[Diagnostic], dict[str, str]]]
 """The diagnostics of a text, and the texts of all files that they point into."""
 
@@ -29,7 +32,7 @@ class Fixed:
 def fixed(text: str, name: str, check: Check, unsafe: bool = False) -> Fixed:
     """A text with all fixes that mend something; those that are `unsafe` only where that is asked for.
 
-    A fix stays if its diagnostic is gone after it and no error lies where it wrote.
+    A fix stays if its diagnostic is gone after it, no error lies where it wrote, and no number is lost.
     """
     text, count = text.removeprefix("\ufeff"), 0
     refused: set[Mistake] = set()
@@ -50,6 +53,8 @@ def fixed(text: str, name: str, check: Check, unsafe: bool = False) -> Fixed:
     return Fixed(text, count)
 
 
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+")
+_EXPRESSION = re.compile(r"\$[A-Za-z_]\w*|\$\([^\n]*?\)")
 Placed = tuple[Diagnostic, Fix]
 Mistake = tuple[str, str, str]
 """The code and message of a mistake, and its line: two nodes may have equal ones."""
@@ -97,13 +102,16 @@ def _apart(fixes: Iterable[Placed]) -> Iterator[Placed]:
         yield diagnostic, fix
 
 
-def _kept(text: str, fixes: list[Placed], before: list[Diagnostic], check: Check) -> str | None:
+def _kept(
+    text: str, fixes: list[Placed], before: list[Diagnostic], check: Check, depth: int = MAX_DEPTH
+) -> str | None:
     """The text after these fixes, if each of them mends what it was made for, and makes no new mistake: what
-    it wrote is in none, and the text reads as well as before. Other errors were hidden.
+    it wrote is in none that further safe fixes do not mend, at most `depth` of them one after the other, and
+    the text reads as well as before. Other errors were hidden.
     """
     edits = [edit for _, fix in fixes for edit in fix.edits]
     after = apply(text, edits)
-    diagnostics, _ = check(after)
+    diagnostics, sources = check(after)
     lines, written = line_starts(after), _written(edits, after)
     known = {_key(diagnostic) for diagnostic in before}
     left = {(*_key(diagnostic), _start(diagnostic.span, lines)) for diagnostic in diagnostics}
@@ -112,19 +120,80 @@ def _kept(text: str, fixes: list[Placed], before: list[Diagnostic], check: Check
     new = [each for each in diagnostics if each.severity == "error" and _key(each) not in known]
     if new and any(diagnostic.code in _GUESSES for diagnostic, _ in fixes):
         return None
-    unreadable = _unreadable(after) - _unreadable(text)
-    if unreadable and not any(_key(diagnostic) in _unreadable(text) for diagnostic, _ in fixes):
+    (document, unreadable), (earlier, unread) = _read(after), _read(text)
+    if unreadable - unread and not any(_key(diagnostic) in unread for diagnostic, _ in fixes):
         return None
-    spans = [span for each in new for span in (each.span, *(label.span for label in each.labels))]
-    starts = [start for span in spans if (start := _start(span, lines)) is not None]
-    return None if any(a <= start < b for start in starts for a, b in written) else after
+    numbers, params = _lost(earlier, text, after)
+    if params or (numbers and not any(fix.drops for _, fix in fixes)):
+        return None
+    written = [_with_its_entry(document, *place) for place in written]
+    left_there = [each for each in new if any(_is_at(span, lines, written) for span in _spans(each))]
+    return (
+        after if depth and _mend_themselves(after, left_there, sources, diagnostics, check, depth) else None
+    )
 
 
-def _unreadable(text: str) -> set[tuple[str, str]]:
-    """The mistakes of a text as YAML."""
+def _mend_themselves(
+    text: str,
+    left: list[Diagnostic],
+    sources: dict[str, str],
+    diagnostics: list[Diagnostic],
+    check: Check,
+    depth: int,
+) -> bool:
+    """Whether what is left where a fix wrote has safe fixes, which leave nothing there either."""
+    fixes = [(each, fix) for each in left if (fix := fix_of(each, sources)) is not None and fix.safe]
+    if len(fixes) < len(left):
+        return False
+    together = list(_apart(fixes))
+    return not fixes or _kept(text, together, diagnostics, check, depth - 1) is not None
+
+
+def _spans(diagnostic: Diagnostic) -> Iterator[Span | None]:
+    yield diagnostic.span
+    yield from (label.span for label in diagnostic.labels)
+
+
+def _is_at(span: Span | None, lines: list[int], places: list[tuple[int, int]]) -> bool:
+    """Whether a place begins in one of several."""
+    start = _start(span, lines)
+    return start is not None and any(a <= start < b for a, b in places)
+
+
+def _read(text: str) -> tuple[Document | None, set[tuple[str, str]]]:
+    """A text as YAML, and its mistakes."""
     diagnostics = Diagnostics()
-    read(text, "", diagnostics)
-    return {_key(diagnostic) for diagnostic in diagnostics}
+    document = read(text, "", diagnostics)
+    return document, {_key(diagnostic) for diagnostic in diagnostics}
+
+
+def _lost(document: Document | None, text: str, after: str) -> tuple[Counter[float], Counter[str]]:
+    """The numbers of a document that a text does not have, and uses of its params."""
+    waiting, numbers = [document.value if document is not None else None], Counter[float]()
+    declared = set[str]()
+    while waiting:
+        value = waiting.pop()
+        params = value.get("params") if isinstance(value, dict) else None
+        declared |= params.keys() if isinstance(params, dict) else set()
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[abs(float(value))] += 1
+    written = _NUMBER.findall(after)
+    numbers -= Counter(float(int(n, 0) if n[1:2] in ("x", "o") else n) for n in written)
+    uses = _params(text) - _params(after)
+    return numbers, Counter({name: count for name, count in uses.items() if name in declared})
+
+
+def _params(text: str) -> Counter[str]:
+    """The names in the expressions of a text."""
+    return Counter(word for part in _EXPRESSION.findall(text) for word in re.findall(r"[A-Za-z_]\w*", part))
+
+
+def _with_its_entry(document: Document | None, start: int, end: int) -> tuple[int, int]:
+    """What was written, from `start` to `end`, and its value where it is a key."""
+    if document is None:
+        return start, end
+    return start, max(end, document.value_ends().get(start, end))
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from graphspec.diagnostics import delete
+from graphspec.diagnostics import Change, Remedy, become, delete
 from graphspec.language.row_settings import RowSettings
 from graphspec.settings import Setting
 
@@ -20,6 +20,19 @@ FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter
 TYPE = ("shape", "dtype")
 MADE = (*TYPE, "outputs")
 """What a node says of what its module gives; each call of a shared one may say its own."""
+KINDS_OF_INPUTS = (
+    "image",
+    "images",
+    "tensor",
+    "text",
+    "sequence",
+    "numeric",
+    "number",
+    "numerical",
+    "vector",
+    "tabular",
+)
+"""What other formats say of an input beside its shape."""
 RESERVED = ("index", "logits", "batch")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 NAMED_SIZE = re.compile(
@@ -53,6 +66,13 @@ class Input(Setting):
         ),
     }
     phrases: ClassVar[Mapping[str, str]] = {"shape": "shape: [64]"}
+
+    @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        if key in ("type", "kind") and beside[key] in KINDS_OF_INPUTS:
+            rest = {name: item for name, item in beside.items() if name != key}
+            return become(rest, "delete it: the shape and the dtype say what an input is", around=True)
+        return None
 
     shape: Any
     """Sizes without the batch: integers, names for dynamic sizes, null for any size.
@@ -328,6 +348,13 @@ class Block(Setting):
     """
 
 
+_SECTIONS_OF = {
+    "train": ("optimizer", "epochs", "batch_size", "seed", "schedule", "callbacks", "precision", "freeze"),
+    "data": ("validation", "features", "windows"),
+}
+"""Keys that many expect at the top, by the section that they belong to."""
+
+
 class Spec(Setting):
     """A whole file. The sections stay plain here; `read_file` reads each, so that one mistake does
     not hide another.
@@ -370,6 +397,18 @@ class Spec(Setting):
         "version": "the version of the language is `language: 1`; write your own as a comment",
         "description": "write it as a comment: `# ...`",
     }
+
+    @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        if " " in key and beside[key] is None:
+            return Remedy(f"a sentence is a comment: write `# {key}`", Change(f"# {key}"))
+        section = next((name for name, keys in _SECTIONS_OF.items() if key in keys), "")
+        inner = beside.get(section)
+        if not section or not isinstance(inner, dict | None) or key in (inner or {}):
+            return None
+        rest = {name: item for name, item in beside.items() if name != key}
+        words = cls.remedies.get(key, f"it belongs below `{section}`")
+        return become({**rest, section: {**(inner or {}), key: beside[key]}}, words, around=True)
 
     name: Any = None
     """Name of the model; by default the name of the file.

@@ -11,6 +11,8 @@ from graphspec.contract.fields import NamedSize, Positive, as_tuple
 from graphspec.contract.input_checks import need_rank
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
 from graphspec.contract.windows import DataFormat
+from graphspec.diagnostics import delete
+from graphspec.diagnostics.foreign_terms import ARGUMENTS
 from graphspec.tensor import Dim, Shape, Tensor, product, quotient
 
 
@@ -21,6 +23,12 @@ class Flatten(Layer):
     """
 
     rearranges = True
+
+    remedies = {
+        **ARGUMENTS,
+        "start_dim": delete("all axes but the batch become one", only_for="1"),
+        "end_dim": delete("all axes but the batch become one", only_for="-1"),
+    }
 
     data_format: DataFormat = "channels_last"
 

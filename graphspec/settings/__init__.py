@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from graphspec.diagnostics import Remedy, did_you_mean, nearest, write
+from graphspec.diagnostics import Remedy, did_you_mean, nearest, renamed, write
 from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS, VALUES
 from graphspec.settings.remedies import EXAMPLES, fraction, in_list, remedy_of
 from graphspec.tensor import DTYPE_WORDS
@@ -112,6 +112,11 @@ class Setting(BaseModel):
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
         forget_class_variables(cls)
+
+    @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        """The remedy for a key that it does not have, where its value, or what is `beside` it, tells."""
+        return None
 
     @classmethod
     def inside(cls, key: str | int, value: object) -> type[Setting] | None:
@@ -268,7 +273,7 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     key = _key(path, what)
     match kind:
         case "extra_forbidden":
-            return _unknown_key(cls, path, what)
+            return _unknown_key(cls, path, what, value)
         case "unknown_argument":
             word = context["key"]
             legal = _legal(word, context["legal"], {})
@@ -289,6 +294,13 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
             message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
             help = _switched(given, literals) or did_you_mean(given, literals, _phrase(cls, path), WORDS)
             return Problem("out-of-range", message, help, path)
+        case "other_key":
+            message = f"{detail['msg']}, not {show(given)}"
+            words = f"write `{context['key']}: {show(given)}`"
+            help = renamed(value, str(path[-1]), context["key"], words) if isinstance(value, dict) else words
+            return Problem("wrong-type", message, help, path)
+        case "other_word":
+            return Problem("out-of-range", detail["msg"], write(context["instead"]), path)
         case "finite_number":
             return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
     if kind in _BOUNDS:
@@ -301,13 +313,14 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     return _wrong_type(cls, detail, what)
 
 
-def _unknown_key(cls: type[Setting], path: Path, what: str) -> Problem:
+def _unknown_key(cls: type[Setting], path: Path, what: str, value: Any) -> Problem:
     word, fields = str(path[-1]), [field.alias or name for name, field in cls.model_fields.items()]
     renamed = cls.synonyms.get(word) in fields
     help = cls.remedies.get(word) if len(path) == 1 and not renamed else None
     if isinstance(help, Remedy) and help.change.where == "key" and {*help.change.new.split()} - {*fields}:
         help = None  # it names what this one does not have
-    help = help or _legal(word, fields, cls.synonyms)
+    told = cls.meaning(word, value) if len(path) == 1 and isinstance(value, dict) else None
+    help = told or help or _legal(word, fields, cls.synonyms)
     return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
 
 
@@ -336,7 +349,8 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     literals = context.get("literals", [])
     if literals and remedy in EXAMPLES.values():
         remedy = None  # the words are legal, too
-    remedy = VALUES.get((str(path[-1]), str(given).lower()), remedy) if path else remedy
+    last = next((step for step in reversed(path) if isinstance(step, str)), "")
+    remedy = VALUES.get((last, str(given).lower()), remedy)
     remedy = _switched(given, literals) or did_you_mean(given, literals, remedy, WORDS)
     remedy = remedy or _phrase(cls, path)
     if remedy is None and kind == "tuple_type" and len(path) == 1:

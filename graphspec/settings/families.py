@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar, get_args
 
-from graphspec.diagnostics import did_you_mean, write
-from graphspec.diagnostics.foreign_terms import NAMES
+from graphspec.diagnostics import become, did_you_mean, write
+from graphspec.diagnostics.foreign_terms import NAMES, NESTS, call_of
 from graphspec.settings import Problem, Setting, SettingError, Word, a, show, unfit, validate
 from graphspec.settings.headers import ClassesByName, below, literal_names
+
+KEYS_OF_NAMES = ("type", "class_name", "class", "kind", "id")
+"""Keys under which other formats have the name of a setting."""
 
 
 class Named(Setting):
@@ -82,20 +85,48 @@ class Family:
         `{type: adam}`.
         """
         first = next(iter(value), None)
-        if isinstance(kind := value.get("type"), str) and kind in self.members:
-            rest = {key: item for key, item in value.items() if key != "type"}
-            return f"write {show({'name': Word(kind), **rest})}"
-        if first is not None and len(value) == 1 and first in self.members:
-            inner = value[first]
-            inner = inner if isinstance(inner, dict) else {}
-            return f"write {show({'name': Word(first), **inner})}"
+        under = next((key for key in KEYS_OF_NAMES if isinstance(value.get(key), str)), None)
+        if under is not None:
+            rest = {key: item for key, item in value.items() if key != under}
+            inner: dict[str, Any] = next(
+                (rest.pop(key) for key in NESTS & rest.keys() if isinstance(rest[key], dict)), {}
+            )
+            return self._named(value[under], {**rest, **inner}, safe=inner.keys().isdisjoint(rest))
+        if self.kind == "metric" and all(key in self.members for key in value):
+            return self._listed(value)
+        settings = value[first] if first is not None and len(value) == 1 else ()
+        if first in self.members and isinstance(settings, dict | None):
+            return self._named(str(first), settings or {}, safe=True)
         return f"write {show({'name': Word('...'), **value})}"
+
+    def _listed(self, value: dict[str, Any]) -> str:
+        """The remedy for several names, each with its settings, where a list is wanted."""
+        items = [
+            {"name": Word(name), **settings} if isinstance(settings, dict) and settings else Word(name)
+            for name, settings in value.items()
+        ]
+        plain = [
+            {**item, "name": str(item["name"])} if isinstance(item, dict) else str(item) for item in items
+        ]
+        whole = all(isinstance(settings, dict | None) for settings in value.values())
+        return become(plain, f"metrics are a list: write {show(items)}", safe=whole)
+
+    def _named(self, name: str, settings: dict[str, Any], *, safe: bool) -> str:
+        """The remedy that the settings of a name are beside it, in our words."""
+        if (cls := self.members.get(name)) is not None:
+            name = cls.canonical
+            settings = {cls.synonyms.get(key, key): item for key, item in settings.items()}
+        shown = show({"name": Word(name), **settings})
+        return become({"name": name, **settings}, f"write {shown}", safe=safe and "name" not in settings)
 
     def suggest(self, name: str) -> str:
         """The remedy for an unknown name."""
         bare = name.partition("(")[0].strip()
         if instead := NAMES.get((self.kind, name)):
             return instead
+        called = call_of(name)
+        if called is not None and called[0] in self.members and not called[1]:
+            return self._named(called[0], called[2], safe=True)
         if bare != name and bare in self.members:
             return f"write arguments next to the name: {{name: {bare}, ...}}"
         listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"

@@ -7,15 +7,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from graphspec.diagnostics import Change, Remedy, write, write_value
+from graphspec.diagnostics import Change, Remedy, become, write, write_value
+from graphspec.diagnostics.foreign_terms import LOOKALIKES
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _GROUPED = re.compile(r"\d{1,3}([_, ]\d{3})+")
 """An integer with its digits in groups: `1_000`."""
 _ARITHMETIC = re.compile(r"\d[\d.]*(?:(?:\s*(?:[+*/%]|//|\*\*)\s*|\s+-\s+)\d[\d.]*)+")
+_TIMES = re.compile(r"\(?\d+(?:\s*[x\u00d7*,]\s*\d+)+\)?")
+"""Sizes with a sign between them: `3x3`."""
 _PERCENT = re.compile(r"\d{1,3}(\.\d+)? ?%")
-_BRACES = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
-"""A param as other tools write it: `{{ width }}`."""
+_BRACES = re.compile(r"\{{1,2}\s*([A-Za-z_]\w*)\s*\}{1,2}")
+"""A param as other tools write it: `{{ width }}`, `{width}`."""
 _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 EXAMPLES = {"int_type": "write a number, such as 3", "float_type": "write a number, such as 0.5"}
 """Help where a number is wanted and the value is not one, by pydantic's name of the error."""
@@ -25,8 +28,17 @@ def remedy_of(kind: str, given: object) -> str | None:
     """The remedy for a value, by pydantic's name of the error; None where the value does not tell."""
     if kind == "bool_type":
         return boolean_help(given)
+    if isinstance(given, str) and (plain := _plain(given)) != given:
+        inner = remedy_of(kind, plain)
+        return inner if inner not in EXAMPLES.values() else None
     if isinstance(given, str) and (braces := _BRACES.fullmatch(given.strip())):
         return write(f"${braces[1]}")
+    if (
+        kind in ("list_type", "tuple_type", "window_type")
+        and isinstance(given, str)
+        and _TIMES.fullmatch(given)
+    ):
+        return write_value(f"[{', '.join(re.findall(r'[0-9]+', given))}]")
     if kind == "list_type" and isinstance(given, int | float | str) and "*" not in str(given):
         return write_value(f"[{given}]") if not isinstance(given, bool) and "$" not in str(given) else None
     if kind not in EXAMPLES and kind != "window_type":
@@ -46,7 +58,13 @@ def remedy_of(kind: str, given: object) -> str | None:
         return write(f"$({number})")
     if not _NUMBER.fullmatch(number):
         return EXAMPLES.get(kind)
-    return Remedy(f"a number is written without quotes: {number}", Change(number))
+    quotes = "a number is written without quotes: "
+    return Remedy(f"{quotes}{number}", Change(number))
+
+
+def _plain(text: str) -> str:
+    """A text with the dashes and digits that numbers have: `1e\u20133` as `1e-3`."""
+    return re.sub(r"[\uff10-\uff19]", lambda digit: str(int(digit[0])), text.translate(LOOKALIKES))
 
 
 def in_list(cls: type[BaseModel], key: str | int, given: object) -> str | None:
@@ -75,4 +93,6 @@ def boolean_help(given: object) -> str | None:
         return write(given.lower(), ", without quotes")
     if isinstance(given, str) and given.lower() in _BOOLEANS:
         return write(_BOOLEANS[given.lower()], f": `{given}` is a string in YAML 1.2")
+    if given in (0, 1) and isinstance(given, int | float):
+        return become(bool(given), f"write `{'true' if given else 'false'}`", drops=True)
     return None

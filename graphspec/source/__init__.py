@@ -13,16 +13,19 @@ pieces would be: the text is parsed again with the expression masked, and goes o
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, Diagnostics, Span, erase, hidden_in
+from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Remedy, Span, erase, hidden_in
 from graphspec.source.cuts import Cut, blanked
 from graphspec.source.places import aligned, line_starts, place
 from graphspec.source.reader import MAX_ERRORS, Arguments, Node, Reader, Stop
 
 Path = tuple[str | int, ...]
 
+_BLANKS = re.compile("(?m)(?:^[ \\t]*|[:,{\\[-] *)([\u00a0\u2002-\u200a\u202f\u205f\u3000]+)")
+"""Blanks of other kinds where YAML wants spaces."""
 MAX_BYTES = 2**20
 _MAX_REPARSED = 4 * MAX_BYTES
 """Characters that may be parsed again to go on after expressions that YAML cuts."""
@@ -197,4 +200,8 @@ def _decode(text: str | bytes, file: str, diagnostics: Diagnostics) -> str | Non
     for start in starts:
         message = f"the invisible or control character U+{ord(text[start]):04X} is here"
         fail("control-character", text[:start], 1, message, erase("; in double quotes YAML has escapes"))
-    return None if starts else text
+    blanks = [] if starts else [at for match in _BLANKS.finditer(text) for at in range(*match.span(1))]
+    for start in blanks[:MAX_ERRORS]:
+        message = f"a blank that YAML takes for a letter is here, the no-break space U+{ord(text[start]):04X}"
+        fail("control-character", text[:start], 1, message, Remedy("write a space", Change(" ")))
+    return None if starts or blanks else text

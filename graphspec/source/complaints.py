@@ -88,6 +88,8 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
         message, help = "this is Python, and a spec is YAML", "`graphspec new` writes one to start from"
         return Complaint(python.start(1), line_end(text, python.end(), 200), message, help)
     line = lines[bisect_right(lines, index) - 1]
+    if (complaint := _around_a_spec(text, lines, index, problem)) is not None:
+        return complaint
     start = text[line : index + 100]
     indent = len(start) - len(start.lstrip(" \t"))
     tab = text.find("\t", line, max(line + indent, index + 1))
@@ -119,6 +121,29 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
         if needle in problem:
             return Complaint(index, index + 1, message, help, opened=bracket)
     return Complaint(index, index + 1, f"this is not YAML: {problem}", opened=bracket)
+
+
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*\n?", re.MULTILINE)
+_SLASHES = re.compile(r"^[ \t]*(//)", re.MULTILINE)
+
+
+def _around_a_spec(text: str, lines: list[int], index: int, problem: str) -> Complaint | None:
+    """What stands around a spec that was copied: fences of code, comments of other languages, a first line
+    that is indented.
+    """
+    if (fence := _FENCE.search(text)) is not None and fence.start() <= index:
+        opens = not re.match(r"\s*(?:```|~~~)\s*\Z", fence[0]) or fence.end() < len(text) // 2
+        start, end = (0, fence.end()) if opens else (fence.start(), len(text))
+        return Complaint(start, end, "a fence of code is no part of a spec", erase(": the spec alone"))
+    above = bisect_right(lines, index)
+    slashes = next((m for n in lines[max(0, above - 3) : above] if (m := _SLASHES.match(text, n))), None)
+    if slashes is not None:
+        return Complaint(*slashes.span(1), "a comment starts with `#`", write("#"))
+    first = re.match(r"(?:[ \t]*(?:#[^\n]*)?\n)*( +)\w", text)
+    if "<document start>" in problem and first is not None:
+        message = "the first line is indented, and the keys below it are not"
+        return Complaint(*first.span(1), message, erase(": begin in the first column"))
+    return None
 
 
 _ASSIGNED = re.compile(r"[ \t]*([A-Za-z_]\w*)[ \t]*(=)[ \t]*([\[{])")

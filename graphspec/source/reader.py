@@ -10,9 +10,21 @@ from typing import Any
 
 import yaml
 
-from graphspec.diagnostics import Diagnostic, Label, Span, hidden_in, nearest, shortened, write, write_value
+from graphspec.diagnostics import (
+    Change,
+    Diagnostic,
+    Label,
+    Remedy,
+    Span,
+    hidden_in,
+    nearest,
+    shortened,
+    write,
+    write_value,
+)
 from graphspec.diagnostics import meant as meant_word
-from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name
+from graphspec.diagnostics.foreign_terms import LOOKALIKES, POSITIONS, call_of
+from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name, closing
 from graphspec.source.cuts import Cut, cut_around, cut_in_formula, cut_in_scalar, has_unclosed, meant, quoted
 from graphspec.source.places import line_end, place
 from graphspec.source.scalars import NULLS, NumberTooLarge, resolve
@@ -263,7 +275,10 @@ class Reader:
             frame.children.append(node)
         elif frame.key is None:
             help = "a param is written `$name`, an expression `$(...)`; a string in braces needs quotes"
-            if match := _TEMPLATE.search(self.text, max(0, node[0] - 1), node[1] + 1):
+            match = _TEMPLATE.search(self.text, max(0, node[0] - 1), node[1] + 1)
+            if match is not None and ":" in match[1]:
+                help = f"one pair of braces is enough: {{{match[1]}}}"
+            elif match is not None:
                 help = f"write `{f'${match[1]}' if match[1].isidentifier() else f'$({match[1]})'}`"
             self._error("complex-key", node[0], node[1], "a key is a list, a mapping or an alias", help)
             frame.key = (None, node[0], node[1])
@@ -358,7 +373,7 @@ class Reader:
             return ""
         # `{{ name }}` is reported once, as a mapping that is a key.
         if len(self.stack) < 2 or not self.stack[-2].wants_key:
-            if self._unlisted(frame, key_start):
+            if self._unlisted(frame, key_start) or self._uncalled(frame):
                 return ""
             message, help = self._alone(frame, shortened(name))
             self._error("null-key", key_start, key_end, message, help)
@@ -379,6 +394,37 @@ class Reader:
         self._error("null-key", begin, frame.listed, message, write_value(f"[{words}]"))
         return True
 
+    def _uncalled(self, frame: Frame) -> bool:
+        """Whether an entry belongs to a call of the one before it, `{layer: Dense(8, bias=True)}`, which is
+        reported once.
+        """
+        last = next(reversed(frame.value), None)
+        before = frame.value[last] if last is not None else None
+        if last is None or not isinstance(before, str) or before.count("(") <= before.count(")"):
+            return False
+        begin = frame.children[last][2][0]
+        opened = self.text.find("(", begin)
+        end = closing(self.text[opened : line_end(self.text, opened, 500)], 0)
+        if end is None or (called := call_of(self.text[begin : opened + end + 1])) is None:
+            return False
+        from graphspec.source.writing import write_flow
+
+        frame.listed = opened + end + 1
+        name, listed, named = called
+        key = last if last in ("layer", "op", "merge", "block") else "name"
+        words = [*POSITIONS.get(name, ())] or (
+            self.arguments({key: name}) if self.arguments is not None else []
+        )
+        complete = len(listed) <= len(words)
+        given = {**dict(zip(words, listed, strict=False)), **named} if complete else {}
+        inner = "".join(f", {word}: {write_flow(value)}" for word, value in given.items())
+        message = f"`{shortened(self.text[begin : frame.listed])}` is a call"
+        new = f"{name}{inner}" if key == last else f"{{{key}: {name}{inner}}}"
+        help = f"write arguments next to the name: {{{key}: {name}{inner or ', ...'}}}"
+        help = Remedy(help, Change(new)) if complete else help
+        self._error("null-key", begin, frame.listed, message, help)
+        return True
+
     def _alone(self, frame: Frame, name: str) -> tuple[str, str]:
         """The complaint about an entry in braces that is not `key: value`."""
         last = next(reversed(frame.value), None)
@@ -388,6 +434,8 @@ class Reader:
             return "`=` is written instead of `:`", write(f"{match[1]}: {match[2]}")
         if match := re.fullmatch(r"([A-Za-z_]\w*)[ \t]+([^\s()]+)", name):
             return f"`{match[1]}` needs a colon", write(f"{match[1]}: {match[2]}")
+        if (plain := name.translate(LOOKALIKES)) != name:
+            return "a sign is not the one that it looks like", write(re.sub(r":(?=\S)", ": ", plain))
         if name.startswith("//"):
             return "a comment starts with `#`", f"write `#{name[2:]}`"
         names = self.arguments(frame.value) if self.arguments is not None else []
@@ -406,6 +454,8 @@ class Reader:
             return f"`{call}` is a call", f"write arguments next to the name: {{{key}: {word}, ...}}"
         if type(before) is not int or not name.isdigit():
             return None
+        if len(name) == 3 and before and not _LISTED.search(last):
+            return "digits are not grouped", f"write `{last}: {before}{name}`, or `{last}: {before}.{name}`"
         end = frame.children[last][2][1]
         if self.text[end : end + 1 + len(name)] == f",{name}" and before < 10:
             return "a number has a decimal point", f"write `{last}: {before}.{name}`"

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from graphspec import compiler
-from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
+from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span, become, unplaced
 from graphspec.program import Program
 from graphspec.settings import show
 from graphspec.tune.config import Range
@@ -29,6 +29,11 @@ def check_search(
     trying = Trying(program, search, preset, settings)
     for key, values in search.items():
         errors = list(trying.mistakes(key))
+        if (help := trying.as_integers(key)) is not None and errors:
+            told = f"`{key}` is an integer, and `float` draws numbers between {show(values.samples)}"
+            wrong = _misfit(told, errors[0][1], program.span(("tune", "search", key)))
+            diagnostics.add(replace(wrong, help=help))
+            continue
         alike = len(errors) == len(values.samples) and len({problem.message for _, problem in errors}) == 1
         for index, problem in errors[: 1 if alike else None]:
             place = ("tune", "search", key, *(() if alike else (values.kind, index)))
@@ -51,6 +56,21 @@ class Trying:
             problem = self._problem({key: value})
             if problem is not None and (problem.code in ALWAYS or not self._mended(key, value)):
                 yield index, replace(problem, message=problem.message.removeprefix(f"--set {key}: "))
+
+    def as_integers(self, key: str) -> str | None:
+        """The remedy for a range of numbers of a key that takes integers, with the same bounds."""
+        values = self.search[key]
+        low, high = values.samples[0], values.samples[-1]
+        step = getattr(values, "step", None)
+        if values.kind != "float" or not all(float(each or 1).is_integer() for each in (low, high, step)):
+            return None
+        if any(self._problem({key: int(each)}) is not None for each in (low, high)):
+            return None
+        if all(self._problem({key: each}) is None for each in (low + 0.5, low)):
+            return None
+        written = self.program.document["tune"]["search"][key]
+        new = {"int" if name == "float" else name: item for name, item in written.items()}
+        return become(new, f"write int: {show([int(low), int(high)])}")
 
     def _mended(self, key: str, value: Any) -> bool:
         """Whether a value compiles with other values of the other keys."""
@@ -79,4 +99,4 @@ class Trying:
 def _misfit(message: str, problem: Diagnostic, place: Span) -> Diagnostic:
     """The mistake of a value at its place in `search`, with that where it goes."""
     label = (Label(problem.span, "where it goes"),) if problem.span is not None else ()
-    return Diagnostic(problem.code, message, place, labels=label, help=problem.help)
+    return Diagnostic(problem.code, message, place, labels=label, help=unplaced(problem.help))

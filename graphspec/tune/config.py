@@ -128,9 +128,9 @@ KINDS: Mapping[str, type[IntRange] | type[FloatRange] | type[Choice]] = {
     "choice": Choice,
 }
 SYNONYMS = by_word(
-    int="integer range",
-    float="uniform loguniform log_uniform real",
-    choice="choices categorical values options",
+    int="integer range suggest_int intdistribution int_range intuniform",
+    float="uniform loguniform log_uniform real suggest_float suggest_uniform floatdistribution float_range",
+    choice="choices categorical values options suggest_categorical categoricaldistribution",
 )
 NEARBY = 15
 """Steps from the lower end of a range of integers."""

@@ -229,6 +229,108 @@ def test_safe_fixes_make_no_new_mistake(good: str, index: int, arguments: list[t
     assert len(after) <= len(before) and not any(code == "duplicate-key" for code, _ in after - before)
 
 
+NODE = """\
+params: {{width: 8}}
+inputs: {{x: {{shape: [4]}}}}
+nodes:
+  h: {}
+  y: {{layer: Dense, units: 3, activation: softmax}}
+outputs: {{y: {{loss: sparse_categorical_crossentropy, loss_weight: $(width / 8)}}}}
+{}"""
+IN_NODES = {
+    "nn.Linear(4, 8)": "{layer: Dense, units: 8}",
+    "Dropout(0.25)": "{layer: Dropout, rate: 0.25}",
+    "{layer: Dense(8, activation='relu')}": "{layer: Dense, units: 8, activation: relu}",
+    "{layer: Dense, args: {units: 0x10, use_bias: false}}": "{layer: Dense, units: 0x10, use_bias: false}",
+    "\n    layer: Dense\n    config:\n      units: $width  # as wide\n    trainable: false": "\n    "
+    "layer: Dense\n    units: $width  # as wide\n    trainable: false",
+    "\n    layer: Dense\n    config:\n      # as wide\n      units: $width": "\n    layer: Dense\n"
+    "    config:\n      # as wide\n      units: $width",  # a comment would be lost
+    "\n    layer: Dense  # first\n    config:\n      units: $width\n    trainable: false": "\n    "
+    "layer: Dense  # first\n    units: $width\n    trainable: false",
+    "\n    in_features: 4\n    layer: Linear\n    out_features: 8": "\n    layer: Dense\n    units: 8",
+    "{Dense: {units: 8}, from: x}": "{layer: Dense, units: 8, from: x}",
+    "[{layer: Dense}, {units: 8}]": "{layer: Dense, units: 8}",
+    "{layer: nn.Tanh, from: x}": "{layer: Activation, activation: tanh, from: x}",
+    "{layer: Dense, units: [64, 32], from: x}": "{layer: Dense, from: x, repeat: {units: [64, 32]}}",
+    "{layer: LayerNorm, normalized_shape: 4}": "{layer: LayerNormalization}",
+    "{layer: LayerNorm, normalized_shape: 5}": "{layer: LayerNormalization, normalized_shape: 5}",
+    "{layer: Softmax, dim: -1}": "{layer: Softmax, axis: -1}",
+    "{layer: Dense, units: 8, use_bias: 1}": "{layer: Dense, units: 8, use_bias: true}",
+    "{compute: np.exp(x) ^ 2}": "{compute: exp(x) ** 2}",
+    "{layer: Dense, units: 8, from: -1}": "{layer: Dense, units: 8}",
+    "{layer: Dense, units:\u00a08}": "{layer: Dense, units: 8}",
+    "{layer: Dense, units\uff1a 8}": "{layer: Dense, units: 8}",
+    "{layer: Dense, units: '{width}'}": "{layer: Dense, units: $width}",
+}
+IN_SECTIONS = {
+    "train: {optimizer: {type: adam, learning_rate: 1e-3}}": "train: {optimizer: {name: adam, "
+    "learning_rate: 1e-3}}",
+    "train: {optimizer: {class_name: adam, config: {learning_rate: 1e-3}}}": "train: {optimizer: "
+    "{name: adam, learning_rate: 1e-3}}",
+    "train: {optimizer: 'Adam(lr=0.001)'}": "train: {optimizer: {name: adam, learning_rate: 0.001}}",
+    "train: {grad_clip: 1.0, optimizer: sgd}": "train: {optimizer: {name: sgd, global_clipnorm: 1.0}}",
+    "train: {lr: $(width / 8000), optimizer: sgd}": "train: {lr: $(width / 8000), optimizer: sgd}",
+    "train: {precision: 16-mixed}": "train: {precision: bf16}",
+    "epochs: 3\ntrain: {seed: 1}": "train: {seed: 1, epochs: 3}",
+    "train: {epochs: 1}\ntune: {objective: loss, search: {width: {float: [16, 64], log: true}}}": "train: "
+    "{epochs: 1}\ntune: {objective: loss, search: {width: {int: [16, 64], log: true}}}",
+    "train: {epochs: 1}\ntune: {objective: loss, search: {width: {float: [16.5, 64]}}}": "train: "
+    "{epochs: 1}\ntune: {objective: loss, search: {width: {float: [16.5, 64]}}}",
+}
+WHOLE = {
+    "```yaml\ninputs: {x: {shape: [-1, 4]}}\nnodes:\n  y: Dense(3)\noutputs: [y]\n```\n": "inputs: {x: "
+    "{shape: [4]}}\nnodes:\n  y: {layer: Dense, units: 3}\noutputs: [y]\n",
+    " inputs:\n  - name: x\n    shape: [batch, 4]\nnodes:\n  - {name: y, layer: Dense, units: 3}\noutputs:\n"
+    "  - {name: y, loss: mse}\n": "inputs:\n  x: {shape: [4]}\nnodes:\n  y: {layer: Dense, units: 3}\n"
+    "outputs:\n  y: {loss: mse}\n",
+    "// a model\ninputs: {t: {type: image, shape: [28, 28]}}\nnodes:\n  c: {layer: Conv2D, filters: 2, "
+    "kernel_size: 3x3}\n  y: {layer: Flatten}\noutputs: {y: {loss: mse, metrics: {mae: {}}}}\n": "# a model\n"
+    "inputs: {t: {shape: [28, 28, 1]}}\nnodes:\n  c: {layer: Conv2D, filters: 2, kernel_size: [3, 3]}\n"
+    "  y: {layer: Flatten}\noutputs: {y: {loss: mse, metrics: [mae]}}\n",
+}
+MENDED = {
+    **{NODE.format(wrong, ""): NODE.format(right, "") for wrong, right in IN_NODES.items()},
+    **{
+        NODE.format("{layer: Dense, units: $width}", f"{wrong}\n"): NODE.format(
+            "{layer: Dense, units: $width}", f"{right}\n"
+        )
+        for wrong, right in IN_SECTIONS.items()
+    },
+    **WHOLE,
+}
+
+
+@bundled(8, "wrong", list(MENDED))
+def test_whole_nodes_are_mended_and_keep_their_literals(wrong: str) -> None:
+    result = fixed(wrong, "spec.yaml", check).text
+    assert result == MENDED[wrong]
+    assert emitted(result) is not None or result == wrong or "normalized_shape: 5" in result
+
+
+DROPPED = re.compile(
+    r"in_features|in_channels|normalized_shape|num_features|shuffle|inplace|batch_first|from: -1"
+)
+"""Entries that say what holds anyway, and go with their values."""
+
+
+@bundled(16, "index", range(len(MISTAKES)))
+def test_no_number_of_anyone_is_lost_and_nothing_new_is_wrong_there(index: int) -> None:
+    good, right, wrong = MISTAKES[index]
+    text, result = good.replace(right, wrong), mended(index)
+    numbers = [re.findall(r"(?<![\w.])\d+(?:\.\d+)?", each) for each in (text, result)]
+    if not DROPPED.search(wrong):
+        assert sorted(numbers[0]) == sorted(numbers[1]) or re.search(r"\d[_,]\d|%|\d\.0\b|[^ -~\n]", wrong), (
+            result
+        )
+    before, after = ({each.message for each in check(each)[0]} for each in (text, result))
+    lines = [
+        n for n, (a, b) in enumerate(zip(text.split("\n"), result.split("\n"), strict=False), 1) if a != b
+    ]
+    new = [each for each in check(result)[0] if each.severity == "error" and each.message in after - before]
+    assert not [each for each in new if each.span is not None and each.span.line in lines]
+
+
 def test_fixes_of_a_file_keep_its_comments_and_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,9 +59,9 @@ def nodes(text: str, head: str = HEAD) -> str:
 
 LAYERS = [
     # a layer that is not one
-    ("a: {layer: GELU}", "unknown-layer", "GELU", "{op: gelu}, or `activation: gelu`"),
-    ("a: {layer: SiLU}", "unknown-layer", "SiLU", "{op: silu}, or `activation: silu`"),
-    ("a: {layer: LogSoftmax}", "unknown-layer", "LogSoftmax", "{op: log_softmax}"),
+    ("a: {layer: GELU}", "unknown-layer", "GELU", "activation: gelu}, or `activation: gelu`"),
+    ("a: {layer: SiLU}", "unknown-layer", "SiLU", "activation: silu}, or `activation: silu`"),
+    ("a: {layer: LogSoftmax}", "unknown-layer", "LogSoftmax", "activation: log_softmax"),
     ("a: {layer: Input, shape: [64]}", "unknown-layer", "Input", "under `inputs`"),
     ("a: {layer: Sequential}", "unknown-layer", "Sequential", "`nodes` is the chain"),
     ("a: {layer: Lambda}", "unknown-layer", "Lambda", "as an op"),
@@ -72,7 +72,7 @@ LAYERS = [
     ("a: {layer: Residual, from: [x, x]}", "unknown-layer", "Residual", "{merge: add"),
     ("a: {layer: nn.Linear, units: 3}", "unknown-layer", "nn.Linear", "did you mean `Dense`?"),
     ("a: {layer: torch.nn.ReLU}", "unknown-layer", "torch.nn.ReLU", "did you mean `ReLU`?"),
-    ("a: {layer: Flatten()}", "unknown-layer", "Flatten()", "{layer: Flatten, ...}"),
+    ("a: {layer: Flatten()}", "unknown-layer", "Flatten()", "write {layer: Flatten}"),
     ("a: {op: Dense}", "unknown-op", "Dense", "{layer: Dense}"),
     ("a: {block: Dense}", "unknown-block", "Dense", "{layer: Dense}"),
     ("a: {Dense: {units: 3}}", "unknown-key", "Dense", "{layer: Dense, units: 3}"),
@@ -248,7 +248,7 @@ OTHERS = [
         HEAD + "nodes:\n" + LAST + "outputs: {y: {loss: 'mse(x=1)'}}\n",
         "unknown-loss",
         "'mse(x=1)'",
-        "{name: mse, ...}",
+        "{name: mean_squared_error, x: 1}",
     ),
     (
         HEAD + "nodes:\n" + LAST + "outputs: {y: {optimizer: adam}}\n",
@@ -265,9 +265,9 @@ def test_a_file(text: str, code: str, at: str, help: str) -> None:
 
 
 SECTIONS = [
-    ("train: {lr: 0.1}", "lr", "optimizer: {name: adam, learning_rate: 0.001}"),
-    ("train: {learning_rate: 0.1}", "learning_rate", "optimizer: {name: adam, learning_rate: 0.001}"),
-    ("train: {weight_decay: 0.1}", "weight_decay", "optimizer: {name: adam, weight_decay: ...}"),
+    ("train: {lr: 0.1}", "lr", "optimizer: {name: rmsprop, learning_rate: 0.1}"),
+    ("train: {learning_rate: 0.1}", "learning_rate", "{name: rmsprop, learning_rate: 0.1}"),
+    ("train: {weight_decay: 0.1}", "weight_decay", "optimizer: {name: rmsprop, weight_decay: 0.1}"),
     ("train: {loss: mse}", "loss", "outputs:"),
     ("train: {metrics: [mae]}", "metrics", "outputs:"),
     ("train: {device: cuda}", "device", "--device cuda"),

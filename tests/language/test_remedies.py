@@ -41,7 +41,11 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
         ("{layer: Dense, units: 4, weights: w.npz}", "takes no `weights`", "put the layer into a block"),
         ("{layer: Dense, units: 4, input: x}", "has no `input`", "under `from`"),
         ("{layer: Add, from: [x, x]}", "unknown layer `Add`", "write {merge: add}"),
-        ("{layer: Dense, units: 4, kernel_regularizer: 0.1}", "regularizer must be a name", "names: l1,"),
+        (
+            "{layer: Dense, units: 4, kernel_regularizer: 0.1}",
+            "regularizer must be a name",
+            "{name: l2, l2: 0.1}",
+        ),
         (
             "{layer: Dense, units: 4, kernel_regularizer: {name: l2, factor: 0.1}}",
             "`kernel_regularizer` of `Dense` has no `factor`",

@@ -68,6 +68,30 @@ found["source"] = graphspec.compile("spec.yaml").source
 found["train"] = run("train", "spec.yaml", "--run-dir", "run", "--progress", "none")
 found["example"] = next(entry["example"] for entry in entries if entry["name"] == "goal")
 found["place"] = graphspec.__file__
+found["predict"] = run("predict", "run", "--data", "rows.csv", "-o", "predicted.csv")["rows"]
+found["report"] = run("report", "run", "--data", "rows.csv", "-o", "report.html")["examples"]
+found["build"] = run("build", "run", "-o", "model.onnx")
+from pathlib import Path
+from graphspec.serve.served import Served
+served = Served("run", Path("run"))
+served.read()
+found["served"] = served.predict([(0, {"word": "abc", "x_0": 3, "x_1": 4})])
+
+import importlib.util
+import tests
+oracle = importlib.util.spec_from_file_location("tests.oracle", "tests/oracle.py")
+tests.oracle = sys.modules["tests.oracle"] = importlib.util.module_from_spec(oracle)
+oracle.loader.exec_module(tests.oracle)
+from tests.contract.test_contract import exact
+from tests.layer_contract import Case
+from graphspec.contract import REGISTRY
+
+with tests.oracle.double_precision():
+    for cls in (REGISTRY["layer"]["Clamped"], REGISTRY["op"]["cube"]):
+        for example in cls.examples:
+            case = Case(cls, example)
+            for check in exact(case):
+                check(case)
 
 from tests.language import test_glossary, test_json_schema
 import tables
@@ -108,6 +132,8 @@ def tree(tmp_path: Path) -> Path:
     """A copy of the package to which each recipe was applied."""
     source = Path(graphspec.__file__).parent
     shutil.copytree(source, tmp_path / "graphspec")
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "oracle.py", tmp_path / "tests")
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n## Recipes\n")[1].split("\n## ")[0]
     recipes = dict(re.findall(r"^### Add an? (\w+).*?\n(.*?)(?=^### |\Z)", text, re.MULTILINE | re.DOTALL))
     assert tuple(recipes) == KINDS
@@ -139,3 +165,5 @@ def test_the_recipes_add_one_of_each(tree: Path, monkeypatch: pytest.MonkeyPatch
     trained = found["train"]
     assert trained["epochs"] == 1 and trained["history"]["within"] == [pytest.approx(2 / 3)]
     assert trained["history"]["loss"] == [pytest.approx(9**4 / 3)]
+    assert (found["predict"], found["report"], found["served"]) == (3, 3, [{"y": 1.0625}])
+    assert found["build"]["ok"] and "word" in found["build"]["arrays"]

@@ -4,10 +4,12 @@ or torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, FeatureType
 from graphspec.diagnostics import did_you_mean, meant
 from graphspec.diagnostics.foreign_terms import ENCODINGS, NAMES
-from graphspec.settings import Problems, Word, show, unfit, validate
+from graphspec.settings import TAKES, Problem, Problems, SettingError, Word, show, unfit, validate
 
 __all__ = ["FEATURES", "Feature", "FeatureType", "parse_features"]
 
@@ -43,7 +45,20 @@ def _feature(name: str, value: object) -> Feature:
     if not isinstance(encoder, str) or encoder not in FEATURES:
         remedy = _beside(encoder) or did_you_mean(encoder, FEATURES, _encoding(encoder), SYNONYMS)
         raise unfit("unknown-encoder", f"unknown encoder {show(encoder)}", remedy, "encode")
-    return validate(FEATURES[encoder], value, f"the feature `{name}`")
+    try:
+        return validate(FEATURES[encoder], value, f"the feature `{name}`")
+    except SettingError as error:
+        raise SettingError(*(_of_another(problem) for problem in error.problems)) from None
+
+
+def _of_another(problem: Problem) -> Problem:
+    """The same problem; of an option that only other encoders have with the names of these."""
+    if problem.code != "unknown-key" or not (problem.help or "").startswith(TAKES):
+        return problem
+    others = [name for name, cls in FEATURES.items() if problem.path[-1] in cls.model_fields]
+    names = ", ".join(f"`{name}`" for name in others)
+    help = f"`encode: {others[0]}` has it" if len(others) == 1 else f"encoders that have it: {names}"
+    return replace(problem, help=help) if others else problem
 
 
 def _beside(encoder: object) -> str | None:

@@ -221,6 +221,14 @@ def misfits(plan: FillPlan, outputs: Outputs, windows: Windows | None = None) ->
             problem = _target(fill, fill.feature, output)
         if problem is not None:
             code, message, help, key = problem
+            if (
+                windows is not None
+                and code == "feature-misfit"
+                and fill.steps is None
+                and len(fill.tensor.shape) == 2
+            ):
+                which = "next" if fill.target else "past"
+                help = f"write `steps: {which}`: a value for each step; {help}" if help else None
             yield Problem(code, message, help, (fill.field, key) if key else (fill.field,))
 
 

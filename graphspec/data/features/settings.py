@@ -215,6 +215,13 @@ class Category(Several):
     """What happens to a value that training has not seen."""
     fill: str | None = None
 
+    @field_validator("vocabulary", mode="before")
+    @classmethod
+    def _no_words(cls, value: object) -> object:
+        if isinstance(value, list) and any(isinstance(item, str) for item in value):
+            raise PydanticCustomError("other_key", "`vocabulary` is a number of ids", {"key": "values"})
+        return value
+
     @model_validator(mode="after")
     def _fitting(self) -> Category:
         if self.values is not None and self.vocabulary is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -14,11 +13,13 @@ from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Layer
 from graphspec.contract.registry import Kind
 from graphspec.contract.wrapper import Wrapper
-from graphspec.diagnostics import Label, akin, meant, nearest
+from graphspec.declarations.nodes import layer_of_call
+from graphspec.diagnostics import Label, Remedy, akin, become, meant, nearest, renamed
 from graphspec.diagnostics import certain as spelled
-from graphspec.diagnostics.foreign_terms import LAYERS, NESTS, bare
+from graphspec.diagnostics.foreign_terms import LAYERS, NESTS, SIZE, TRANSFORMER, bare
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.sizes import named_sizes
+from graphspec.graph import Value
 from graphspec.language.schema import NODE_KEYS
 from graphspec.settings import Problem, SettingError, a, show, unquoted, validate
 
@@ -43,23 +44,32 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
         same = not akin(word, near) and (certain or spelled(word, near, known))
         help = meant(near, str(name), same)
         if "(" in str(name) and certain:
-            help = f"write arguments next to the name: {{{kind}: {near}, {_of_call(str(name))}}}"
+            help = _of_call(node, kind, near, str(name))
+    elif help is None and kind == "merge" and str(name) in SIGNS:
+        help = meant(SIGNS[str(name)], str(name), True)
     elif help is None and re.search(r"[-+*/@ ]", str(name)):
         help = f"a formula is a form of its own: {{compute: {name}}}"
+    if help is None and kind == "layer" and re.search(r"(?i)transformer|encoder|decoder|bert|gpt", word):
+        help = TRANSFORMER
     help = help or (f"one of: {', '.join(known)}" if kind == "merge" else "`graphspec layers` lists them all")
     node.error(f"unknown-{kind}", node.span_of(kind), f"unknown {kind} `{name}`", help)
     return (known[near] if certain and near is not None else None), False
 
 
-def _of_call(text: str) -> str:
-    """The named arguments of a call such as `Dense(units=32)`, as keys of a node."""
-    try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or not call.keywords:
-            return "..."
-        return ", ".join(f"{item.arg}: {unquoted(ast.literal_eval(item.value))}" for item in call.keywords)
-    except (SyntaxError, ValueError):
-        return "..."
+def _of_call(node: NodeInstance, kind: Kind, near: str, text: str) -> str:
+    """The remedy for a call such as `Dense(units=32)`: its arguments are keys of the node."""
+    call = layer_of_call(text) if kind == "layer" else None
+    if call is None:
+        return f"write arguments next to the name: {{{kind}: {near}, ...}}"
+    call["layer"] = near if call["layer"] == near else call["layer"]
+    shown = ", ".join(f"{key}: {unquoted(item)}" for key, item in {**call, "layer": near}.items())
+    words = f"write arguments next to the name: {{{shown}}}" if len(call) > 1 else f"write {{{shown}}}"
+    rest = {key: item for key, item in node.written.items() if key != "layer"}
+    return become({**call, **rest}, words, around=True, safe=rest.keys().isdisjoint(call))
+
+
+SIGNS = {"+": "add", "*": "multiply", "-": "subtract"}
+"""Merges by their signs."""
 
 
 def _letters(word: str) -> str:
@@ -71,14 +81,16 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
     if word in LAYERS:
         return LAYERS[word]
     if word in node.body.file.blocks:
-        return f"`{word}` is a block of this file: write {{block: {word}}}"
+        return _as_form(node, kind, "block", f"`{word}` is a block of this file: write {{block: {word}}}")
     if any(word in body.declared.shared for body in (node.body, node.body.of_file or node.body)):
-        return f"`{word}` is a shared layer: write {{call: {word}}}"
+        return _as_form(node, kind, "call", f"`{word}` is a shared layer: write {{call: {word}}}")
     activation = next((each for each in ACTIVATIONS if _letters(each) == _letters(word)), None)
     if kind == "layer" and activation is not None:
         beside = f"`activation: {activation}` on the layer before"
-        return (
-            f"write {{op: {activation}}}, or {beside}" if activation in REGISTRY["op"] else f"write {beside}"
+        words = f"write {{layer: Activation, activation: {activation}}}, or {beside}"
+        new = {"layer": "Activation", "activation": activation}
+        return become(
+            {**new, **{key: item for key, item in node.written.items() if key not in new}}, words, around=True
         )
     for other in ("merge", "op", "layer"):
         classes = REGISTRY[other]
@@ -86,8 +98,14 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
             (each for each in classes if _letters(each) == _letters(word)), classes.synonyms.get(word)
         )
         if other != kind and name is not None:
-            return f"`{name}` is {a(f'`{other}`')}: write {{{other}: {name}}}"
+            words = f"`{name}` is {a(f'`{other}`')}: write {{{other}: {name}}}"
+            return _as_form(node, kind, other, words) if name == node.written.get(kind) else words
     return None
+
+
+def _as_form(node: NodeInstance, kind: Kind, form: str, words: str) -> str:
+    """The remedy that a node has the right name, and another form."""
+    return renamed(node.written, kind, form, words)
 
 
 def read_layer(
@@ -119,7 +137,11 @@ def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str
     for key, value in arguments.items():
         if key in NESTS and key not in cls.model_fields and isinstance(value, dict):
             inner = ", ".join(f"{name}: {unquoted(item)}" for name, item in value.items())
-            help = f"write arguments next to it: {{{cls.kind}: {cls.spec_name}, {inner}}}"
+            words = f"write arguments next to it: {{{cls.kind}: {cls.spec_name}, {inner}}}"
+            written = node.written
+            beside = {name: item for name, item in written.items() if name != key}
+            inside: dict[str, Any] = written[key] if isinstance(written.get(key), dict) else {}
+            help = become({**beside, **inside}, words, around=True, safe=beside.keys().isdisjoint(inside))
             node.error("unknown-key", node.key_of(key), f"{what} has no `{key}`", help)
             wrong |= {key, *value}
     return wrong
@@ -154,7 +176,9 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
     raw = node.declared.extra.get(str(problem.path[0])) if problem.path else None
     if len(problem.path) == 1:
         argument = str(problem.path[0])
-        help = cls.instead(argument, raw) or _for_each(cls, argument, raw) or help
+        help = cls.instead(argument, raw) or _for_each(node, cls, argument, raw) or help
+        if problem.code == "unknown-key":
+            help = _with_both_ways(node, cls, argument, raw) or _sure(node, argument, raw, help)
     if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
         scope = node.body.scope
         value = node.evaluate(raw, str(problem.path[0]))
@@ -180,14 +204,51 @@ def _of_a_tensor(cls: type[Layer], size: str) -> str:
     return f"{{op: broadcast_to, shape: [-1, {size}, ...], like: ...}}"
 
 
-def _for_each(cls: type[Layer], argument: str, value: Any) -> str | None:
+def _sure(node: NodeInstance, argument: str, raw: Any, help: str | None) -> str | None:
+    """The same remedy, safe where the input of the node shows that nothing else can have been meant: a size
+    that it has, and an axis of PyTorch's that is the same here.
+    """
+    first = next((bound.value for bound in node.inputs.all()), None)
+    if not isinstance(help, Remedy) or not isinstance(first, Value) or argument in node.overrides:
+        return help
+    shape, rank = first.tensor.shape, first.tensor.rank
+    same = (help == SIZE and raw in (shape[-1], [shape[-1]])) or (
+        help.change.new == "axis"
+        and argument in ("dim", "dims")
+        and ((raw == -1 and rank <= 3) or (rank == 2 and raw == 1))
+    )
+    return Remedy(help, replace(help.change, safe=True)) if same else help
+
+
+def _with_both_ways(node: NodeInstance, cls: type[Layer], argument: str, raw: Any) -> str | None:
+    """The recurrent layer of `bidirectional: true` in its wrapper."""
+    if argument != "bidirectional" or cls not in (
+        REGISTRY["layer"][name] for name in ("LSTM", "GRU", "SimpleRNN")
+    ):
+        return None
+    written = {key: item for key, item in node.written.items() if key != argument}
+    if raw is False:
+        return become(written, "delete it: a layer goes forward", around=True)
+    inner = {key: item for key, item in written.items() if key not in NODE_KEYS}
+    outer = {key: item for key, item in written.items() if key in NODE_KEYS and key != "layer"}
+    new = {
+        "layer": "Bidirectional",
+        "wraps": {"layer": cls.spec_name, **{k: inner[k] for k in inner if k != "layer"}},
+        **outer,
+    }
+    return become(new, f"wrap it: {show(new)}", around=True, safe=raw is True)
+
+
+def _for_each(node: NodeInstance, cls: type[Layer], argument: str, value: Any) -> str | None:
     """How a list makes a layer of each item, where the argument takes one number."""
     field = cls.model_fields.get(argument)
     if cls.kind != "layer" or field is None or field.annotation is not int or not isinstance(value, list):
         return None
     if len(value) < 2 or not all(type(item) is int for item in value):
         return None
-    return f"`repeat: {{{argument}: {show(value)}}}` makes a layer for each"
+    words = f"`repeat: {{{argument}: {show(value)}}}` makes a layer for each"
+    new = {key: item for key, item in node.written.items() if key != argument} | {"repeat": {argument: value}}
+    return become(new, words, around=True) if "repeat" not in node.written else words
 
 
 def misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:

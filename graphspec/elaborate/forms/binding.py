@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.proposals import OF_AXES, of_ids
-from graphspec.diagnostics import Label, Span, write
+from graphspec.diagnostics import Label, Span, become, write
 from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
 from graphspec.elaborate.values import NOTHING, Bound
 from graphspec.graph import Value
@@ -121,6 +121,8 @@ def report(node: NodeInstance, error: LayerError) -> None:
     help = named(error.help, words) if error.help else None
     if error.code == "wrong-rank":
         x = at[0].value.tensor if at and isinstance(at[0].value, Value) else None
+        if help is not None and at:
+            help = _with_channel(node, at[0], help)
         help = of_ids(x) or (_of_last_step(at[0]) if at else None) or help or _of_rank(node, x) or OF_AXES
     labels: list[Label] = []
     span: Span | None
@@ -160,7 +162,29 @@ def _of_rank(node: NodeInstance, x: Tensor | None) -> str | None:
     """The remedy where a layer is for fewer or more axes, and another of its kind for these."""
     other = re.sub(r"[123]D$", f"{x.rank - 2}D", str(node.declared.target)) if x is not None else None
     known = other in REGISTRY["layer"] and other != node.declared.target
-    return f"`{other}` is for {x.rank} axes; {OF_AXES}" if known and x is not None else None
+    if not known or x is None:
+        return None
+    words = f"`{other}` is for {x.rank} axes; {OF_AXES}"
+    alike = not any(isinstance(item, list) for item in node.declared.extra.values()) and x.rank == 3
+    made = any(isinstance(bound.value, Value) and bound.value.op is not None for bound in node.inputs.all())
+    new = {key: other if key == node.form else item for key, item in node.written.items()}
+    return become(new, words, safe=alike and made, around=node.declared.source is not MISSING)
+
+
+def _with_channel(node: NodeInstance, bound: Bound, help: str) -> str | None:
+    """The remedy that an image has no channels, where the input of a file is one; None for what a layer
+    made.
+    """
+    value, body = bound.value, node.body.declared
+    if not isinstance(value, Value) or value.op is not None:
+        return None
+    if body.block is not None or bound.text not in body.inputs:
+        return help
+    declared = body.inputs[bound.text]
+    if declared is None or not isinstance(declared.shape, list):
+        return help
+    at = body.document.span((*body.input_path(bound.text), "shape"))
+    return become([*declared.shape, 1], help, at=at)
 
 
 def _of_last_step(bound: Bound) -> str | None:

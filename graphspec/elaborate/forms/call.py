@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from graphspec.contract import REGISTRY
-from graphspec.diagnostics import did_you_mean, nearest
+from graphspec.diagnostics import did_you_mean, nearest, renamed
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, SharedEntry, failed
 from graphspec.elaborate.forms.arguments import misplaced
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
@@ -25,7 +25,8 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
             if name in bodies[0].nodes:
                 help = f"move the node `{name}` to `shared`: its calls then share one set of weights"
             if name in node.body.file.blocks:
-                help = f"`{name}` is a block: write {{block: {name}}}"
+                words = f"`{name}` is a block: write {{block: {name}}}"
+                help = renamed(node.written, "call", "block", words)
             node.error("unknown-reference", node.span_of("call"), f"`{name}` is not a shared layer", help)
         return failed()
     body, declared = located

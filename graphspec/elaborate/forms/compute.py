@@ -14,7 +14,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.arrays import as_array, natural_dtype
 from graphspec.contract.buffers import ConstantTensor, met
 from graphspec.contract.layer import Layer, LayerError
-from graphspec.diagnostics import Label, Span, did_you_mean, write
+from graphspec.diagnostics import Change, Label, Remedy, Span, did_you_mean, write
 from graphspec.diagnostics.foreign_terms import NO_FUNCTIONS
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.binding import named
@@ -215,7 +215,9 @@ class _Builder:
         if error.code == "unknown-function" and help is not None:  # of another library, by its name there
             word = str(self.node.declared.compute)[error.start : error.end].rpartition(".")[2]
             ours = REGISTRY["op"].synonyms.get(word, word)
-            help = NO_FUNCTIONS.get(word) or help.replace(f"`{word}(", f"`{ours}(")
+            told = help.replace(f"`{word}(", f"`{ours}(")
+            known = isinstance(help, Remedy) and ours in REGISTRY["op"]
+            help = NO_FUNCTIONS.get(word) or (Remedy(told, Change(ours)) if known else told)
         self.fail(error.code, part, error.message, help)
 
     # --- parts

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from graphspec.contract.initializers import Initializer
 from graphspec.contract.layer import Weight
 from graphspec.contract.variance_scaling import GlorotUniform
+from graphspec.diagnostics import by_word
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.scope import expressions_in
@@ -40,6 +41,7 @@ def build(node: NodeInstance) -> NodeResult:
 class _Parameter(Setting):
     """The settings of a parameter besides its shape."""
 
+    synonyms: ClassVar = by_word(initializer="init kernel_initializer weight_init fill value")
     initializer: Initializer = GlorotUniform()
 
 

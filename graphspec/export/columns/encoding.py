@@ -30,6 +30,9 @@ from graphspec.tensor import unit_of
 Reason = str
 EXTENSIONS_MODULE = "onnxruntime_extensions"
 
+WRITTEN = (NumberEncoder, DateEncoder, PlainEncoder, CategoryEncoder, SetEncoder, ListEncoder)
+"""The encoders whose columns a file of ONNX may read; those of others it takes encoded."""
+
 
 @dataclass(slots=True)
 class Inside:
@@ -158,6 +161,8 @@ class ColumnEncoding:
             return "ONNX has no such hash"
         if isinstance(encoder, ImageEncoder):
             return "ONNX decodes no images, and onnxruntime-extensions makes other pixels of a JPEG"
+        if not isinstance(encoder, WRITTEN):
+            return "nothing writes its encoder in the operators of ONNX"
         if isinstance(encoder, TextEncoder) and (reason := _foreign(encoder)) is not None:
             return reason
         if isinstance(encoder, TextEncoder) and (len(encoder.columns) > 1 or encoder.feature.part != "ids"):

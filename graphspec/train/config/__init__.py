@@ -6,9 +6,11 @@ Nothing here imports torch; what the optimizers compute is in `graphspec.train.o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic_core import PydanticCustomError
 
 from graphspec.diagnostics import by_word, delete
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
@@ -22,6 +24,7 @@ from graphspec.train.config.phases import (
     Frozen,
     PhaseSettings,
     StepSettings,
+    in_optimizer,
     parse_phases,
     read_keys,
 )
@@ -80,7 +83,7 @@ REMEDIES = {
     ),
     "weights": "it belongs to the command: `graphspec train --weights FILE`; or to a node of a model",
     "mixed_precision": "write `precision: bf16`",
-    "shuffle": delete("training rows are shuffled, from the run's seed", only_for="true"),
+    "shuffle": delete("training rows are shuffled in each epoch, from the run's seed", only_for="true"),
     "data": "it is a section of its own: data: {train: FILE}",
     **dict.fromkeys(
         ("validation_split", "validation", "val_split"),
@@ -108,7 +111,9 @@ REMEDIES = {
 
 def _precision(value: object) -> object:
     if isinstance(value, str | int) and (word := _PRECISIONS.get(str(value))) is not None:
-        raise ValueError(f"`precision` is float32, tf32 or bf16: write `{word}`, not `{value}`")
+        raise PydanticCustomError(
+            "other_word", f"`precision` is float32, tf32 or bf16, not `{value}`", {"instead": word}
+        )
     return value
 
 
@@ -220,8 +225,17 @@ def parse_train(value: object) -> TrainConfig:
             config = config.model_copy(update={"epochs": sum(phase.epochs for phase in config.phases)})
         problems.collected += [*_two_rates(config), *_whole_weights(config), *_unfreezing(config)]
         problems.collected += _varying(config)
+    problems.collected = [_in_its_optimizer(problem, value) for problem in problems.collected]
     problems.raise_any()
     return config
+
+
+def _in_its_optimizer(problem: Problem, written: dict[str, Any]) -> Problem:
+    """The same problem; of a key of the optimizer with the mapping in which it is there."""
+    if problem.code != "unknown-key" or len(problem.path) != 1 or problem.path[0] not in written:
+        return problem
+    help = in_optimizer(str(problem.path[0]), written, RMSprop.names()[0])
+    return problem if help is None else replace(problem, help=help)
 
 
 def _varying(config: TrainConfig) -> list[Problem]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
-from graphspec.diagnostics import by_word, delete
-from graphspec.settings import Problems, Setting, each_of, show, unfit, validate
+from graphspec.diagnostics import become, by_word, delete
+from graphspec.settings import Problems, Setting, Word, each_of, show, unfit, validate
 from graphspec.train.config.groups import ParameterGroup, matches_any, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings
 from graphspec.train.config.schedules import SCHEDULES, Schedule
@@ -37,34 +37,38 @@ def _frozen(value: object) -> object:
 Frozen = Annotated[Texts, BeforeValidator(_frozen)]
 
 
-_RATE = "it belongs to the optimizer: optimizer: {name: adam, learning_rate: 0.001}"
+_FIELDS = {
+    **{key: key for key in ("weight_decay", "momentum", "clipnorm", "clipvalue", "global_clipnorm")},
+    **by_word(
+        learning_rate="lr learning_rate",
+        global_clipnorm="clip clip_norm grad_clip clip_grad gradient_clip gradient_clipping "
+        "gradient_clip_val max_grad_norm",
+        gradient_accumulation_steps="gradient_accumulation_steps gradient_accumulation "
+        "accumulate_grad_batches accumulate",
+        use_ema="ema use_ema",
+    ),
+}
+_SAMPLES = {"learning_rate": "0.001", "use_ema": "true"}
 OF_OPTIMIZER = {
-    "lr": _RATE,
-    "learning_rate": _RATE,
-    **{
-        key: f"it belongs to the optimizer: optimizer: {{name: adam, {key}: ...}}"
-        for key in ("weight_decay", "momentum", "clipnorm", "clipvalue", "global_clipnorm", "use_ema")
-    },
-    **dict.fromkeys(
-        (
-            "clip",
-            "clip_norm",
-            "grad_clip",
-            "clip_grad",
-            "gradient_clip",
-            "gradient_clipping",
-            "gradient_clip_val",
-            "max_grad_norm",
-        ),
-        "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
-    ),
-    **dict.fromkeys(
-        ("gradient_accumulation_steps", "gradient_accumulation", "accumulate_grad_batches", "accumulate"),
-        "it belongs to the optimizer: optimizer: {name: adam, gradient_accumulation_steps: ...}",
-    ),
-    "ema": "it belongs to the optimizer: optimizer: {name: adam, use_ema: true}",
+    key: f"it belongs to the optimizer: optimizer: {{name: adam, {field}: {_SAMPLES.get(field, '...')}}}"
+    for key, field in _FIELDS.items()
 }
 """Keys that many expect beside the optimizer."""
+
+
+def in_optimizer(key: str, beside: dict[str, Any], default: str) -> str | None:
+    """The remedy for a key of the optimizer that is `beside` it: the same mapping with the key inside."""
+    optimizer, field = beside.get("optimizer", default), _FIELDS.get(key)
+    settings = {"name": optimizer} if isinstance(optimizer, str) else optimizer
+    if field is None or not isinstance(settings, dict) or field in settings:
+        return None
+    inner = {**settings, field: beside[key]}
+    shown = {word: Word(item) if word == "name" else item for word, item in inner.items()}
+    rest = {name: item for name, item in beside.items() if name not in (key, "optimizer")}
+    return become(
+        {"optimizer": inner, **rest}, f"it belongs to the optimizer: optimizer: {show(shown)}", around=True
+    )
+
 
 NOTHING = {"optimizer": "adam", "parameter_groups": "[]", "freeze": "[]", "steps": "[{}]"}
 """What says that none of these is there; of an optimizer there is always one."""
