@@ -223,12 +223,13 @@ class _Migrator:
         """None where the new spec does not read the run's data."""
         import torch
 
+        from graphspec.runs.run import data_parts
         from graphspec.train.custom import bound
         from graphspec.train.loop import evaluate
         from graphspec.train.objective import Objective
 
         place = torch.device("cpu")
-        parts = self.run.data_parts(place, self.limit, self.run.encoders())
+        parts = data_parts(self.run, place, self.limit, self.run.encoders())
         kinds = ("synthetic", "validation") if self.run.files.synthetic else ("validation", "synthetic")
         part = next(name for name in (*kinds, "training") if name in parts)
         examples = parts[part]

@@ -123,6 +123,8 @@ class _FormSearch:
     """Tries forms of a model in float32, each scored on the validation data of its run."""
 
     def __init__(self, run: Run, most: float):
+        from graphspec.runs.run import data_parts
+
         self.run, self.program, self.most = run, run.program, most
         self.threads = devices.threads(self.program)
         self.tried: list[Form] = []
@@ -131,7 +133,7 @@ class _FormSearch:
             help = "train it on data with `validation`"
             raise fail("data-missing", "the run has no data to score the 8-bit model on", help)
         encoders = run.encoders()
-        parts = run.data_parts(CPU, encoders=encoders)
+        parts = data_parts(run, CPU, encoders=encoders)
         if "validation" not in parts:
             message = "the spec has no validation data to score the 8-bit model on"
             raise fail("data-missing", message, "name some: `data: {validation: {split: 0.2}}`")

@@ -361,7 +361,7 @@ class Run:
         if self.program.data is None:
             help = "give data: `--data PATH`"
             raise fail("data-missing", "the spec has no `data`", help)
-        parts = self.data_parts(place, limit, encoders)
+        parts = data_parts(self, place, limit, encoders)
         for part in ("test", "validation"):
             if part in parts:
                 return parts[part], encoders, part
@@ -370,25 +370,26 @@ class Run:
             message = "the run learned from arrays in memory, which it does not keep"
         raise fail("data-missing", message, "give data: `--data PATH`")
 
-    def data_parts(
-        self, place: Any, limit: int | None = None, encoders: Encoders | None = None
-    ) -> dict[str, Examples]:
-        """The examples that the spec and the record of the run name, by part: training, validation, test. In
-        place of training data that no file has, there are those called `synthetic`, and no part of these is
-        the validation data of a run that learned from arrays in memory. Raises `SpecError`.
-        """
-        from graphspec.data.files import DataFile
-        from graphspec.data.loading import load
 
-        config = self.program.data
-        root, known = self.files.places(self.program)
-        data = load(self.program, known, root, place, limit=limit, encoders=encoders)
-        learned = "synthetic" if data.is_synthetic else "training"
-        parts = {learned: data.training, "validation": data.validation, "test": data.test}
-        filed = config is not None and isinstance(config.validation, DataFile)
-        if data.is_synthetic and not (self.files.synthetic or filed):
-            del parts["validation"]
-        return {name: examples for name, examples in parts.items() if examples is not None}
+def data_parts(
+    run: Run, place: Any, limit: int | None = None, encoders: Encoders | None = None
+) -> dict[str, Examples]:
+    """The examples that the spec and the record of the run name, by part: training, validation, test. In
+    place of training data that no file has, there are those called `synthetic`, and no part of these is
+    the validation data of a run that learned from arrays in memory. Raises `SpecError`.
+    """
+    from graphspec.data.files import DataFile
+    from graphspec.data.loading import load
+
+    config = run.program.data
+    root, known = run.files.places(run.program)
+    data = load(run.program, known, root, place, limit=limit, encoders=encoders)
+    learned = "synthetic" if data.is_synthetic else "training"
+    parts = {learned: data.training, "validation": data.validation, "test": data.test}
+    filed = config is not None and isinstance(config.validation, DataFile)
+    if data.is_synthetic and not (run.files.synthetic or filed):
+        del parts["validation"]
+    return {name: examples for name, examples in parts.items() if examples is not None}
 
 
 def _written(file: Path | None) -> tuple[int, int] | None:
