@@ -14,6 +14,7 @@ from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, TooManyMistakes, did_you_mean, fail, unplaced
 from graphspec.diagnostics.arguments import brief, checked
 from graphspec.elaborate import Context, argument_names, elaborate
+from graphspec.elaborated import Elaborated
 from graphspec.files.reading import content
 from graphspec.files.run_files import BEST, ENVIRONMENT, SPEC
 from graphspec.program import Program
@@ -192,7 +193,22 @@ def check_document(
         sources=sources,
         allow=tuple(choices.allow),
         compile_text=_compile_text,
+        elaborate_again=_elaborate_again,
     )
+
+
+def _elaborate_again(
+    document: Document, path: Path | None, params: Mapping[str, Any], symbols: frozenset[str] | None
+) -> Elaborated | None:
+    """What a checked document means with these params; None where it is wrong with them. The `symbols`, which
+    are params, keep their names in the formulas of numbers.
+    """
+    diagnostics = Diagnostics()
+    with suppress(TooManyMistakes):
+        file = read_file(document, path.stem if path else "model", diagnostics)
+        if file is not None:
+            return elaborate(Context(diagnostics, path, symbols), file, dict(params), None)
+    return None
 
 
 def _compile_text(text: str, shown: str, path: Path | None, allow: Iterable[str]) -> Program:

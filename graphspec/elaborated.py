@@ -194,6 +194,7 @@ class BaseProgram(Elaborated, ABC):
         *,
         inplace: bool = True,
         exporting: bool = False,
+        fixed: bool = True,
     ) -> nn.Module: ...
 
     @abstractmethod

@@ -14,6 +14,7 @@ from graphspec.contract.layer import Layer, Site, Weight
 from graphspec.diagnostics import Span
 from graphspec.expressions import Expression
 from graphspec.tensor import Dim, Tensor
+from graphspec.traced import Symbolic
 
 Plain = Any  # a plain value of a spec: number, string, boolean, null, or a list of them
 
@@ -228,6 +229,7 @@ class Graph:
     units: list[Unit] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     outputs: dict[str, Value] = field(default_factory=dict)
+    bindings: dict[Symbolic, Any] = field(default_factory=dict)  # what its names in formulas are around it
 
     def graphs(self) -> Iterator[Graph]:
         """This graph and all inside it, outer ones first."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from graphspec.data.augmentation import chain
 from graphspec.diagnostics import Span
 from graphspec.diagnostics.arguments import checked, need_names, need_sizes
-from graphspec.elaborated import BaseProgram
+from graphspec.elaborated import BaseProgram, Elaborated
+from graphspec.source import Document
 from graphspec.version import LANGUAGE
 
 if TYPE_CHECKING:
@@ -31,11 +32,18 @@ program compiles others: of `augment`, and of itself with more outputs.
 """
 
 
+ElaborateAgain = Callable[
+    [Document, Path | None, Mapping[str, Any], frozenset[str] | None], "Elaborated | None"
+]
+"""What a checked document means with other params, and with names in the formulas of its numbers."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Program(BaseProgram):
     """A compiled spec. Nothing here imports torch before `module` or `example_inputs` is called."""
 
     compile_text: CompileText
+    elaborate_again: ElaborateAgain
     folding: Folding | None = None
     """The unfolded program and the plan, if this program is folded."""
     _emitted: dict[EmitOptions, Emitted] = field(default_factory=dict)
@@ -67,18 +75,31 @@ class Program(BaseProgram):
         return self.emit()
 
     @checked
-    def emit(self, inplace: bool = True, exporting: bool = False) -> Emitted:
+    def emit(self, inplace: bool = True, exporting: bool = False, fixed: bool = False) -> Emitted:
         """The emitted source, with options.
 
         Without `inplace`, activations do not work in place: hooks see every value, full backward hooks work,
-        and training needs more memory. `exporting` is for torch.export with dynamic sizes.
+        and training needs more memory. `exporting` is for torch.export with dynamic sizes. With
+        `fixed`, the params of the file are numbers; else arguments of the model's class, as far as one text
+        suits other values of them.
         """
         from graphspec.emit import EmitOptions, emit
+        from graphspec.emit.params import emit_with_params
 
-        options = EmitOptions(inplace, exporting, initialize=self.folding is None)
+        params = not (fixed or exporting or self.folding is not None)
+        options = EmitOptions(inplace, exporting, initialize=self.folding is None, params=params)
         if options not in self._emitted:
-            self._emitted[options] = emit(self, options)
+            presets = self.document.get("presets") or {}
+            self._emitted[options] = (
+                emit_with_params(self._again, self.params, presets, options)
+                if params
+                else emit(self, options)
+            )
         return self._emitted[options]
+
+    def _again(self, params: Mapping[str, Any], symbols: frozenset[str]) -> Elaborated | None:
+        """The same file with other params, and with these in the formulas of its numbers."""
+        return self.elaborate_again(self.parsed, self.path, params, symbols)
 
     @property
     def class_name(self) -> str:
@@ -126,9 +147,10 @@ class Program(BaseProgram):
         *,
         inplace: bool = True,
         exporting: bool = False,
+        fixed: bool = True,
     ) -> nn.Module:
         """The emitted module on a device, initialized from `seed`, then loaded from `weights` if given: a
-        `.safetensors` file or a state dict; `inplace` and `exporting` as in `emit`.
+        `.safetensors` file or a state dict; `inplace`, `exporting` and `fixed` as in `emit`.
 
         Raises `SpecError`; (module-not-allowed) for custom code that `allow` does not name.
         """
@@ -136,7 +158,7 @@ class Program(BaseProgram):
         from graphspec.emit.load import load_folded, load_module
 
         classes = custom.bring(custom.nodes(self), self.folder, self.allow)
-        emitted = self.emit(inplace, exporting)
+        emitted = self.emit(inplace, exporting, fixed)
         if self.folding is None:
             module = load_module(self, emitted, self.path, seed, weights, classes)
         else:
@@ -279,14 +301,15 @@ class Program(BaseProgram):
         return example_inputs(self, batch_size, dict(sizes or {}), seed)
 
     @checked
-    def bundle(self, inplace: bool = True, prove: bool = True) -> str:
+    def bundle(self, inplace: bool = True, prove: bool = True, fixed: bool = False) -> str:
         """The emitted Python source with custom modules copied into it; it is run once unless `prove` is
-        false. Raises `SpecError` (bundle-misfit) if they need more than torch.
+        false; `inplace` and `fixed` as in `emit`. Raises `SpecError` (bundle-misfit) if they need more than
+        torch.
         """
         from graphspec import custom
         from graphspec.emit.bundle import bundle
 
-        bundled = bundle(self, self.emit(inplace))
+        bundled = bundle(self, self.emit(inplace, fixed=fixed))
         if prove:
             from graphspec.emit.load import load_module
 

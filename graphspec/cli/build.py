@@ -96,6 +96,15 @@ NoInplace = Annotated[
         help="Emit no in-place activations: for hooks; training takes more memory.",
     ),
 ]
+FIXED = "fixed"
+Params = Annotated[
+    str | None,
+    typer.Option(
+        "--params",
+        metavar=FIXED,
+        help="Write the params of the file as numbers; by default they are arguments of the model's class.",
+    ),
+]
 MergeAdapters = Annotated[
     Path | None,
     typer.Option(
@@ -143,6 +152,7 @@ def build(
     force: Force = False,
     no_check: NoCheck = False,
     no_inplace: NoInplace = False,
+    params: Params = None,
     bundle: Bundle = False,
     adapters: MergeAdapters = None,
     fastest: Fastest = False,
@@ -162,7 +172,9 @@ def build(
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
     given: dict[str, Any] = {"--seed": seed, "--fold": fold, "--no-check": no_check}
-    given |= {"--no-inplace": no_inplace, "--bundle": bundle}
+    given |= {"--no-inplace": no_inplace, "--bundle": bundle, "--params": params}
+    if params not in (None, FIXED):
+        raise misuse("--params", f"`{params}` is unknown: `fixed` writes params as numbers")
     if fastest or quantize is not None or max_loss is not None:
         given |= {"--merge-adapters": adapters, "--set": settings, "--preset": preset}
         asked = deploying.Asked(fastest, quantize, max_loss, triton, inputs, force)
@@ -190,7 +202,7 @@ def build(
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
         else:
-            _write_python(program, path, not no_check, not no_inplace, bundle, as_json)
+            _write_python(program, path, not no_check, not no_inplace, params == FIXED, bundle, as_json)
 
 
 def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path:
@@ -230,17 +242,23 @@ def _weights_of(files: RunFiles, weights: Path | None, needed: bool, as_json: bo
 
 
 def _write_python(
-    program: Program, path: Path | None, checked: bool, inplace: bool, bundle: bool, as_json: bool
+    program: Program,
+    path: Path | None,
+    checked: bool,
+    inplace: bool,
+    fixed: bool,
+    bundle: bool,
+    as_json: bool,
 ) -> None:
     """Writes the source to a file, or to stdout, after its forward pass."""
     help = "`--no-check` writes the file without running it"
     with running(program, "build-failed", "the forward pass fails", help):
         if bundle:
-            source = program.bundle(inplace, checked)
+            source = program.bundle(inplace, checked, fixed)
         else:
-            source = program.emit(inplace).source
+            source = program.emit(inplace, fixed=fixed).source
             if checked:
-                program.prove(program.module(inplace=inplace))
+                program.prove(program.module(inplace=inplace, fixed=fixed))
     source = stamped(source)
     if path is not None:
         write(path, source)
@@ -289,7 +307,7 @@ def _check_options(
         raise misuse("--no-check", f"{format} is always compared with the module")
     elif output == "-":
         raise misuse("-o", f"{format} is not text")
-    for option in ("--no-inplace", "--bundle"):
+    for option in ("--no-inplace", "--bundle", "--params"):
         if given[option] and (format != "py" or fold):
             raise misuse(option, "only for a Python file that is not folded")
 

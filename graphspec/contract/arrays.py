@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import is_instance_schema
 
+from graphspec.traced import plain
+
 
 class Nested(tuple[Any, ...]):
     """Nested lists of numbers or booleans, as `torch.tensor` takes them. In emitted source they are lists."""
@@ -41,7 +43,7 @@ def as_array(value: Any) -> Any:
     """
     if not isinstance(value, list | tuple):
         return value
-    array = _nested(value, 1)
+    array = _nested(plain(value), 1)
     shape_of(array)
     kinds = {type(item) for item in elements(array)}
     if not kinds <= {int, float} and kinds != {bool}:

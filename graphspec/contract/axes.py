@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 def _axes(value: Any) -> int | tuple[int, ...]:
     items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if not all(type(item) is int for item in items):
+    if not all(isinstance(item, int) and not isinstance(item, bool) for item in items):
         raise PydanticCustomError("axes_type", "an integer or a list of integers")
     return items if isinstance(value, (list, tuple)) else value
 

@@ -10,6 +10,7 @@ from pydantic_core import PydanticKnownError
 
 from graphspec.contract.arrays import Array
 from graphspec.tensor import Size
+from graphspec.traced import plain
 
 
 def as_tuple(value: object) -> object:
@@ -21,7 +22,7 @@ def same(a: object, b: object) -> bool:
     """Whether values are equal and of the same type, in lists, too: 1, 1.0 and True are three values."""
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
-    return type(a) is type(b) and bool(a == b)
+    return (type(a) is type(b) or type(plain(a)) is type(plain(b))) and bool(a == b)
 
 
 def _number(value: float) -> float:

@@ -12,7 +12,7 @@ Margins = tuple[tuple[int, int], ...]
 
 def _pair(value: Any, wanted: str) -> tuple[int, int]:
     sizes = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
-    if len(sizes) != 2 or not all(type(size) is int for size in sizes):
+    if len(sizes) != 2 or not all(isinstance(size, int) and not isinstance(size, bool) for size in sizes):
         raise PydanticCustomError("margin_type", wanted)
     if min(sizes) < 0:
         raise PydanticKnownError("greater_than_equal", {"ge": 0})

@@ -28,7 +28,9 @@ def window(rank: int, least: int = 1) -> Any:
 
     def parse(value: Any) -> tuple[int, ...]:
         sizes = tuple(value) if isinstance(value, (list, tuple)) else (value,) * rank
-        if len(sizes) != rank or not all(type(size) is int for size in sizes):
+        if len(sizes) != rank or not all(
+            isinstance(size, int) and not isinstance(size, bool) for size in sizes
+        ):
             raise PydanticCustomError("window_type", wanted)
         if min(sizes) < least:
             raise PydanticKnownError("greater_than_equal", {"ge": least})

@@ -35,7 +35,7 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "error": ((BaseException,), "an exception"),
     **dict.fromkeys(
         (
-            *("allow_url", "resume", "overwrite", "flat", "check", "inplace", "exporting", "logits"),
+            *("allow_url", "resume", "overwrite", "flat", "check", "inplace", "exporting", "fixed", "logits"),
             *("prove", "probabilities", "every_window", "defaults", "expand", "trainable", "flops", "memory"),
             "color",
         ),
@@ -150,7 +150,7 @@ def need_names(names: Iterable[Any]) -> None:
     """Raises `SpecError` for a list of names in which something is none."""
     wrong = next((name for name in names if not isinstance(name, str)), None)
     if wrong is not None:
-        raise fail("wrong-type", f"{brief(wrong)} is among the names, and is none")
+        raise fail("wrong-type", f"{brief(wrong)} is among the names: a name is a text")
 
 
 def _kinds(value: Any) -> list[str]:

@@ -43,15 +43,20 @@ class Reads:
 class Context:
     """One elaboration of one program."""
 
-    def __init__(self, diagnostics: Diagnostics, file: FilePath | None):
+    def __init__(
+        self, diagnostics: Diagnostics, file: FilePath | None, symbols: frozenset[str] | None = None
+    ):
         self.diagnostics, self.file = diagnostics, file
+        self.symbols = (
+            symbols  # params of the file that keep their names in formulas; None where none are kept
+        )
         self.sources: dict[str, str] = {}
         self.locations: dict[str, FilePath] = {}  # a document's displayed name -> the file
         self.files: dict[FilePath, File | None] = {}
         self.reads: dict[Definition, Reads] = {}
         self.vocabularies: dict[str, dict[str, int | None]] = {}  # by file: `vocabulary(kinds)` -> its ids
         self.augmented: dict[str, tuple[list[dict[str, Any]], Tensor]] = {}  # `augment` of an input's images
-        self.layers: dict[tuple[type[Layer], str], Layer] = {}  # by their arguments, as text
+        self.layers: dict[tuple[Any, ...], Layer] = {}  # by their arguments, as text
         self.applied: dict[tuple[Any, ...], Any] = {}  # the outputs of a layer on inputs of these types
         self.instances = 0
         self.depth = 0  # nodes that are being elaborated, each for the sake of the one before

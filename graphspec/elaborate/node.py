@@ -10,6 +10,7 @@ from graphspec.declarations import reads_nothing
 from graphspec.diagnostics import Diagnostic, become, write_value
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
 from graphspec.elaborate.forms import build, first_output, input_names
+from graphspec.elaborate.indexing import numbered, of_instance, settle_last
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
@@ -19,6 +20,7 @@ from graphspec.graph import Op, Unit, Value, chained_inputs
 from graphspec.language.schema import MISSING, Node
 from graphspec.settings import show
 from graphspec.source import Path
+from graphspec.traced import Symbolic, TracedInt, formula, formula_of
 
 MAX_REPEAT = 10_000
 
@@ -42,13 +44,24 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
     for index, overrides in enumerate(plan):
         node = NodeInstance(body, name, declared, path, index, overrides, count=len(plan))
         node.inner_paths = inner_paths
+        if results:
+            numbered(results[-1], formula("constant", index - 1))
         result = _elaborate_instance(node, results[-1] if results and not parallel else None)
         if result.op is not None:
             result.op.repeated = "parallel" if parallel else "repeat"
         results.append(result)
         if result.first_output is FAILED:
             return Repeated(results, parallel, broken=True)  # the next would fail for the same reason
+    if body.scope.formulas is not None:
+        settle_last(results, _count(body, declared))
     return Repeated(results, parallel)
+
+
+def _count(body: BodyElaborator, declared: Node) -> Symbolic | None:
+    """The formula of how often a node is repeated; None where lists say it, or a number."""
+    raw = declared.parallel if declared.repeat is MISSING else declared.repeat
+    count = body.scope.traced(raw)
+    return formula_of(count) if isinstance(count, TracedInt) else None
 
 
 def _none_of(node: NodeInstance) -> Resolved:
@@ -117,7 +130,7 @@ def _varied(
         help = f"write {count} items in each; an argument that all instances share is written next to `{key}`"
         body.error("wrong-type", span, message, help)
         return None
-    return [{word: items[i] for word, items in lists.items()} for i in range(count)]
+    return [{word: of_instance(items[i], i) for word, items in lists.items()} for i in range(count)]
 
 
 def _may_vary(body: BodyElaborator, declared: Node, here: Path, raw: Any, word: str, items: Any) -> bool:

@@ -32,6 +32,7 @@ from graphspec.objectives.history import directions
 from graphspec.passes import Findings, run_passes
 from graphspec.settings import show
 from graphspec.tensor import Limit, Tensor
+from graphspec.traced import INDEX, formula
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -40,6 +41,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     graph = Graph(Definition(document.file, None, file.name), declared=dict(declared.params))
     unknown, lost = frozenset(declared.failed_params), declared.lost_params
     scope = Scope(context, document, graph.visible, unknown, lost, bodies=(declared,))
+    if context.symbols is not None:
+        scope.formulas = {"index": INDEX} | {word: formula("param", word) for word in context.symbols}
     _resolve_params(scope, file, graph, _param_values(context, file, params, preset))
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
     channels_first = _declare_inputs(body)

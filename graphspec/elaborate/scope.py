@@ -13,11 +13,13 @@ from graphspec.diagnostics import Change, Remedy, Span, certain, did_you_mean, n
 from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
+from graphspec.expressions.tracing import retraced
 from graphspec.graph import ArgumentExpression, Value
 from graphspec.settings import Problem, SettingError, show
 from graphspec.settings.remedies import boolean_help
 from graphspec.source import Document, Path
 from graphspec.tensor import show_size
+from graphspec.traced import Symbolic, leafed, outward, plain
 
 _TYPE_NAMES = {"int": "3", "integer": "3", "float": "0.5", "number": "0.5", "bool": "true", "boolean": "true"}
 """What people write for the type of a param, each with a value of that type."""
@@ -45,6 +47,8 @@ class Scope:
     origins: Mapping[str, Span] = field(default_factory=dict)  # of params that a use of a block gives
     bodies: tuple[Body, ...] = ()  # of the document, that declare its params: a block's, then the file's
     given: dict[str, bool] = field(init=False)  # `given(memory)` -> whether that input has a value
+    formulas: dict[str, Symbolic] | None = None  # what a name is in formulas; None where none are kept
+    bindings: dict[Symbolic, Any] = field(default_factory=dict)  # what that is in the body around this one
 
     def __post_init__(self) -> None:
         inputs = (self.inputs or {}).items()
@@ -66,7 +70,7 @@ class Scope:
         try:
             if self.unknown and names_in(value) & self.unknown:
                 return FAILED
-            return evaluate(value, self._names(index), self.channels if self.inputs is not None else None)
+            return self._evaluated(value, index)
         except _Reported:
             return FAILED
         except ExpressionError as error:
@@ -80,6 +84,23 @@ class Scope:
                 error.help = self._feature_of(error.message.split("`")[1]) or error.help
             self.expression_error(error.shifted(start), path)
             return FAILED
+
+    def _evaluated(self, value: Any, index: int | None = None) -> Any:
+        names = self._names(index)
+        result = evaluate(value, names, self.channels if self.inputs is not None else None)
+        return result if self.formulas is None else retraced(value, result, self.formulas, names)
+
+    def traced(self, value: Any) -> Any:
+        """A value that was evaluated before without a mistake, with its formula."""
+        return self._evaluated(value)
+
+    def _under_its_name(self, name: str, value: Any, given: bool) -> Any:
+        """The value of a param, under its own name in formulas; a `given` one is of the body around."""
+        leaf = (self.formulas or {}).get(name)
+        if leaf is None:
+            return value
+        self.bindings[leaf] = value if given else outward(value, self.bindings)
+        return leafed(plain(value), leaf)
 
     def _names(self, index: int | None) -> Mapping[str, Any]:
         """The values of names, `vocabulary(kinds)` and `given(memory)` in an expression."""
@@ -209,7 +230,7 @@ class Scope:
             if name in values or name in failures:
                 return
             if name in arguments:
-                values[name] = self.params[name] = arguments[name]
+                values[name] = self.params[name] = self._under_its_name(name, arguments[name], given=True)
                 return
             if declared[name] == "required":
                 return
@@ -230,9 +251,8 @@ class Scope:
                 for other in needed & declared.keys():
                     resolve(other)
                 if not needed & failures:
-                    channels = self.channels if self.inputs is not None else None
-                    value = evaluate(declared[name], self._names(None), channels)
-                    values[name] = self.params[name] = value
+                    value = self._evaluated(declared[name])
+                    values[name] = self.params[name] = self._under_its_name(name, value, given=False)
             except _Reported:
                 failures.add(name)
             except ExpressionError as error:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import ast
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import zip_longest
 from textwrap import wrap
+from typing import Any
 
+from graphspec.contract.fields import same
+from graphspec.contract.layer import Leaf
 from graphspec.diagnostics import SpecError
 from graphspec.elaborated import Elaborated
 from graphspec.emit.absent_outputs import with_absent_outputs
 from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import HOLE, without
+from graphspec.emit.code import HOLE, call, literal, without
 from graphspec.emit.construct import InitWriter
 from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.emitted import EmitOptions, Emitted
@@ -25,36 +28,46 @@ from graphspec.emit.initialization import Initialization
 from graphspec.emit.library_calls import LibraryCall
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, read_names
 from graphspec.emit.merges import with_optional_operands
-from graphspec.emit.module_class import ModuleClass, NeedsModule, Varies
-from graphspec.emit.printer import WIDTH, comment
+from graphspec.emit.module_class import Cell, FixedParams, ModuleClass, NeedsModule, Varies, plain
+from graphspec.emit.printer import WIDTH, comment, flat, lines
 from graphspec.emit.soundness import check_source, unsound
 from graphspec.emit.specialize import Specializer
+from graphspec.emit.values import Wish
 from graphspec.emit.writer import SourceWriter, write_definition
 from graphspec.graph import Definition, Op, Unit
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
 from graphspec.version import MADE_BY, __version__
+from graphspec.weights import names
 
 ClassParts = tuple[InitWriter, Forward]
 
 
-def emit(program: Elaborated, options: EmitOptions) -> Emitted:
+def emit(
+    program: Elaborated,
+    options: EmitOptions,
+    probes: Mapping[tuple[str, ...], Elaborated] | None = None,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Emitted:
     """The source of a program: deterministic to the byte, formatted as ruff formats. It needs only torch.
+
+    With `probes`, the same file with other values of these params, they are arguments of the model's class:
+    raises `FixedParams` for those that cannot be. `presets` name values of them.
 
     Where the classes of all instances together would be unsound, each has its own. Raises `SpecError`
     (emission-failed) for a fault of the emitter.
     """
-    for rewritten in (with_optional_operands, with_absent_outputs, expanded):
-        graph, values = rewritten(program.graph)
-        if values:
-            program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})
+    probes = {words: _rewritten(probe) for words, probe in (probes or {}).items()}
+    program = _rewritten(program)
     modules: set[Definition] = set()
     while True:
         try:
-            classes = Classes(program, partial(_write_class, program), options, modules)
+            classes = Classes(program, partial(_write_class, program), options, modules, probes)
             break
         except NeedsModule as needed:
             modules.add(needed.definition)
         except Varies as varies:
+            if probes:
+                raise FixedParams(_all(probes)) from varies
             if not options.merged:
                 raise unsound(f"one instance of a block differs in itself: {varies}") from varies
             options = replace(options, merged=False)
@@ -64,11 +77,26 @@ def emit(program: Elaborated, options: EmitOptions) -> Emitted:
         forward.finish(classes.program_bytes)
         write_definition(bodies, forward, program if constructor.group is classes.root else None, fills)
     try:
-        return assemble(program, bodies, classes, fills)
-    except SpecError:
+        return assemble(program, bodies, classes, fills, presets or {})
+    except SpecError as error:
+        if probes:
+            raise FixedParams(_all(probes)) from error
         if not options.merged:
             raise
     return emit(program, replace(options, merged=False))
+
+
+def _all(probes: Iterable[tuple[str, ...]]) -> set[str]:
+    return {word for words in probes for word in words}
+
+
+def _rewritten(program: Elaborated) -> Elaborated:
+    """A program in the terms of emission."""
+    for rewritten in (with_optional_operands, with_absent_outputs, expanded):
+        graph, values = rewritten(program.graph)
+        if values:
+            program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})
+    return program
 
 
 def _write_class(program: Elaborated, classes: Classes[ClassParts], group: ModuleClass) -> ClassParts:
@@ -81,9 +109,34 @@ def _write_class(program: Elaborated, classes: Classes[ClassParts], group: Modul
     masks = {key: group.template.values[value] for key, value in program.masks.items()} if root else {}
     forward = Forward(constructor, root, masks)
     forward.write()
+    if root and group.probes:
+        forward.limits = _limits(program, constructor, classes.probes)
     group.is_function = constructor.is_empty and classes.may_be_function(group)
     classes.sizes[group] = constructor.values.sizes
     return constructor, forward
+
+
+def _limits(
+    program: Elaborated, constructor: InitWriter, probes: Mapping[tuple[str, ...], Elaborated]
+) -> dict[str, str]:
+    """The code of the largest legal sizes that depend on params. Raises `FixedParams` where other values of
+    params change more of what the file says of its inputs.
+    """
+    group, limits = constructor.group, dict[str, str]()
+    for words, probe in probes.items():
+        alike = probe.minimum_sizes == program.minimum_sizes and probe.defaults == program.defaults
+        if not alike or probe.maximum_sizes.keys() != program.maximum_sizes.keys():
+            raise FixedParams(words)
+    for size, most in program.maximum_sizes.items():
+        values: dict[Cell, Leaf] = {(0, 0): most}
+        values |= {(n + 1, 0): probes[word].maximum_sizes[size] for n, word in enumerate(group.probes)}
+        if not all(same(value, most) for value in values.values()):
+            code = constructor.values.traced(values, Wish(size, f"longest_{size}"))
+            if code is None:
+                raise FixedParams(_all(w for w in group.probes if probes[w].maximum_sizes[size] != most))
+            word = code.id if isinstance(code, ast.Name) else f"longest_{size}"
+            limits[size] = flat(constructor.keep(names.attribute(word), code, group.template.slots[0]))
+    return limits
 
 
 def assemble(
@@ -91,17 +144,20 @@ def assemble(
     bodies: SourceWriter,
     classes: Classes[ClassParts],
     fills: Initialization | None,
+    presets: Mapping[str, Mapping[str, Any]],
 ) -> Emitted:
     """The whole file: docstring, imports, library code, initializers, classes."""
     top, name = SourceWriter(), classes.root.name
-    top.add(*origin(program), *docstring(program, folded=fills is None), "")
+    given = {arg.param: arg.name for arg in classes.root.args.values() if arg.param is not None}
+    _add_presets(bodies, classes, given, program.graph.params, presets)
+    top.add(*origin(program, given), *docstring(program, folded=fills is None), "")
     initializers = ["", "", *fills.lines()] if fills is not None and fills.needed else []
     classes_tree = ast.parse("\n".join([*initializers, *bodies.lines]))
     read = read_names(classes_tree)
     check_source(classes_tree, read, name)
-    carried, names = carry(classes, classes_tree)
+    carried, called = carry(classes, classes_tree)
     middle = [*carried, *initializers]
-    used = {*names, *read}
+    used = {*called, *read}
     imports = ["import math"] if "math" in used else []
     imports += ["from collections.abc import Callable"] if "Callable" in used else []
     imports += ["from functools import partial"] if "partial" in used else []
@@ -120,16 +176,36 @@ def assemble(
     return Emitted(source, places, nodes, name, program.name)
 
 
+def _add_presets(
+    writer: SourceWriter,
+    classes: Classes[ClassParts],
+    arguments: Mapping[str, str],
+    params: Mapping[str, Any],
+    presets: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """The presets as arguments of the model's class, but for those that change what is no argument."""
+    blank = ["", ""]
+    for word, values in presets.items():
+        given = {arguments[key]: value for key, value in values.items() if key in arguments}
+        if any(key not in arguments and not same(value, params.get(key)) for key, value in values.items()):
+            continue
+        if given:
+            code = call("dict", **{key: literal(plain(value)) for key, value in given.items()})
+            writer.add(*blank, *lines(f"{classes.space.claim(names.constant_name(word))} = ", code, 0))
+            blank = []
+
+
 TORCH = "2.10"
 """The smallest torch that emitted files run with."""
 
 
-def origin(program: Elaborated) -> list[str]:
-    """The comment that names the generator, the spec and the params.
+def origin(program: Elaborated, arguments: Collection[str]) -> list[str]:
+    """The comment that names the generator, the spec and the params that are not arguments of the model.
 
     It has only the file name of the spec: a copy of the file gives the same source.
     """
-    params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in program.graph.params.items())
+    fixed = {word: value for word, value in program.graph.params.items() if word not in arguments}
+    params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in fixed.items())
     spec = program.name + (f" with {params}" if params else "")
     text = f"{MADE_BY} {__version__} from the spec {spec}."
     return [f"# {line}" for line in wrap(comment(f"{text} It needs torch {TORCH} or later."), WIDTH - 2)]
@@ -159,12 +235,12 @@ def carry(classes: Classes[ClassParts], tree: ast.Module) -> tuple[list[str], se
     specializer = Specializer(
         tree, classes.helpers, classes.module_options, dict(_module_calls(classes)), classes.options.exporting
     )
-    lines: list[str] = []
+    written: list[str] = []
     read: set[str] = set()
     for node in specializer.run().values():
-        lines += ["", "", *_written(node)]
+        written += ["", "", *_written(node)]
         read.update(known_names(node))
-    return lines, read
+    return written, read
 
 
 @lru_cache(KEPT)
@@ -201,12 +277,12 @@ def _module_calls(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[Libr
         usual = [word for word, default in code.defaults.items() if code.constants.get(word) == default]
         module = op.unit or op
         targets[module] |= {code.construct.target, code.construct.general or code.construct.target}
-        for call in (each for each in ast.walk(without(code.call, usual)) if isinstance(each, ast.Call)):
-            if isinstance(call.func, ast.Name) and call.func.id == f"{HOLE}self":
-                calls[module].append(LibraryCall(call, absent))
+        for made in (each for each in ast.walk(without(code.call, usual)) if isinstance(each, ast.Call)):
+            if isinstance(made.func, ast.Name) and made.func.id == f"{HOLE}self":
+                calls[module].append(LibraryCall(made, absent))
     by_class: dict[str, list[LibraryCall]] = defaultdict(list)
-    for module, names in targets.items():
-        for name in names:
+    for module, words in targets.items():
+        for name in words:
             by_class[name] += calls[module]
     yield from by_class.items()
 

@@ -18,6 +18,7 @@ from graphspec.emit.slots import Slot, SlotOutput
 from graphspec.emit.values import Wish
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import TO_FIRST, TO_SPEC, Layout
+from graphspec.traced import plain as untraced
 from graphspec.weights import names
 
 Argument = ast.expr | list[ast.expr] | None
@@ -303,8 +304,9 @@ class Calls:
             }
             alike = all(same(other, value) for other in values.values())
             everywhere = len({body for body, _ in values}) == len(self.group.bodies)
-            if alike and (everywhere or isinstance(value, Ref)):  # a type or a function follows from no param
-                constants[word] = literal(value)
+            settled = everywhere and not self.group.is_open(values)
+            if alike and (settled or isinstance(value, Ref)):  # a type or a function follows from no param
+                constants[word] = literal(untraced(value))
                 continue
             if slot.loop and _vary(values):
                 raise Varies(slot.node)

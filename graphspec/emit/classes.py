@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction
@@ -19,7 +19,7 @@ from graphspec.emit.emitted import EmitOptions
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
 from graphspec.emit.library_source import library_code, needed
 from graphspec.emit.memory import Peaks
-from graphspec.emit.module_class import ModuleClass, Varies
+from graphspec.emit.module_class import FixedParams, ModuleClass, Varies
 from graphspec.emit.options import shared_options
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
 from graphspec.emit.shared_units import SharedUnits
@@ -29,6 +29,7 @@ from graphspec.emit.template import ClassTemplate, template_of
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import inside, shared_endings
+from graphspec.traced import Symbolic, formula, formulas_in
 from graphspec.weights import names
 
 Part = TypeVar("Part")
@@ -48,7 +49,9 @@ class Classes(Generic[Part]):
         write: Callable[[Classes[Part], ModuleClass], Part],
         options: EmitOptions,
         modules: Collection[Definition] = (),
+        probes: Mapping[tuple[str, ...], Elaborated] | None = None,
     ):
+        self.probes = probes = probes or {}
         self._root, self._write, self._modules, self.options = program.graph, write, modules, options
         inputs = (self._root.inputs.get(word) for word in program.channels_first)
         self._channels_first = [value for value in inputs if value is not None]
@@ -62,7 +65,12 @@ class Classes(Generic[Part]):
         self._reads: dict[Graph, Counter[Value]] = {}
         self._ops: dict[Op, Op] = {}  # of an instance -> of its class's template
         self._raw: dict[Op, Op] = {}  # the other way round
+        self._main = {self._root, *(probe.graph for probe in probes.values())}
         graphs = list(_inner_first(self._root))
+        self._probed: dict[Graph, tuple[str, ...]] = {}  # the graphs of other values of params -> these
+        for words, probe in probes.items():
+            self._probed |= dict.fromkeys(inner := list(_inner_first(probe.graph)), words)
+            graphs += inner
         self._instance_options = {
             op.graph: op.options for graph in graphs for op in graph.ops if op.graph is not None
         }
@@ -74,10 +82,14 @@ class Classes(Generic[Part]):
         helpers = needed({"freeze", *self._named(graphs)})
         self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
         self.module_options = shared_options(self._codes.module_calls(), helpers)
-        self.ending = shared_endings(_logit_values(program), graphs)
-        words = {names.local(word, self.helpers) for graph in graphs for word in graph.visible}
-        words |= {names.argument(word, self.helpers) for graph in graphs for word in graph.inputs}
-        self.space = names.Namespace(names.RESERVED | self.helpers | words)
+        self._open: dict[Graph, frozenset[Symbolic]] = {}
+        for root in self._main:
+            _find_open(root, frozenset(formula("param", word) for word in root.declared), self._open)
+        ended = [_logit_values(each) for each in (program, *probes.values())]
+        self.ending = shared_endings(set().union(*ended), graphs)
+        taken = {names.local(word, self.helpers) for graph in graphs for word in graph.visible}
+        taken |= {names.argument(word, self.helpers) for graph in graphs for word in graph.inputs}
+        self.space = names.Namespace(names.RESERVED | self.helpers | taken)
         self._root_name = self.space.claim(names.class_name(self._root.definition.title))
         self._named_after: dict[str, Definition] = {}
         self._shapes = ShapeMaker(self._codes, self.of, self.recomputing, self.units, self.ending)
@@ -176,7 +188,7 @@ class Classes(Generic[Part]):
         ranked = any(runs_channels_first(body) for body in bodies)
         kinds: list[tuple[BodyShape, list[Graph]]] = []
         lone: list[Graph] = []
-        for body in bodies:
+        for body in sorted(bodies, key=lambda body: body in self._probed):
             slots, leader = self._slots[body], self._leaders.get(body)
             own_shape = self._shapes.body(body, slots, Wiring(body, slots), ranked)
             for number, (shape, members) in enumerate(kinds):
@@ -185,6 +197,8 @@ class Classes(Generic[Part]):
                     kinds[number] = both, [*members, body]
                     break
             else:
+                if body in self._probed:
+                    raise FixedParams(self._probed[body])
                 if leader is None:
                     kinds.append((own_shape, [body]))
                 else:
@@ -204,6 +218,7 @@ class Classes(Generic[Part]):
         except Varies:
             if len(members) == 1:
                 raise
+            self._settle_probes(members)
         followers = [body for body in members if body in self._leaders]
         if followers:
             return followers + self._settle([body for body in members if body not in self._leaders])
@@ -218,6 +233,16 @@ class Classes(Generic[Part]):
         for group in groups:
             self._add(group)
         return []
+
+    def _settle_probes(self, members: list[Graph]) -> None:
+        """Raises `FixedParams` if instances with other params do not share the class of the program's own."""
+        real = [body for body in members if body not in self._probed]
+        probed = sorted({self._probed[body] for body in members if body in self._probed})
+        if not probed:
+            return
+        own = [[*real, *(b for b in members if self._probed.get(b) == words)] for words in probed]
+        bad = [words for words, few in zip(probed, own, strict=True) if not self._fits(few)]
+        raise FixedParams([word for words in bad or probed for word in words])
 
     def _fits(self, members: list[Graph]) -> bool:
         try:
@@ -245,8 +270,10 @@ class Classes(Generic[Part]):
         for number, body in enumerate(members):
             twins[self._leaders.get(body, body)].append(number)
         group = ModuleClass(
-            definition, members, rows, class_template, wiring, self.helpers,
+            definition, members, rows, [self._probed[body] for body in members if body in self._probed],
+            class_template, wiring, self.helpers,
             [self._instance_options.get(body, {}) for body in members],
+            [self._open[body] for body in members],
             [calls for calls in twins.values() if len(calls) > 1],
             over,
         )  # fmt: skip
@@ -262,7 +289,7 @@ class Classes(Generic[Part]):
             elif mine is value:  # alone, it has no activation to leave off
                 self.ending.pop(value, None)
         group.logits = any(value in self.ending for value in class_template.graph.outputs.values())
-        is_root = self._root in members
+        is_root = group.is_main = self._root in members
         first = [class_template.values[value] for value in self._channels_first] if is_root else []
         self.layout.run(class_template.graph, first, is_root)
         group.takes = tuple(
@@ -332,6 +359,17 @@ def _inner_first(graph: Graph) -> Iterator[Graph]:
         if op.graph is not None:
             yield from _inner_first(op.graph)
     yield graph
+
+
+def _find_open(graph: Graph, names: frozenset[Symbolic], found: dict[Graph, frozenset[Symbolic]]) -> None:
+    """Finds the names in formulas that depend on params of the program, in a graph and those inside it."""
+    found[graph] = names
+    for inner in (op.graph for op in graph.ops if op.graph is not None):
+        bound = {leaf: formulas_in(value) for leaf, value in inner.bindings.items()}
+        dependent = (
+            leaf for leaf, trees in bound.items() if any(x in names for t in trees for x in t.leaves())
+        )
+        _find_open(inner, frozenset(dependent), found)
 
 
 def _by_definition(root: Graph, graphs: list[Graph]) -> list[list[Graph]]:

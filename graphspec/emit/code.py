@@ -245,9 +245,11 @@ def folded(node: ast.expr) -> ast.expr:
             if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
                 a, b = left.value, right.value
                 compute = FOLDED.get(type(node.op)) if type(a) is int and type(b) is int else None
-                if compute is not None and not (isinstance(node.op, ast.FloorDiv) and b == 0):
+                if compute is not None and _is_whole(node.op, a, b):
                     return literal(compute(a, b))
             match node.op, left, right:
+                case (ast.Mult(), x, ast.Constant(value=1)) | (ast.Mult(), ast.Constant(value=1), x):
+                    return x
                 case ast.Mult(), ast.Constant(value=int(a)), ast.BinOp(
                     ast.Constant(value=int(b)), ast.Mult(), x
                 ):
@@ -285,6 +287,13 @@ def folded(node: ast.expr) -> ast.expr:
     return node
 
 
+def _is_whole(operation: ast.operator, a: Any, b: Any) -> bool:
+    """Whether an operation on integers gives one, and no large one."""
+    if isinstance(operation, ast.Pow):
+        return bool(abs(a) < 64 and 0 <= b < 32)
+    return not isinstance(operation, ast.FloorDiv) or bool(b)
+
+
 def _folded_bool(node: ast.BoolOp) -> ast.expr:
     """`and` and `or` without what never decides; constants that are no booleans stay."""
     decides = isinstance(node.op, ast.Or)
@@ -302,7 +311,7 @@ def _folded_bool(node: ast.BoolOp) -> ast.expr:
 
 
 FOLDED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    kind: ARITHMETIC[kind] for kind in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv)
+    kind: ARITHMETIC[kind] for kind in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Pow)
 }
 """What is computed on integers; all else stays as the spec has it."""
 IDENTITIES: dict[type, type[ast.cmpop]] = {ast.Eq: ast.Is, ast.NotEq: ast.IsNot}

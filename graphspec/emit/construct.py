@@ -15,7 +15,6 @@ from graphspec.emit.code import (
     choice,
     equal,
     fill,
-    item,
     name,
     self_attribute,
     template,
@@ -301,9 +300,8 @@ class InitWriter:
             if not isinstance(module, ast.Attribute) or op.layer is None or slot.position in self.presence:
                 continue
             trainable = [weight.name for weight in self.classes.weights(op) if weight.trainable]
-            if trainable:
-                held = item(module, 0) if slot.repeated else module
-                return fill(f"{{module}}{attribute_path(trainable[0])}.dtype", {"module": held})
+            if trainable and not slot.repeated:  # the type of a list's item is not known
+                return fill(f"{{module}}{attribute_path(trainable[0])}.dtype", {"module": module})
         weights = [weight for body in self.group.bodies for op in body.walk() for weight in op.weights()]
         if any(weight.trainable for weight in weights):
             return template("next(self.parameters()).dtype")

@@ -14,13 +14,15 @@ class EmitOptions:
     `inplace` lets activations overwrite their inputs. `exporting` writes code that torch.export accepts with
     dynamic shapes, even where that costs time otherwise. `initialize` fills the weights; without it, the
     module is for inference, and its weights come from a file. Without `merged`, each instance of a block has
-    a class of its own: long, and right without any comparison of instances; tests compare with it.
+    a class of its own: long, and right without any comparison of instances; tests compare with it. Without
+    `params`, the params of the file are numbers, and no arguments of the model's class.
     """
 
     inplace: bool = True
     exporting: bool = False
     initialize: bool = True
     merged: bool = True
+    params: bool = True
 
     @property
     def training(self) -> bool:

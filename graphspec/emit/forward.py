@@ -55,7 +55,7 @@ class Forward(ForwardScope):
         """
         peaks = self.constructor.classes.peaks
         room = peaks.of(self.group.graph) + int(WORTH * program)
-        alone = len(self.group.bodies) == 1  # only then a shape is worth a line of its own
+        alone = self.group.real == 1  # only then a shape is worth a line of its own
         results = [each for each in self.body if isinstance(each, Assign | Return)] if alone else []
         shapes = {each: self.shape(each) for each in results}
         shown = {each: text for each, text in shapes.items() if text}
@@ -64,7 +64,7 @@ class Forward(ForwardScope):
         taken = {*self.group.helpers, *functions}
         self.body = merge_copies(self.body)
         Namer(self.body, self.parameters, taken).run()
-        if len(self.group.bodies) == 1:  # the sizes of a block that is used again are not known here
+        if self.group.real == 1:  # the sizes of a block that is used again are not known here
             self.body = release(self.body, program, peaks)
 
     def _find_ends(self, slots: Mapping[Op, Slot]) -> None:
@@ -100,7 +100,7 @@ class Forward(ForwardScope):
         value = statement.result
         if value is None or self.optional:
             return ""
-        instances = self.group.template.instances.get(value, [value])
+        instances = self.group.template.instances.get(value, [value])[: self.group.real]
         if any(each is None or each.tensor.shape != value.tensor.shape for each in instances):
             return ""
         return shape_of(value, statement.channels_first)

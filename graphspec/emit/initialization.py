@@ -91,7 +91,7 @@ class Initialization:
             for slot in group.template.slots:
                 rows = [of_body[slot.position] for of_body in group.slots]
                 optional = not slot.repeated and any(row.absent for row in rows)
-                for row, body in zip(rows, group.bodies, strict=True):
+                for row, body in list(zip(rows, group.bodies, strict=True))[: group.real]:
                     for op in row.ops:
                         target = self._target(op)
                         if target and (op.unit is None or op.unit in body.units):

@@ -23,6 +23,8 @@ from graphspec.emit.template import ClassTemplate
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.tensor import DTYPES
+from graphspec.traced import Symbolic, as_code, formulas_in
+from graphspec.traced import plain as untraced
 from graphspec.weights import names
 
 MISSING: Any = object()
@@ -32,6 +34,14 @@ Cell = tuple[int, int]  # (body of the class, instance of a slot)
 
 class Varies(Exception):
     """The instances differ in a way that one class cannot express."""
+
+
+class FixedParams(Exception):
+    """These params of the file cannot be arguments: one text does not suit other values of theirs."""
+
+    def __init__(self, params: Collection[str]):
+        super().__init__(", ".join(sorted(params)))
+        self.params = frozenset(params)
 
 
 class ClassName(Ref):
@@ -67,8 +77,10 @@ class Arg:
 
 @dataclass(eq=False, slots=True)
 class ModuleClass:
-    """The instances `bodies` that share a class; `slots` are those of each. `options` are the params that the
-    use of each gives it; `twins` the bodies that are calls of one module.
+    """The instances `bodies` that share a class; `slots` are those of each. The last of them are `probes`, of
+    the same file with other values of these params: what is written must suit these, too. `options` are the
+    params that the use of each gives it; `open_names` the names in formulas that depend on params of the
+    program; `twins` the bodies that are calls of one module.
 
     With `over`, it runs on modules of that class, and constructs none: the calls of a shared block whose
     structure differs from that of the first call.
@@ -77,10 +89,12 @@ class ModuleClass:
     definition: Definition
     bodies: list[Graph]
     slots: list[list[Slot]]
+    probes: list[tuple[str, ...]]
     template: ClassTemplate
     wiring: Wiring
     helpers: frozenset[str]
     options: list[dict[str, Any]]
+    open_names: list[frozenset[Symbolic]]
     twins: list[list[int]] = field(default_factory=list)
     over: ModuleClass | None = None
     name: str = ""
@@ -88,6 +102,7 @@ class ModuleClass:
     gives: tuple[bool, ...] = ()  # and which outputs
     args: dict[str, Arg] = field(default_factory=dict)
     logits: bool = False
+    is_main: bool = False  # of the program itself: its params have defaults
     is_function: bool = False  # it constructs nothing, so it is written as a function
     numbers: dict[Graph, int] = field(default_factory=dict)  # body -> its index in `bodies`
     borrowed: dict[str, Variable] = field(default_factory=dict)  # of other classes, passed to `forward`
@@ -95,6 +110,20 @@ class ModuleClass:
     flags: dict[int, str] = field(default_factory=dict)  # slot -> the flag under which its module is made
     fills: dict[tuple[str, str], str] = field(default_factory=dict)  # (attribute, weight) -> what fills it
     unfilled: set[int] = field(default_factory=set)  # slots of parameters that each instance fills otherwise
+
+    def is_open(self, values: Mapping[Cell, Leaf]) -> bool:
+        """Whether numbers depend on params of the program."""
+        return any(
+            leaf in self.open_names[body]
+            for (body, _), value in values.items()
+            for tree in formulas_in(value)
+            for leaf in tree.leaves()
+        )
+
+    @property
+    def real(self) -> int:
+        """How many of its bodies are of the program itself: the first ones."""
+        return len(self.bodies) - len(self.probes)
 
     @property
     def graph(self) -> Graph:
@@ -108,8 +137,16 @@ class ModuleClass:
 
     @property
     def ordered_args(self) -> list[Arg]:
-        """The arguments in the order of a signature: channels first, then those without a default."""
-        return sorted(self.args.values(), key=lambda arg: (arg.default is not MISSING, not arg.is_channels))
+        """The arguments in the order of a signature: those without a default first, of these channels; params
+        as they are declared.
+        """
+        words = dict.fromkeys([*self.graph.declared, *self.graph.visible])
+        places = {word: place for place, word in enumerate(words)}
+
+        def place(arg: Arg) -> tuple[bool, bool, int]:
+            return arg.default is not MISSING, not arg.is_channels, places.get(arg.param or "", len(places))
+
+        return sorted(self.args.values(), key=place)
 
     def local(self, word: str) -> str:
         """The variable, function or argument of the constructor for a name."""
@@ -181,19 +218,64 @@ class ModuleClass:
         except (ExpressionError, KeyError):
             return MISSING
 
-    def param(self, word: str) -> ast.expr:
-        """A param: a literal where all bodies have one value, its default where that is an expression and no
-        body is given another, else an argument.
+    def formula(self, tree: Symbolic, looped: bool) -> ast.expr | None:
+        """A formula over the class's arguments; None if it reads what they cannot hold."""
+        before = dict(self.args)
+        code = as_code(tree, lambda leaf: self._leaf(leaf, looped))
+        if code is None:
+            self.args = before
+        return code if code is None else folded(code)
+
+    def _leaf(self, leaf: Symbolic, looped: bool) -> ast.expr | None:
+        word = leaf.parts[0] if leaf.parts else ""
+        match leaf.kind:
+            case "index":
+                return name("index") if looped else None
+            case "given":
+                return self.has_input(word)
+            case "size" if leaf.parts[1] == -1 and not self.is_main:
+                sizes = self.channels_of(word)
+                return None if sizes is None else self.channels(word, sizes, always=True)
+            case "param" | "file" if self._sees(leaf):
+                return self.param(word, always=True)
+        return None
+
+    def _sees(self, leaf: Symbolic) -> bool:
+        """Whether a param in a formula is one of the class's own, or of its file."""
+        own = leaf.parts[0] in self.graph.declared
+        return own if self.graph.definition.block is None else own is (leaf.kind == "param")
+
+    def leaf_value(self, leaf: Symbolic, body: int, index: int) -> Any:
+        """What a name in a formula is in an instance. Raises `LookupError` where it is nothing."""
+        graph = self.bodies[body]
+        if leaf.kind == "index":
+            return index
+        if leaf.kind == "given":
+            return graph.inputs[leaf.parts[0]] is not None
+        if leaf.kind == "size":
+            value = graph.inputs[leaf.parts[0]]
+            if value is None:
+                raise LookupError(leaf.parts[0])
+            return untraced(value.tensor.shape[leaf.parts[1]])
+        if not self._sees(leaf):
+            raise LookupError(leaf.parts[0])
+        return untraced(graph.visible[leaf.parts[0]])
+
+    def param(self, word: str, always: bool = False) -> ast.expr:
+        """A param: a literal where all bodies have one value, but `always`, its default where that is an
+        expression and no body is given another, else an argument.
         """
         values = [plain(body.visible[word]) for body in self.bodies]
-        if all(same(value, values[0]) for value in values):
+        if all(same(value, values[0]) for value in values) and not (always and word in self.graph.declared):
             return literal(values[0])
         derived = self._derived(word)
         if derived is not None:
             return derived
         default: Leaf = MISSING
         declared = self.graph.declared.get(word, MISSING)
-        if isinstance(declared, int | float) or (
+        if self.is_main and word in self.graph.declared:
+            default = untraced(values[0])
+        elif isinstance(declared, int | float) or (
             isinstance(declared, str) and declared != "required" and "$" not in declared
         ):
             default = declared
@@ -265,14 +347,23 @@ class ModuleClass:
         for known in self.args.values():
             if (known.param, known.channels) == (param, channels) and all(map(same, known.values, values)):
                 return known
+        if self.is_main and self.probes and param is None:
+            pairs = zip(self.probes, values[self.real :], strict=True)
+            raise FixedParams(
+                {word for words, value in pairs if not same(value, values[0]) for word in words}
+            )
         for calls in self.twins:
             if any(not same(values[body], values[calls[0]]) for body in calls):
                 raise Varies(f"`{word}` differs between calls of one module")
-        spelled, number = self.local(word), 1
+        first = names.param(word, self.helpers) if param is not None else self.local(word)
+        spelled, number = first, 1
         while spelled in self.args:
             number += 1
-            spelled = f"{self.local(word)}_{number}"
-        arg = Arg(spelled, values, annotation(values), default, param, channels)
+            spelled = f"{first}_{number}"
+        kind = annotation(values)
+        if self.is_main and isinstance(values[0], tuple):  # a list, whose length is a part of the choice
+            kind = f"tuple[{annotation(values[0])}, ...]"
+        arg = Arg(spelled, values, kind, default, param, channels)
         self.args[spelled] = arg
         return arg
 
@@ -290,11 +381,13 @@ class ModuleClass:
         other = known[0] if all(same(size, known[0]) for size in known) else 0
         return [other if size is None else size for size in sizes]
 
-    def channels(self, word: str, sizes: list[Leaf]) -> ast.expr:
-        """The channels of an input: a literal, a param of the block that equals them, or an argument."""
-        if all(same(size, sizes[0]) for size in sizes):
+    def channels(self, word: str, sizes: list[Leaf], always: bool = False) -> ast.expr:
+        """The channels of an input: a literal, a param of the block that equals them, or, or `always`, an
+        argument.
+        """
+        if all(same(size, sizes[0]) for size in sizes) and not always:
             return literal(sizes[0])
-        for param in self.graph.declared:
+        for param in () if always else self.graph.declared:
             if not self._is_derived(param) and all(
                 same(b.visible.get(param), size) for b, size in zip(self.bodies, sizes, strict=True)
             ):
@@ -319,6 +412,7 @@ TORCH_TYPES = frozenset(f"torch.{word}" for word in DTYPES)
 
 def annotation(values: Collection[Leaf]) -> str:
     """The type of an argument with these values."""
+    values = [untraced(value) for value in values]
     kinds = {type(value) for value in values}
     if ClassName in kinds:
         return "type[nn.Module]"

@@ -33,6 +33,9 @@ class ForwardScope:
     late: dict[Value, Ending] = field(default_factory=dict)  # activations that are part of the return
     inside: set[Value] = field(default_factory=set)  # what ops read
     ends: dict[Value, int] = field(default_factory=dict)  # the last slot that reads a value
+    limits: dict[str, str] = field(
+        default_factory=dict
+    )  # the code of the largest sizes that depend on params
 
     @property
     def group(self) -> ModuleClass:

@@ -17,6 +17,8 @@ from graphspec.emit.sizes import Sizes
 from graphspec.emit.slots import Slot, kind_of
 from graphspec.emit.values import ValueWriter, Wish
 from graphspec.graph import Graph, Op, Value
+from graphspec.traced import formulas_in, outward
+from graphspec.traced import plain as untraced
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,15 @@ class SubmoduleWriter:
         target = _target(constructs.values(), module.hint)
         expr = call(target)
         for word in first.positional:
-            values = {cell: construct.positional[word] for cell, construct in constructs.items()}
+            values = {
+                cell: self._here(construct.positional[word], module) for cell, construct in constructs.items()
+            }
             expr.args.append(self._leaf(values, module, self._wish(module, word)))
         by_place = min(construct.by_place for construct in constructs.values())
         for place, (word, (_, default)) in enumerate(first.keyword.items()):
-            values = {cell: construct.keyword[word][0] for cell, construct in constructs.items()}
+            values = {
+                cell: self._here(construct.keyword[word][0], module) for cell, construct in constructs.items()
+            }
             shared = self.classes.module_options.get(target, {}).get(word, default)
             if all(same(value, shared) for value in values.values()):
                 continue
@@ -119,11 +125,22 @@ class SubmoduleWriter:
                 expr.keywords.append(ast.keyword(word, code))
         return expr
 
+    def _here(self, value: Leaf, module: Submodule) -> Leaf:
+        """A value of a layer that only an inner block calls: names of that block mean nothing here."""
+        if module.slot is not None or all(
+            x.kind == "file" for tree in formulas_in(value) for x in tree.leaves()
+        ):
+            return value
+        number: Leaf = untraced(value)
+        return number
+
     def _wish(self, module: Submodule, word: str) -> Wish:
         inner = word in ("in_channels", "in_features") and word not in self.group.args
         hint = word if inner else f"{module.hint}_{word}"
         sources = module.template_op.inputs if module.template_op is not None else ()
-        return Wish(word, hint, sources, module.position, looped=module.looped, chained=module.chained(0))
+        return Wish(
+            word, hint, sources, module.position, False, module.looped, module.number, module.chained(0)
+        )
 
     def _leaf(self, values: dict[Cell, Leaf], module: Submodule, wish: Wish) -> ast.expr:
         """The code of an argument of a submodule."""
@@ -158,11 +175,14 @@ class SubmoduleWriter:
         required = [arg for arg in child.args.values() if arg.default is MISSING]
         for place, arg in enumerate(child.ordered_args):
             values = self._argument_values(graphs, arg.name)
-            if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
+            usual = arg.default is not MISSING and all(same(value, arg.default) for value in values.values())
+            if usual and not formulas_in(list(values.values())):
                 continue
             code = self._inner_argument(module, arg.name)
             placed = arg.default is MISSING and (len(required) <= 2 or arg.is_channels)
-            placed = placed and arg.annotation != "bool" and not expr.keywords  # `Block(False)` says nothing
+            named = isinstance(code, ast.Name) and code.id == arg.name  # it says itself what it is
+            placed = placed and arg.annotation != "bool"  # `Block(False)` says nothing
+            placed = (placed or (named and arg.default is MISSING)) and not expr.keywords
             third = place == 2 == len(expr.args) and arg.name == "kernel_size"  # as people write nn.Conv2d
             if placed or third:
                 expr.args.append(code)
@@ -183,7 +203,9 @@ class SubmoduleWriter:
             chained = module.chained(place)
         free = arg.param is None and word not in self.group.args
         hint = word if free else f"{module.hint}_{word}"
-        wish = Wish(arg.param or word, hint, sources, module.position, True, module.looped, chained)
+        wish = Wish(
+            arg.param or word, hint, sources, module.position, True, module.looped, module.number, chained
+        )
         return self._leaf(self._argument_values(module.graphs, word), module, wish)
 
     def _argument_values(self, graphs: Mapping[Cell, Graph], word: str) -> dict[Cell, Leaf]:
@@ -191,7 +213,7 @@ class SubmoduleWriter:
         values: dict[Cell, Leaf] = {}
         for cell, graph in graphs.items():
             group = self.classes.of[graph]
-            values[cell] = group.args[word].values[group.numbers[graph]]
+            values[cell] = outward(group.args[word].values[group.numbers[graph]], graph.bindings)
         return values
 
     def _kind(self, module: Submodule) -> ast.expr:

@@ -7,16 +7,27 @@ of what the node reads, a param or a size of equal value, a function of a loop's
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf
 from graphspec.emit.code import choice, equal, fill, literal, template
-from graphspec.emit.module_class import Cell, ModuleClass, plain
+from graphspec.emit.module_class import Cell, FixedParams, ModuleClass, plain
 from graphspec.emit.sizes import MOST, Sizes, of_size, total
 from graphspec.graph import ArgumentExpression, Op, Value
+from graphspec.traced import (
+    INDEX,
+    Symbolic,
+    at_index,
+    evaluated,
+    formula,
+    formula_of,
+    formulas_in,
+    simplest,
+)
+from graphspec.traced import plain as untraced
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +36,7 @@ class Wish:
 
     `before` is the place of its node: the sizes of later ones follow from it. With `strict`, only the spec's
     expression under that key spells it. `looped` values may use `index`, and from the second instance on they
-    read `chained`.
+    read `chained`; others are of instance `number`.
     """
 
     word: str
@@ -34,6 +45,7 @@ class Wish:
     before: int = 0
     strict: bool = False
     looped: bool = False
+    number: int = 0
     chained: Value | None = None
 
 
@@ -46,7 +58,12 @@ class ValueWriter:
 
     def write(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """The code of a value; None if one expression cannot say the differences in a loop."""
-        first = next(iter(values.values()))
+        code = self.traced(values, wish)
+        if code is not None:
+            return code
+        if self.group.is_main and (unfit := self._unfit(values, wish)):
+            raise FixedParams(unfit)
+        first = untraced(next(iter(values.values())))
         alike = all(same(value, first) for value in values.values())
         everywhere = len({body for body, _ in values}) == len(self.group.bodies)
         if alike and (everywhere or _is_set(ops[next(iter(values))], wish.word)):
@@ -74,6 +91,70 @@ class ValueWriter:
                 return code
             self.group.args = before
         return None
+
+    # --- the formula that a number came with
+
+    def traced(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
+        """The formula of a number, or of some in a tuple, where it gives the value in every instance."""
+        first = next(iter(values.values()))
+        if not isinstance(first, tuple):
+            ways = (self._holding(tree, values, wish) for tree in _formulas(values, wish))
+            return next((code for code in ways if code is not None), None)
+        if not formulas_in(first) or isinstance(first, Nested | Pairs):
+            return None
+        if any(type(row) is not tuple or len(row) != len(first) for row in values.values()):
+            return None
+        parts: list[ast.expr] = []
+        for place, own in enumerate(first):
+            each: dict[Cell, Leaf] = {cell: row[place] for cell, row in values.items()}  # type: ignore[index]
+            part = self.traced(each, wish)
+            if part is None and all(same(value, own) for value in each.values()):
+                part = literal(untraced(own))
+            if part is None:
+                return None
+            parts.append(part)
+        return self._whole(parts) or ast.Tuple(parts, ast.Load())
+
+    def _unfit(self, values: Mapping[Cell, Leaf], wish: Wish) -> set[str]:
+        """The params with other values of which no formula holds that holds for the program itself."""
+        fewest: set[str] = set()
+        for tree in _formulas(values, wish):
+            wrong = {
+                body for (body, number), value in values.items() if not self._gives(tree, body, number, value)
+            }
+            if wrong and min(wrong) >= self.group.real and (not fewest or len(wrong) < len(fewest)):
+                fewest = {word for body in wrong for word in self.group.probes[body - self.group.real]}
+        return fewest
+
+    def _gives(self, tree: Symbolic, body: int, number: int, value: Leaf) -> bool:
+        try:
+            found = evaluated(tree, lambda leaf: self.group.leaf_value(leaf, body, number))
+        except (LookupError, ArithmeticError, TypeError, ValueError):
+            return False
+        return same(found, value) or (type(found) is int and isinstance(value, float) and found == value)
+
+    def _holding(self, tree: Symbolic, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
+        """The code of a formula, if it gives these values."""
+        if not all(self._gives(tree, body, number, value) for (body, number), value in values.items()):
+            return None
+        return self.group.formula(tree, wish.looped)
+
+    def _whole(self, parts: list[ast.expr]) -> ast.expr | None:
+        """A list by its name, where these are all of its items in order."""
+        names = [part.value for part in parts if isinstance(part, ast.Subscript)]
+        places = [part.slice for part in parts if isinstance(part, ast.Subscript)]
+        if len(names) < len(parts) or not all(
+            isinstance(each, ast.Name) and equal(each, names[0]) for each in names
+        ):
+            return None
+        assert isinstance(names[0], ast.Name)
+        if [getattr(place, "value", None) for place in places] != list(range(len(parts))):
+            return None
+        arg = self.group.args.get(names[0].id)
+        lengths = (
+            {len(value) for value in arg.values if isinstance(value, tuple)} if arg is not None else set()
+        )
+        return names[0] if lengths == {len(parts)} else None
 
     # --- the spec's expression
 
@@ -232,6 +313,62 @@ class ValueWriter:
         fallback = next(iter(in_bodies.values()))
         filled = [in_bodies.get(body, fallback) for body in range(len(self.group.bodies))]
         return template(self.group.argument(wish.hint, filled).name)
+
+
+def _formulas(values: Mapping[Cell, Leaf], wish: Wish) -> Iterator[Symbolic]:
+    """The formulas that numbers may have in common: theirs, and for a loop those over its index."""
+
+    def numbered(tree: Symbolic) -> Symbolic:
+        return (None if wish.looped else at_index(tree, formula("constant", wish.number))) or tree
+
+    rows: dict[int, list[Symbolic]] = {}
+    for (body, _), value in values.items():
+        if (tree := formula_of(value)) is not None:
+            rows.setdefault(body, []).append(numbered(tree))
+    known: set[Symbolic] = set()
+    for row in rows.values():
+        if all(tree.kind == "constant" for tree in row):
+            continue
+        for tree in [*row[:1], *(_over_index(row) if wish.looped and len(row) > 1 else ())]:
+            if tree not in known and tree.kind != "constant":
+                known.add(tree)
+                yield tree
+
+
+def _over_index(row: list[Symbolic]) -> Iterator[Symbolic]:
+    """One formula for the instances of a loop."""
+    for first in (0, 1):
+        later = row[first]
+        for behind in (0, 1):
+            indexed = _indexed(later, first - behind, behind)
+            if first == 0:
+                yield indexed
+            else:
+                yield formula(
+                    "if",
+                    formula("compare", formula("constant", "Eq"), INDEX, formula("constant", 0)),
+                    row[0],
+                    indexed,
+                )
+    step = simplest(formula("-", row[1], row[0]))
+    yield formula("+", row[0], formula("*", INDEX, step))
+
+
+def _indexed(tree: Symbolic, number: int, behind: int) -> Symbolic:
+    """A formula with the index of a loop, or so many before it, in place of this number."""
+    place = formula("-", INDEX, formula("constant", behind)) if behind else INDEX
+    old = formula("constant", number)
+
+    def changed(part: Symbolic) -> Symbolic:
+        if part is old:
+            return place
+        if not any(isinstance(each, Symbolic) for each in part.parts):
+            return part
+        return formula(
+            part.kind, *(changed(each) if isinstance(each, Symbolic) else each for each in part.parts)
+        )
+
+    return changed(tree)
 
 
 def _names(written: ArgumentExpression, word: str) -> bool:

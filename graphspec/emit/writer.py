@@ -139,24 +139,25 @@ def write_definition(
         return
     writer.add("", "", f"class {group.name}(nn.Module):")
     closing = []
-    if program is not None:
-        if fills is not None and fills.needed:
-            fill = "initialize(self)" if constructor.classes.imported else "self.apply(init_weights)"
-            closing.append(InitStatement(template(fill)))
-        if _keeps_channels_last(constructor.classes.layout, group.graph):
-            closing.append(InitStatement(template("self.to(memory_format=torch.channels_last)")))
-    if constructor.steps or closing or group.args:
-        writer.add(*signature("def __init__(", ["self", *_arguments(group)], "):", 4))
+    if program is not None and fills is not None and fills.needed:
+        fill = "initialize(self)" if constructor.classes.imported else "self.apply(init_weights)"
+        closing.append(InitStatement(template(fill)))
+    ordered = program is not None and _keeps_channels_last(constructor.classes.layout, group.graph)
+    if constructor.steps or closing or group.args or ordered:
+        writer.add(*signature("def __init__(", ["self", *_arguments(group)], ") -> None:", 4))
         writer.add("        super().__init__()")
         steps = with_locals(constructor.steps, group.args, group.named_formulas())
         writer.steps([*steps, *closing])
+        if ordered:
+            writer.add("        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]")
         writer.add("")
     result, defaults = _result(group, program), program.defaults if program is not None else ()
     writer.add(*signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:", 4))
     if program is not None:
         writer.add(*default_fills(program, constructor))
         taken = {variable.name for each in forward.body for variable in (*assigned_by(each), *read_by(each))}
-        writer.add(*size_checks(program, group, taken | {variable.name for variable in forward.parameters}))
+        taken |= {variable.name for variable in forward.parameters}
+        writer.add(*size_checks(program, group, taken, forward.limits))
     writer.statements(forward, 8)
 
 
@@ -276,15 +277,18 @@ class SizeCheck:
         return alike and self.axis == before.axis + 1
 
 
-def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> list[str]:
+def size_checks(
+    program: Elaborated, group: ModuleClass, taken: set[str], limits: Mapping[str, str]
+) -> list[str]:
     """The statements that refuse invalid sizes.
 
     These are lengths outside of the model's bounds, sizes that are not multiples of what they should be, and
-    sizes that should be equal and differ. `taken` are the names of its variables.
+    sizes that should be equal and differ. `taken` are the names of its variables, `limits` the code of the
+    largest sizes that are no numbers.
     """
     variable = names.Namespace(taken | group.helpers).claim("size")
     runs: list[list[SizeCheck]] = []
-    for check in _checks(program, group):
+    for check in _checks(program, group, limits):
         run = next((run for run in runs if check.may_join(run[-1])), None)
         if run is None:
             runs.append([check])
@@ -293,7 +297,7 @@ def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> lis
     return [line for run in runs for line in _written(run, group.input(run[0].name), variable)]
 
 
-def _checks(program: Elaborated, group: ModuleClass) -> Iterator[SizeCheck]:
+def _checks(program: Elaborated, group: ModuleClass, limits: Mapping[str, str]) -> Iterator[SizeCheck]:
     """What each size of each input must be."""
     seen: dict[str, tuple[str, str, int]] = {}  # of each size the input, its expression, and its factor
     for name, tensor in program.inputs.items():
@@ -324,7 +328,11 @@ def _checks(program: Elaborated, group: ModuleClass) -> Iterator[SizeCheck]:
                 must = f"must be at least {least}"
                 yield SizeCheck(name, axis, f"`{label}`", f"< {least}", f"{must}, not {{}}", must)
             if (most := program.maximum_sizes.get(word)) is not None:
-                must, refused = f"must be at most {most * factor}", f"> {most * factor}"
+                limit = shown = str(most * factor)
+                if word in limits:
+                    limit = f"{limits[word]} * {factor}" if factor > 1 else limits[word]
+                    shown = f"{{{limit}}}"
+                must, refused = f"must be at most {shown}", f"> {limit}"
                 yield SizeCheck(name, axis, f"`{label}`", refused, f"{must}, not {{}}", must)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import math
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from graphspec import traced
 from graphspec.diagnostics import Change, Remedy, did_you_mean, nearest, shortened
 from graphspec.expressions.grammar import (
     BINARY,
@@ -20,6 +20,7 @@ from graphspec.expressions.grammar import (
     error_at,
     is_sound,
 )
+from graphspec.traced import NODES, OPERATIONS
 
 Value = int | float | str | bool | None | list[Any]
 Channels = Callable[[str], int]
@@ -29,24 +30,9 @@ MAX_TEXT = 10_000
 MAX_ELEMENTS = 1_000
 """Numbers, strings and lists in a list that an expression builds."""
 
-ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-}
+ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {NODES[word]: each for word, each in OPERATIONS.items()}
 COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.In: lambda a, b: a in b,
-    ast.NotIn: lambda a, b: a not in b,
+    getattr(ast, word): each for word, each in traced.COMPARISONS.items()
 }
 
 _ROUNDINGS: dict[str, Callable[[Any], Any]] = {

@@ -75,7 +75,7 @@ class Lock:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:  # what is written would be elsewhere, too
             os.close(descriptor)
-            raise OSError(errno.EMLINK, "it is no file, or has another name", str(self.path))
+            raise OSError(errno.EMLINK, "this is not a file, or has another name", str(self.path))
         return descriptor
 
     def _is(self, descriptor: int) -> bool:

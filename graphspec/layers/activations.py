@@ -30,6 +30,7 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 
 def need_stretching(mask: Tensor, x: Tensor) -> None:
@@ -104,7 +105,7 @@ class LeakyReLU(_Elementwise):
     examples = (Example({}, ((4, 5),)),)
 
     def code(self, site: Site) -> Code:
-        return Code("F.leaky_relu({x}, {slope})", constants={"slope": float(self.negative_slope)})
+        return Code("F.leaky_relu({x}, {slope})", constants={"slope": float_of(self.negative_slope)})
 
 
 class ELU(_Elementwise):
@@ -117,7 +118,7 @@ class ELU(_Elementwise):
     def code(self, site: Site) -> Code:
         if self.alpha == 1:
             return Code("F.elu({x})")
-        return Code("F.elu({x}, {alpha})", constants={"alpha": float(self.alpha)})
+        return Code("F.elu({x}, {alpha})", constants={"alpha": float_of(self.alpha)})
 
     def output_activation(self) -> str | None:
         return "elu" if self.alpha == 1 else None

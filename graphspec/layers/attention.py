@@ -9,6 +9,7 @@ from graphspec.contract.layer import Code, Example, LayerError, Leaf, ModuleCall
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, expanded, need_attention
 from graphspec.tensor import Dim, Tensor
+from graphspec.traced import float_of
 
 
 class Scoring(Attending, abstract=True):
@@ -106,7 +107,7 @@ class Attention(Scoring):
     def module(self, features: int) -> ModuleCall:
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "scale": (self.use_scale, False),
-            "dropout": (float(self.dropout), 0.0),
+            "dropout": (float_of(self.dropout), 0.0),
         }
         return ModuleCall("ConcatAttention" if self.score_mode == "concat" else "Attention", {}, keyword)
 
@@ -139,7 +140,7 @@ class AdditiveAttention(Scoring):
     def module(self, features: int) -> ModuleCall:
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "scale": (self.use_scale, True),
-            "dropout": (float(self.dropout), 0.0),
+            "dropout": (float_of(self.dropout), 0.0),
         }
         return ModuleCall("AdditiveAttention", {"features": features}, keyword)
 

@@ -16,6 +16,7 @@ from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, MemoryRule, ModuleCall, Site
 from graphspec.contract.windows import DataFormat, assemble, need_axes, spatial
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 Range = tuple[float, float]
 
@@ -112,7 +113,7 @@ class _Warp(Augmentation, abstract=True):
     """The fields whose ranges it draws from, by the names of the module's arguments."""
 
     def module(self, site: Site) -> ModuleCall:
-        fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
+        fill = float_of(self.fill_value) if self.fill_mode == "constant" else 0.0
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "mode": (self.interpolation, "bilinear"),
             "fill_mode": (self.fill_mode, "reflect"),
@@ -231,10 +232,10 @@ class RandomPerspective(Augmentation):
         return output
 
     def module(self, site: Site) -> ModuleCall:
-        positional: dict[str, Leaf] = {"factor": self.factor, "scale": float(self.scale)}
+        positional: dict[str, Leaf] = {"factor": self.factor, "scale": float_of(self.scale)}
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "mode": (self.interpolation, "bilinear"),
-            "fill": (float(self.fill_value), 0.0),
+            "fill": (float_of(self.fill_value), 0.0),
         }
         return ModuleCall("RandomPerspective", positional, keyword)
 

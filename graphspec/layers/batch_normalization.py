@@ -21,6 +21,7 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Tensor
+from graphspec.traced import float_of
 
 RANKS = {2: 1, 3: 1, 4: 2, 5: 3}
 """The axes of space for which PyTorch's class for tensors of a rank is named."""
@@ -119,7 +120,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         base_name = f"BatchNorm{1 if flat else RANKS[rank]}d"
         sizes: dict[str, Leaf] = {"num_features": features}
         # 0.01, not 0.010000000000000009
-        eps, momentum = float(self.epsilon), round(1 - self.momentum, 12)
+        eps, momentum = float_of(self.epsilon), round(1 - self.momentum, 12)
         if self.unbiased:
             affine: tuple[Leaf, Leaf] = (self.scale, True)
             keyword: dict[str, tuple[Leaf, Leaf]] = {
@@ -151,7 +152,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         return self.axis % rank
 
     def affine(self, weights: Mapping[str, Any]) -> tuple[Any, Any]:
-        factor = (weights["running_var"] + float(self.epsilon)) ** -0.5
+        factor = (weights["running_var"] + float_of(self.epsilon)) ** -0.5
         factor = factor * weights["weight"] if self.scale else factor
         offset = -weights["running_mean"] * factor
         return factor, offset + weights["bias"] if self.center else offset

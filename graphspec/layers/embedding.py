@@ -26,6 +26,7 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Uniform
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 
 class Embedding(Layer):
@@ -149,7 +150,7 @@ class ReversibleEmbedding(Embedding):
             x, weight = f"{x}.to({{dtype}})", f"{weight}.to({{dtype}})"
         text = f"F.linear({x}, {weight})"
         if self.logit_soft_cap is not None:
-            constants["cap"] = float(self.logit_soft_cap)
+            constants["cap"] = float_of(self.logit_soft_cap)
             text = f"({text} / {{cap}}).tanh() * {{cap}}"
         return text
 

@@ -13,6 +13,7 @@ from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Memory, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Tensor, product
+from graphspec.traced import float_of
 
 
 def brief(axes: tuple[int, ...]) -> Leaf:
@@ -102,10 +103,10 @@ class LayerNormalization(_OverAxes, also="LayerNorm"):
     def code(self, site: Site) -> Code:
         shape = self.shape(site.x)
         target = "nn.LayerNorm"
-        keyword: dict[str, tuple[Leaf, Leaf]] = {"eps": (float(self.epsilon), 1e-05)}
+        keyword: dict[str, tuple[Leaf, Leaf]] = {"eps": (float_of(self.epsilon), 1e-05)}
         if self.center and not self.scale:
             target = "CenteredLayerNorm"
-            keyword["eps"] = (float(self.epsilon), None)
+            keyword["eps"] = (float_of(self.epsilon), None)
         else:
             keyword["elementwise_affine"] = (self.scale, True)
             keyword["bias"] = (self.center or not self.scale, True)
@@ -127,7 +128,7 @@ class RMSNormalization(_OverAxes, also="RMSNorm"):
 
     def code(self, site: Site) -> Code:
         normalized = {"normalized_shape": brief(self.shape(site.x))}
-        construct = ModuleCall("nn.RMSNorm", normalized, {"eps": (float(self.epsilon), None)})
+        construct = ModuleCall("nn.RMSNorm", normalized, {"eps": (float_of(self.epsilon), None)})
         return self.placed(site, construct)
 
 
@@ -215,10 +216,10 @@ class GroupNormalization(Layer, also="GroupNorm"):
         several = groups < channels or (isinstance(values, int) and values > 1)
         counts = {"num_groups": groups, "num_channels": channels}
         if self.center == self.scale and several:
-            eps = (float(self.epsilon), 1e-05)
+            eps = (float_of(self.epsilon), 1e-05)
             return ModuleCall("nn.GroupNorm", counts, {"eps": eps, "affine": (self.scale, True)})
         flags = {"center": (self.center, True), "scale": (self.scale, True)}
-        return ModuleCall("GroupNorm", counts, {"eps": (float(self.epsilon), None), **flags})
+        return ModuleCall("GroupNorm", counts, {"eps": (float_of(self.epsilon), None), **flags})
 
     def code(self, site: Site) -> Code:
         construct = self.module(site.x)

@@ -37,6 +37,7 @@ from graphspec.layers.attention_masks import (
     need_boolean,
 )
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 TENSORS_AND_MASKS = (
     *TENSORS,
@@ -248,7 +249,7 @@ class Heads(Attending, abstract=True):
             "key_features": (key if key != value else None, None),
             "out_features": (outputs if outputs != query else None, None),
             "num_kv_heads": (others if others != queries else None, None),
-            "dropout": (float(self.dropout), 0.0),
+            "dropout": (float_of(self.dropout), 0.0),
             "bias": (self.use_bias, True),
             "gate": (self.use_gate, False),
             "axes": (axes, (1,)),

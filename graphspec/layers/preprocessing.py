@@ -12,6 +12,7 @@ from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Mem
 from graphspec.contract.windows import AXES, DataFormat, assemble, need_axes, need_spatial, spatial
 from graphspec.layers.upsampling import need_smooth
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 Each = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 """A number for each element of the last axis."""
@@ -54,7 +55,7 @@ class Rescaling(Layer):
         elif self.offset:
             negative = self.offset < 0 and site.settled
             offset = " - {offset}" if negative else " + {offset}"
-            constants["offset"] = abs(float(self.offset)) if negative else float(self.offset)
+            constants["offset"] = abs(float_of(self.offset)) if negative else float_of(self.offset)
         if isinstance(self.scale, tuple):
             constants["scale"] = self.scale
             return Code(f"{x} * {x}.new_tensor({{scale}}){offset}", constants=constants)
@@ -62,7 +63,7 @@ class Rescaling(Layer):
             return Code(f"{x} * {{scale}}{offset}", constants={**constants, "scale": self.scale})
         divisor = round(1 / self.scale) if 0 < abs(self.scale) < 1 else 0
         parts = abs(divisor) > 1 and 1 / divisor == self.scale  # 1/255, as people write it
-        scale: Leaf = float(self.scale)
+        scale: Leaf = float_of(self.scale)
         if parts:
             scale = divisor
         elif self.scale == int(self.scale):

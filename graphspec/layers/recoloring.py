@@ -10,6 +10,7 @@ from graphspec.contract.layer import Example, LayerError, Leaf, ModuleCall, Site
 from graphspec.contract.windows import DataFormat
 from graphspec.layers.augmentation import Augmentation, BothWays, UpTo, ValueRange
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 Chance = Annotated[float, Field(ge=0, le=1)]
 
@@ -133,7 +134,7 @@ class RandomGrayscale(_Recoloring, also="RandomGrayScale"):
     examples = (Example({"factor": 0.4}, ((3, 4, 3),)),)
 
     def module(self, site: Site) -> ModuleCall:
-        return ModuleCall("RandomGrayscale", {"factor": float(self.factor)})
+        return ModuleCall("RandomGrayscale", {"factor": float_of(self.factor)})
 
 
 class RandomInvert(Augmentation, also="Invert"):
@@ -149,5 +150,5 @@ class RandomInvert(Augmentation, also="Invert"):
     examples = (Example({"factor": 0.5, "value_range": [0, 1]}, ((3, 4, 2),)),)
 
     def module(self, site: Site) -> ModuleCall:
-        positional: dict[str, Leaf] = {"factor": self.factor, "white": float(self.value_range[1])}
+        positional: dict[str, Leaf] = {"factor": self.factor, "white": float_of(self.value_range[1])}
         return ModuleCall("RandomInvert", positional)

@@ -13,6 +13,7 @@ from graphspec.contract.layer import Code, Example, Layer, LayerError, ModuleCal
 from graphspec.contract.penalties import Factor, Regularizer
 from graphspec.contract.windows import DataFormat, need_spatial
 from graphspec.tensor import Tensor
+from graphspec.traced import float_of
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -59,9 +60,9 @@ class Dropout(Layer):
 
     def code(self, site: Site) -> Code:
         if self.noise_shape is None:
-            return Code("{self}({x})", ModuleCall(f"nn.{self.spec_name}", {"p": float(self.rate)}))
+            return Code("{self}({x})", ModuleCall(f"nn.{self.spec_name}", {"p": float_of(self.rate)}))
         shared = ModuleCall(
-            f"Shared{self.spec_name}", {"p": float(self.rate), "noise_shape": self.noise(site)}
+            f"Shared{self.spec_name}", {"p": float_of(self.rate), "noise_shape": self.noise(site)}
         )
         return Code("{self}({x})", shared)
 
@@ -104,7 +105,7 @@ class _SpatialDropout(Layer, abstract=True):
         return x
 
     def code(self, site: Site) -> Code:
-        return Code("{self}({x})", ModuleCall(f"nn.Dropout{self.rank}d", {"p": float(self.rate)}))
+        return Code("{self}({x})", ModuleCall(f"nn.Dropout{self.rank}d", {"p": float_of(self.rate)}))
 
 
 class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
@@ -152,7 +153,7 @@ class GaussianNoise(_NoisyLayer):
     examples = (Example({"stddev": 0.5}, ((8, 10),)),)
 
     def code(self, site: Site) -> Code:
-        construct = ModuleCall("GaussianNoise", {"std": float(self.stddev)})
+        construct = ModuleCall("GaussianNoise", {"std": float_of(self.stddev)})
         return Code("{self}({x})", construct)
 
 
@@ -165,7 +166,7 @@ class GaussianDropout(_NoisyLayer):
     examples = (Example({"rate": 0.25}, ((8, 10),)),)
 
     def code(self, site: Site) -> Code:
-        construct = ModuleCall("GaussianDropout", {"p": float(self.rate)})
+        construct = ModuleCall("GaussianDropout", {"p": float_of(self.rate)})
         return Code("{self}({x})", construct)
 
 

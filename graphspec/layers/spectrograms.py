@@ -11,6 +11,7 @@ from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Code, Example, Layer, LayerError, ModuleCall, Ref, Site, Weight
 from graphspec.contract.windows import DataFormat, need_spatial, slide
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 NotNegative = Annotated[Finite, Field(ge=0)]
 Above = Annotated[Finite, Field(gt=0)]
@@ -83,13 +84,13 @@ class MelSpectrogram(Layer):
                 "win_length": (self.sequence_length, None),
                 "window": (Ref(f"torch.{self.window}_window"), Ref("torch.hann_window")),
                 "sampling_rate": (self.sampling_rate, 16000),
-                "min_freq": (float(self.min_freq), 20.0),
+                "min_freq": (float_of(self.min_freq), 20.0),
                 "max_freq": (self.max_freq, None),
                 "decibels": (self.power_to_db, True),
-                "top_db": (float(self.top_db), 80.0),
-                "power": (float(self.mag_exp), 2.0),
+                "top_db": (float_of(self.top_db), 80.0),
+                "power": (float_of(self.mag_exp), 2.0),
                 "min_power": (self.min_power, 1e-10),
-                "ref_power": (float(self.ref_power), 1.0),
+                "ref_power": (float_of(self.ref_power), 1.0),
             },
         )
         return Code("{self}({x})", construct)

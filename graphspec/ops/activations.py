@@ -13,6 +13,7 @@ from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
 from graphspec.ops.operation import UnaryOperation, row, table
 from graphspec.tensor import Tensor
+from graphspec.traced import float_of
 
 
 class _Activation(UnaryOperation, abstract=True):
@@ -138,8 +139,8 @@ class Threshold(_Activation, spec_name="threshold"):
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {
-            "threshold": float(self.threshold),
-            "default_value": float(self.default_value),
+            "threshold": float_of(self.threshold),
+            "default_value": float_of(self.default_value),
         }
         return Code("F.threshold({x}, {threshold}, {default_value})", constants=constants)
 

@@ -8,6 +8,7 @@ from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, 
 from graphspec.layers.attention_masks import expanded
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor
+from graphspec.traced import float_of
 
 
 class DotProductAttention(Operation, spec_name="dot_product_attention", also="scaled_dot_product_attention"):
@@ -98,7 +99,7 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
         constants: dict[str, Leaf] = {}
         if self.scale is not None:
             arguments.append("scale={scale}")
-            constants["scale"] = float(self.scale)
+            constants["scale"] = float_of(self.scale)
         attended = f"F.scaled_dot_product_attention({', '.join(arguments)})"
         return Code(f"{attended}.transpose(1, 2)", constants=constants)
 

@@ -16,6 +16,7 @@ from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, ModuleCall, Ref, Site
 from graphspec.ops.operation import Operation, size_or_like
 from graphspec.tensor import Dim, Tensor
+from graphspec.traced import float_of
 
 Sizes = Annotated[tuple[Positive, ...], BeforeValidator(as_tuple)]
 Float = Literal["float32", "float64", "float16", "bfloat16"]
@@ -83,7 +84,7 @@ class Full(Operation, spec_name="full"):
         is_float = site.outputs[0].is_float
         values: dict[str, Leaf] = {
             "size": (1, *self.shape),
-            "value": float(self.fill_value) if is_float else self.fill_value,
+            "value": float_of(self.fill_value) if is_float else self.fill_value,
         }
         keywords = {"dtype": typed(self.dtype, "float32" if is_float else "int64")}
         return Code("{self}", ModuleCall("torch.full", values, keywords, around=BUFFER))

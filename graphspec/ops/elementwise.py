@@ -12,6 +12,7 @@ from graphspec.contract.fields import Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Ref, Site
 from graphspec.ops.operation import UnaryOperation, need_numbers, row, table
 from graphspec.tensor import Tensor
+from graphspec.traced import float_of
 
 Dtype = Literal[
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"
@@ -140,7 +141,10 @@ class Clip(_Function, spec_name="clip", also="clamp"):
         code = super().code(site)
         if not self.floats:
             return code
-        bounds = {"x_min": float(self.x_min), "x_max": float(self.x_max)}  # of one type, as ONNX has them
+        bounds = {
+            "x_min": float_of(self.x_min),
+            "x_max": float_of(self.x_max),
+        }  # of one type, as ONNX has them
         return replace(code, constants={**code.constants, **bounds})
 
 

@@ -13,6 +13,7 @@ from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Tensor
+from graphspec.traced import float_of
 
 Small = Annotated[Finite, Field(gt=0)]
 
@@ -44,7 +45,7 @@ class Normalize(_Normalizing, spec_name="normalize"):
         constants: dict[str, Leaf] = {
             "order": self.order,
             "axis": self.axis,
-            "epsilon": float(self.epsilon),
+            "epsilon": float_of(self.epsilon),
         }
         return Code("F.normalize({x}, {order}, {axis}, {epsilon})", constants=constants)
 
@@ -61,7 +62,7 @@ class _AlongAxes(_Normalizing, abstract=True):
 
     def code(self, site: Site) -> Code:
         axes = example_axes(self.spec_name, self.axis, site.x.rank)
-        constants: dict[str, Leaf] = {"epsilon": float(self.epsilon)}
+        constants: dict[str, Leaf] = {"epsilon": float_of(self.epsilon)}
         if axes == tuple(range(site.x.rank - len(axes), site.x.rank)):
             constants["last"] = -len(axes)
             return Code(

@@ -15,6 +15,7 @@ from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Site
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Tensor
+from graphspec.traced import float_of
 
 
 class _Noise(Operation, abstract=True):
@@ -123,10 +124,12 @@ class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
     examples = (Example({"counts": 1, "probabilities": 0.3}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
-        constants = {"counts": float(self.counts), "probabilities": float(self.probabilities)}
+        constants = {"counts": float_of(self.counts), "probabilities": float_of(self.probabilities)}
         chances = self.full("probabilities", site)
         if self.counts == 1:
-            return Code(f"torch.bernoulli({chances})", constants={"probabilities": float(self.probabilities)})
+            return Code(
+                f"torch.bernoulli({chances})", constants={"probabilities": float_of(self.probabilities)}
+            )
         return Code(f"torch.binomial({self.full('counts', site)}, {chances})", constants=constants)
 
 
@@ -142,7 +145,7 @@ class RandomGamma(_Noise, spec_name="random_gamma"):
 
     def code(self, site: Site) -> Code:
         text = f"torch.distributions.Gamma({self.full('alpha', site)}, 1.0).sample()"
-        return Code(text, constants={"alpha": float(self.alpha)})
+        return Code(text, constants={"alpha": float_of(self.alpha)})
 
 
 class RandomBeta(_Noise, spec_name="random_beta"):
@@ -159,7 +162,7 @@ class RandomBeta(_Noise, spec_name="random_beta"):
 
     def code(self, site: Site) -> Code:
         text = f"torch.distributions.Beta({self.full('alpha', site)}, {self.full('beta', site)}).sample()"
-        return Code(text, constants={"alpha": float(self.alpha), "beta": float(self.beta)})
+        return Code(text, constants={"alpha": float_of(self.alpha), "beta": float_of(self.beta)})
 
 
 class RandomCategorical(Operation, spec_name="random_categorical", also="multinomial"):
@@ -220,4 +223,4 @@ class RandomDropout(Operation, spec_name="random_dropout"):
         return inputs
 
     def code(self, site: Site) -> Code:
-        return Code("F.dropout({inputs}, {rate})", constants={"rate": float(self.rate)})
+        return Code("F.dropout({inputs}, {rate})", constants={"rate": float_of(self.rate)})

@@ -16,6 +16,7 @@ from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, 
 from graphspec.contract.proposals import misfit
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Tensor
+from graphspec.traced import float_of
 
 
 def accumulated(dtype: str) -> str:
@@ -360,7 +361,7 @@ class Quantile(_AlongOne, spec_name="quantile"):
 
     def code(self, site: Site) -> Code:
         text = f"{as_float(site.x)}.{self.function}({{q}}, {{axis}}{self.keep}"
-        constants: dict[str, Leaf] = {"q": float(self.q), "axis": self.axis}
+        constants: dict[str, Leaf] = {"q": float_of(self.q), "axis": self.axis}
         if self.method != "linear":
             text, constants["method"] = text + ", interpolation={method}", self.method
         return Code(text + ")", constants=constants)

@@ -16,6 +16,7 @@ from graphspec.contract.windows import DataFormat, channels_back, channels_moved
 from graphspec.layers.augmentation import FillMode, Interpolation
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 
 def _need_beside(name: str, argument: str, value: Tensor, shape: tuple[int, ...], images: Tensor) -> None:
@@ -74,7 +75,7 @@ class AffineTransform(_Sampled, spec_name="image_affine_transform"):
     examples = (Example({}, ((4, 5, 1), (8,))),)
 
     def code(self, site: Site) -> Code:
-        fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
+        fill = float_of(self.fill_value) if self.fill_mode == "constant" else 0.0
         constants: dict[str, Leaf] = {"mode": self.interpolation, "fill_mode": self.fill_mode, "fill": fill}
         images = channels_moved("images", self.data_format)
         (transform,) = self.numbers(site)
@@ -98,7 +99,7 @@ class PerspectiveTransform(_Sampled, spec_name="image_perspective_transform"):
     examples = (Example({}, ((4, 5, 2), (4, 2), (4, 2))),)
 
     def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"mode": self.interpolation, "fill": float(self.fill_value)}
+        constants: dict[str, Leaf] = {"mode": self.interpolation, "fill": float_of(self.fill_value)}
         images = channels_moved("images", self.data_format)
         start, end = self.numbers(site)
         text = f"project({images}, homography({end}, {start}), {{mode}}, {{fill}})"
@@ -138,7 +139,7 @@ class MapCoordinates(Operation, spec_name="image_map_coordinates"):
     def code(self, site: Site) -> Code:
         coordinates = _alike("coordinates", site.inputs[1], "inputs", site.x)
         text = f"map_coordinates({{inputs}}, {coordinates}, {{order}}, {{fill_mode}}, {{fill}})"
-        fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
+        fill = float_of(self.fill_value) if self.fill_mode == "constant" else 0.0
         return Code(text, constants={"order": self.order, "fill_mode": self.fill_mode, "fill": fill})
 
     def flops(self, site: Site) -> Dim:
@@ -279,10 +280,10 @@ class ElasticTransform(Operation, spec_name="image_elastic_transform"):
         return x
 
     def code(self, site: Site) -> Code:
-        fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
+        fill = float_of(self.fill_value) if self.fill_mode == "constant" else 0.0
         constants: dict[str, Leaf] = {
-            "alpha": float(self.alpha),
-            "sigma": float(self.sigma),
+            "alpha": float_of(self.alpha),
+            "sigma": float_of(self.sigma),
             "mode": self.interpolation,
             "fill_mode": self.fill_mode,
             "fill": fill,

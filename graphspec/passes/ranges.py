@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphspec.contract.layer import Layer, Moved
 from graphspec.graph import Graph, Op, Value
-from graphspec.tensor import BATCH, Dim, Limit, largest, names_of, smallest
+from graphspec.tensor import BATCH, Dim, Limit, largest, names_of, smallest, symbol
 
 MOST_COLUMNS = 4096
 """Of an input with a longer last axis all elements have one range."""
@@ -144,11 +144,16 @@ def maximum_sizes(graph: Graph, integers: Iterable[CountedIntegers] = ()) -> dic
     """The largest value of each named size that has one, as the layers of the graph say, and `integers` that
     are counted along it.
     """
-    ops = _telling(graph, "longest")
+    ops = list(_telling(graph, "longest"))
     bounds = {bound for op in ops if op.layer is not None for bound in op.layer.longest(*op.site().inputs)}
     bounds |= {(each.count, each.limit) for each in integers}
     sizes = {name: largest(bounds, name) for name in _sizes(graph)} if bounds else {}
-    return {name: most for name, most in sizes.items() if most is not None}
+    own = [op for op in graph.ops if op in ops and op.layer is not None]
+    named = [bound for op in own if op.layer is not None for bound in op.layer.longest(*op.site().inputs)]
+    formulas = {(size, most): most for size, most in named}  # of the names of this graph
+    return {
+        name: formulas.get((symbol(name), most), most) for name, most in sizes.items() if most is not None
+    }
 
 
 def _telling(graph: Graph, method: str) -> Iterator[Op]:

@@ -38,6 +38,12 @@ UNCALLED = frozenset(
 """Names of Python that a `forward` never calls, so that its arguments may have them."""
 
 
+CALLED = frozenset(
+    ["abs", "float", "int", "len", "max", "min", "range", "round", "str", "sum", "super", "tuple"]
+)
+"""Names of Python that a constructor may call."""
+
+
 def attribute(word: str) -> str:
     """The attribute for a node's name: the name, with an underscore if Python or nn.Module uses it."""
     return (
@@ -53,6 +59,14 @@ def local(word: str, helpers: Collection[str] = ()) -> str:
     return f"{word}_" if word in RESERVED or word in helpers else word
 
 
+def param(word: str, helpers: Collection[str] = ()) -> str:
+    """The argument of a constructor for a param's name: itself, but for what the constructor may call."""
+    free = (
+        hasattr(builtins, word) and word not in CALLED and not keyword.iskeyword(word) and word not in helpers
+    )
+    return word if free else local(word, helpers)
+
+
 def argument(word: str, helpers: Collection[str] = ()) -> str:
     """The argument of `forward` for an input's name."""
     return word if word in UNCALLED and word not in helpers else local(word, helpers)
@@ -63,6 +77,12 @@ def class_name(word: str) -> str:
     parts = [part for part in re.split(r"[^A-Za-z0-9]+", word) if part]
     name = "".join(part[0].upper() + part[1:] for part in parts) or "Model"
     return f"Model{name}" if name[0].isdigit() else name
+
+
+def constant_name(word: str) -> str:
+    """`llama3_8b` is `LLAMA3_8B`; anything else becomes an identifier."""
+    name = re.sub(r"\W", "_", word).upper()
+    return f"PRESET_{name}" if name[:1].isdigit() else name
 
 
 def function_name(word: str) -> str:

@@ -474,9 +474,9 @@ nodes: {units: {block: unit, rate: "$(rates[index % len(rates)])", repeat: 6}}
 outputs: [units]
 """
     program = graphspec.compile(spec)
-    assert "Unit((1, 2, 4)[index % 3]) for index in range(6)" in program.source
+    assert "Unit(8, rates[index % len(rates)]) for index in range(6)" in program.source
     counted = graphspec.compile(spec.replace("rates[index % len(rates)]", "index + len(rates)"))
-    assert "Unit(index + 3) for index in range(6)" in counted.source
+    assert "Unit(8, index + len(rates)) for index in range(6)" in counted.source
     module = program.module()
     dilations = [module.get_submodule(f"units.{index}.conv").dilation for index in range(6)]
     assert dilations == [(1,), (2,), (4,)] * 2

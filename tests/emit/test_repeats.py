@@ -122,7 +122,7 @@ blocks: {head: {params: {units: required}, inputs: [x], nodes: {out: {layer: Den
 nodes: {heads: {block: head, units: "$([1, classes][index])", from: x, parallel: 2}}
 outputs: {a: {from: heads.0}, b: {from: heads.1}}
 """
-    assert "nn.ModuleList([Head(1), Head(5)])" in graphspec.compile(spec).source
+    assert "nn.ModuleList([Head(4, 1), Head(4, classes)])" in graphspec.compile(spec).source
 
 
 def test_outputs_are_activated_under_one_condition() -> None:

@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec autoencoder with code_size = 8. It needs torch
-# 2.10 or later.
+# Made by graphspec 0.1.0 from the spec autoencoder. It needs torch 2.10 or later.
 """autoencoder: image uint8[N, 8, 8, 1] -> decoder float32[N, 8, 8, 1]."""
 
 import torch
@@ -16,24 +15,24 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Encoder(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int, code_size: int = 8) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            [nn.Conv2d(1, 16, 3, stride=2), nn.Conv2d(16, 32, 3, stride=2)]
+            [nn.Conv2d(in_channels, 16, 3, stride=2), nn.Conv2d(16, 32, 3, stride=2)]
         )
-        self.code = nn.Linear(128, 8)
+        self.code = nn.Linear(128, code_size)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image.to(self.convs[0].weight.dtype) / 16  # [N, 1, 8, 8]
+        x = image.to(self.code.weight.dtype) / 16  # [N, 1, 8, 8]
         for conv in self.convs:
             x = F.relu(conv(F.pad(x, (0, 1, 0, 1))), inplace=True)
         return self.code(x.permute(0, 2, 3, 1).flatten(1))  # [N, 8]
 
 
 class Decoder(nn.Module):
-    def __init__(self):
+    def __init__(self, in_features: int) -> None:
         super().__init__()
-        self.wide = nn.Linear(8, 128)
+        self.wide = nn.Linear(in_features, 128)
         self.conv = nn.Conv2d(32, 16, 3, padding="same")
         self.pixels = nn.Conv2d(16, 1, 3, padding="same")
 
@@ -46,12 +45,12 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    def __init__(self):
+    def __init__(self, code_size: int = 8) -> None:
         super().__init__()
-        self.encoder = Encoder()
-        self.decoder = Decoder()
+        self.encoder = Encoder(1, code_size=code_size)
+        self.decoder = Decoder(code_size)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.encoder(image.permute(0, 3, 1, 2))  # [N, 8]

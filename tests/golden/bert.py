@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec bert with vocabulary = 120, longest = 64, width
-# = 64, heads = 4, hidden = 128, depth = 2, dropout = 0.1. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec bert. It needs torch 2.10 or later.
 """bert: tokens int64[N, length], segments int64[N, length]
 -> states float32[N, length, 64], pooled float32[N, 64].
 """
@@ -30,8 +29,13 @@ class MultiHeadAttention(nn.Module):
         q = self.split(self.query(query))
         k = self.split(self.key(value))
         v = self.split(self.value(value))
+        seen = mask
+        if self.dropout == 0:
+            # a query that attends to nothing gets the mean of all values
+            hidden = torch.finfo(q.dtype).min / 2
+            seen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, mask, p)
+        x = F.scaled_dot_product_attention(q, k, v, seen, p)
         return self.output(x.transpose(1, 2).flatten(2))
 
 
@@ -58,15 +62,17 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Layer(nn.Module):
-    def __init__(self):
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(64, 4, 16, dropout=0.1)
-        self.drop1 = nn.Dropout(0.1)
-        self.norm1 = nn.LayerNorm(64, eps=1e-12)
-        self.expanded = nn.Linear(64, 128)
-        self.projected = nn.Linear(128, 64)
-        self.drop2 = nn.Dropout(0.1)
-        self.norm2 = nn.LayerNorm(64, eps=1e-12)
+        self.attention = MultiHeadAttention(
+            width, heads, width // heads, dropout=dropout
+        )
+        self.drop1 = nn.Dropout(dropout)
+        self.norm1 = nn.LayerNorm(width, eps=1e-12)
+        self.expanded = nn.Linear(width, hidden)
+        self.projected = nn.Linear(hidden, width)
+        self.drop2 = nn.Dropout(dropout)
+        self.norm2 = nn.LayerNorm(width, eps=1e-12)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         x = x + self.drop1(self.attention(x, x, mask=real[:, None, None]))
@@ -76,20 +82,34 @@ class Layer(nn.Module):
 
 
 class Bert(nn.Module):
-    def __init__(self):
+    def __init__(
+        self,
+        vocabulary: int = 120,
+        longest: int = 64,
+        width: int = 64,
+        heads: int = 4,
+        hidden: int = 128,
+        depth: int = 2,
+        dropout: float = 0.1,
+    ) -> None:
         super().__init__()
-        self.words = nn.Embedding(120, 64)
-        self.places = PositionEmbedding(64, 64)
-        self.kinds = nn.Embedding(2, 64)
-        self.norm = nn.LayerNorm(64, eps=1e-12)
-        self.drop = nn.Dropout(0.1)
-        self.layers = nn.ModuleList(Layer() for _ in range(2))
-        self.pooled = nn.Linear(64, 64)
+        self.words = nn.Embedding(vocabulary, width)
+        self.places = PositionEmbedding(longest, width)
+        self.kinds = nn.Embedding(2, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.drop = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            Layer(width, heads, hidden, dropout) for _ in range(depth)
+        )
+        self.pooled = nn.Linear(width, width)
+        self.longest = longest
         self.apply(init_weights)
 
     def forward(self, tokens: Tensor, segments: Tensor) -> dict[str, Tensor]:
-        if (size := tokens.shape[1]) > 64:
-            raise ValueError(f"tokens: `length` must be at most 64, not {size}")
+        if (size := tokens.shape[1]) > self.longest:
+            raise ValueError(
+                f"tokens: `length` must be at most {self.longest}, not {size}"
+            )
         if (size := segments.shape[1]) != tokens.shape[1]:
             raise ValueError(
                 f"segments: `length` is {size}, but {tokens.shape[1]} in tokens"
@@ -97,12 +117,18 @@ class Bert(nn.Module):
         words = self.words(tokens)  # [N, length, 64]
         x = self.places(words)  # [N, length, 64]
         x = words + x + self.kinds(segments)  # [N, length, 64]
-        del words
         x = self.norm(x)  # [N, length, 64]
         states = self.drop(x)  # [N, length, 64]
-        del x
         real = tokens != 0  # [N, length]
         for layer in self.layers:
-            states = layer(states, real)  # [N, length, 64]
+            states = layer(states, real)
         pooled = self.pooled(states[:, 0]).tanh()  # [N, 64]
         return {"states": states, "pooled": pooled}
+
+
+BERT_BASE = dict(
+    vocabulary=30522, longest=512, width=768, heads=12, hidden=3072, depth=12
+)
+BERT_LARGE = dict(
+    vocabulary=30522, longest=512, width=1024, heads=16, hidden=4096, depth=24
+)

@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec carbon_dioxide with past = 104, next = 26. It
-# needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec carbon_dioxide. It needs torch 2.10 or later.
 """carbon_dioxide: past float32[N, 104] -> co2 float32[N, 26]."""
 
 from torch import Tensor, nn
@@ -13,9 +12,9 @@ def init_weights(module: nn.Module) -> None:
 
 
 class CarbonDioxide(nn.Module):
-    def __init__(self):
+    def __init__(self, past: int = 104, next: int = 26) -> None:
         super().__init__()
-        self.co2 = nn.Linear(104, 26)
+        self.co2 = nn.Linear(past, next)
         self.apply(init_weights)
 
     def forward(self, past: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from the spec carbon_dioxide_quantiles with past = 52, next =
-# 26, levels = [0.1, 0.5, 0.9]. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec carbon_dioxide_quantiles with past = 52. It
+# needs torch 2.10 or later.
 """carbon_dioxide_quantiles: past float32[N, 52, 1] -> co2 float32[N, 26, 3]."""
 
 from torch import Tensor, nn
@@ -31,13 +31,16 @@ def init_weights(module: nn.Module) -> None:
 
 
 class CarbonDioxideQuantiles(nn.Module):
-    def __init__(self):
+    def __init__(
+        self, next: int = 26, levels: tuple[float, ...] = (0.1, 0.5, 0.9)
+    ) -> None:
         super().__init__()
         self.code = GRU(1, 24)
-        self.wide = nn.Linear(24, 78)
+        self.wide = nn.Linear(24, next * len(levels))
+        self.steps_sizes = next, len(levels)
         self.apply(init_weights)
 
     def forward(self, past: Tensor) -> Tensor:
         last = past[:, 51]  # [N, 1]
         x = self.code(past - past[:, 51:])  # [N, 24]
-        return self.wide(x).unflatten(1, (26, 3)) + last.unsqueeze(1)  # [N, 26, 3]
+        return self.wide(x).unflatten(1, self.steps_sizes) + last.unsqueeze(1)

@@ -25,7 +25,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Cars(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.engine = nn.Embedding(8, 4)
         self.hidden = nn.ModuleList([nn.Linear(13, 64), nn.Linear(64, 64)])

@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec decoder with code_size = 8. It needs torch 2.10
-# or later.
+# Made by graphspec 0.1.0 from the spec decoder. It needs torch 2.10 or later.
 """decoder: code float32[N, 8] -> image float32[N, 8, 8, 1]."""
 
 import torch
@@ -16,13 +15,13 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Decoder(nn.Module):
-    def __init__(self):
+    def __init__(self, code_size: int = 8) -> None:
         super().__init__()
-        self.wide = nn.Linear(8, 128)
+        self.wide = nn.Linear(code_size, 128)
         self.conv = nn.Conv2d(32, 16, 3, padding="same")
         self.pixels = nn.Conv2d(16, 1, 3, padding="same")
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, code: Tensor) -> Tensor:
         x = F.relu(self.wide(code), inplace=True)  # [N, 128]

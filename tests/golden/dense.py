@@ -13,7 +13,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Dense(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.hidden1 = nn.Linear(64, 32)
         self.hidden2 = nn.Linear(32, 32)

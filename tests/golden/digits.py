@@ -15,14 +15,14 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Digits(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(1, 32, 3, padding="same")
         self.conv2 = nn.Conv2d(32, 64, 3, padding="same")
         self.drop = nn.Dropout(0.3)
         self.digit = nn.Linear(1024, 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = image.to(self.conv1.weight.dtype) / 16  # [N, 8, 8, 1]

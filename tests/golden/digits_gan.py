@@ -30,9 +30,9 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Drawing(nn.Module):
-    def __init__(self):
+    def __init__(self, in_features: int) -> None:
         super().__init__()
-        self.wide = nn.ModuleList([nn.Linear(16, 128), nn.Linear(128, 128)])
+        self.wide = nn.ModuleList([nn.Linear(in_features, 128), nn.Linear(128, 128)])
         self.drawn = nn.Linear(128, 64)
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class Drawing(nn.Module):
 
 
 class Judging(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.wide = nn.ModuleList([nn.Linear(64, 128), nn.Linear(128, 128)])
         self.score = nn.Linear(128, 1)
@@ -55,9 +55,9 @@ class Judging(nn.Module):
 
 
 class DigitsGan(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.generator = Drawing()
+        self.generator = Drawing(16)
         self.critic = Judging()
         self.apply(init_weights)
 

@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from the spec digits_tuned with filters = 16, depth = 2,
-# dropout = 0.3, shift = 0.05. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec digits_tuned with depth = 2. It needs torch 2.10
+# or later.
 """digits_tuned: image uint8[N, 8, 8, 1] -> digit float32[N, 10]."""
 
 import torch
@@ -51,7 +51,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class ConvPool(nn.Module):
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, filters, 3, padding="same")
 
@@ -60,14 +60,16 @@ class ConvPool(nn.Module):
 
 
 class DigitsTuned(nn.Module):
-    def __init__(self):
+    def __init__(
+        self, filters: int = 16, dropout: float = 0.3, shift: float = 0.05
+    ) -> None:
         super().__init__()
-        self.moved = RandomTranslation((-0.05, 0.05), (-0.05, 0.05))
-        self.convs = nn.Sequential(ConvPool(1, 16), ConvPool(16, 32))
-        self.drop = nn.Dropout(0.3)
-        self.digit = nn.Linear(128, 10)
+        self.moved = RandomTranslation((-1 * shift, shift), (-1 * shift, shift))
+        self.convs = nn.Sequential(ConvPool(1, filters), ConvPool(filters, filters * 2))
+        self.drop = nn.Dropout(dropout)
+        self.digit = nn.Linear(4 * (filters * 2), 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = image.to(self.digit.weight.dtype) / 16  # [N, 8, 8, 1]

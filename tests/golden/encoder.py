@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec encoder with code_size = 8. It needs torch 2.10
-# or later.
+# Made by graphspec 0.1.0 from the spec encoder. It needs torch 2.10 or later.
 """encoder: image uint8[N, 8, 8, 1] -> code float32[N, 8]."""
 
 import torch
@@ -16,17 +15,17 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Encoder(nn.Module):
-    def __init__(self):
+    def __init__(self, code_size: int = 8) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
             [nn.Conv2d(1, 16, 3, stride=2), nn.Conv2d(16, 32, 3, stride=2)]
         )
-        self.code = nn.Linear(128, 8)
+        self.code = nn.Linear(128, code_size)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
-        x = (image.to(self.convs[0].weight.dtype) / 16).permute(0, 3, 1, 2)
+        x = (image.to(self.code.weight.dtype) / 16).permute(0, 3, 1, 2)
         for conv in self.convs:
             x = F.relu(conv(F.pad(x, (0, 1, 0, 1))), inplace=True)
         return self.code(x.permute(0, 2, 3, 1).flatten(1))  # [N, 8]

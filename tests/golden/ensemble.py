@@ -15,9 +15,9 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Digits(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, padding="same")
+        self.conv1 = nn.Conv2d(in_channels, 32, 3, padding="same")
         self.conv2 = nn.Conv2d(32, 64, 3, padding="same")
         self.drop = nn.Dropout(0.3)
         self.digit = nn.Linear(1024, 10)
@@ -30,12 +30,12 @@ class Digits(nn.Module):
 
 
 class Ensemble(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.members = nn.ModuleList(Digits() for _ in range(3))
+        self.members = nn.ModuleList(Digits(1) for _ in range(3))
         self.members.requires_grad_(False)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
         x = image.permute(0, 3, 1, 2)

@@ -1,6 +1,5 @@
-# Made by graphspec 0.1.0 from the spec gpt with vocabulary = 96, context = 128, width =
-# 64, heads = 4, depth = 3, dropout = 0.1, approximate = false. It needs torch 2.10 or
-# later.
+# Made by graphspec 0.1.0 from the spec gpt with approximate = false. It needs torch
+# 2.10 or later.
 """gpt: tokens int64[N, length] -> next float32[N, length, 96]."""
 
 import torch
@@ -57,15 +56,17 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Layer(nn.Module):
-    def __init__(self):
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(64)
-        self.attention = MultiHeadAttention(64, 4, 16, dropout=0.1)
-        self.drop1 = nn.Dropout(0.1)
-        self.norm2 = nn.LayerNorm(64)
-        self.expanded = nn.Linear(64, 256)
-        self.projected = nn.Linear(256, 64)
-        self.drop2 = nn.Dropout(0.1)
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = MultiHeadAttention(
+            width, heads, width // heads, dropout=dropout
+        )
+        self.drop1 = nn.Dropout(dropout)
+        self.norm2 = nn.LayerNorm(width)
+        self.expanded = nn.Linear(width, 4 * width)
+        self.projected = nn.Linear(4 * width, width)
+        self.drop2 = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)  # [N, length, 64]
@@ -75,18 +76,31 @@ class Layer(nn.Module):
 
 
 class Gpt(nn.Module):
-    def __init__(self):
+    def __init__(
+        self,
+        vocabulary: int = 96,
+        context: int = 128,
+        width: int = 64,
+        heads: int = 4,
+        depth: int = 3,
+        dropout: float = 0.1,
+    ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(96, 64)
-        self.positions = PositionEmbedding(128, 64)
-        self.drop = nn.Dropout(0.1)
-        self.layers = nn.Sequential(*(Layer() for _ in range(3)))
-        self.norm = nn.LayerNorm(64)
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.positions = PositionEmbedding(context, width)
+        self.drop = nn.Dropout(dropout)
+        self.layers = nn.Sequential(
+            *(Layer(width, heads, dropout) for _ in range(depth))
+        )
+        self.norm = nn.LayerNorm(width)
+        self.context = context
         self.apply(init_weights)
 
     def forward(self, tokens: Tensor, *, logits: bool = False) -> Tensor:
-        if (size := tokens.shape[1]) > 128:
-            raise ValueError(f"tokens: `length` must be at most 128, not {size}")
+        if (size := tokens.shape[1]) > self.context:
+            raise ValueError(
+                f"tokens: `length` must be at most {self.context}, not {size}"
+            )
         x = self.embedding(tokens)  # [N, length, 64]
         x = x + self.positions(x)  # [N, length, 64]
         x = self.drop(x)  # [N, length, 64]

@@ -38,22 +38,28 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Conv(nn.Module):
-    def __init__(self, in_channels: int, kernel_size: int = 1, strides: int = 1):
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int = 128,
+        kernel_size: int = 1,
+        strides: int = 1,
+    ) -> None:
         super().__init__()
-        self.conv = PaddedConv2d(in_channels, 128, kernel_size, strides)
+        self.conv = PaddedConv2d(in_channels, filters, kernel_size, strides)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.conv(x), inplace=True)
 
 
 class Inception(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.branch_a = Conv(32, strides=2)
-        self.reduce_b = Conv(32)
+        self.branch_a = Conv(in_channels, strides=2)
+        self.reduce_b = Conv(in_channels)
         self.branch_b = Conv(128, kernel_size=3, strides=2)
-        self.branch_c = Conv(32, kernel_size=3)
-        self.reduce_d = Conv(32)
+        self.branch_c = Conv(in_channels, kernel_size=3)
+        self.reduce_d = Conv(in_channels)
         self.middle_d = Conv(128, kernel_size=3)
         self.branch_d = Conv(128, kernel_size=3, strides=2)
 
@@ -70,13 +76,13 @@ class Inception(nn.Module):
 
 
 class InceptionModule(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 32, 3, padding="same")
-        self.module = Inception()
+        self.module = Inception(32)
         self.probs = nn.Linear(512, 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)

@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from the spec inception_v3 with size = 299, classes = 1000. It
-# needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec inception_v3 with size = 299. It needs torch
+# 2.10 or later.
 """inception_v3: image float32[N, 299, 299, 3] -> probs float32[N, 1000]."""
 
 import torch
@@ -58,7 +58,7 @@ class Conv(nn.Module):
         kernel_size: int | tuple[int, int] = 1,
         strides: int = 1,
         padding: str = "same",
-    ):
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels, filters, kernel_size, strides, padding, bias=False
@@ -70,7 +70,7 @@ class Conv(nn.Module):
 
 
 class InceptionA(nn.Module):
-    def __init__(self, in_channels: int, pool_filters: int):
+    def __init__(self, in_channels: int, pool_filters: int) -> None:
         super().__init__()
         self.branch1 = Conv(in_channels, 64)
         self.branch5 = nn.Sequential(Conv(in_channels, 48), Conv(48, 64, 5))
@@ -87,10 +87,10 @@ class InceptionA(nn.Module):
 
 
 class ReductionA(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.branch3 = Conv(288, 384, 3, strides=2, padding="valid")
-        self.double3 = nn.Sequential(Conv(288, 64), Conv(64, 96, 3))
+        self.branch3 = Conv(in_channels, 384, 3, strides=2, padding="valid")
+        self.double3 = nn.Sequential(Conv(in_channels, 64), Conv(64, 96, 3))
         self.branch3x = Conv(96, 96, 3, strides=2, padding="valid")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,22 +101,22 @@ class ReductionA(nn.Module):
 
 
 class InceptionB(nn.Module):
-    def __init__(self, filters: int):
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
-        self.branch1 = Conv(768, 192)
+        self.branch1 = Conv(in_channels, 192)
         self.branch7 = nn.Sequential(
-            Conv(768, filters),
+            Conv(in_channels, filters),
             Conv(filters, filters, (1, 7)),
             Conv(filters, 192, (7, 1)),
         )
         self.double7 = nn.Sequential(
-            Conv(768, filters),
+            Conv(in_channels, filters),
             Conv(filters, filters, (7, 1)),
             Conv(filters, filters, (1, 7)),
             Conv(filters, filters, (7, 1)),
             Conv(filters, 192, (1, 7)),
         )
-        self.pooled = Conv(768, 192)
+        self.pooled = Conv(in_channels, 192)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
@@ -126,13 +126,13 @@ class InceptionB(nn.Module):
 
 
 class ReductionB(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.branch3 = nn.Sequential(
-            Conv(768, 192), Conv(192, 320, 3, strides=2, padding="valid")
+            Conv(in_channels, 192), Conv(192, 320, 3, strides=2, padding="valid")
         )
         self.branch7 = nn.Sequential(
-            Conv(768, 192),
+            Conv(in_channels, 192),
             Conv(192, 192, (1, 7)),
             Conv(192, 192, (7, 1)),
             Conv(192, 192, 3, strides=2, padding="valid"),
@@ -145,23 +145,23 @@ class ReductionB(nn.Module):
 
 
 class Fork(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.wide = Conv(384, 384, (1, 3))
-        self.tall = Conv(384, 384, (3, 1))
+        self.wide = Conv(in_channels, 384, (1, 3))
+        self.tall = Conv(in_channels, 384, (3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.wide(x), self.tall(x)], 1)  # [N, 768, 8, 8]
 
 
 class InceptionC(nn.Module):
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.branch1 = Conv(in_channels, 320)
         self.reduce3 = Conv(in_channels, 384)
-        self.branch3 = Fork()
+        self.branch3 = Fork(384)
         self.double3 = nn.Sequential(Conv(in_channels, 448), Conv(448, 384, 3))
-        self.branch9 = Fork()
+        self.branch9 = Fork(384)
         self.pooled = Conv(in_channels, 192)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -174,7 +174,7 @@ class InceptionC(nn.Module):
 
 
 class InceptionV3(nn.Module):
-    def __init__(self):
+    def __init__(self, classes: int = 1000) -> None:
         super().__init__()
         self.stem1 = Conv(3, 32, 3, strides=2, padding="valid")
         self.stem2 = Conv(32, 32, 3, padding="valid")
@@ -184,13 +184,15 @@ class InceptionV3(nn.Module):
         self.mixed_a = nn.Sequential(
             InceptionA(192, 32), InceptionA(256, 64), InceptionA(288, 64)
         )
-        self.reduced_a = ReductionA()
-        self.mixed_b = nn.Sequential(*(InceptionB(n) for n in (128, 160, 160, 192)))
-        self.reduced_b = ReductionB()
+        self.reduced_a = ReductionA(288)
+        self.mixed_b = nn.Sequential(
+            *(InceptionB(768, filters) for filters in (128, 160, 160, 192))
+        )
+        self.reduced_b = ReductionB(768)
         self.mixed_c = nn.Sequential(InceptionC(1280), InceptionC(2048))
-        self.probs = nn.Linear(2048, 1000)
+        self.probs = nn.Linear(2048, classes)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem1(image.permute(0, 3, 1, 2))  # [N, 32, 149, 149]

@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from the spec item_price with vocabulary = 5000, brands = 200,
-# size = 32. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec item_price with size = 32. It needs torch 2.10
+# or later.
 """item_price: description int64[N, words], brand int64[N], facts float32[N, 6],
     photo uint8[N, 32, 32, 3]
 -> price float32[N, 1].
@@ -56,7 +56,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class ConvPool(nn.Module):
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, filters, 3, padding="same")
 
@@ -65,17 +65,17 @@ class ConvPool(nn.Module):
 
 
 class ItemPrice(nn.Module):
-    def __init__(self):
+    def __init__(self, vocabulary: int = 5000, brands: int = 200) -> None:
         super().__init__()
-        self.words_read = nn.Embedding(5000, 32)
+        self.words_read = nn.Embedding(vocabulary, 32)
         self.description_code = GRU(32, 32)
-        self.brand_code = nn.Embedding(200, 8)
+        self.brand_code = nn.Embedding(brands, 8)
         self.facts_code = nn.Linear(6, 16)
         self.convs = nn.Sequential(ConvPool(3, 16), ConvPool(16, 32), ConvPool(32, 64))
         self.hidden = nn.Linear(120, 64)
         self.price = nn.Linear(64, 1)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
         self, description: Tensor, brand: Tensor, facts: Tensor, photo: Tensor

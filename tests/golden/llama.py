@@ -1,6 +1,4 @@
-# Made by graphspec 0.1.0 from the spec llama with vocabulary = 96, width = 64, heads =
-# 4, kv_heads = 2, hidden = 172, depth = 2, theta = 10000.0, epsilon = 1e-05. It needs
-# torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec llama. It needs torch 2.10 or later.
 """llama: tokens int64[N, length] -> next float32[N, length, 96]."""
 
 import torch
@@ -17,42 +15,62 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Rotary(nn.Module):
-    def __init__(self):
+    def __init__(self, width: int, heads: int, theta: float) -> None:
         super().__init__()
-        self.exponents = nn.Buffer(torch.linspace(0, -0.875, 8)[None], persistent=False)
+        self.exponents = nn.Buffer(
+            torch.linspace(0, -1 - -1 / (width // heads // 2), width // heads // 2)[
+                None
+            ],
+            persistent=False,
+        )
+        self.theta = theta
 
     def forward(self, words: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.arange(words.shape[1], dtype=torch.float32, device=words.device)[None]
-        x = x.unsqueeze(-1) * 10000.0**self.exponents  # [1, length, 8]
+        x = x.unsqueeze(-1) * self.theta**self.exponents  # [1, length, 8]
         x = torch.cat([x, x], -1).unsqueeze(2)  # [1, length, 1, 16]
         return x.cos().to(words.dtype), x.sin().to(words.dtype)
 
 
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    return x * cosine + torch.cat([-x[..., 8:], x[..., :8]], -1) * sine
+class Rotate(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.first_stop = width // heads // 2
+
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        y = torch.cat([-x[..., self.first_stop :], x[..., : self.first_stop]], -1)
+        return x * cosine + y * sine
 
 
 class Layer(nn.Module):
-    def __init__(self):
+    def __init__(
+        self, width: int, heads: int, kv_heads: int, hidden: int, epsilon: float
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.RMSNorm(64, eps=1e-05)
-        self.query = nn.Linear(64, 64, bias=False)
-        self.key = nn.Linear(64, 32, bias=False)
-        self.value = nn.Linear(64, 32, bias=False)
-        self.output = nn.Linear(64, 64, bias=False)
-        self.norm2 = nn.RMSNorm(64, eps=1e-05)
-        self.gate = nn.Linear(64, 172, bias=False)
-        self.up = nn.Linear(64, 172, bias=False)
-        self.down = nn.Linear(172, 64, bias=False)
+        self.norm1 = nn.RMSNorm(width, eps=epsilon)
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, kv_heads * (width // heads), bias=False)
+        self.value = nn.Linear(width, kv_heads * (width // heads), bias=False)
+        self.asked = Rotate(width, heads)
+        self.offered = Rotate(width, heads)
+        self.output = nn.Linear(width, width, bias=False)
+        self.norm2 = nn.RMSNorm(width, eps=epsilon)
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+        self.queries_sizes = heads, width // heads
+        self.keys_sizes = kv_heads, width // heads
+        self.offers_repeats = heads // kv_heads
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         norm1 = self.norm1(x)  # [N, length, 64]
-        queries = self.query(norm1).unflatten(2, (4, 16))  # [N, length, 4, 16]
-        keys = self.key(norm1).unflatten(2, (2, 16))  # [N, length, 2, 16]
-        values = self.value(norm1).unflatten(2, (2, 16))  # [N, length, 2, 16]
-        asked = rotate(queries, cosine, sine)  # [N, length, 4, 16]
-        offers = rotate(keys, cosine, sine).repeat_interleave(2, 2)
-        y = values.repeat_interleave(2, 2)  # [N, length, 4, 16]
+        queries = self.query(norm1).unflatten(2, self.queries_sizes)
+        keys = self.key(norm1).unflatten(2, self.keys_sizes)  # [N, length, 2, 16]
+        values = self.value(norm1).unflatten(2, self.keys_sizes)  # [N, length, 2, 16]
+        asked = self.asked(queries, cosine, sine)  # [N, length, 4, 16]
+        y = self.offered(keys, cosine, sine)  # [N, length, 2, 16]
+        offers = y.repeat_interleave(self.offers_repeats, 2)  # [N, length, 4, 16]
+        y = values.repeat_interleave(self.offers_repeats, 2)  # [N, length, 4, 16]
         y = F.scaled_dot_product_attention(
             asked.transpose(1, 2),
             offers.transpose(1, 2),
@@ -65,20 +83,43 @@ class Layer(nn.Module):
 
 
 class Llama(nn.Module):
-    def __init__(self):
+    def __init__(
+        self,
+        vocabulary: int = 96,
+        width: int = 64,
+        heads: int = 4,
+        kv_heads: int = 2,
+        hidden: int = 172,
+        depth: int = 2,
+        theta: float = 10000.0,
+        epsilon: float = 1e-05,
+    ) -> None:
         super().__init__()
-        self.words = nn.Embedding(96, 64)
-        self.rotary = Rotary()
-        self.layers = nn.ModuleList(Layer() for _ in range(2))
-        self.norm = nn.RMSNorm(64, eps=1e-05)
-        self.next = nn.Linear(64, 96, bias=False)
+        self.words = nn.Embedding(vocabulary, width)
+        self.rotary = Rotary(width, heads, theta)
+        self.layers = nn.ModuleList(
+            Layer(width, heads, kv_heads, hidden, epsilon) for _ in range(depth)
+        )
+        self.norm = nn.RMSNorm(width, eps=epsilon)
+        self.next = nn.Linear(width, vocabulary, bias=False)
         self.apply(init_weights)
 
     def forward(self, tokens: Tensor, *, logits: bool = False) -> Tensor:
         x = self.words(tokens)  # [N, length, 64]
         rotary_cosine, rotary_sine = self.rotary(x)
         for layer in self.layers:
-            x = layer(x, rotary_cosine, rotary_sine)  # [N, length, 64]
+            x = layer(x, rotary_cosine, rotary_sine)
         x = self.norm(x)  # [N, length, 64]
         x = self.next(x)  # [N, length, 96]
         return x if logits else x.softmax(-1)
+
+
+LLAMA3_8B = dict(
+    vocabulary=128256,
+    width=4096,
+    heads=32,
+    kv_heads=8,
+    hidden=14336,
+    depth=32,
+    theta=500000.0,
+)

@@ -16,7 +16,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Names(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.vectors = nn.Embedding(100, 32)
         self.pairs = nn.Conv1d(32, 128, 3, padding="same")

@@ -18,7 +18,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Posts(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.vectors = nn.Embedding(10000, 256)
         self.conv1 = nn.Conv1d(256, 256, 5)

@@ -42,7 +42,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class QuestionAnswering(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.text_vectors = nn.Embedding(10000, 64)
         self.text_code = LSTM(64, 32)

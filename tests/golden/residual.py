@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec residual with width = 32. It needs torch 2.10 or
-# later.
+# Made by graphspec 0.1.0 from the spec residual. It needs torch 2.10 or later.
 """residual: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
 
 import torch
@@ -16,7 +15,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Identity(nn.Module):
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, in_channels, 3, padding="same") for _ in range(3)
@@ -30,12 +29,12 @@ class Identity(nn.Module):
 
 
 class Projection(nn.Module):
-    def __init__(self):
+    def __init__(self, filters: int, width: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            [nn.Conv2d(32, 64, 3, padding="same"), nn.Conv2d(64, 64, 3, padding="same")]
+            nn.Conv2d(n, filters, 3, padding="same") for n in (width, filters)
         )
-        self.shortcut = nn.Conv2d(32, 64, 1, stride=2)
+        self.shortcut = nn.Conv2d(width, filters, 1, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -45,15 +44,15 @@ class Projection(nn.Module):
 
 
 class Residual(nn.Module):
-    def __init__(self):
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 32, 3, padding="same")
-        self.first = Identity(32)
-        self.down = Projection()
-        self.last = Identity(64)
-        self.probs = nn.Linear(64, 10)
+        self.stem = nn.Conv2d(3, width, 3, padding="same")
+        self.first = Identity(width)
+        self.down = Projection(2 * width, width)
+        self.last = Identity(2 * width)
+        self.probs = nn.Linear(2 * width, 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)

@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec resnet with kind = "bottleneck", depths = [3, 4,
-# 6, 3], widths = [64, 128, 256, 512], use_bias = false, size = 224, classes = 1000. It
+# Made by graphspec 0.1.0 from the spec resnet with kind = "bottleneck", size = 224. It
 # needs torch 2.10 or later.
 """resnet: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
 
@@ -54,11 +53,12 @@ class ConvNorm(nn.Module):
         filters: int,
         kernel_size: int = 1,
         strides: int = 1,
+        use_bias: bool = False,
         relu: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
-            in_channels, filters, kernel_size, strides, kernel_size // 2, bias=False
+            in_channels, filters, kernel_size, strides, kernel_size // 2, bias=use_bias
         )
         self.norm = KerasBatchNorm2d(filters, eps=1.001e-05, momentum=0.01)
         self.relu = relu
@@ -69,16 +69,20 @@ class ConvNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    def __init__(self, in_channels: int, filters: int, strides: int = 1):
+    def __init__(
+        self, in_channels: int, filters: int, strides: int = 1, use_bias: bool = False
+    ) -> None:
         super().__init__()
         self.shortcut = (
-            ConvNorm(in_channels, 4 * filters, strides=strides, relu=False)
+            ConvNorm(
+                in_channels, 4 * filters, strides=strides, use_bias=use_bias, relu=False
+            )
             if strides > 1 or in_channels != 4 * filters
             else None
         )
-        self.reduce = ConvNorm(in_channels, filters, strides=strides)
-        self.spatial = ConvNorm(filters, filters, 3)
-        self.expand = ConvNorm(filters, 4 * filters, relu=False)
+        self.reduce = ConvNorm(in_channels, filters, strides=strides, use_bias=use_bias)
+        self.spatial = ConvNorm(filters, filters, 3, use_bias=use_bias)
+        self.expand = ConvNorm(filters, 4 * filters, use_bias=use_bias, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.shortcut is None else self.shortcut(x)
@@ -87,11 +91,21 @@ class Bottleneck(nn.Module):
 
 
 class Stage(nn.Module):
-    def __init__(self, in_channels: int, filters: int, strides: int, depth: int):
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        depth: int,
+        strides: int,
+        use_bias: bool = False,
+    ) -> None:
         super().__init__()
-        self.first = Bottleneck(in_channels, filters, strides=strides)
+        self.first = Bottleneck(
+            in_channels, filters, strides=strides, use_bias=use_bias
+        )
         self.rest = nn.ModuleList(
-            Bottleneck(4 * filters, filters) for _ in range(depth - 1)
+            Bottleneck(4 * filters, filters, use_bias=use_bias)
+            for _ in range(depth - 1)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,18 +116,30 @@ class Stage(nn.Module):
 
 
 class Resnet(nn.Module):
-    def __init__(self):
+    def __init__(
+        self,
+        depths: tuple[int, ...] = (3, 4, 6, 3),
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        use_bias: bool = False,
+        classes: int = 1000,
+    ) -> None:
         super().__init__()
-        self.stem = ConvNorm(3, 64, 7, strides=2)
+        self.stem = ConvNorm(3, 64, 7, strides=2, use_bias=use_bias)
         self.stages = nn.Sequential(
-            Stage(64, filters=64, strides=1, depth=3),
-            Stage(256, filters=128, strides=2, depth=4),
-            Stage(512, filters=256, strides=2, depth=6),
-            Stage(1024, filters=512, strides=2, depth=3),
+            *(
+                Stage(
+                    64 if index == 0 else 4 * widths[index - 1],
+                    filters=widths[index],
+                    depth=depths[index],
+                    strides=1 if index == 0 else 2,
+                    use_bias=use_bias,
+                )
+                for index in range(len(depths))
+            ),
         )
-        self.probs = nn.Linear(2048, 1000)
+        self.probs = nn.Linear(4 * widths[-1], classes)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
@@ -121,3 +147,8 @@ class Resnet(nn.Module):
         x = self.stages(x).mean((2, 3))  # [N, 2048]
         x = self.probs(x)  # [N, 1000]
         return x if logits else x.softmax(-1)
+
+
+RESNET50 = dict(depths=(3, 4, 6, 3))
+RESNET101 = dict(depths=(3, 4, 23, 3))
+RESNET152 = dict(depths=(3, 8, 36, 3))

@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec resnet50 with widths = [64, 128, 256, 512],
-# depths = [3, 4, 6, 3]. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec resnet50. It needs torch 2.10 or later.
 """resnet50: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
 
 import torch
@@ -54,7 +53,7 @@ class ConvNorm(nn.Module):
         kernel_size: int = 1,
         strides: int = 1,
         relu: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels, filters, kernel_size, strides, kernel_size // 2
@@ -68,7 +67,7 @@ class ConvNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    def __init__(self, in_channels: int, filters: int, strides: int = 1):
+    def __init__(self, in_channels: int, filters: int, strides: int = 1) -> None:
         super().__init__()
         self.shortcut = (
             ConvNorm(in_channels, 4 * filters, strides=strides, relu=False)
@@ -86,7 +85,9 @@ class Bottleneck(nn.Module):
 
 
 class Stage(nn.Module):
-    def __init__(self, in_channels: int, filters: int, depth: int, strides: int = 1):
+    def __init__(
+        self, in_channels: int, filters: int, depth: int, strides: int = 1
+    ) -> None:
         super().__init__()
         self.first = Bottleneck(in_channels, filters, strides=strides)
         self.rest = nn.ModuleList(
@@ -101,18 +102,27 @@ class Stage(nn.Module):
 
 
 class Resnet50(nn.Module):
-    def __init__(self):
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        depths: tuple[int, ...] = (3, 4, 6, 3),
+    ) -> None:
         super().__init__()
         self.stem = ConvNorm(3, 64, 7, strides=2)
         self.stages = nn.Sequential(
-            Stage(64, filters=64, depth=3),
-            Stage(256, filters=128, depth=4, strides=2),
-            Stage(512, filters=256, depth=6, strides=2),
-            Stage(1024, filters=512, depth=3, strides=2),
+            *(
+                Stage(
+                    64 if index == 0 else 4 * widths[index - 1],
+                    filters=widths[index],
+                    depth=depths[index],
+                    strides=1 if index == 0 else 2,
+                )
+                for index in range(len(widths))
+            ),
         )
-        self.probs = nn.Linear(2048, 1000)
+        self.probs = nn.Linear(4 * widths[-1], 1000)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
@@ -120,3 +130,6 @@ class Resnet50(nn.Module):
         x = self.stages(x).mean((2, 3))  # [N, 2048]
         x = self.probs(x)  # [N, 1000]
         return x if logits else x.softmax(-1)
+
+
+RESNET101 = dict(depths=(3, 4, 23, 3))

@@ -39,7 +39,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Siamese(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.encoder = LSTM(128, 32)
         self.similarity = nn.Linear(64, 1)

@@ -1,6 +1,5 @@
-# Made by graphspec 0.1.0 from the spec torchvision_resnet with kind = "basic", depths =
-# [2, 2, 2, 2], widths = [64, 128, 256, 512], size = 224, classes = 1000. It needs torch
-# 2.10 or later.
+# Made by graphspec 0.1.0 from the spec torchvision_resnet with kind = "basic", size =
+# 224. It needs torch 2.10 or later.
 """torchvision_resnet: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
 
 import torch
@@ -55,7 +54,7 @@ class ConvNorm(nn.Module):
         kernel_size: int = 1,
         strides: int = 1,
         relu: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels, filters, kernel_size, strides, kernel_size // 2, bias=False
@@ -69,7 +68,7 @@ class ConvNorm(nn.Module):
 
 
 class Basic(nn.Module):
-    def __init__(self, in_channels: int, filters: int, strides: int = 1):
+    def __init__(self, in_channels: int, filters: int, strides: int = 1) -> None:
         super().__init__()
         self.conv1 = ConvNorm(in_channels, filters, 3, strides=strides)
         self.conv2 = ConvNorm(filters, filters, 3, relu=False)
@@ -86,28 +85,40 @@ class Basic(nn.Module):
 
 
 class Stage(nn.Module):
-    def __init__(self, in_channels: int, filters: int, strides: int):
+    def __init__(
+        self, in_channels: int, filters: int, depth: int, strides: int
+    ) -> None:
         super().__init__()
         self.first = Basic(in_channels, filters, strides=strides)
-        self.rest = nn.Sequential(Basic(filters, filters))
+        self.rest = nn.Sequential(*(Basic(filters, filters) for _ in range(depth - 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rest(self.first(x))
 
 
 class TorchvisionResnet(nn.Module):
-    def __init__(self):
+    def __init__(
+        self,
+        depths: tuple[int, ...] = (2, 2, 2, 2),
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        classes: int = 1000,
+    ) -> None:
         super().__init__()
         self.stem = ConvNorm(3, 64, 7, strides=2)
         self.stages = nn.Sequential(
-            Stage(64, filters=64, strides=1),
-            Stage(64, filters=128, strides=2),
-            Stage(128, filters=256, strides=2),
-            Stage(256, filters=512, strides=2),
+            *(
+                Stage(
+                    64 if index == 0 else widths[index - 1],
+                    filters=widths[index],
+                    depth=depths[index],
+                    strides=1 if index == 0 else 2,
+                )
+                for index in range(len(depths))
+            ),
         )
-        self.probs = nn.Linear(512, 1000)
+        self.probs = nn.Linear(widths[-1], classes)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
@@ -115,3 +126,7 @@ class TorchvisionResnet(nn.Module):
         x = self.stages(x).mean((2, 3))  # [N, 512]
         x = self.probs(x)  # [N, 1000]
         return x if logits else x.softmax(-1)
+
+
+RESNET18 = dict(depths=(2, 2, 2, 2))
+RESNET34 = dict(depths=(3, 4, 6, 3))

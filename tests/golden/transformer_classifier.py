@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec transformer_classifier with vocabulary = 20000,
-# longest = 200, width = 32, heads = 2, depth = 2, classes = 2. It needs torch 2.10 or
+# Made by graphspec 0.1.0 from the spec transformer_classifier. It needs torch 2.10 or
 # later.
 """transformer_classifier: text int64[N, length] -> class float32[N, 2]."""
 
@@ -31,8 +30,13 @@ class MultiHeadAttention(nn.Module):
         q = self.split(self.query(query))
         k = self.split(self.key(value))
         v = self.split(self.value(value))
+        seen = mask
+        if self.dropout == 0:
+            # a query that attends to nothing gets the mean of all values
+            hidden = torch.finfo(q.dtype).min / 2
+            seen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, mask, p)
+        x = F.scaled_dot_product_attention(q, k, v, seen, p)
         x = x * query_mask[:, None, :, None]
         return self.output(x.transpose(1, 2).flatten(2))
 
@@ -66,14 +70,16 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Encoder(nn.Module):
-    def __init__(self):
+    def __init__(self, width: int, heads: int, dropout: float = 0.1) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(32, 2, 16, dropout=0.1)
-        self.norm1 = nn.LayerNorm(32, eps=1e-06)
-        self.expanded = nn.Linear(32, 64)
-        self.projected = nn.Linear(64, 32)
-        self.drop = nn.Dropout(0.1)
-        self.norm2 = nn.LayerNorm(32, eps=1e-06)
+        self.attention = MultiHeadAttention(
+            width, heads, width // heads, dropout=dropout
+        )
+        self.norm1 = nn.LayerNorm(width, eps=1e-06)
+        self.expanded = nn.Linear(width, 2 * width)
+        self.projected = nn.Linear(2 * width, width)
+        self.drop = nn.Dropout(dropout)
+        self.norm2 = nn.LayerNorm(width, eps=1e-06)
 
     def forward(self, x: Tensor, x_mask: Tensor) -> Tensor:
         x = x + self.attention(x, x, mask=x_mask[:, None, None], query_mask=x_mask)
@@ -83,21 +89,32 @@ class Encoder(nn.Module):
 
 
 class TransformerClassifier(nn.Module):
-    def __init__(self):
+    def __init__(
+        self,
+        vocabulary: int = 20000,
+        longest: int = 200,
+        width: int = 32,
+        heads: int = 2,
+        depth: int = 2,
+        classes: int = 2,
+    ) -> None:
         super().__init__()
-        self.words = nn.Embedding(20000, 32)
-        self.positions = PositionEmbedding(200, 32)
-        self.encoders = nn.ModuleList(Encoder() for _ in range(2))
-        self.class_ = nn.Linear(32, 2)
+        self.words = nn.Embedding(vocabulary, width)
+        self.positions = PositionEmbedding(longest, width)
+        self.encoders = nn.ModuleList(Encoder(width, heads) for _ in range(depth))
+        self.class_ = nn.Linear(width, classes)
+        self.longest = longest
         self.apply(init_weights)
 
     def forward(self, text: Tensor, *, logits: bool = False) -> Tensor:
-        if text.shape[1] > 200:
-            raise ValueError(f"text: `length` must be at most 200, not {text.shape[1]}")
+        if text.shape[1] > self.longest:
+            raise ValueError(
+                f"text: `length` must be at most {self.longest}, not {text.shape[1]}"
+            )
         words_mask = text != 0  # [N, length]
         x = self.words(text)  # [N, length, 32]
         x = x + self.positions(x)  # [N, length, 32]
         for encoder in self.encoders:
-            x = encoder(x, words_mask)  # [N, length, 32]
+            x = encoder(x, words_mask)
         x = self.class_(masked_mean(x, words_mask, 1))  # [N, 2]
         return x if logits else x.softmax(-1)

@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec two_cameras with size = 250. It needs torch 2.10
-# or later.
+# Made by graphspec 0.1.0 from the spec two_cameras. It needs torch 2.10 or later.
 """two_cameras: left float32[N, 250, 250, 3], right float32[N, 250, 250, 3]
 -> distance float32[N, 1].
 """
@@ -82,7 +81,7 @@ class Conv(nn.Module):
         kernel_size: int = 1,
         strides: int = 1,
         relu: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, filters, kernel_size, strides, bias=False)
         self.norm = KerasBatchNorm2d(filters, eps=0.001, momentum=0.01)
@@ -94,7 +93,7 @@ class Conv(nn.Module):
 
 
 class Separable(nn.Module):
-    def __init__(self, in_channels: int, filters: int, relu: bool = True):
+    def __init__(self, in_channels: int, filters: int, relu: bool = True) -> None:
         super().__init__()
         self.conv = SeparableConv2d(in_channels, filters, 3, padding="same", bias=False)
         self.norm = KerasBatchNorm2d(filters, eps=0.001, momentum=0.01)
@@ -106,7 +105,9 @@ class Separable(nn.Module):
 
 
 class Down(nn.Module):
-    def __init__(self, in_channels: int, first: int, filters: int, pool_padding: int):
+    def __init__(
+        self, in_channels: int, filters: int, first: int, pool_padding: int
+    ) -> None:
         super().__init__()
         self.wide = Separable(in_channels, first)
         self.deep = Separable(first, filters, relu=False)
@@ -120,10 +121,12 @@ class Down(nn.Module):
 
 
 class Residual(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.convs = nn.Sequential(
-            Separable(728, 728), Separable(728, 728), Separable(728, 728, relu=False)
+            Separable(in_channels, in_channels),
+            Separable(in_channels, in_channels),
+            Separable(in_channels, in_channels, relu=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,17 +134,17 @@ class Residual(nn.Module):
 
 
 class Xception(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int, pool_padding: int) -> None:
         super().__init__()
-        self.stem1 = Conv(3, 32, 3, strides=2)
+        self.stem1 = Conv(in_channels, 32, 3, strides=2)
         self.stem2 = Conv(32, 64, 3)
         self.entry = nn.Sequential(
-            Down(64, first=128, filters=128, pool_padding=0),
-            Down(128, first=256, filters=256, pool_padding=1),
-            Down(256, first=728, filters=728, pool_padding=1),
+            Down(64, filters=128, first=128, pool_padding=pool_padding),
+            Down(128, filters=256, first=256, pool_padding=1),
+            Down(256, filters=728, first=728, pool_padding=1),
         )
-        self.middle = nn.Sequential(*(Residual() for _ in range(8)))
-        self.exit = Down(728, first=728, filters=1024, pool_padding=0)
+        self.middle = nn.Sequential(*(Residual(728) for _ in range(8)))
+        self.exit = Down(728, filters=1024, first=728, pool_padding=pool_padding)
         self.last1 = Separable(1024, 1536)
         self.last2 = Separable(1536, 2048)
 
@@ -152,12 +155,12 @@ class Xception(nn.Module):
 
 
 class TwoCameras(nn.Module):
-    def __init__(self):
+    def __init__(self, size: int = 250) -> None:
         super().__init__()
-        self.vision = Xception()
+        self.vision = Xception(3, (1 + -1 * ((size + 1) // 2 - 3) % 2) // 2)
         self.distance = nn.Linear(4096, 1)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         left_eye = self.vision(left.permute(0, 3, 1, 2))  # [N, 2048]

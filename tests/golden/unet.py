@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from the spec unet with depth = 3, width = 16. It needs torch
-# 2.10 or later.
+# Made by graphspec 0.1.0 from the spec unet with depth = 3. It needs torch 2.10 or
+# later.
 """unet: image float32[N, 8 * height, 8 * width, 3]
 -> mask float32[N, 8 * height, 8 * width, 1].
 """
@@ -18,7 +18,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Double(nn.Module):
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
             nn.Conv2d(n, filters, 3, padding="same") for n in (in_channels, filters)
@@ -31,7 +31,7 @@ class Double(nn.Module):
 
 
 class Down(nn.Module):
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         self.skip = Double(in_channels, filters)
 
@@ -41,23 +41,31 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    def __init__(self, x_channels: int, filters: int):
+    def __init__(self, x_channels: int, skip_channels: int, filters: int) -> None:
         super().__init__()
-        self.fused = Double(x_channels + filters, filters)
+        self.fused = Double(x_channels + skip_channels, filters)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         return self.fused(torch.cat([F.interpolate(x, scale_factor=2), skip], 1))
 
 
 class Unet(nn.Module):
-    def __init__(self):
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.downs = nn.ModuleList([Down(3, 16), Down(16, 32), Down(32, 64)])
-        self.bottom = Double(64, 128)
-        self.ups = nn.ModuleList([Up(128, 64), Up(64, 32), Up(32, 16)])
-        self.mask = nn.Conv2d(16, 1, 1)
+        self.downs = nn.ModuleList(
+            [Down(3, width), Down(width, width * 2), Down(width * 2, width * 4)]
+        )
+        self.bottom = Double(width * 4, width * 8)
+        self.ups = nn.ModuleList(
+            [
+                Up(width * 8, width * 4, filters=width * 4),
+                Up(width * 4, width * 2, filters=width * 2),
+                Up(width * 2, width, filters=width),
+            ]
+        )
+        self.mask = nn.Conv2d(width, 1, 1)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         if any(size % 8 != 0 for size in image.shape[1:3]):

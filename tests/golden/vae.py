@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec vae with code_size = 4. It needs torch 2.10 or
-# later.
+# Made by graphspec 0.1.0 from the spec vae. It needs torch 2.10 or later.
 """vae: image uint8[N, 8, 8, 1] -> decoder float32[N, 8, 8, 1], kl float32[N, 4]."""
 
 import torch
@@ -16,23 +15,23 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Encoder(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            [nn.Conv2d(1, 16, 3, stride=2), nn.Conv2d(16, 32, 3, stride=2)]
+            [nn.Conv2d(in_channels, 16, 3, stride=2), nn.Conv2d(16, 32, 3, stride=2)]
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image.to(self.convs[0].weight.dtype) / 16  # [N, 1, 8, 8]
+        x = image.to(next(self.parameters()).dtype) / 16  # [N, 1, 8, 8]
         for conv in self.convs:
             x = F.relu(conv(F.pad(x, (0, 1, 0, 1))), inplace=True)
         return x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
 
 
 class Decoder(nn.Module):
-    def __init__(self):
+    def __init__(self, in_features: int) -> None:
         super().__init__()
-        self.wide = nn.Linear(4, 128)
+        self.wide = nn.Linear(in_features, 128)
         self.conv = nn.Conv2d(32, 16, 3, padding="same")
         self.pixels = nn.Conv2d(16, 1, 3, padding="same")
 
@@ -45,14 +44,14 @@ class Decoder(nn.Module):
 
 
 class Vae(nn.Module):
-    def __init__(self):
+    def __init__(self, code_size: int = 4) -> None:
         super().__init__()
-        self.encoder = Encoder()
-        self.mean = nn.Linear(128, 4)
-        self.log_var = nn.Linear(128, 4)
-        self.decoder = Decoder()
+        self.encoder = Encoder(1)
+        self.mean = nn.Linear(128, code_size)
+        self.log_var = nn.Linear(128, code_size)
+        self.decoder = Decoder(code_size)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         encoder = self.encoder(image.permute(0, 3, 1, 2))  # [N, 128]

@@ -24,8 +24,8 @@ ALLOWED = {
     "transfer tune version view weights",
     "compare": "contract graph reference tensor view",
     "program": "custom data diagnostics elaborated emit fold plot reference source train version view",
-    "compiler": "data declarations diagnostics elaborate files language program source",
-    "contract": "diagnostics settings tensor",
+    "compiler": "data declarations diagnostics elaborate elaborated files language program source",
+    "contract": "diagnostics settings tensor traced",
     "convert": "compiler contract custom diagnostics files graph language objectives program settings source "
     "tensor train transfer version weights",
     "custom": "contract diagnostics elaborated graph objectives weights",
@@ -33,22 +33,22 @@ ALLOWED = {
     "declarations": "contract diagnostics language settings source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics elaborated expressions files graph language "
-    "objectives passes settings source tensor train tune weights",
+    "objectives passes settings source tensor train tune weights traced",
     "emit": "contract custom diagnostics elaborated expressions files fold graph passes tensor transfer "
-    "version view weights",
+    "version view weights traced",
     "export": "data diagnostics elaborated files objectives tensor version",
-    "expressions": "diagnostics",
+    "expressions": "diagnostics traced",
     "files": "diagnostics",
     "fixing": "compiler custom data diagnostics language program source tune weights",
     "fold": "contract graph layers passes tensor weights",
     "formatting": "diagnostics source",
-    "graph": "contract diagnostics expressions tensor",
+    "graph": "contract diagnostics expressions tensor traced",
     "language": "diagnostics settings source train tune version",
-    "layers": "contract diagnostics settings tensor",
+    "layers": "contract diagnostics settings tensor traced",
     "migrate": "compare compiler contract convert data elaborated fold graph reference tensor train transfer "
     "weights",
     "objectives": "diagnostics settings tensor",
-    "ops": "contract layers tensor",
+    "ops": "contract layers tensor traced",
     "passes": "contract diagnostics graph tensor",
     "plot": "diagnostics elaborated graph objectives source tensor view",
     "elaborated": "diagnostics graph language objectives tensor train",
@@ -61,6 +61,7 @@ ALLOWED = {
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",
+    "traced": "tensor",
     "train": "contract custom data diagnostics elaborated emit expressions files graph objectives passes "
     "settings source tensor version weights",
     "transfer": "compare contract diagnostics expressions files graph language settings source tensor train "

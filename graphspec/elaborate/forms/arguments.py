@@ -22,6 +22,7 @@ from graphspec.elaborate.sizes import named_sizes
 from graphspec.graph import Value
 from graphspec.language.schema import NODE_KEYS
 from graphspec.settings import Problem, SettingError, a, show, unquoted, validate
+from graphspec.traced import attached, formulas_in, plain
 
 
 def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] | None, bool]:
@@ -118,15 +119,26 @@ def read_layer(
     if not NESTS.isdisjoint(arguments):
         failed = {*failed, *_nested(node, cls, what, arguments)}
         arguments = {key: value for key, value in arguments.items() if key not in NESTS or key not in failed}
-    layers, key = node.body.context.layers, (cls, repr(arguments))
+    layers, key = node.body.context.layers, (cls, repr(arguments), formulas_in(arguments))
     try:
-        layer = layers[key] if key in layers else layers.setdefault(key, validate(cls, arguments, what))
+        layer = layers[key] if key in layers else layers.setdefault(key, _validated(cls, arguments, what))
     except SettingError as error:
         for problem in _of_the_wrapped(cls, arguments, error.problems):
             if not failed or (problem.path and problem.path[0] not in failed):
                 _report(node, cls, problem)
         return None
     return None if failed else layer
+
+
+def _validated(cls: type[Layer], arguments: dict[str, Any], what: str) -> Layer:
+    """The layer, whose fields keep the formulas of their numbers."""
+    if not formulas_in(arguments):
+        return validate(cls, arguments, what)
+    layer = validate(cls, plain(arguments), what)
+    layer.__dict__.update(
+        {word: attached(arguments[word], got) for word, got in layer.__dict__.items() if word in arguments}
+    )
+    return layer
 
 
 def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str, Any]) -> set[str]:

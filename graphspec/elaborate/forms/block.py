@@ -20,6 +20,7 @@ from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import ArgumentExpression, Definition, Graph, Op, Value
 from graphspec.language.schema import PLAIN, Input, is_plain
 from graphspec.settings import a, show, unquoted
+from graphspec.traced import INDEX, Symbolic, formula, formula_of, leafed, outward, plain, traced
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -101,7 +102,6 @@ def _open(
         name: Value(value.tensor, name) if isinstance(value, Value) else value
         for name, value in inputs.items()
     }
-    graph.inputs = {name: value if isinstance(value, Value) else None for name, value in passed.items()}
     where = f"in {node.form} `{target}`, used by `{node.title}` at {node.span}"
     notes = (where, *within.scope.notes)
     unknown = frozenset(declared.failed_params)
@@ -122,7 +122,43 @@ def _open(
         inner.open_files, inner.open_blocks = within.open_files, (*within.open_blocks, block)
     else:
         inner.open_files = (*within.open_files, declared.file)
+    if outer.scope.formulas is not None:
+        _name_sizes(inner, inputs)
+    graph.inputs = {name: value if isinstance(value, Value) else None for name, value in passed.items()}
     return inner
+
+
+def _name_sizes(inner: BodyElaborator, inputs: dict[str, Resolved]) -> None:
+    """Names the params, the file's params and the sizes of inputs of a body in formulas, each with what it
+    is in the body around. A size that is a param of the file there is that param here, too.
+    """
+    scope, params = inner.scope, inner.declared.params
+    scope.formulas = {"index": INDEX} | {word: formula("param", word) for word in params}
+    of_file: dict[Symbolic, Symbolic] = {}  # what a param of the file is around, to what it is here
+    if inner.of_file is not None:
+        around, names = inner.of_file.scope, inner.graph.visible
+        for word in (around.formulas or {}).keys() & names.keys() - params.keys():
+            leaf = scope.formulas[word] = formula("file", word)
+            scope.bindings[leaf] = names[word]
+            if (known := formula_of(names[word])) is not None:
+                of_file[known] = leaf
+            names[word] = leafed(plain(names[word]), leaf)
+    for word, value in inputs.items():
+        given = scope.formulas[f"given({word})"] = formula("given", word)
+        scope.bindings[given] = value is not NOTHING
+        if not isinstance(value, Value):
+            continue
+        sizes = list(value.tensor.shape)
+        for axis in range(1, len(sizes)):
+            if isinstance(sizes[axis], int):
+                known = formula_of(sizes[axis])
+                leaf = formula("size", word, axis - len(sizes))
+                leaf = of_file.get(known, leaf) if known is not None else leaf
+                scope.bindings.setdefault(leaf, sizes[axis])
+                sizes[axis] = traced(sizes[axis], leaf)
+                if axis == len(sizes) - 1:
+                    scope.formulas[f"channels({word})"] = leaf
+        inner.inputs[word] = Value(value.tensor.with_shape(*sizes), word)
 
 
 def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
@@ -206,6 +242,7 @@ def _result(
     arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
     kind: Any = node.form
     op = Op(node.name, node.index, node.span, kind, arguments, graph=inner.graph, title=inner.declared.title)
+    inner.graph.bindings = inner.scope.bindings
     op.options, op.expressions = params, node.expressions(params)
     if (kind := expression_in(node.declared.target)) is not None:
         op.expressions += (ArgumentExpression(kind, inner.graph.definition.block, (node.form,)),)
@@ -214,7 +251,7 @@ def _result(
         if isinstance(value, Value):
             inner.graph.outputs[name] = op.results[name] = value
             word = f"{node.name}_{name}" if op.outputs else node.name
-            value = op.outputs[name] = Value(value.tensor, word, op)
+            value = op.outputs[name] = Value(outward(value.tensor, inner.scope.bindings), word, op)
         outputs[name] = value
     if not outputs:
         return failed()

@@ -10,9 +10,11 @@ from graphspec.diagnostics import did_you_mean, nearest, renamed
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, SharedEntry, failed
 from graphspec.elaborate.forms.arguments import misplaced
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
+from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Unit
 from graphspec.language.schema import MADE, NODE_KEYS, Node
+from graphspec.traced import formula, leafed, outward, plain
 
 
 def build(node: NodeInstance, build_inner: Build) -> NodeResult:
@@ -41,7 +43,8 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         return failed()
     inner = NodeInstance(body, node.name, declared, body.path("shared", name), node.index)
     inner.inputs, inner.inner_paths, inner.unit = node.inputs, entry.inner_paths, entry.unit
-    inner.entry_arguments, inner.caller = {**entry.arguments, **call_arguments}, node.within
+    arguments = entry.arguments if body is node.body else of_file(body.scope, entry.arguments)
+    inner.entry_arguments, inner.caller = {**arguments, **call_arguments}, node.within
     result = build_inner(inner)
     op = result.op
     if op is None:
@@ -56,6 +59,13 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         )
     node.unit = entry.unit
     return result
+
+
+def of_file(scope: Scope, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that the file evaluated, as a block sees them: over the names of its file's params."""
+    names = (scope.formulas or {}).items()
+    bindings = {leaf: leafed(plain(scope.params.get(w)), formula("file", w)) for w, leaf in names}
+    return {key: outward(value, bindings) for key, value in arguments.items()}
 
 
 def find_entry(node: NodeInstance) -> tuple[BodyElaborator, Node] | None:

@@ -13,11 +13,12 @@ from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
 from graphspec.settings import show
 from graphspec.tensor import DTYPE_WORDS, DTYPES
+from graphspec.traced import plain
 
 
 def build(node: NodeInstance) -> NodeResult:
     """A constant of the values that the node names, with a batch axis of 1 before them."""
-    written, arguments = node.target(), node.arguments()
+    written, arguments = plain(node.target()), node.arguments()
     if written is FAILED or arguments is None:
         return failed()
     unknown = [key for key in arguments if key != "dtype"]

@@ -17,6 +17,7 @@ from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value, types
 from graphspec.language.schema import MISSING
 from graphspec.tensor import Tensor
+from graphspec.traced import Symbolic, formulas_in
 
 
 def build(node: NodeInstance, build_inner: Build) -> NodeResult:
@@ -64,7 +65,7 @@ def _apply(
 ) -> Op | None:
     """The op of a layer on values, its outputs inferred."""
     inputs = tuple([types(each) for each in bound])
-    applied, key = node.body.context.applied, (id(layer), inputs)
+    applied, key = node.body.context.applied, (id(layer), inputs, _formulas(inputs))
     try:
         outputs = applied[key] if key in applied else applied.setdefault(key, _inferred(layer, inputs))
     except LayerError as error:
@@ -83,6 +84,11 @@ def _inferred(layer: Layer, inputs: tuple[Any, ...]) -> Tensor | tuple[Tensor, .
     _need_fitting(layer, weights)
     _need_floats(layer, bool(weights), _tensors(inputs))
     return outputs
+
+
+def _formulas(inputs: tuple[Any, ...]) -> tuple[Symbolic, ...]:
+    """The formulas of the sizes: equal types may have others."""
+    return formulas_in([tensor.shape for tensor in _tensors(inputs)])
 
 
 def _tensors(inputs: Any) -> list[Tensor]:

@@ -15,6 +15,7 @@ from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
 from graphspec.settings import Setting, SettingError, show, validate
 from graphspec.tensor import Tensor, is_size
+from graphspec.traced import plain
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -47,7 +48,7 @@ class _Parameter(Setting):
 
 def _read(node: NodeInstance, arguments: dict[str, Any]) -> _Parameter | None:
     try:
-        return validate(_Parameter, arguments, "a parameter")
+        return validate(_Parameter, plain(arguments), "a parameter")
     except SettingError as error:
         for problem in error.problems:
             unknown = problem.code == "unknown-key"

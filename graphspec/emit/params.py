@@ -1,0 +1,110 @@
+"""The params of a file as arguments of the model's class.
+
+A number keeps the formula that it came from, and the class is written with it. That is verified on the same
+file with other values of its params: what one text does not suit, such as another kind of block, stays as it
+is, and the head of the file names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graphspec.elaborated import Elaborated
+from graphspec.emit import emit
+from graphspec.emit.emitted import EmitOptions, Emitted
+from graphspec.emit.module_class import FixedParams
+from graphspec.traced import formulas_in
+
+Again = Callable[[Mapping[str, Any], frozenset[str]], Elaborated | None]
+"""The file with these values of params, and these params as names in formulas; None where it is wrong."""
+Params = Mapping[str, Any]
+
+MOST = 20_000
+"""So many nodes may all programs have that verify an emission; for larger ones params stay numbers."""
+
+
+def emit_with_params(
+    again: Again, params: Params, presets: Mapping[str, Params], options: EmitOptions
+) -> Emitted:
+    """The source of a file, whose params are arguments of the model's class where they can be."""
+    names = frozenset(word for word, value in params.items() if _others(value))
+    program = _elaborated(again, names)
+    size = sum(1 for _ in program.graph.walk())
+    names &= _reached(program) if 3 * size <= MOST else set()
+    several = {word: _others(params[word])[-1] for word in sorted(names)}
+    half = dict(list(several.items())[::2])
+    together = {
+        tuple(values): probe for values in (several, half) if (probe := again(values, names)) is not None
+    }
+    if tuple(several) in together and several:
+        try:
+            return emit(_elaborated(again, names), options, together, presets)
+        except FixedParams:
+            pass  # one param after the other tells which it is
+    chosen = {
+        word: found for word in sorted(names) if (found := _legal(again, word, params[word])) is not None
+    }
+    while True:
+        names = frozenset(chosen)
+        probes: dict[tuple[str, ...], Elaborated] = {}
+        for word, values in chosen.items():
+            if (probe := again(values, names)) is not None:
+                probes[word,] = probe
+        try:
+            return emit(_elaborated(again, names), options, probes, presets)
+        except FixedParams as fixed:
+            kept = {word: values for word, values in chosen.items() if word not in fixed.params}
+            chosen = kept if len(kept) < len(chosen) else {}
+
+
+def _elaborated(again: Again, names: frozenset[str]) -> Elaborated:
+    program = again({}, names)
+    assert program is not None, "a file that was elaborated means the same with names in its formulas"
+    return program
+
+
+def _legal(again: Again, word: str, value: Any) -> Params | None:
+    """Another legal value of a param; None where none of some is."""
+    return next(
+        (each for other in _others(value) if again(each := {word: other}, frozenset()) is not None), None
+    )
+
+
+def _others(value: Any) -> list[Any]:
+    """Other values that a param may have, likely ones first, and last one that keeps what divides what. None
+    for texts and null, which are kinds.
+    """
+    match value:
+        case bool():
+            return [not value]
+        case int() if abs(value) <= 12:
+            return [value + 1, value - 1, 2 * value] if value else [1, 2]
+        case int():
+            return [2 * value, value + 1, value - 1, 4 * value]
+        case float():
+            return [value / 2, 2 * value] if value else [0.5, 1.0]
+        case list() if value and all(type(item) in (int, float) for item in value):
+            columns = [_others(item) for item in value]
+            some = min(map(len, columns))
+            return [[column[place] for column in columns] for place in [*range(some - 1), -1]]
+    return []
+
+
+def _reached(program: Elaborated) -> set[str]:
+    """The params that nodes depend on; not those that only shapes and data name."""
+    ops = list(program.graph.walk())
+    numbers = [(op.options, [weight.shape for weight in op.weights()]) for op in ops]
+    leaves = {leaf for tree in formulas_in(numbers) for leaf in tree.leaves()}
+    expressions = [each.expression for op in ops for each in op.expressions]
+    expressions += [op.when for op in ops if op.when is not None]
+    names = {word for each in expressions for word in each.names}
+    names |= {leaf.parts[0] for leaf in leaves if leaf.kind in ("param", "file")}
+    declared = [value for graph in program.graph.graphs() for value in graph.declared.values()]
+    texts = [value for value in declared if isinstance(value, str) and "$" in value]
+    params = program.graph.declared
+    return {
+        word
+        for word in params
+        if _others(params[word]) and (word in names or any(word in text for text in texts))
+    }

@@ -1,0 +1,210 @@
+"""Params of a file are arguments of the model's class: the one emitted file is right for any legal values."""
+
+import inspect
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import graphspec
+from graphspec.diagnostics import SpecError
+from graphspec.program import Program
+from tests import ROOT, bundled, one_in
+
+LARGEST = 300_000
+"""So many weights may a module have that is made here."""
+
+
+def with_params() -> list[Path]:
+    """All specs with params that people run, that a test looks at, and whose speed is measured."""
+    folders = ("specs", "tests/features", "tests/emit", "bench/specs")
+    paths = sorted(path for folder in folders for path in (ROOT / folder).glob("*.yaml"))
+    return [path for path in paths if "\nparams:" in f"\n{path.read_text()}"]
+
+
+def others(params: Mapping[str, Any], count: int) -> Iterator[dict[str, Any]]:
+    """Other values of params, the same at each run."""
+    drawn = random.Random(0)
+    for _ in range(count):
+        values: dict[str, Any] = {}
+        for word, value in params.items():
+            if drawn.random() < 0.4 or value is None or isinstance(value, str):
+                continue
+            if isinstance(value, bool):
+                values[word] = not value
+            elif isinstance(value, int):
+                values[word] = max(1, drawn.choice([value + 1, 2 * value, value - 1, 3 * value, value // 2]))
+            elif isinstance(value, float):
+                values[word] = round(value * drawn.choice([0.5, 0.25, 1.5]), 6)
+            elif value and all(type(item) is int for item in value):
+                ways = [
+                    [item + 1 for item in value],
+                    [2 * item for item in value],
+                    value[:-1],
+                    [*value, value[-1]],
+                ]
+                values[word] = drawn.choice(ways)
+        if values:
+            yield values
+
+
+def class_of(program: Program) -> type[nn.Module]:
+    """The class in a program's source, run without this package."""
+    names: dict[str, Any] = {}
+    exec(compile(program.source, program.name, "exec"), names)
+    found: type[nn.Module] = names[program.class_name]
+    return found
+
+
+def arguments(made: type[nn.Module]) -> set[str]:
+    return set(inspect.signature(made.__init__).parameters) - {"self"}
+
+
+def made_with(made: type[nn.Module], values: Mapping[str, Any]) -> nn.Module:
+    torch.manual_seed(1)
+    return made(**{word: tuple(v) if isinstance(v, list) else v for word, v in values.items()})
+
+
+def assert_equal(program: Program, module: nn.Module) -> None:
+    """Keys, shapes, initial weights and results are those of the program with its params."""
+    wanted = program.module(seed=1)
+    mine, theirs = module.state_dict(), wanted.state_dict()
+    assert [*mine] == [*theirs]
+    for key, tensor in theirs.items():
+        assert mine[key].shape == tensor.shape, key
+        torch.testing.assert_close(mine[key], tensor, rtol=0, atol=0, equal_nan=True)
+    inputs = program.example_inputs(2)
+    results = []
+    for each in (module.eval(), wanted.eval()):
+        torch.manual_seed(0)
+        results.append(each(**inputs))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+@bundled(4, "path", one_in(2, with_params()), ids=lambda path: path.stem)
+def test_the_file_is_right_with_other_params(path: Path) -> None:
+    program = graphspec.compile(path)
+    made = class_of(program)
+    free = {word: value for word, value in program.params.items() if word in arguments(made)}
+    for values in others(free, 3):
+        try:
+            other = graphspec.compile(path, params=values)
+        except SpecError:
+            continue  # with these values the spec is wrong
+        if other.summary().total_params <= LARGEST:
+            assert_equal(other, made_with(made, values))
+
+
+def test_params_of_a_gpt_are_arguments() -> None:
+    program = graphspec.compile(ROOT / "specs/gpt.yaml")
+    made = class_of(program)
+    assert arguments(made) >= {"vocabulary", "context", "width", "heads", "depth", "dropout"}
+    assert "Layer(width, heads, dropout) for _ in range(depth)" in program.source
+    longer = made_with(made, {"context": 256, "depth": 1})
+    longer(torch.zeros(1, 256, dtype=torch.long))
+    with pytest.raises(ValueError, match="at most 256"):
+        longer(torch.zeros(1, 257, dtype=torch.long))
+
+
+def test_presets_are_named() -> None:
+    source = graphspec.compile(ROOT / "specs/resnet.yaml").source
+    names: dict[str, Any] = {}
+    exec(compile(source, "resnet", "exec"), names)
+    with torch.device("meta"):
+        module = names["Resnet"](**names["RESNET101"])
+    count = sum(weight.numel() for weight in module.parameters())
+    assert (
+        count == graphspec.compile(ROOT / "specs/resnet.yaml", preset="resnet101").summary().trainable_params
+    )
+    assert "RESNET18" not in names  # its blocks are of another kind, which the head of the file names
+    assert 'kind = "bottleneck"' in source.split('"""')[0]
+
+
+COINCIDENCE = """
+inputs: {{x: {{shape: [16, 16, 3]}}}}
+blocks:
+  conv:
+    params: {{filters: required, kernel: 3}}
+    inputs: [x]
+    nodes: {{conv: {{layer: Conv2D, filters: $filters, kernel_size: $kernel, padding: same}}}}
+nodes:
+  one: {{block: conv, filters: 5, kernel: 3}}
+  two: {{block: conv, filters: {filters}, kernel: 5}}
+outputs: [two]
+"""
+
+
+def test_no_argument_stands_for_what_it_equals_by_chance() -> None:
+    """Channels 3 with kernel 3, channels 5 with kernel 5."""
+    source = graphspec.compile(COINCIDENCE.format(filters=7)).source
+    assert 'nn.Conv2d(in_channels, filters, kernel, padding="same")' in source
+
+
+def block_of(source: str) -> str:
+    return source.split("class Conv(")[1].split("\n\n\n")[0]
+
+
+def test_a_use_changes_nothing_of_a_blocks_class() -> None:
+    two = COINCIDENCE.format(filters=7)
+    one = two.replace("  two: {block: conv, filters: 7, kernel: 5}\n", "").replace("[two]", "[one]")
+    more = two.replace("outputs", "  three: {block: conv, filters: 7, kernel: 1}\noutputs").replace(
+        "[two]", "[three]"
+    )
+    signatures = {
+        block_of(graphspec.compile(spec).source).split("def forward")[0] for spec in (one, two, more)
+    }
+    assert len(signatures) == 1
+
+
+GROWING = """
+params: {growth: 4, depth: 3}
+inputs: {x: {shape: [8]}}
+blocks:
+  dense:
+    inputs: [x]
+    nodes:
+      new: {layer: Dense, units: $growth, from: x}
+      all: {merge: concatenate, from: [x, new]}
+nodes:
+  layers: {block: dense, repeat: $depth}
+  out: {layer: Dense, units: 2}
+outputs: [out]
+"""
+
+
+def test_what_grows_in_a_loop_is_written_over_its_index() -> None:
+    source = graphspec.compile(GROWING).source
+    assert "Dense(8 + index * growth, growth) for index in range(depth)" in source
+    assert "nn.Linear(8 + depth * growth, 2)" in source
+
+
+def test_a_shared_layer_of_the_file_keeps_its_params_in_blocks() -> None:
+    """A param of the block has the name of one of the file, and another value."""
+    spec = """
+params: {width: 6}
+inputs: {x: {shape: [6]}}
+shared: {twice: {layer: Dense, units: $width}}
+blocks:
+  inner:
+    params: {width: 3}
+    inputs: [x]
+    nodes:
+      a: {call: twice, from: x}
+      b: {layer: Dense, units: $width}
+nodes: {used: {block: inner}, out: {layer: Dense, units: $width}}
+outputs: [out]
+"""
+    made = class_of(graphspec.compile(spec))
+    for width in (6, 9):
+        other = graphspec.compile(spec.replace("width: 6", f"width: {width}"))
+        assert_equal(other, made_with(made, {"width": width}) if width == 6 else other.module(seed=1))
+
+
+def test_fixed_params_are_numbers() -> None:
+    program = graphspec.compile(ROOT / "specs/gpt.yaml")
+    fixed = program.emit(fixed=True).source
+    assert "nn.Embedding(96, 64)" in fixed and "heads = 4" in fixed.split('"""')[0]
