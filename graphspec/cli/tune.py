@@ -176,6 +176,8 @@ def _show(outcome: Outcome) -> None:
     if outcome.best:
         print_table(table(outcome.best[:SHOWN], outcome.objective))
     say(f"{count_of(len(states), 'trial')}: {', '.join(counts) or 'none has finished'}")
+    if outcome.others:
+        say(f"{count_of(outcome.others, 'trial')} not signed by you on this machine: made anew")
     failed = next((trial for trial in outcome.trials if trial.state == "failed"), None)
     if failed is not None:
         say(f"first failure, trial {failed.number}: {failed.reason}")

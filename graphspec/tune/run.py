@@ -41,6 +41,8 @@ class Outcome:
     objective: str
     trials: list[Finished]
     best: list[Finished]
+    others: int
+    """Trials that somebody else has left, which were made anew."""
 
     def to_json(self) -> dict[str, Any]:
         """The document of `tune --json`."""
@@ -48,6 +50,7 @@ class Outcome:
         return {
             "run_dir": str(self.run_dir),
             "objective": self.objective,
+            "others": self.others,
             "trials": [trial.to_json() for trial in self.trials],
             "best": {"number": best.number, "value": best.value, "params": best.params} if best else None,
         }
@@ -102,7 +105,7 @@ def tune(
         _leave(folder, search, best[:keep])
     trials = study.finished()
     folder.text(PICTURE, picture(trials, study.direction, config.objective, study.importances()))
-    return Outcome(place, config.objective, trials, best)
+    return Outcome(place, config.objective, trials, best, study.others())
 
 
 def _folder(place: Path) -> Folder:

@@ -17,10 +17,10 @@ import socket
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import optuna
-import optuna.storages.journal
 import psutil
 from optuna.distributions import (
     BaseDistribution,
@@ -32,10 +32,12 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.tune.config import Choice, FloatRange, IntRange, Range, TuneConfig
+from graphspec.tune.journal import ABANDONED, OTHERS, PROCESS, REASON, Journal, OwnTrials
 
 Values = dict[str, Any]
 State = Literal["running", "complete", "pruned", "failed"]
@@ -51,7 +53,16 @@ SILENT = 60.0
 """Seconds that a new trial has to say which process runs it."""
 FULL = 5
 """Complete trials before the median pruner stops one: the median of fewer says little."""
-ABANDONED, PROCESS, DIGEST = "abandoned", "process", "digest"
+DIGEST = "digest"
+
+
+class TrialProcess(BaseModel):
+    """Which process runs a trial: its host, its number there, and the time when it started."""
+
+    model_config = ConfigDict(strict=True)
+    host: str
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    started: Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +103,12 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.config, self.direction, self._seed = config, direction, seed
         self._distributions = {key: _distribution(values) for key, values in config.search.items()}
+        self._digest = _digest(config, self._distributions, direction)
         numbered = _Numbered(
             config, self._distributions, seed, parallel, self._abandoned_numbers, self._tried
         )
         try:
-            self._storage = _storage(storage)
+            self._storage = _storage(storage, self._distributions, self._digest)
             self._study: OptunaStudy = optuna.create_study(
                 study_name=name,
                 storage=self._storage,
@@ -124,11 +136,10 @@ class Study:
 
     def _same_search(self) -> None:
         """Checks that the study has the same search: other ranges or another objective need a new study."""
-        digest = _digest(self.config, self._distributions, self.direction)
-        known = self._study.user_attrs.get(DIGEST)
-        if known is None:
-            self._study.set_user_attr(DIGEST, digest)
-        elif known != digest:
+        known = self._study.user_attrs.get(DIGEST, self._digest)
+        if DIGEST not in self._study.user_attrs:
+            self._study.set_user_attr(DIGEST, self._digest)
+        if known != self._digest or self._study.direction.name.lower() != self.direction:
             message = f"the study `{self._study.study_name}` was begun with another search or objective"
             help = "give a new `--run-dir` (or another `name`), or put the old `tune` back"
             raise fail("tune-differs", message, help)
@@ -147,14 +158,22 @@ class Study:
         """The next trial, or None when there are enough."""
         if len(self._study.get_trials(deepcopy=False)) >= self.limit:
             return None
-        trial = self._study.ask(self._distributions)
+        try:
+            trial = self._study.ask(self._distributions)
+        except ValueError as error:  # a database has trials of the same keys with other values
+            name, why = self._study.study_name, first_line(error)
+            message = f"the study `{name}` holds trials of another search: {why}"
+            raise fail("tune-differs", message, "give a new `name`, or another database") from None
         if trial.number >= self.limit:  # another machine was faster
             trial.set_user_attr(ABANDONED, "surplus")
             self._study.tell(trial, state=TrialState.FAIL)
             return None
         process = psutil.Process()
-        about = {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
-        trial.set_user_attr(PROCESS, about)
+        about = TrialProcess(host=socket.gethostname(), pid=process.pid, started=process.create_time())
+        if isinstance(self._storage, OwnTrials):
+            self._storage.begin(trial._trial_id, about.model_dump())
+        else:
+            trial.set_user_attr(PROCESS, about.model_dump())
         return trial
 
     def values(self, trial: Trial | FrozenTrial) -> Values:
@@ -167,14 +186,19 @@ class Study:
         return trial.should_prune()
 
     def complete(self, trial: Trial, value: float) -> None:
-        self._study.tell(trial, value)
+        self._end(trial, TrialState.COMPLETE, [value])
 
     def prune(self, trial: Trial) -> None:
-        self._study.tell(trial, state=TrialState.PRUNED)
+        self._end(trial, TrialState.PRUNED)
 
     def fail(self, trial: Trial, reason: str) -> None:
-        trial.set_user_attr("reason", reason)
-        self._study.tell(trial, state=TrialState.FAIL)
+        trial.set_user_attr(REASON, reason)
+        self._end(trial, TrialState.FAIL)
+
+    def _end(self, trial: Trial, state: TrialState, values: list[float] | None = None) -> None:
+        if isinstance(self._storage, OwnTrials):
+            self._storage.end(trial._trial_id, state, values)
+        self._study.tell(trial, values, state)
 
     def give_up(self, trial: Trial) -> None:
         """Gives up a trial because the search stops. Another trial replaces it when the search continues."""
@@ -192,18 +216,34 @@ class Study:
         return lost
 
     def running(self) -> set[int]:
-        """The numbers of the trials that some search is running."""
+        """The numbers of the trials that some search is running, another user's, too."""
+        if isinstance(self._storage, OwnTrials):
+            return self._storage.running(self._study._study_id)
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return {trial.number for trial in trials}
 
+    def _trials(self) -> list[FrozenTrial]:
+        """The trials that were not lost, in the order of their numbers."""
+        return [trial for trial in self._study.get_trials(deepcopy=False) if self._counts(trial)]
+
+    def _counts(self, trial: FrozenTrial) -> bool:
+        """Whether a trial is one of this search, and was not lost."""
+        known = all(self._distributions.get(key) == each for key, each in trial.distributions.items())
+        whole = trial.params.keys() == self._distributions.keys() or not trial.state.is_finished()
+        return ABANDONED not in trial.user_attrs and known and whole
+
+    def others(self) -> int:
+        """How many trials there are that this user has not signed on this machine."""
+        notes = (trial.user_attrs.get(ABANDONED) for trial in self._study.get_trials(deepcopy=False))
+        return sum(note == OTHERS for note in notes)
+
     def _abandoned_numbers(self) -> list[int]:
         trials = self._study.get_trials(deepcopy=False)
-        return [trial.number for trial in trials if ABANDONED in trial.user_attrs]
+        return [trial.number for trial in trials if not self._counts(trial)]
 
     def _tried(self, number: int) -> set[str]:
         """The combinations of all trials but this one and those that were lost."""
-        others = [each for each in self._study.get_trials(deepcopy=False) if each.number != number]
-        return {_as_text(each.params) for each in others if ABANDONED not in each.user_attrs}
+        return {_as_text(each.params) for each in self._trials() if each.number != number}
 
     # --- results
 
@@ -216,10 +256,9 @@ class Study:
                 trial.value if trial.state is TrialState.COMPLETE else _last(trial),
                 self.values(trial),
                 len(trial.intermediate_values),
-                trial.user_attrs.get("reason"),
+                None if (reason := trial.user_attrs.get(REASON)) is None else str(reason),
             )
-            for trial in self._study.get_trials(deepcopy=False)
-            if ABANDONED not in trial.user_attrs
+            for trial in self._trials()
         ]
 
     def ranking(self) -> list[Finished]:
@@ -248,14 +287,17 @@ def _last(trial: FrozenTrial) -> float | None:
 
 def _is_lost(trial: FrozenTrial) -> bool:
     """Whether the process of a trial on this host is gone; the state of other hosts is unknown."""
-    about = trial.user_attrs.get(PROCESS)
-    if about is None:  # it died, or has not registered yet
+    if PROCESS not in trial.user_attrs:  # it died, or has not registered yet
         begun = trial.datetime_start
-        return begun is not None and (datetime.datetime.now() - begun).total_seconds() > SILENT
-    if about["host"] != socket.gethostname():
+        return begun is not None and abs((datetime.datetime.now() - begun).total_seconds()) > SILENT
+    try:
+        about = TrialProcess.model_validate(trial.user_attrs[PROCESS])
+    except ValidationError:  # which no search has written
+        return True
+    if about.host != socket.gethostname():
         return False
     try:
-        return bool(psutil.Process(about["pid"]).create_time() != about["started"])
+        return bool(psutil.Process(about.pid).create_time() != about.started)
     except psutil.NoSuchProcess:
         return True
 
@@ -270,13 +312,15 @@ def _digest(config: TuneConfig, distributions: Mapping[str, BaseDistribution], d
 # --- conversion to Optuna
 
 
-def _storage(place: str) -> optuna.storages.BaseStorage:
+def _storage(
+    place: str, distributions: Mapping[str, BaseDistribution], digest: str
+) -> optuna.storages.BaseStorage:
+    """A database, whose trials are those of all who share it, or a file with those of this user."""
     if "://" in place:
         scheme, _, rest = place.partition("://")
         driver = "postgresql+psycopg" if scheme in ("postgresql", "postgres") else scheme
         return optuna.storages.RDBStorage(f"{driver}://{rest}")
-    backend = optuna.storages.journal.JournalFileBackend(place)
-    return optuna.storages.JournalStorage(backend)
+    return OwnTrials(Journal(Path(place), distributions), f"trial of {digest}")
 
 
 def _pruner(config: TuneConfig, epochs: int) -> optuna.pruners.BasePruner:
@@ -351,9 +395,10 @@ class _Numbered(BaseSampler):
         else:
             grid = _grid(self._config, self._seed)
             number = trial.number
-            while number >= len(grid):
-                number = self._lost()[number - len(grid)]
-            self._fixed = grid[number]
+            lost = self._lost()
+            while len(grid) <= number < len(grid) + len(lost):
+                number = lost[number - len(grid)]
+            self._fixed = grid[number % len(grid)]  # of one that is more than enough, any
 
     def infer_relative_search_space(
         self, study: OptunaStudy, trial: FrozenTrial
