@@ -24,8 +24,9 @@ from graphspec.cli.common import (
     running,
 )
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
+from graphspec.cli.outputs import Force, check_output, need_apart_from, need_place, of_format, read_by, write
 from graphspec.cli.printing import answer, reporting
-from graphspec.cli.written import check_inputs, check_target, encoders_of_run, why_arrays, write, written
+from graphspec.cli.written import check_inputs, encoders_of_run, why_arrays, written
 from graphspec.files.stamps import stamped
 
 if TYPE_CHECKING:
@@ -81,10 +82,6 @@ Fold = Annotated[
         "--fold",
         help="Fold normalizations into the layer before, for inference. With py, weights go to another file.",
     ),
-]
-Force = Annotated[
-    bool,
-    typer.Option("--force", help="Overwrite a file that graphspec did not write, or that was edited since."),
 ]
 NoCheck = Annotated[
     bool, typer.Option("--no-check", help="Skip the forward pass: for models larger than memory.")
@@ -185,14 +182,18 @@ def build(
     format = _format_of(format, output)
     _check_options(format, output, weights, given)
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
-    if path is not None and not triton:
-        check_target(path, format, force)
+    if path is not None:
+        check_output(path, of_format(format), force, [spec if spec.is_file() else None, weights])
+        if not triton:
+            need_place(path)
     check_inputs(inputs, spec, format)
     files = _run_files(spec, as_json)
     if files is not None:
         spec, weights = files.spec, _weights_of(files, weights, format != "py" or fold, as_json)
     target = weights_target(path, weights, force) if fold and path is not None and format == "py" else None
     with compiling(spec, settings, preset, as_json, allow) as program:
+        for each in (path, target):
+            need_apart_from(program, each)
         seed = program.training.seed if seed is None else seed
         if adapters is not None:
             weights = _merged(program, adapters, path, force)
@@ -212,8 +213,7 @@ def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path
     if path is None:
         raise misuse("--merge-adapters", "it writes a file of weights next to FILE: name FILE with -o")
     target = path.with_suffix(".safetensors")
-    if target.exists() and not force:
-        raise misuse("-o", f"{target} exists; --force overwrites it")
+    check_output(target, None, force, read_by(program))
     trained = Run(run, allow=program.allow)
     if not trained.program.training.adapters:
         raise misuse("--merge-adapters", f"{run} has no adapters; its weights are {trained.weights}")
@@ -316,7 +316,7 @@ def _write_folded(
     path: Path, target: Path, weights: Path | None, seed: int, proved: Proved, as_json: bool
 ) -> None:
     with replacing_both(target, path) as (tensors, text):
-        write_weights(tensors, proved.module)
+        write_weights(tensors, proved.module, folded=True)
         text.write_text(stamped(proved.program.source), encoding="utf-8")
     lines = [f"wrote {path} and {target}", *proved.lines(), _origin(proved.program, weights, seed)]
     files: dict[str, Any] = {

@@ -11,17 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.cli.common import misuse, running
+from graphspec.cli.outputs import check_output, need_apart, need_place, of_format, read_by, write
 from graphspec.cli.printing import answer, print_json, print_table, reporting
-from graphspec.cli.written import (
-    check_inputs,
-    check_replaced,
-    check_target,
-    columns_report,
-    encoders_of_run,
-    is_ours,
-    why_arrays,
-    write,
-)
+from graphspec.cli.written import check_inputs, columns_report, encoders_of_run, why_arrays
 from graphspec.diagnostics.terminal import cells, columns, say
 from graphspec.diagnostics.text import plain
 from graphspec.files.stamps import stamped
@@ -76,7 +68,11 @@ def deploy(
     if asked.quantize is None and asked.max_loss is not None:
         raise misuse("--max-loss", "it belongs to --quantize int8")
     path = _folder(output, asked.force) if asked.fastest else _file(asked, spec, output)
+    from graphspec.runs.shipping import FILES
+
     with _trained(spec, weights, allow, as_json) as run:
+        for file in map(path.joinpath, FILES) if asked.fastest else [path]:
+            need_apart(file, [run.weights, *read_by(run.program)])
         encoders = None
         if asked.inputs != "tensors" and run.path.is_dir():
             encoders = encoders_of_run(run.path, run.encoders(), asked.inputs)
@@ -97,14 +93,12 @@ def _folder(output: str | None, force: bool) -> Path:
     folder = Path(str(output))
     if folder.is_file():
         raise misuse("-o", f"{folder} is a file, and --fastest writes several: name a folder")
-    if not folder.is_dir() or force:
-        return folder
     for path in map(folder.joinpath, FILES):
-        check_replaced(path, path.suffix[1:], force)
-    if is_shipped(folder):
+        check_output(path, of_format(path.suffix[1:]), force)
+    if not folder.is_dir() or force or is_shipped(folder):
         return folder
     left = {half for name in FILES for half in halves(folder / name)}
-    left |= {path for name in FILES if (path := folder / name).is_file() and is_ours(path, path.suffix[1:])}
+    left |= {path for name in FILES if (path := folder / name).is_file()}
     if not left.issuperset(folder.iterdir()):
         raise misuse("-o", f"{folder} holds files that graphspec did not write; --force keeps these")
     return folder
@@ -120,7 +114,8 @@ def _file(asked: Asked, spec: Path, output: str | None) -> Path:
     path = Path(output or f"{spec.stem}.onnx")
     if path.suffix != ".onnx":
         raise misuse("-o", f"{path} does not end in .onnx")
-    check_target(path, "onnx", asked.force)
+    check_output(path, of_format("onnx"), asked.force)
+    need_place(path)
     return path
 
 
@@ -201,9 +196,7 @@ def triton_file(output: str | None, force: bool) -> Path:
     if not there.is_dir():
         raise misuse("-o", f"{folder} cannot be made: {there} is not a folder")
     for target, format in ((path, "onnx"), (folder / CONFIG, "pbtxt")):
-        if target.is_dir():
-            raise misuse("-o", f"{target} is a directory")
-        check_replaced(target, format, force)
+        check_output(target, of_format(format), force)
     return path
 
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.cli.common import misuse, running
+from graphspec.cli.common import running
+from graphspec.cli.outputs import check_output
 
 if TYPE_CHECKING:
     from torch import nn
 
     from graphspec.program import Program
 
-MARK = "graphspec"
-"""The key that says, in the metadata of a file of weights, that `build --fold` wrote it."""
+MARK, FOLDED = "graphspec", "graphspec.folded"
+"""Keys in the metadata of a file of weights: that we wrote it, and that `build --fold` did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +63,25 @@ def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Pro
 def weights_target(path: Path, weights: Path | None, force: bool) -> Path:
     """The path of a folded file's weights, next to it. Refuses to overwrite other weights."""
     target = path.with_suffix(".safetensors")
-    if weights is not None and target.exists() and weights.exists() and target.samefile(weights):
-        raise misuse("-o", f"the folded weights would be written over {weights}")
-    if target.is_dir() or (target.exists() and not force and not _ours(target)):
-        message = f"{target} exists and does not hold folded weights of graphspec; --force overwrites it"
-        raise misuse("-o", message)
+    check_output(target, _is_folded, force, [weights])
     return target
 
 
-def _ours(path: Path) -> bool:
+def _is_folded(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            return MARK in (file.metadata() or {})
+            return FOLDED in (file.metadata() or {})
     except (OSError, SafetensorError):
         return False
 
 
-def write_weights(path: Path, module: nn.Module) -> None:
+def write_weights(path: Path, module: nn.Module, folded: bool = False) -> None:
     """Writes a module's weights."""
     from graphspec.files.tensors import save
     from graphspec.train.files import untied
     from graphspec.version import __version__
 
     tensors, _ = untied(module.state_dict())
-    save(path, tensors, {MARK: __version__})
+    save(path, tensors, {MARK: __version__, **({FOLDED: "true"} if folded else {})})

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Events, ExplainingGroup, Json, events, misuse, replacing
+from graphspec.cli.common import Allow, Events, ExplainingGroup, Json, events, misuse
 from graphspec.cli.help import GroupedCommand
+from graphspec.cli.outputs import check_output, write
 from graphspec.cli.printing import print_json, reporting
 from graphspec.diagnostics.terminal import say
 
@@ -84,7 +85,7 @@ def keras(
             tell("stage", name="compare")
         difference, why = (None, "--no-check") if no_check else _compared(file, imported)
         tell("stage", name="write")
-        spec, weights = _write(imported, output, force)
+        spec, weights = _write(imported, output, force, file)
     summary = imported.program.summary()
     lines = len(imported.text.splitlines())
     if as_json:
@@ -142,7 +143,7 @@ def torch(
         if weights is not None:
             load(module, weights)
         imported = from_torch(module, examples, dynamic=shapes, name=name, flat=flat, check=not no_check)
-        spec, tensors = _write(imported, output, force)
+        spec, tensors = _write(imported, output, force, weights)
     _tell_torch(imported, spec, tensors, as_json)
 
 
@@ -175,12 +176,12 @@ def huggingface(
         )
         tokenizer = folder / "tokenizer.json"
         copied = output / "tokenizer.json"
-        if tokenizer.is_file() and copied.exists() and not force and not copied.samefile(tokenizer):
-            raise misuse("-o", f"{copied} exists; --force overwrites it")
-        spec, tensors = _write(imported, output, force)
-        if tokenizer.is_file() and not (copied.exists() and copied.samefile(tokenizer)):
-            with replacing(copied) as temporary:
-                temporary.write_bytes(tokenizer.read_bytes())
+        copies = tokenizer.is_file() and not (copied.exists() and copied.samefile(tokenizer))
+        if copies:
+            check_output(copied, None, force, [folder])
+        spec, tensors = _write(imported, output, force, folder)
+        if copies:
+            write(copied, tokenizer.read_bytes())
     _tell_torch(imported, spec, tensors, as_json)
 
 
@@ -240,14 +241,15 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
     return difference, ""
 
 
-def _write(imported: Imported | FromTorch, folder: Path, force: bool) -> tuple[Path, Path | None]:
+def _write(
+    imported: Imported | FromTorch, folder: Path, force: bool, read: Path | None
+) -> tuple[Path, Path | None]:
     """Writes both files completely or not at all. What a killed import has left is not in the way."""
     from graphspec.files.whole import is_half_written
 
     spec, weights = folder / f"{imported.name}.yaml", folder / f"{imported.name}.safetensors"
     for path in (spec, weights):
-        if path.exists() and not force and not (path == weights and is_half_written(spec)):
-            raise misuse("-o", f"{path} exists; --force overwrites it")
+        check_output(path, None, force or (path == weights and is_half_written(spec)), [read])
     try:
         return imported.save(folder)
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from graphspec.cli.common import Allow, Json, Preset, Set, compiling, misuse, replacing, spec_files
+from graphspec.cli.outputs import check_output, need_apart_from
 from graphspec.cli.printing import count_of, print_json, reporting
 from graphspec.cli.runs import Weights
 from graphspec.diagnostics.terminal import say
@@ -73,11 +74,12 @@ def migrate(
     run, spec = paths
     if spec.is_dir() and run.is_file():
         raise misuse("RUN SPEC", f"the run comes first: graphspec migrate {spec} {run}")
-    if output is not None and output.exists() and not force:
-        raise misuse("-o", f"{output} exists; --force overwrites it")
+    if output is not None:
+        check_output(output, None, force, [spec, rules and Path(rules)])
     if output is not None and output.suffix != ".safetensors":
         raise misuse("-o", f"{output} does not end in .safetensors")
     with compiling(spec, settings, preset, as_json, allow) as program:
+        need_apart_from(program, output)
         migration = migrated(run, program, rules, limit, allow, weights=weights)
         if output is not None:
             from graphspec.migrate import write

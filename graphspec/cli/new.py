@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphspec.cli.common import Json, misuse, need_one_of, one_of
+from graphspec.cli.outputs import Force, check_output, of_format, write
 from graphspec.cli.printing import answer, print_json, reporting
-from graphspec.cli.written import write
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def schema(
     of: Annotated[
         str, one_of("--of", words="spec|check", help="check: what `check --json` prints.")
     ] = "spec",
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Print a JSON Schema of specs, for editors.
@@ -57,6 +58,7 @@ def schema(
             else:
                 say(text, end="")
             return
+        check_output(Path(output), of_format("schema"), force)
         write(Path(output), text)
         answer(as_json, f"wrote {output}", file=output)
 
@@ -104,6 +106,8 @@ def new(
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
     ask = _forecast(time, target, series, past, ahead)
+    check_output(path, None, None, option="NAME")
+    check_output(path.with_name(SCHEMA), of_format("schema"), None, [data], "NAME")
     sweep([path, path.with_name(SCHEMA)])
     with reporting(as_json):
         text, notes, verb = START, list[str](), "summary"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, Spec, compiling, misuse, need_no_device, one_of, replacing
+from graphspec.cli.common import Json, Preset, Set, Spec, compiling, misuse, one_of
+from graphspec.cli.outputs import Force, check_output, marked, need_apart_from, need_place, of_format, write
 from graphspec.cli.printing import answer
 from graphspec.diagnostics.terminal import say
-from graphspec.version import MADE_BY
 
 DIRECTIONS = ("down", "right")
 
@@ -43,9 +41,7 @@ def plot(
         bool,
         typer.Option("--slide", help="Fit a 16:9 slide, with the depth and direction that read best."),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Overwrite a file that graphspec did not draw.")
-    ] = False,
+    force: Force = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -58,7 +54,10 @@ def plot(
     from graphspec.plot import plot as drawn
 
     path = None if output == "-" else Path(output)
-    suffix = _suffix(path, slide, force)
+    suffix = _suffix(path, slide)
+    if path is not None:
+        check_output(path, of_format(suffix[1:]), force, [spec])
+        need_place(path)
     if direction not in (None, *DIRECTIONS):
         raise misuse("--direction", f"`{direction}` is not down or right")
     if depth is not None and expand:
@@ -66,6 +65,7 @@ def plot(
     if path is None and as_json:
         raise misuse("-o", "`-` and `--json` both write to stdout")
     with compiling(spec, settings, preset, as_json) as program:
+        need_apart_from(program, path)
         right = None if direction is None else direction == "right"
         kind = ".svg" if suffix in CONVERTED else suffix
         text = drawn(program, kind, expand=expand, depth=depth, right=right, slide=slide)
@@ -73,12 +73,11 @@ def plot(
         if path is None:
             say(text, end="")
             return
-        with replacing(path) as temporary:
-            temporary.write_bytes(marked(data, suffix))
+        write(path, marked(data, suffix[1:]))
         answer(as_json, f"wrote {path}", file=str(path))
 
 
-def _suffix(path: Path | None, slide: bool, force: bool) -> str:
+def _suffix(path: Path | None, slide: bool) -> str:
     """The suffix of the picture. Raises `BadParameter` for an invalid path."""
     from graphspec.plot import PICTURES, SUFFIXES
 
@@ -89,21 +88,4 @@ def _suffix(path: Path | None, slide: bool, force: bool) -> str:
         kinds = f"{', '.join(known[:-1])} or {known[-1]}"
         why = "; a slide is a picture" if slide else ""
         raise misuse("-o", f"{path} does not end in {kinds}; the suffix selects the format{why}")
-    if path.is_dir():
-        raise misuse("-o", f"{path} is a directory")
-    if not path.parent.is_dir():
-        raise misuse("-o", f"there is no directory {path.parent}")
-    need_no_device(path)
-    if path.exists() and not force and (end := path.read_bytes()[-200:]) and MADE_BY.encode() not in end:
-        raise misuse("-o", f"{path} exists and was not drawn by graphspec; --force overwrites it")
     return path.suffix
-
-
-def marked(data: bytes, suffix: str) -> bytes:
-    """A picture with graphspec's mark at its end, if its format allows that."""
-    if suffix == ".png":  # a text chunk before the last, which is empty
-        chunk = b"tEXtSoftware\0" + MADE_BY.encode()
-        size, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
-        return data[:-12] + size + chunk + check + data[-12:]
-    before, behind = {".mmd": (b"%% ", b""), ".pdf": (b"% ", b"")}.get(suffix, (b"<!-- ", b" -->"))
-    return data.rstrip(b"\n") + b"\n" + before + MADE_BY.encode() + behind + b"\n"

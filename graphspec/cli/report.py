@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Device, Json, misuse, replacing
+from graphspec.cli.common import Allow, Device, Json, misuse
 from graphspec.cli.curves import curves, ticks
+from graphspec.cli.outputs import Force, check_output, marked, need_apart_from, of_format, write
 from graphspec.cli.printing import answer, print_json
 from graphspec.cli.runs import RunArgument, Weights, using
 
@@ -44,6 +45,7 @@ def report(
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Use at most N examples.")] = 2000,
     weights: Weights = "best",
     device: Device = "auto",
+    force: Force = False,
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
@@ -55,13 +57,15 @@ def report(
 
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
         raise misuse("-o", f"{output} does not end in .html")
+    if output is None and not as_json:
+        output = Path(f"{run.name}.html")
+    if output is not None:
+        check_output(output, of_format("html"), force, [data])
     with using(run, weights, as_json, allow) as loaded:
+        need_apart_from(loaded.program, output)
         content = looked_at(loaded, data, limit, device)
-        if output is None and not as_json:
-            output = Path(f"{run.name}.html")
         if output is not None:
-            with replacing(output) as temporary:
-                temporary.write_text(page(content), encoding="utf-8")
+            write(output, marked(page(content).encode("utf-8"), "html"))
     if as_json:
         print_json({"ok": True, **content.to_json()})
     else:

@@ -21,9 +21,9 @@ from graphspec.cli.common import (
     events,
     misuse,
     one_of,
-    replacing,
     running,
 )
+from graphspec.cli.outputs import OVERWRITES, Force, check_output, marked, need_apart_from, of_format, write
 from graphspec.cli.printing import answer, print_json, print_table, reporting, show
 from graphspec.diagnostics.terminal import cells, columns, say
 from graphspec.diagnostics.text import plain
@@ -158,6 +158,7 @@ def predict(
         typer.Option("--every-window", help="Forecast after every window, not only the last of a series."),
     ] = False,
     progress: Events = "none",
+    force: Force = False,
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
@@ -167,11 +168,16 @@ def predict(
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """
-    from graphspec.data.writers import writing
+    from graphspec.data.folders import find
+    from graphspec.data.remote import is_remote
+    from graphspec.data.writers import columns_of, writing
 
     tell = events(progress)
-    with using(run, weights, as_json, allow) as loaded, writing(output) as write:
-        _need_other(output, data)
+    named = () if weights in ("best", "last") else [Path(weights)]
+    check_output(output, lambda path: True, force, named)
+    with using(run, weights, as_json, allow) as loaded, writing(output) as append:
+        need_apart_from(loaded.program, output)
+        check_output(output, lambda path: True, force, () if is_remote(data) else find(data).files)
         if every_window and (loaded.program.data is None or loaded.program.data.windows is None):
             raise misuse("--every-window", "the data of this run have no windows")
         rows = 0
@@ -186,20 +192,13 @@ def predict(
             every_window=every_window,
             noted=notes.extend,
         ):
-            write(part)
+            if not (rows or force) and columns_of(output) not in (None, part.column_names):
+                raise misuse("-o", f"{output} exists and has other columns; {OVERWRITES}")
+            append(part)
             rows += part.num_rows
             tell("rows", rows=rows)
     text = "\n".join([*notes, f"wrote {output}: {rows:,} rows"])
     answer(as_json, text, file=str(output), rows=rows, notes=notes)
-
-
-def _need_other(output: Path, data: Path) -> None:
-    """Raises `typer.BadParameter` where predictions would replace the rows that they are made of."""
-    from graphspec.data.folders import find
-    from graphspec.data.remote import is_remote
-
-    if output.exists() and not is_remote(data) and any(output.samefile(file) for file in find(data).files):
-        raise misuse("-o", f"{output} is also the input: name another file")
 
 
 @contextmanager
@@ -248,6 +247,7 @@ def runs(
         Path | None,
         typer.Option("--plot", metavar="FILE.svg", help="With compare: draw the curves in one picture."),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """List runs with their best epochs, or compare runs.
@@ -266,7 +266,7 @@ def runs(
         raise misuse("[DIR]", "one directory is listed; to compare runs: graphspec runs compare RUN RUN")
     with reporting(as_json):
         if comparing:
-            _compare(arguments[1:], plot, as_json)
+            _compare(arguments[1:], plot, force, as_json)
             return
         folder = arguments[0] if arguments else Path("runs")
         if arguments and not folder.is_dir():
@@ -295,7 +295,7 @@ def _as_json(rows: list[RunRow]) -> list[dict[str, Any]]:
     ]
 
 
-def _compare(paths: list[Path], plot: Path | None, as_json: bool) -> None:
+def _compare(paths: list[Path], plot: Path | None, force: bool, as_json: bool) -> None:
     """Shows settings that differ beside the values of the best epochs, runs in columns."""
     from rich.table import Table
 
@@ -310,9 +310,9 @@ def _compare(paths: list[Path], plot: Path | None, as_json: bool) -> None:
 
         if plot.suffix != ".svg":
             raise misuse("--plot", f"{plot} does not end in .svg")
-        with replacing(plot) as temporary:
-            histories = {str(each.path): each.history() for each in files}
-            temporary.write_text(curves_of(histories, "runs"), encoding="utf-8")
+        check_output(plot, of_format("svg"), force, option="--plot")
+        histories = {str(each.path): each.history() for each in files}
+        write(plot, marked(curves_of(histories, "runs").encode("utf-8"), "svg"))
     if as_json:
         print_json({"ok": True, "runs": [row.to_json() for row in rows], "settings": different})
         return

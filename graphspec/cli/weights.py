@@ -9,6 +9,7 @@ import typer
 
 from graphspec.cli import completing
 from graphspec.cli.common import Json, Preset, Set, Spec, compiling, misuse, replacing
+from graphspec.cli.outputs import check_output, need_apart_from, write
 from graphspec.cli.printing import count_of, print_json, show
 from graphspec.diagnostics.terminal import say
 
@@ -80,12 +81,17 @@ def weights(
 
     Example: graphspec weights specs/gpt.yaml --from gpt2/ --rules gpt2
     """
-    for option, path in (("-o", output), ("--write-rules", write_rules)):
-        if path is not None and path.exists() and not force:
-            raise misuse(option, f"{path} exists; --force overwrites it")
+    asked, reads = (("-o", output), ("--write-rules", write_rules)), [spec, source, rules and Path(rules)]
+    for option, path in asked:
+        if path is not None:
+            check_output(path, None, force, reads, option)
+    if output is not None and write_rules is not None and output.absolute() == write_rules.absolute():
+        raise misuse("--write-rules", f"{output} is also the output: name another file")
     if output is not None and output.suffix != ".safetensors":
         raise misuse("-o", f"{output} does not end in .safetensors")
     with compiling(spec, settings, preset, as_json) as program:
+        for option, path in asked:
+            need_apart_from(program, path, option)
         from dataclasses import replace
 
         from graphspec.transfer import transfer
@@ -115,8 +121,7 @@ def weights(
 def _write_rules(path: Path, plan: Plan, rules: Rules, title: str) -> None:
     from graphspec.transfer.generalizing import rules_text
 
-    with replacing(path) as temporary:
-        temporary.write_text(rules_text(plan, rules, title), encoding="utf-8")
+    write(path, rules_text(plan, rules, title))
 
 
 def _report(plan: Plan, output: Path | None, wrong: list[Diagnostic], as_json: bool) -> None:

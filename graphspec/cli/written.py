@@ -1,16 +1,12 @@
-"""The files that `build` writes: which may be replaced, what they read, and the report on them."""
+"""The files that `build` writes: what they read, and the report on them."""
 
 from __future__ import annotations
 
-import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphspec.cli.common import misuse, need_no_device, need_one_of, replacing
-from graphspec.files.stamps import is_edited
-from graphspec.version import MADE_BY
+from graphspec.cli.common import misuse, need_one_of
 
 if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
@@ -104,45 +100,3 @@ def _range(name: str, span: Range) -> str:
     if span.most is not None:
         return f"{name} from {span.least} to {span.most}"
     return name if span.least == 1 else f"{name} from {span.least}"
-
-
-def check_target(path: Path, format: str, force: bool) -> None:
-    """Refuses to overwrite a file that this command did not write."""
-    if path.is_dir():
-        raise misuse("-o", f"{path} is a directory")
-    if not path.parent.is_dir():
-        raise misuse("-o", f"there is no directory {path.parent}")
-    check_replaced(path, format, force)
-
-
-def check_replaced(path: Path, format: str, force: bool) -> None:
-    """Refuses to overwrite a file, if it is there, that this command did not write."""
-    if not os.path.exists(path):
-        return
-    need_no_device(path)
-    if force:
-        return
-    if not is_ours(path, format):
-        raise misuse("-o", f"{path} exists and was not written by graphspec; --force overwrites it")
-    if format in ("py", "pbtxt") and is_edited(path.read_text(encoding="utf-8", errors="replace")):
-        raise misuse("-o", f"{path} was edited after graphspec wrote it; --force overwrites the edits")
-
-
-def is_ours(path: Path, format: str) -> bool:
-    """Whether a file is empty, or starts like a file of this format from this command."""
-    if format == "pt2" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/graphspec.json") for name in archive.namelist())
-    with path.open("rb") as stream:
-        head = stream.read(2000)
-    if format == "onnx":
-        return not head or b"graphspec" in head[:64]  # the producer's name
-    if format == "safetensors":
-        return not head or b'"graphspec"' in head  # metadata, which come first
-    return not head or head.startswith(f"# {MADE_BY} ".encode())
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file completely or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

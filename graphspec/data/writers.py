@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphspec.diagnostics import fail, nearest
+from graphspec.files.reading import LARGEST, opened, parse_json
 from graphspec.files.whole import replacing
 
 if TYPE_CHECKING:
@@ -47,6 +51,36 @@ def writing(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     except OSError as error:
         message = f"`{path}` cannot be written: {error.strerror or error}"
         raise fail("output-file", message) from None
+
+
+def columns_of(path: Path) -> list[str] | None:
+    """The names of the columns of a file, as `writing` would have written them; None where there is none, or
+    nothing in it. No names of one that is another file.
+    """
+    try:
+        with opened(path) as stream:
+            if not stream.seek(0, os.SEEK_END):
+                return None
+            stream.seek(0)
+            return _columns(path.suffix.lower(), stream)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile, csv.Error):
+        return []
+
+
+def _columns(suffix: str, stream: BufferedReader) -> list[str]:
+    if suffix == ".parquet":
+        from pyarrow import parquet
+
+        return list(parquet.read_schema(stream).names)
+    if suffix == ".npz":
+        with zipfile.ZipFile(stream) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    first = stream.readline(LARGEST).decode("utf-8")
+    if suffix == ".jsonl":
+        return list(parse_json(first).keys())
+    return next(csv.reader([first], delimiter="\t" if suffix == ".tsv" else ","), [])
 
 
 class _Text:

@@ -26,6 +26,11 @@ WEIGHTS = {"best": BEST, "last": LAST}
 """The files of weights by the epoch that a user names."""
 TRIALS = "trials"
 """In the directory of a search, the directory with the runs of its trials."""
+STUDY, PICTURE = "study.log", "search.svg"
+OF_BEST = re.compile(r"best(-[0-9]+)?\.(yaml|safetensors)")
+"""The names of what a search leaves of its best trials."""
+OF_SEARCH = re.compile(rf"{re.escape(STUDY)}|{re.escape(PICTURE)}|{re.escape(ENVIRONMENT)}|{OF_BEST.pattern}")
+"""Those of all that it writes."""
 FILES = (
     *(SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES),
     *(ADAPTER, ADAPTER_CONFIG, *FORMER),

@@ -6,7 +6,6 @@ runs/digits-tune/   study.log   trials/0007/...   best.yaml   best.safetensors  
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,20 +16,20 @@ from typing import Any, Literal
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
 from graphspec.files.folder import Folder, refused
-from graphspec.files.run_files import ENVIRONMENT, LAST, SPEC, TRIALS
+from graphspec.files.reading import is_within
+from graphspec.files.run_files import ENVIRONMENT, LAST, OF_BEST, OF_SEARCH, PICTURE, SPEC, STUDY, TRIALS
 from graphspec.files.run_folder import READ, RunFolder
 from graphspec.objectives.history import directions
 from graphspec.program import Program
 from graphspec.train.callbacks.permission import need_permission
+from graphspec.train.run import files_of
 from graphspec.tune.picture import picture
 from graphspec.tune.search import Search, Status
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command
 
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"down": "minimize", "up": "maximize"}
-STUDY, BEST, PICTURE = "study.log", "best", "search.svg"
-OF_BEST = re.compile(rf"{BEST}(-[0-9]+)?\.(yaml|safetensors)")
-"""The names of what a search leaves of its best trials."""
+BEST = "best"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,7 @@ def tune(
     need_permission(program)
     place = run_dir if run_dir is not None else Path("runs") / f"{program.name}-tune"
     folder = _folder(place)
+    _need_apart(program, place)
     trials_in = folder.folder(TRIALS)
     study = Study(
         program.name,
@@ -114,10 +114,21 @@ def _folder(place: Path) -> Folder:
     """
     if place.is_dir() and not os.path.lexists(place / TRIALS):
         for entry in sorted(path.name for path in place.iterdir()):
-            if entry in (STUDY, PICTURE, ENVIRONMENT) or OF_BEST.fullmatch(entry):
+            if OF_SEARCH.fullmatch(entry):
                 message = f"`{place}` holds no search, and one would overwrite `{entry}` in it"
                 raise refused(message, "give another directory")
     return Folder(place)
+
+
+def _need_apart(program: Program, place: Path) -> None:
+    """Raises `SpecError` (run-directory) where the search reads what it would write in the end."""
+    for path in (program.path, *(path for _, path in files_of(program))):
+        if path is None or not is_within(path, place):
+            continue
+        name = Path(os.path.realpath(path)).relative_to(os.path.realpath(place)).as_posix()
+        if OF_SEARCH.fullmatch(name) or name.partition("/")[0] == TRIALS:
+            message = f"the search in `{place}` would replace `{path}`, which it reads"
+            raise refused(message, "copy the file elsewhere, or give another directory")
 
 
 def _leave(folder: Folder, search: Search, best: list[Finished]) -> None:

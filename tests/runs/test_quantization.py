@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.cli.written import check_target
+from graphspec.cli.outputs import check_output, of_format
 from graphspec.runs import quantization
 from graphspec.train.loop import train
 from tests import ROOT
@@ -88,7 +88,7 @@ def test_integers_that_score_alike_are_written(tmp_path: Path) -> None:
     rows = np.load(tmp_path / "rows.npz")["x"]
     (found,) = onnxruntime.InferenceSession(file).run(None, {"x": rows})
     assert np.abs(found[:, 0] - rows[:, :3].sum(1)).max() < 0.1
-    check_target(file, "onnx", force=False)  # which is ours
+    check_output(file, of_format("onnx"))  # which is ours
 
 
 def test_a_layer_that_integers_break_stays_in_float32(tmp_path: Path) -> None:
