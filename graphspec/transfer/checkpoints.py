@@ -9,7 +9,6 @@ a folder, or its index         the shards of Hugging Face
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import zipfile
@@ -24,7 +23,8 @@ from torch import Tensor
 
 from graphspec.diagnostics import SpecError, fail
 from graphspec.files.hdf5 import array, listed_names, member, open_hdf5, readable, variables_below
-from graphspec.files.reading import read_text
+from graphspec.files.reading import parse_json, read_text
+from graphspec.train.stored import need_strings
 from graphspec.transfer.misfits import what_it_is
 
 MAX_INDEX = 64 << 20
@@ -135,9 +135,8 @@ def _open_shards(path: Path, stack: ExitStack) -> Checkpoint:
     try:
         if path.stat().st_size > MAX_INDEX:
             raise ValueError("it is too large for an index")
-        where = json.loads(read_text(path))["weight_map"]
-        places = {str(key): str(name) for key, name in where.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        places = need_strings(parse_json(read_text(path))["weight_map"], "weight_map")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise missing(f"`{path}` is not an index of shards: {error}") from None
     for name in set(places.values()):
         if Path(name).name != name:
@@ -188,12 +187,11 @@ def _open_safetensors(path: Path, stack: ExitStack) -> Checkpoint:
     return Checkpoint(path, tensors, read, ours=ours, words=metadata)
 
 
-def _tied(metadata: Mapping[str, str]) -> dict[str, str]:
+def _tied(metadata: Mapping[str, str]) -> Mapping[str, str]:
     """Further names of a file's tensors, as a run writes them."""
     try:
-        tied = json.loads(metadata.get("tied", "{}"))
-        return {str(key): str(of) for key, of in tied.items()}
-    except (ValueError, AttributeError):
+        return need_strings(parse_json(metadata.get("tied", "{}")), "tied")
+    except ValueError:
         return {}
 
 

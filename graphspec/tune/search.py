@@ -127,7 +127,7 @@ class Search:
     def _epoch(self, running: Running, event: Event) -> None:
         value = event.values.get(self.study.config.objective)
         running.epoch = event.epoch or 0
-        if value is None or not math.isfinite(value):
+        if not isinstance(value, int | float) or not math.isfinite(value):
             return  # the trial stops on its own if its loss is not finite
         running.value = value
         if self.study.report(running.trial, running.epoch, value):
@@ -139,7 +139,7 @@ class Search:
         process, code = running.process, running.process.code
         reason = None
         if code == 0:
-            value = process.result().get("metrics", {}).get(self.study.config.objective)
+            value = process.result().metrics.get(self.study.config.objective)
             if isinstance(value, int | float) and math.isfinite(value):
                 self.study.complete(running.trial, float(value))
             else:

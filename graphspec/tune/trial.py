@@ -8,10 +8,12 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
 
 from graphspec.tune.launcher import Child, Launcher, launcher
 
@@ -25,7 +27,29 @@ class Event:
 
     trial: int
     epoch: int | None = None
-    values: Mapping[str, float | None] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class EpochLine(BaseModel):
+    """A line of `--progress json`. Code of the user's own may print others."""
+
+    event: Literal["epoch"]
+    epoch: Annotated[int, Field(ge=1, lt=2**31)]
+    values: dict[str, Any] | None = None
+
+
+class Complaint(BaseModel):
+    """What a diagnostic says at least."""
+
+    code: str
+    message: str
+
+
+class TrialResult(BaseModel):
+    """What `train --json` prints."""
+
+    metrics: dict[str, Any] = {}
+    diagnostics: list[Complaint] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +131,17 @@ class Process:
         """Whether it was asked to exit."""
         return self._stopped_at is not None
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> TrialResult:
         """The JSON document that `train --json` printed; empty if it did not get that far."""
         try:
-            document = json.loads("".join(self._output))
-        except json.JSONDecodeError:
-            return {}
-        return document if isinstance(document, dict) else {}
+            return TrialResult.model_validate_json("".join(self._output), strict=True)
+        except ValidationError:
+            return TrialResult()
 
     def reason(self) -> str:
         """The reason why the trial failed, in one line."""
-        diagnostics: Sequence[Mapping[str, Any]] = self.result().get("diagnostics") or ()
-        if diagnostics:
-            first = diagnostics[0]
-            return f"{first['code']}: {first['message']}"
+        for first in self.result().diagnostics:
+            return f"{first.code}: {first.message}"
         code = self.code
         if code is None:
             return "its exit code got lost: the process that started it was ended"
@@ -134,12 +155,8 @@ class Process:
 
 def _progress(trial: int, line: str) -> Event | None:
     """The event of a line of `--progress json`; None for any other line."""
-    if not line.startswith("{"):
-        return None
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError:
+        told = EpochLine.model_validate_json(line, strict=True)
+    except ValidationError:
         return None
-    if not isinstance(record, dict) or record.get("event") != "epoch":
-        return None
-    return Event(trial, int(record["epoch"]), record.get("values") or {})
+    return Event(trial, told.epoch, told.values or {})
