@@ -242,7 +242,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
 
 
 def _write(
-    imported: Imported | FromTorch, folder: Path, force: bool, read: Path | None
+    imported: Imported | FromTorch, folder: Path, force: bool, read: Path | None = None
 ) -> tuple[Path, Path | None]:
     """Writes both files completely or not at all. What a killed import has left is not in the way."""
     from graphspec.files.whole import is_half_written

@@ -23,7 +23,16 @@ from graphspec.cli.common import (
     one_of,
     running,
 )
-from graphspec.cli.outputs import OVERWRITES, Force, check_output, marked, need_apart_from, of_format, write
+from graphspec.cli.outputs import (
+    OVERWRITES,
+    Force,
+    check_output,
+    marked,
+    need_apart,
+    need_apart_from,
+    of_format,
+    write,
+)
 from graphspec.cli.printing import answer, print_json, print_table, reporting, show
 from graphspec.diagnostics.terminal import cells, columns, say
 from graphspec.diagnostics.text import plain
@@ -177,7 +186,8 @@ def predict(
     check_output(output, lambda path: True, force, named)
     with using(run, weights, as_json, allow) as loaded, writing(output) as append:
         need_apart_from(loaded.program, output)
-        check_output(output, lambda path: True, force, () if is_remote(data) else find(data).files)
+        if output.exists() and not is_remote(data):
+            need_apart(output, find(data).files)
         if every_window and (loaded.program.data is None or loaded.program.data.windows is None):
             raise misuse("--every-window", "the data of this run have no windows")
         rows = 0

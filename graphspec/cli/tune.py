@@ -177,7 +177,7 @@ def _show(outcome: Outcome) -> None:
         print_table(table(outcome.best[:SHOWN], outcome.objective))
     say(f"{count_of(len(states), 'trial')}: {', '.join(counts) or 'none has finished'}")
     if outcome.others:
-        say(f"{count_of(outcome.others, 'trial')} not signed by you on this machine: made anew")
+        say(f"not signed by you on this machine, and run again: {count_of(outcome.others, 'trial')}")
     failed = next((trial for trial in outcome.trials if trial.state == "failed"), None)
     if failed is not None:
         say(f"first failure, trial {failed.number}: {failed.reason}")

@@ -81,7 +81,10 @@ def weights(
 
     Example: graphspec weights specs/gpt.yaml --from gpt2/ --rules gpt2
     """
-    asked, reads = (("-o", output), ("--write-rules", write_rules)), [spec, source, rules and Path(rules)]
+    asked, reads = (
+        (("-o", output), ("--write-rules", write_rules)),
+        [spec, source, None if rules is None else Path(rules)],
+    )
     for option, path in asked:
         if path is not None:
             check_output(path, None, force, reads, option)

@@ -55,8 +55,10 @@ def writing(path: Path) -> Iterator[Callable[[pa.Table], None]]:
 
 def columns_of(path: Path) -> list[str] | None:
     """The names of the columns of a file, as `writing` would have written them; None where there is none, or
-    nothing in it. No names of one that is another file.
+    nothing in it, and of a link, whose place is taken. No names of one that is another file.
     """
+    if path.is_symlink():
+        return None
     try:
         with opened(path) as stream:
             if not stream.seek(0, os.SEEK_END):

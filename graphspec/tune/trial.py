@@ -51,6 +51,14 @@ class TrialResult(BaseModel):
     metrics: dict[str, Any] = {}
     diagnostics: list[Complaint] = []
 
+    @classmethod
+    def read(cls, text: str) -> TrialResult:
+        """The document of a text; empty where it is another."""
+        try:
+            return cls.model_validate_json(text, strict=True)
+        except ValidationError:
+            return cls()
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -133,10 +141,7 @@ class Process:
 
     def result(self) -> TrialResult:
         """The JSON document that `train --json` printed; empty if it did not get that far."""
-        try:
-            return TrialResult.model_validate_json("".join(self._output), strict=True)
-        except ValidationError:
-            return TrialResult()
+        return TrialResult.read("".join(self._output))
 
     def reason(self) -> str:
         """The reason why the trial failed, in one line."""

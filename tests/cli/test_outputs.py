@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
+from graphspec.cli import outputs
 from graphspec.cli.app import app
 from tests.files.test_strangers import contents
 
@@ -191,7 +192,7 @@ def test_a_search_replaces_no_spec_that_it_reads(place: Path) -> None:
 
 def test_one_place_decides() -> None:
     """Every option that is called output, or names a file to write, is checked there."""
-    folder = Path(__import__("graphspec").__file__).parent / "cli"
+    folder = Path(outputs.__file__).parent
     for path in folder.glob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert path.name == "outputs.py" or "--force overwrites" not in text, path

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from graphspec.cli.app import app
-from graphspec.cli.plot import marked
+from graphspec.cli.outputs import marked
 from graphspec.cli.written import written
 from graphspec.compiler import check, compile
 from graphspec.diagnostics import Diagnostics
@@ -411,7 +411,7 @@ def test_plot_does_not_overwrite_what_is_no_picture_of_its_own(suffix: str, spec
 def test_a_marked_png_is_a_png() -> None:
     stream = io.BytesIO()
     Image.new("RGB", (3, 2), "red").save(stream, "png")
-    data = marked(stream.getvalue(), ".png")
+    data = marked(stream.getvalue(), "png")
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         assert image.size == (3, 2) and image.info["Software"] == "Made by graphspec"

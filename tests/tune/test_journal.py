@@ -12,6 +12,7 @@ import pytest
 
 from graphspec.tune import journal
 from graphspec.tune.study import Study
+from graphspec.tune.trial import TrialResult, _progress
 from tests.tune.test_tune import study, work
 
 TRIALS = 3
@@ -159,3 +160,27 @@ def test_what_a_killed_process_left_of_a_line_is_passed_over(file: Path, left: b
     found = study(file, trials=TRIALS + 2)
     assert len(work(found, 1)) == 1
     assert [trial.number for trial in study(file, trials=TRIALS + 2).finished()] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("line", "epoch"),
+    [
+        ('{"event": "epoch", "epoch": 2, "values": {"a": 1.5, "b": null, "c": [1]}}', 2),
+        ('{"event": "epoch", "epoch": 1}', 1),
+        ('{"event": "epoch"}', None),
+        ('{"event": "epoch", "epoch": "x"}', None),
+        ('{"event": "epoch", "epoch": 1, "values": 3}', None),
+        ('{"event": "end", "epoch": 1}', None),
+        ("[" * 100_000, None),
+        ('"epoch"', None),
+    ],
+)
+def test_what_custom_code_prints_is_no_epoch(line: str, epoch: int | None) -> None:
+    found = _progress(7, line)
+    assert (found and found.epoch) == epoch
+
+
+def test_what_custom_code_prints_is_no_result() -> None:
+    assert TrialResult.read('{"metrics": {"loss": 1}, "ok": true}').metrics == {"loss": 1}
+    for text in ("", "{", "[]", '{"metrics": 3}', '{"diagnostics": [{}]}', "[" * 100_000):
+        assert TrialResult.read(text) == TrialResult()
