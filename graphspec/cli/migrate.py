@@ -75,7 +75,8 @@ def migrate(
     if spec.is_dir() and run.is_file():
         raise misuse("RUN SPEC", f"the run comes first: graphspec migrate {spec} {run}")
     if output is not None:
-        check_output(output, None, force, [spec, None if rules is None else Path(rules)])
+        named = None if weights in ("best", "last") else Path(weights)
+        check_output(output, None, force, [spec, named, None if rules is None else Path(rules)])
     if output is not None and output.suffix != ".safetensors":
         raise misuse("-o", f"{output} does not end in .safetensors")
     with compiling(spec, settings, preset, as_json, allow) as program:
