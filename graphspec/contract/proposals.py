@@ -5,6 +5,8 @@ In each text, `{inputN}` stands for the reference to input N.
 
 from __future__ import annotations
 
+import re
+
 from graphspec.contract.layer import LayerError
 from graphspec.tensor import Dim, Tensor, names_of, show_size, value_of
 
@@ -112,6 +114,11 @@ def _of_multiples(pairs: list[tuple[Dim, Dim]]) -> str | None:
         written[name] = max(factor, written.get(name, 1))
     words = " and ".join(f"`{factor} * {name}` for `{name}`" for name, factor in written.items())
     return f"they are equal for multiples: write {words} in `inputs`"
+
+
+def multiples(help: str | None) -> dict[str, int]:
+    """The sizes of which a proposal asks for multiples, each with the factor."""
+    return {name: int(factor) for factor, name in re.findall(r"`(\d+) \* (\w+)` for `\2`", help or "")}
 
 
 def _of_names(a: Dim, b: Dim) -> str:

@@ -63,7 +63,7 @@ def shortest(value: Any) -> Any:
 
 
 def as_integer(value: Any) -> Any:
-    """2 for 2.0."""
+    """2 for 2.0, as far as a float has each integer."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
@@ -268,8 +268,8 @@ def _shortest(cls: type[Layer], settings: Mapping[str, Any], name: str, value: A
         candidates = [[pair[0] for pair in written], *candidates]
     elif isinstance(written, dict) and "name" in written:
         candidates = [written["name"], *_without_defaults(cls, settings, name, value), *candidates]
-    if isinstance(written, float) and written.is_integer():
-        candidates = [int(written), *candidates]
+    if as_integer(written) is not written:
+        candidates = [as_integer(written), *candidates]
     for candidate in candidates:
         try:
             if getattr(parsed(cls, {**settings, name: candidate}), name) == value:

@@ -121,19 +121,36 @@ def tensors_in(value: Any) -> Iterator[KerasTensor]:
             yield from tensors_in(item)
 
 
+INDICES = {
+    **dict.fromkeys(("Embedding", "CategoryEncoding", "one_hot", "multi_hot"), "x"),
+    **dict.fromkeys(("take", "take_along_axis"), "indices"),
+}
+"""What takes integers, and as which argument: Keras casts what they read, whatever its type is."""
+OF_INDICES = frozenset(["Embedding", "CategoryEncoding", "OneHot", "MultiHot", "NotEqual"])
+"""Classes of Keras that only read indices of an input; the last one makes the mask of an `Embedding`."""
+
+
 def holds_indices(model: KerasModel, tensor: KerasTensor) -> bool:
-    """Whether only tables of embeddings read an input, and the masks that these make: Keras casts what
-    they read to int32, whatever the input's type is, and a spec gives them integers.
+    """Whether only tables of embeddings read an input, and such as read the same indices: a spec gives them
+    integers.
     """
     if "float" not in tensor.dtype:
         return False
-    readers = {
-        layer.class_name
-        for layer in model.layers.values()
-        for call in layer.calls
-        if tensor in tensors_in([call.args, call.kwargs]) and layer.class_name != sources.SOURCE
-    }
-    return "Embedding" in readers and readers <= {"Embedding", "NotEqual"}
+    readers: set[str] = set()
+    for layer in model.layers.values():
+        for call in layer.calls:
+            read = list(tensors_in([call.args, call.kwargs])) if layer.class_name != sources.SOURCE else []
+            if tensor in read and layer.model is not None:
+                inner = list(tensors_in(layer.model.inputs))
+                alone = len(inner) == len(read) and all(
+                    holds_indices(layer.model, i)
+                    for i, outer in zip(inner, read, strict=True)
+                    if outer == tensor
+                )
+                readers.add("Embedding" if alone else layer.name)
+            elif tensor in read:
+                readers.add(layer.class_name)
+    return "Embedding" in readers and readers <= OF_INDICES
 
 
 def read_model(config: dict[str, Any]) -> KerasModel:

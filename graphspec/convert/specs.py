@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.compiler import check
-from graphspec.convert.document import document, nodes_of
+from graphspec.contract.proposals import multiples
+from graphspec.convert.document import document, input_sizes, nodes_of
 from graphspec.convert.folding import folded
 from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace, places
 from graphspec.convert.writing import text
@@ -16,6 +17,10 @@ from graphspec.graph import Graph, Op, Value
 from graphspec.program import Program
 from graphspec.weights import key_prefix
 from graphspec.weights.names import attribute
+
+
+ROUNDS = 8
+"""How often sizes become multiples: each time of what they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class ConvertedSpec:
 
 def compiled(body: ConvertedBody, settings: Mapping[str, Any], flat: bool, notes: list[str]) -> ConvertedSpec:
     """The spec of a model, folded unless `flat`. Raises `SpecError` where it does not compile."""
-    common, written, program = _flat(body, settings)
+    common, written, program = _flat(body, settings, notes)
     flat_spec = ConvertedSpec(written, program, dict(places(body)))
     if flat:
         return flat_spec
@@ -53,23 +58,46 @@ def compiled(body: ConvertedBody, settings: Mapping[str, Any], flat: bool, notes
     return best or flat_spec
 
 
-def _flat(body: ConvertedBody, settings: Mapping[str, Any]) -> tuple[bool, str, Program]:
+def _flat(body: ConvertedBody, settings: Mapping[str, Any], notes: list[str]) -> tuple[bool, str, Program]:
     """The flat text and its program. Sizes that are not known get names of their own, or, where inputs meet
-    in a merge, common ones.
+    in a merge, common ones; where only multiples fit the graph, they are such.
     """
     first: tuple[str, Diagnostic] | None = None
+    shapes = [item.shape for item in body.inputs]
     for common in (False, True):
-        written = text(document(body, settings, common))
-        diagnostics = Diagnostics()
-        program = check(written, diagnostics, {})
-        if program is not None and not diagnostics.errors:
-            return common, written, program
-        first = first or (written, diagnostics.sorted()[0])
+        factors: dict[str, int] = {}
+        for _ in range(ROUNDS):
+            written = text(document(body, settings, common))
+            diagnostics = Diagnostics()
+            program = check(written, diagnostics, {})
+            if program is not None and not diagnostics.errors:
+                notes += [
+                    f"`{word}` is a multiple of {factor}: others do not fit"
+                    for word, factor in factors.items()
+                ]
+                return common, written, program
+            diagnostic = diagnostics.sorted()[0]
+            first = first or (written, diagnostic)
+            wanted = multiples(diagnostic.help)
+            if not wanted:
+                break
+            factors |= {word: factor * factors.get(word, 1) for word, factor in wanted.items()}
+            sizes = input_sizes(body.inputs, common)
+            for item in body.inputs:
+                item.shape = tuple(_multiple(size, factors) for size in sizes[item.name]["shape"])
+        for item, shape in zip(body.inputs, shapes, strict=True):
+            item.shape = shape
     assert first is not None
     written, diagnostic = first
     line = written.splitlines()[diagnostic.span.line - 1].strip() if diagnostic.span is not None else ""
     message = f"the spec that it becomes does not compile: {diagnostic.message}"
     raise fail("import-unsupported", f"{message} (in `{line[:100]}`)", diagnostic.help)
+
+
+def _multiple(size: int | str, factors: Mapping[str, int]) -> int | str:
+    """A size of an input, which may be a multiple already, as a multiple of the factor for its name."""
+    name = str(size).rpartition(" ")[2]
+    return f"{factors[name]} * {name}" if name in factors else size
 
 
 def _channels(body: ConvertedBody, graph: Graph) -> Callable[[ConvertedValue], int | None]:

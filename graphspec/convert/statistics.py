@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.convert.arguments import shortest
+from graphspec.convert.arguments import as_integer, shortest
 from graphspec.convert.nodes import ConvertedBody
 from graphspec.files.hdf5 import Variables
 
@@ -31,4 +31,4 @@ def _numbers(array: Any) -> Any:
     """The array's numbers: nested lists, or one number where all are the same."""
     same = array.size > 0 and bool((array == array.flat[0]).all())
     value = shortest(float(array.flat[0]) if same else array.astype("float64").tolist())
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return as_integer(value)

@@ -10,7 +10,7 @@ A call that the language cannot say becomes a node all the same, and is reported
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from graphspec.convert.applications import OF_APPLICATIONS, layer_scale, scaled_
 from graphspec.convert.arguments import arguments, around, parsed, shortened, without_code
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
+    INDICES,
     OPS,
     Call,
     KerasLayer,
@@ -204,6 +205,8 @@ class Translator:
                 self.values[first] = self._as_tensor(layer, call)
                 return None
             node = placed.operation(layer, index, call) if placed else operation(layer, call, self.values)
+            if node is not None:
+                self._cast_indices(node, str(node.what), tensors_in([call.args, call.kwargs]))
             if node is not None and self._keeps_width(node):
                 self.other_floats.add(node)
             return node
@@ -311,6 +314,9 @@ class Translator:
             cls, {key: v for key, v in {**settings, **extra}.items() if key in cls.model_fields}
         )
         self._read(node, cls, slots)
+        wrapped = settings.get("wraps")
+        inside = wrapped["layer"] if isinstance(wrapped, dict) and "layer" in wrapped else cls.spec_name
+        self._cast_indices(node, inside, tensors_in([call.args, call.kwargs]))
         node.outputs = spec_layer.output_names()
         self._carry(spec_layer, cls, layer, index, slots)
         if self.common and (likeness := layer.likeness()) in self.common:
@@ -430,12 +436,18 @@ class Translator:
             read: Read = tuple(map(self._value, value)) if many else self._value(value)
             if name.endswith("mask") and isinstance(read, ConvertedValue) and value.dtype != "bool":
                 read = self._cast(value, read, "bool")
-            if cls.spec_name == "Embedding" and isinstance(read, ConvertedValue) and "float" in value.dtype:
-                maker = read.maker
-                if not (isinstance(maker, ConvertedInput) and maker.dtype == "int32"):
-                    read = self._cast(value, read, "int32")
             reads.append((name, read))
         node.reads, node.style = reads, "one" if len(reads) == 1 else "named"
+
+    def _cast_indices(self, node: ConvertedNode, what: str, tensors: Iterable[KerasTensor]) -> None:
+        """Gives integers to what takes integers, as Keras does with tensors of any type."""
+        of = {self.values[t]: t for t in tensors if "int" not in t.dtype and t in self.values}
+        node.reads = [
+            (name, self._cast(of[read], read, "int32"))
+            if INDICES.get(what) == name and isinstance(read, ConvertedValue) and read in of
+            else (name, read)
+            for name, read in node.reads
+        ]
 
     def _described(self, mask: KerasTensor) -> Any:
         """What a mask is computed of, where the language computes such masks; else the mask itself."""
@@ -540,4 +552,11 @@ class Translator:
         read = [tensor for place, tensor in enumerate(tensors_in(values)) if place not in body.unread]
         if len(read) != len(body.inputs):
             raise Unsupported("it is called with other inputs than it has", "call it with all of its inputs")
-        return [(i.name, self.values[t]) for i, t in zip(body.inputs, read, strict=True)]
+        declared = [model.layers[t.layer].config.get("dtype") for t in tensors_in(model.inputs)]
+        dtypes = [str(dtype) for place, dtype in enumerate(declared) if place not in body.unread]
+        reads: list[tuple[str, Read]] = []
+        for inner, tensor, dtype in zip(body.inputs, read, dtypes, strict=True):
+            whole = "int" in dtype and "int" not in tensor.dtype  # Keras casts what a model is given
+            value = self.values[tensor]
+            reads.append((inner.name, self._cast(tensor, value, dtype) if whole else value))
+        return reads

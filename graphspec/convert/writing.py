@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+from graphspec.source.scalars import MAX_DIGITS
+
 WIDTH = 110
 SECTIONS = ("inputs", "blocks", "shared", "nodes", "outputs", "presets")
 """Sections with an entry a line."""
@@ -106,7 +108,7 @@ def scalar(value: Any) -> str:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, int):
-        return str(value)
+        return str(value) if abs(value) < 10**MAX_DIGITS else _number(float(value))
     word = str(value)
     if _PLAIN.fullmatch(word) and word.lower() not in _WORDS and not word.endswith(" "):
         return word

@@ -234,20 +234,22 @@ def example_inputs(
     for name, tensor in program.inputs.items():
         shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]
         dtype = TORCH_DTYPES[tensor.dtype]
-        if tensor.is_float:
-            inputs[name] = torch.randn(shape, generator=generator).to(dtype)
+        usual = 2 if tensor.dtype == "bool" else 256 if tensor.dtype == "uint8" else min(10, shortest)
+
+        def drawn(
+            shape: list[int], high: int | None, real: bool = tensor.is_float, usual: int = usual
+        ) -> Any:
+            if real and high is None:
+                return torch.randn(shape, generator=generator)
+            high = high or usual
+            return torch.randint(min(least, high - 1), high, shape, generator=generator)
+
+        high = program.ranges.get(name)
+        if isinstance(high, tuple):
+            columns = [drawn(shape[:-1], each) for each in high]
+            inputs[name] = torch.stack(columns, -1).to(dtype)
         else:
-            usual = 2 if tensor.dtype == "bool" else 256 if tensor.dtype == "uint8" else min(10, shortest)
-            high = program.ranges.get(name, usual)
-            if isinstance(high, tuple):
-                columns = [
-                    torch.randint(min(least, (h or usual) - 1), h or usual, shape[:-1], generator=generator)
-                    for h in high
-                ]
-                inputs[name] = torch.stack(columns, -1).to(dtype)
-            else:
-                drawn = torch.randint(min(least, high - 1), high, shape, generator=generator)
-                inputs[name] = drawn.to(dtype)
+            inputs[name] = drawn(shape, high).to(dtype)
     return inputs
 
 

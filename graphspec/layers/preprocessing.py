@@ -66,7 +66,7 @@ class Rescaling(Layer):
         scale: Leaf = float_of(self.scale)
         if parts:
             scale = divisor
-        elif self.scale == int(self.scale):
+        elif self.scale == int(self.scale) and abs(self.scale) < 2**53:
             scale = int(self.scale)
         text = f"{x} / {{scale}}" if parts else f"{x} * {{scale}}"
         return Code(text + offset, constants={**constants, "scale": scale})

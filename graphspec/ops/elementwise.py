@@ -235,7 +235,7 @@ class Cast(UnaryOperation, spec_name="cast"):
         return x.with_dtype(str(self.dtype) if like is None else like.dtype)
 
     def moves(self, x: Tensor, like: Tensor | None = None) -> tuple[Moved, ...]:
-        return ("same",) if x.is_integer and self.infer(x, like).is_integer else ()
+        return ("same",) if self.infer(x, like).is_integer else ()
 
     def code(self, site: Site) -> Code:
         if self.dtype is None:

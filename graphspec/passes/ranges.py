@@ -49,13 +49,14 @@ def counted_integers(graph: Graph) -> list[CountedIntegers]:
 
 
 def ranges(graph: Graph) -> dict[str, Limit]:
-    """For integer inputs, the exclusive upper bound of what the layers that read them accept: one for all
-    elements, or one for each position of the last axis.
+    """For inputs that are read as integers, the exclusive upper bound of what the layers that read them
+    accept: one for all elements, or one for each position of the last axis.
     """
     bounds: dict[tuple[Value, int], int] = {}
     columns: dict[Value, Columns] = {}
+    casts = any(op.layer is not None and op.layer.spec_name == "cast" for op in graph.walk())
     for value in graph.inputs.values():
-        if value is not None and value.tensor.is_integer:
+        if value is not None and (value.tensor.is_integer or (casts and value.tensor.is_float)):
             columns[value] = tuple(frozenset([(value, place)]) for place in range(_count(value)))
     if columns:
         _follow(graph, columns, bounds, {})

@@ -291,3 +291,75 @@ def test_an_input_that_only_embeddings_read_holds_integers() -> None:
     tables = [layers.Embedding(9, 4, mask_zero=True)(words), layers.Embedding(9, 4)(words)]
     model = keras.Model(words, layers.LSTM(3)(layers.Add()(tables)))
     assert "words: {shape: [5], dtype: int32}" in proved(model).text
+
+
+def numbers(shape: tuple[int, ...], **settings: Any) -> Any:
+    return keras.Input(shape, **{"name": "x", **settings})
+
+
+def nested(x: Any) -> Any:
+    inner = keras.Input((2,))
+    return keras.Model(inner, layers.Embedding(9, 4)(inner))(x[:, :2])
+
+
+def of_integers(x: Any) -> Any:
+    inner = keras.Input((5,), dtype="int32")
+    return keras.Model(inner, layers.Embedding(9, 4)(inner))(x)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: layers.Embedding(9, 4)(x),
+        lambda x: layers.Embedding(9, 4)(x[:, 1:]),
+        lambda x: layers.Embedding(9, 4)(layers.Reshape((5, 1))(x)),
+        lambda x: layers.Embedding(9, 4)(layers.Concatenate()([x, x])),
+        lambda x: layers.Embedding(9, 4)(keras.ops.split(x, 5, 1)[2]),
+        lambda x: layers.Embedding(2, 4)(x > 3),
+        lambda x: keras.Sequential([layers.Embedding(9, 4), layers.LSTM(3)])(x),
+        lambda x: layers.TimeDistributed(layers.Embedding(9, 4))(layers.Reshape((5, 1))(x)),
+        lambda x: layers.CategoryEncoding(9)(x),
+        lambda x: keras.ops.one_hot(x, 9),
+        lambda x: keras.ops.take(np.ones((9, 3), "float32"), x, 0),
+        lambda x: layers.Add()([layers.Embedding(9, 9)(x), keras.ops.one_hot(x, 9)]),
+        nested,
+        of_integers,
+    ],
+)
+def test_floats_are_indices_as_in_keras(make: Any) -> None:
+    """Keras casts what tables and encodings read; a module takes the same floats."""
+    x = numbers((5,))
+    model = keras.Model(x, make(x))
+    imported = proved(model)
+    values = imported.program.example_inputs()["x"].float()
+    module = imported.program.module().eval()
+    module.load_state_dict({**module.state_dict(), **(imported.weights or {})})
+    torch.testing.assert_close(module(values), model(values, training=False))
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda x: keras.ops.where(x > 0, x, -1e30), "x2: -1e30"),
+        (lambda x: keras.ops.maximum(x, np.finfo("float32").min), "x2: -3.4028234663852886e38"),
+        (lambda x: keras.ops.clip(x, -1e30, 1e30), "x_min: -1e30, x_max: 1e30"),
+        (lambda x: layers.ReLU(max_value=1e30)(x), "max_value: 1e30"),
+        (lambda x: layers.Rescaling(1e25, 2.0)(x), "scale: 1e25, offset: 2"),
+        (lambda x: keras.ops.pad(x, [[0, 0], [1, 1]], constant_values=-1e30), "constant_values: -1e30"),
+    ],
+    ids=["where", "maximum", "clip", "relu", "rescaling", "pad"],
+)
+def test_numbers_of_any_size_are_written(make: Any, word: str) -> None:
+    x = numbers((5,))
+    assert word in proved(keras.Model(x, make(x))).text
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_open_sizes_that_must_be_multiples_are_such(rank: int) -> None:
+    """Where halves are doubled and added, Keras fails at odd sizes."""
+    pool, grow = getattr(layers, f"MaxPooling{rank}D"), getattr(layers, f"UpSampling{rank}D")
+    x = numbers((*[None] * rank, 3))
+    once = layers.Add()([x, grow(2)(pool(2)(x))])
+    imported = proved(keras.Model(x, layers.Add()([once, grow(4)(pool(4)(x))])))
+    assert "2 *" not in imported.text and imported.text.count("4 *") == rank
+    assert len([note for note in imported.notes if "is a multiple of 4" in note]) == rank

@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 import torch
 
-from graphspec.convert.arguments import shortest
+from graphspec.convert.arguments import as_integer, shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.aligning import layout_of, together, value
 from graphspec.convert.pytorch.functions import handles
@@ -252,8 +252,7 @@ def scalar(w: NodeWriter, op: str, x: Laid, value: Any, second: bool = True) -> 
             raise Unsupported("it combines a boolean with a number", "compare both with `!= 0` first")
         return w.make("op", op, {"y": value}, [("x", x.value)], x)
     value = int(value) if isinstance(value, bool) else shortest(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 and x.dtype.startswith("float"):
-        value = int(value)
+    value = as_integer(value) if x.dtype.startswith("float") else value
     return w.make("op", op, {"x2" if second else "x1": value}, [("x1" if second else "x2", x.value)], x)
 
 
