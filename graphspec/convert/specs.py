@@ -18,7 +18,6 @@ from graphspec.program import Program
 from graphspec.weights import key_prefix
 from graphspec.weights.names import attribute
 
-
 ROUNDS = 8
 """How often sizes become multiples: each time of what they were."""
 

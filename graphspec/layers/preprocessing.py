@@ -161,9 +161,6 @@ class Resizing(Layer):
 
     def infer(self, x: Tensor) -> Tensor:
         need_smooth("Resizing", self.interpolation, self.align_corners)
-        if self.align_corners and self.antialias:
-            message = "Resizing smooths, or aligns corners, not both"
-            raise LayerError("out-of-range", message, argument="align_corners")
         output = resized("Resizing", x, (self.height, self.width), self.data_format)
         self.fitted(x)
         return output

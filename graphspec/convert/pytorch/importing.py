@@ -10,6 +10,7 @@ from torch.export import Dim
 
 from graphspec.convert.folding.naming import kind
 from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
+from graphspec.convert.pytorch.compositions import composed
 from graphspec.convert.pytorch.converting import Converter
 from graphspec.convert.pytorch.initial import initialize, left_out
 from graphspec.convert.pytorch.kept import modes_kept
@@ -36,7 +37,7 @@ def converted(
     flat: bool,
 ) -> FromTorch:
     """Raises `Unsupported`, `SpecError`."""
-    with modes_kept(module), recognized(module.eval()), marked(module):
+    with modes_kept(module), recognized(module.eval()), composed(), marked(module):
         batched = {word: _batched(tensor) for word, tensor in inputs.items()}
         free = {word: _free(word, tensor, dynamic.get(word)) for word, tensor in batched.items()}
         graph = traced(module, batched, free)

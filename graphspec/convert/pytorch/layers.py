@@ -13,6 +13,7 @@ from graphspec.convert.nodes import ConvertedNode, ConvertedValue
 from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair
+from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -368,24 +369,60 @@ def _im2col(
     return Laid(ConvertedValue(node), (x.sizes[0], *out.shape[1:]), ((0,), (1,), (2,)), tuple(out.shape))
 
 
-@handles("pad")
+@handles("pad", "constant_pad_nd")
 def _pad(
     w: NodeWriter, self: Laid, pad: Any, out: Any, mode: str = "constant", value: Any = None, **_: Any
 ) -> Laid:
-    pads = [int(p) for p in pad]
-    rank = len(self.shape)
-    sides = {
-        rank - 1 - k // 2: (pads[k], pads[k + 1]) for k in range(0, len(pads), 2) if pads[k] or pads[k + 1]
-    }
-    if any(a < 0 or b < 0 for a, b in sides.values()):
-        raise Unsupported("it pads by a negative number", "slice the tensor")
-    if not sides:
-        return self
-    x = w.solid(self)
+    pads, rank = [int(p) for p in pad], len(self.shape)
+    sides = {rank - 1 - k // 2: (pads[k], pads[k + 1]) for k in range(0, len(pads), 2)}
+    added = {i: (max(a, 0), max(b, 0)) for i, (a, b) in sides.items() if a > 0 or b > 0}
+    x = _cropped(w, self, sides) if mode == "circular" else self  # else the edges are those of before
+    if mode == "circular":
+        for i, (a, b) in added.items():
+            x = _wrapped(w, x, i, a, b)
+    elif added:
+        x = _widened(w, x, added, mode, value)
+    return x if mode == "circular" else _cropped(w, x, sides)
+
+
+def _part(w: NodeWriter, x: Laid, i: int, start: Any, length: Any) -> Laid:
+    """`length` elements of a torch axis, from `start` on."""
+    shape = (*x.shape[:i], length, *x.shape[i + 1 :])
+    end = known_number(start + length)
+    part: Laid = HANDLERS["slice"](
+        w, x, out=SimpleNamespace(shape=shape), dim=i, start=start, end=None if end == x.shape[i] else end
+    )
+    return part
+
+
+def _cropped(w: NodeWriter, x: Laid, sides: dict[int, tuple[int, int]]) -> Laid:
+    """Without what numbers below 0 say of each torch axis."""
+    for i, (a, b) in sides.items():
+        gone = max(-a, 0), max(-b, 0)
+        if any(gone):
+            x = _part(w, x, i, gone[0], known_number(x.shape[i] - sum(gone)))
+    return x
+
+
+def _wrapped(w: NodeWriter, x: Laid, i: int, before: int, behind: int) -> Laid:
+    """With the last elements of a torch axis before the first, and the first behind the last."""
+    ends = [(known_number(x.shape[i] - before), before)] if before else []
+    parts = [_part(w, x, i, *end) for end in ends] + [x]
+    parts += [_part(w, x, i, 0, behind)] if behind else []
+    shape = (*x.shape[:i], known_number(x.shape[i] + before + behind), *x.shape[i + 1 :])
+    joined: Laid = HANDLERS["cat"](w, parts, SimpleNamespace(shape=shape, dtype=torch.float32), i)
+    return joined
+
+
+def _widened(w: NodeWriter, x: Laid, sides: dict[int, tuple[int, int]], mode: str, value: Any) -> Laid:
+    """A `pad` or a `ZeroPadding`."""
+    rank = len(x.shape)
+    shape = tuple(known_number(size + sum(sides.get(i, (0, 0)))) for i, size in enumerate(x.shape))
+    x = w.solid(x)
     space_only = min(sides) >= 2 and 3 <= rank <= 5 and x.axes[0] == (0,)
     if mode == "constant" and not value and space_only and w.spatial(x) == x:
         rank_pads = [sides.get(i, (0, 0)) for i in range(2, rank)]
-        return replace(zeros(w, x, rank_pads), shape=tuple(out.shape))
+        return replace(zeros(w, x, rank_pads), shape=shape)
     for i in sides:
         if x.sole(i) is None or 0 in x.axes[i]:
             x = w.natural(x)
@@ -393,16 +430,13 @@ def _pad(
     widths = [[0, 0] for _ in x.sizes]
     sizes = list(x.sizes)
     for i, (a, b) in sides.items():
-        j = x.sole(i)
-        assert j is not None
-        widths[j], sizes[j] = [a, b], out.shape[i]
-    word = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}.get(mode)
-    if word is None:
-        raise Unsupported(f"padding by {mode} has no counterpart", "pad by zeros, reflect or replicate")
+        j = x.at(i)
+        widths[j], sizes[j] = [a, b], shape[i]
+    word = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}[mode]
     words: dict[str, Any] = {"pad_width": widths} | ({} if word == "constant" else {"mode": word})
     words |= {"constant_values": value} if value else {}
     node = w.node("op", "pad", words, [("x", x.value)])
-    return replace(x, value=ConvertedValue(node), sizes=tuple(sizes), shape=tuple(out.shape))
+    return replace(x, value=ConvertedValue(node), sizes=tuple(sizes), shape=shape)
 
 
 # --- normalization
@@ -513,6 +547,12 @@ def _layer_norm(
     return affine(w, replace(x, value=ConvertedValue(node)), weight, bias, len(x.shape) - count)
 
 
+@handles("embedding_renorm")
+def _embedding_renorm(w: NodeWriter, self: Known, max_norm: float, **_: Any) -> Known:
+    w.bounds |= dict.fromkeys(self.names, max_norm)
+    return self
+
+
 @handles("embedding")
 def _embedding(
     w: NodeWriter,
@@ -534,6 +574,11 @@ def _embedding(
         return Laid(ConvertedValue(node), (*x.sizes, width), (*x.axes, (len(x.sizes),)), (*x.shape, width))
     if padding_idx >= 0:
         weight = replace(weight, padding=padding_idx)
-    arguments = {"input_dim": rows, "output_dim": width}
+    arguments: dict[str, Any] = {"input_dim": rows, "output_dim": width}
+    bound = next((w.bounds[name] for name in weight.names if name in w.bounds), None)
+    if bound is not None:  # PyTorch shortens rows before it reads them, a spec after it changed them
+        weight = replace(weight, tensor=weight.tensor.renorm(2, 0, bound))
+        constraint = {"name": "max_norm", "max_value": shortest(bound), "axis": 1}
+        arguments["embeddings_constraint"] = constraint
     node = w.node("layer", "Embedding", arguments, [("x", x.value)], {"weight": weight})
     return Laid(ConvertedValue(node), (*x.sizes, width), (*x.axes, (len(x.sizes),)), (*x.shape, width))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec.convert.nodes import ConvertedValue
-from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.shaping import alone, dims_of, resized
 from graphspec.convert.pytorch.writer import NodeWriter
@@ -59,7 +59,9 @@ def reduced(
 def _reduce(
     w: NodeWriter, self: Laid, *, function: str, out: Any, dim: Any = None, keepdim: bool = False, **_: Any
 ) -> Laid:
-    return reduced(w, REDUCTIONS[function], self, dims_of(dim, len(self.shape)), keepdim, out)
+    counted = self.dtype == "bool" and function in ("sum", "prod")
+    x = HANDLERS["to"](w, self, out=out) if counted else self
+    return reduced(w, REDUCTIONS[function], x, dims_of(dim, len(self.shape)), keepdim, out)
 
 
 @handles("var", "std")

@@ -23,6 +23,8 @@ from graphspec.convert.refusals import Unsupported
     "_upsample_nearest_exact2d",
     "upsample_nearest3d",
     "upsample_linear1d",
+    "_upsample_bilinear2d_aa",
+    "_upsample_bicubic2d_aa",
 )
 def _upsample(
     w: NodeWriter,
@@ -45,11 +47,13 @@ def _upsample(
     ]
     if any(rate is None for rate in rates) and scale_factors:
         rates = [int(f) if float(f).is_integer() else None for f in scale_factors]
+    smooth = function.endswith("_aa")
     kind = {} if word == "nearest" else {"interpolation": word}
     corners = {"align_corners": True} if align_corners else {}
-    if all(rate == 1 for rate in rates):
+    corners |= {"antialias": True} if smooth else {}
+    if all(rate == 1 for rate in rates) and not smooth:
         return x
-    if all(rate is not None for rate in rates) and (word == "nearest" or rank == 2):
+    if not smooth and all(rate is not None for rate in rates) and (word == "nearest" or rank == 2):
         arguments = {
             **unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})),
             **kind,

@@ -10,7 +10,7 @@ import torch
 
 from graphspec.convert.pytorch.functions import HANDLERS, handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.pointwise import number
+from graphspec.convert.pytorch.pointwise import number, pair
 from graphspec.convert.pytorch.products import rank_of, shape_of
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
@@ -33,9 +33,9 @@ def _slice_scatter(
     size, count = out.shape[i], shape_of(src)[i]
     first = start or 0
     first = first + size if isinstance(first, int) and first < 0 else first
-    left = size - first - count
     if step != 1:
-        raise Unsupported("it writes into a tensor in steps", AT_DATA)
+        return _written_at(w, self, src, i, [first + step * k for k in range(_fixed(count))], out)
+    left = size - first - count
     if not isinstance(first, int) or not (isinstance(left, int) or left.is_Integer):
         raise Unsupported("it writes at a place that stays open", "give the size a number in --input")
     parts = [*_pieces(w, self, i, 0, first), src, *_pieces(w, self, i, size - int(left), size)]
@@ -102,23 +102,168 @@ def _stretched(x: torch.Tensor, shape: tuple[Any, ...]) -> torch.Tensor:
     )
 
 
-@handles("index_put")
+def _fixed(size: Any) -> int:
+    """A size that does not stay open. Raises `Unsupported`."""
+    if not isinstance(size, int):
+        raise Unsupported("it writes at places that stay open", "give the size a number in --input")
+    return size
+
+
+def _written_at(w: NodeWriter, x: Any, src: Any, i: int, places: list[int], out: Any) -> Laid:
+    """What is written at constant places along an axis: one number where a mask is true, or the elements of
+    both tensors, joined, in their order.
+    """
+    size = _fixed(out.shape[i])
+    if len({*places}) < len(places):
+        raise Unsupported("it writes twice at one place", AT_DATA)
+    value = _uniform(src)
+    if not isinstance(value, (Laid, Known)):
+        shape = [size if k == i else 1 for k in range(i, len(out.shape))]
+        mask = Known(
+            torch.zeros(size, dtype=torch.bool).index_fill(0, torch.tensor(places), True).reshape(shape)
+        )
+        chosen: Laid = HANDLERS["where"](w, function="where", condition=mask, self=value, other=x, out=out)
+        return chosen
+    order = list(range(size))
+    for k, place in enumerate(places):
+        order[place] = size + k
+    shape = (*out.shape[:i], size + len(places), *out.shape[i + 1 :])
+    joined = HANDLERS["cat"](w, [x, src], out=SimpleNamespace(shape=shape, dtype=out.dtype), dim=i)
+    picked: Laid = HANDLERS["index_select"](w, joined, dim=i, index=Known(torch.tensor(order)), out=out)
+    return picked
+
+
+def _uniform(x: Any) -> Any:
+    """The number that a constant holds everywhere."""
+    if (
+        isinstance(x, Known)
+        and not x.names
+        and x.tensor.numel()
+        and bool((x.tensor == x.tensor.flatten()[0]).all())
+    ):
+        return x.tensor.flatten()[0].item()
+    return x
+
+
+@handles("index_put", "_unsafe_index_put")
 def _index_put(
-    w: NodeWriter, self: Laid, indices: Any, values: Any, out: Any, accumulate: bool = False, **_: Any
+    w: NodeWriter, self: Any, indices: Any, values: Any, out: Any, accumulate: bool = False, **_: Any
 ) -> Laid:
-    """A number written where a mask is true, or at constant places along one axis."""
-    value, used = number(values), [i for i, index in enumerate(indices) if index is not None]
-    if isinstance(value, (Laid, Known)) or accumulate or len(used) != 1:
+    """Written where a mask is true, or at constant places along one axis."""
+    used = [i for i, index in enumerate(indices) if index is not None]
+    if len(used) != 1:
+        raise Unsupported("it writes at places of several axes", AT_DATA)
+    i, index = used[0], indices[used[0]]
+    if isinstance(index, Known) and index.tensor.dim() == 1:
+        places = _places(index, out.shape[i])
+        part = SimpleNamespace(shape=(*out.shape[:i], len(places), *out.shape[i + 1 :]), dtype=out.dtype)
+        rows = HANDLERS["copy"](w, self, values, out=part)
+        return (_added_at if accumulate else _written_at)(w, self, rows, i, places, out)
+    value = number(values)
+    if not _is_mask(index) or accumulate or isinstance(value, (Laid, Known)):
         raise Unsupported("it writes at places that are data", AT_DATA)
-    i, mask = used[0], indices[used[0]]
-    if not _is_mask(mask):
-        if not isinstance(mask, Known) or not isinstance(out.shape[i], int):
-            raise Unsupported("it writes at places that are data", AT_DATA)
-        mask = Known(torch.zeros(out.shape[i], dtype=torch.bool).index_fill(0, mask.tensor.flatten(), True))
+    mask = index
     for place in range(i + rank_of(mask), len(out.shape)):
         mask = mask.inserted(place - i) if isinstance(mask, Laid) else mask.map(lambda t: t.unsqueeze(-1))
     like: Laid = HANDLERS["where"](w, function="where", condition=mask, self=value, other=self, out=out)
     return like
+
+
+def _places(index: Any, size: Any) -> list[int]:
+    """The places along an axis that a constant names. Raises `Unsupported`."""
+    if not isinstance(index, Known):
+        raise Unsupported("it writes at places that are data", AT_DATA)
+    found = index.tensor.nonzero() if index.tensor.dtype == torch.bool else index.tensor
+    return [int(place) % _fixed(size) for place in found.flatten()]
+
+
+@handles("index_fill")
+def _index_fill(w: NodeWriter, self: Any, dim: int, index: Any, value: Any, out: Any, **_: Any) -> Laid:
+    i = dim % len(out.shape)
+    filled = Known(torch.full((1,), number(value), dtype=out.dtype))
+    return _written_at(w, self, filled, i, _places(index, out.shape[i]), out)
+
+
+@handles("scatter", "scatter_add")
+def _scatter(
+    w: NodeWriter, self: Any, dim: int, index: Any, out: Any, function: str, src: Any = None, **given: Any
+) -> Laid:
+    """Along an axis, at constant places that are the same along the others."""
+    i = dim % len(out.shape)
+    if not isinstance(index, Known):
+        raise Unsupported("it writes at places that are data", AT_DATA)
+    first = index.tensor.movedim(i, 0).flatten(1)[:, 0]
+    shape = [len(first) if k == i else 1 for k in range(len(out.shape))]
+    whole = all(
+        k == i or n in (size, 1) or size in w.batches
+        for k, (n, size) in enumerate(zip(index.tensor.shape, out.shape, strict=False))
+    )
+    if given.get("reduce") is not None or not whole or not (index.tensor == first.reshape(shape)).all():
+        raise Unsupported("it writes at places that differ along other axes", AT_DATA)
+    rows = src if src is not None else Known(torch.full((1,), number(given["value"]), dtype=out.dtype))
+    places = _places(Known(first), out.shape[i])
+    return (_added_at if function == "scatter_add" else _written_at)(w, self, rows, i, places, out)
+
+
+@handles("index_add")
+def _index_add(
+    w: NodeWriter, self: Any, dim: int, index: Any, source: Any, out: Any, alpha: Any = 1, **_: Any
+) -> Laid:
+    rows = pair(w, "multiply", source, alpha, shape_of(source)) if alpha != 1 else source
+    i = dim % len(out.shape)
+    return _added_at(w, self, rows, i, _places(index, out.shape[i]), out)
+
+
+def _added_at(w: NodeWriter, x: Any, rows: Any, i: int, places: list[int], out: Any) -> Laid:
+    """A tensor with rows added at constant places along an axis, where several may meet."""
+    size = _fixed(out.shape[i])
+    shape = (*out.shape[:i], size + len(places), *out.shape[i + 1 :])
+    joined: Laid = HANDLERS["cat"](w, [x, rows], out=SimpleNamespace(shape=shape, dtype=out.dtype), dim=i)
+    sums = [[place] for place in range(size)]
+    for k, place in enumerate(places):
+        sums[place].append(size + k)
+    return summed(w, joined, i, sums)
+
+
+def summed(w: NodeWriter, x: Laid, i: int, sums: list[list[int]]) -> Laid:
+    """Along an axis, sums of the elements at the places of each list: a 0 fills those that are shorter."""
+    size, most = _fixed(x.shape[i]), max(map(len, sums))
+    if any(len(places) < most for places in sums):
+        pad = [0, 0] * (len(x.shape) - 1 - i) + [0, 1]
+        x = HANDLERS["pad"](w, x, pad=pad, out=None)
+    flat = [place for places in sums for place in [*places, *[size] * (most - len(places))]]
+    x = HANDLERS["index_select"](w, x, dim=i, index=Known(torch.tensor(flat)), out=None)
+    if most == 1:
+        return x
+    parted = w.split(x, (*x.shape[:i], len(sums), most, *x.shape[i + 1 :]))
+    dtype = getattr(torch, x.dtype)
+    result: Laid = HANDLERS["sum"](w, parted, function="sum", dim=[i + 1], out=SimpleNamespace(dtype=dtype))
+    return result
+
+
+@handles("col2im")
+def _col2im(
+    w: NodeWriter,
+    self: Laid,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any,
+    padding: Any,
+    stride: Any,
+    out: Any,
+    **_: Any,
+) -> Laid:
+    """`fold`: each pixel is the sum of the places of windows that meet there."""
+    height, width = (int(n) for n in output_size)
+    pixels = torch.arange(1.0, height * width + 1).reshape(1, 1, height, width)
+    windows = torch.nn.functional.unfold(pixels, kernel_size, dilation, padding, stride)
+    sums: list[list[int]] = [[] for _ in range(height * width)]
+    for place, pixel in enumerate(windows.flatten().int().tolist()):
+        if pixel:
+            sums[pixel - 1].append(place)
+    channels = out.shape[1]
+    flat = w.split(self, (self.shape[0], channels, windows.numel()))
+    return w.split(summed(w, flat, 2, sums), out.shape)
 
 
 def _is_mask(index: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -308,7 +309,7 @@ def _padded(w: NodeWriter, tensors: Any, i: int, out: Any) -> Laid | None:
         return None
     counts = [sum(x.tensor.shape[i] for x in part) for part in (tensors[:first], tensors[last:])]
     between = (*out.shape[:i], out.shape[i] - sum(counts), *out.shape[i + 1 :])
-    joined = _cat(w, tensors[first:last], replace(out, shape=known_number(between)), i)
+    joined = _cat(w, tensors[first:last], SimpleNamespace(shape=known_number(between), dtype=out.dtype), i)
     x = alone(w, joined, i)
     widths = [[0, 0] for _ in x.sizes]
     widths[x.at(i)] = counts

@@ -55,6 +55,8 @@ def traced(
         # gradients show where the module itself learns nothing
         with quiet(), torch.enable_grad(), _dataclasses_known(module):
             program = export(module, (), dict(inputs), strict=False, dynamic_shapes=shapes)
+    except Unsupported:
+        raise
     except Exception as error:
         raise refused(error) from error
     signature = program.graph_signature

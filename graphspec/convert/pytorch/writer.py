@@ -123,6 +123,7 @@ class NodeWriter:
     )  # where open sizes are found
     parameters: dict[frozenset[str], list[tuple[Tensor, ConvertedValue]]] = field(default_factory=dict)
     joined: dict[Laid, tuple[int, list[Any]]] = field(default_factory=dict)  # along which axis, and of what
+    bounds: dict[str, float] = field(default_factory=dict)  # of the norms of rows of tables
     starts: dict[str, int] = field(default_factory=dict)  # the numbers of the first elements of parameters
 
     def node(
