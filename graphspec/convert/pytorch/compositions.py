@@ -28,7 +28,7 @@ def composed() -> Iterator[None]:
             setattr(F, name, function)
 
 
-_embedding_of_torch = F.embedding
+_embedding_of_torch: Callable[..., Any] = F.embedding
 
 
 def _embedding(
@@ -45,7 +45,9 @@ def _embedding(
     """
     other = max_norm is not None and norm_type != 2
     bound = None if other else max_norm
-    rows = _embedding_of_torch(input, weight, padding_idx, bound, norm_type, scale_grad_by_freq, sparse)
+    rows: Tensor = _embedding_of_torch(
+        input, weight, padding_idx, bound, norm_type, scale_grad_by_freq, sparse
+    )
     if not other:
         return rows
     norm = torch.linalg.vector_norm(rows, norm_type, -1, keepdim=True)
@@ -76,7 +78,7 @@ def _embedding_bag(
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(-1)
     if padding_idx is None:
-        return {"sum": rows.sum, "mean": rows.mean, "max": rows.amax}[mode](1)
+        return rows.amax(1) if mode == "max" else rows.sum(1) if mode == "sum" else rows.mean(1)
     seen = (input != padding_idx % weight.shape[0]).unsqueeze(-1)
     if mode == "max":
         largest = rows.masked_fill(~seen, float("-inf")).amax(1)

@@ -23,9 +23,10 @@ from graphspec.convert.pytorch import (  # noqa: F401  (they register)
     resizing,
     scattering,
     shaping,
+    windows,
 )
 from graphspec.convert.pytorch.computed import Computed, stopped, tensors_in, variants
-from graphspec.convert.pytorch.functions import CREATES, HANDLERS, asserts
+from graphspec.convert.pytorch.functions import CREATES, HANDLERS, asserts, called_as
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.parts import shows
 from graphspec.convert.pytorch.recurrent_layers import StackedStates
@@ -177,7 +178,7 @@ class Converter:
         path = _path(node)
         at = f" at {where}" if where else ""
         inside = f" in `{path}`" if path else ""
-        return Unsupported(f"`{_function(node)}`{inside}{at}: {error.message}", error.help)
+        return Unsupported(f"`{called_as(node)}`{inside}{at}: {error.message}", error.help)
 
     def _called(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         meta = node.meta.get("val")

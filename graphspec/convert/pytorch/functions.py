@@ -5,11 +5,13 @@ A handler takes the writer, and the arguments by the names of PyTorch's schema.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
+from torch.nn import functional as F
 
 from graphspec.diagnostics import by_word
 
@@ -45,6 +47,52 @@ def word_of(node: fx.Node) -> str:
     if isinstance(target, torch._ops.OpOverload):
         return target._schema.name.partition("::")[2].removesuffix("_")
     return ""
+
+
+CALLED_AS = {
+    r"upsample_.*": "interpolate",
+    r"im2col": "unfold",
+    r"col2im": "fold",
+    r"(unsafe_)?index|slice": "x[...]",
+    r"(slice|select|as_strided|diagonal)_scatter|(unsafe_)?index_put(_impl)?|copy": "x[...] = ...",
+    r"embedding_renorm": "embedding",
+    r"embedding_bag_.*": "embedding_bag",
+    r"to_copy": "to",
+    r"(constant|reflection|replication)_pad.*": "pad",
+    r"(\w*_)?convolution(_\w*)?": "conv",
+    r"(\w*_)?batch_norm(_\w*)?": "batch_norm",
+    r"(unsafe_)?masked_index(_put\w*)?": "x[...]",
+    r"(thnn_)?(\w*_)?(lstm|gru|rnn)(_\w*)?_cell(_\w*)?": "RNNCell",
+    r"weight_norm_.*": "weight_norm",
+    r"transformer_encoder_layer.*": "TransformerEncoderLayer",
+    r"\w*scaled_dot_product\w*": "scaled_dot_product_attention",
+}
+"""What users call functions that PyTorch calls by names of its own."""
+
+
+def called_as(node: fx.Node) -> str:
+    """The function of a node as users call it: what it is a part of, where PyTorch defines that by others."""
+    word = str(node.meta.get(PART_OF) or word_of(node) or getattr(node.target, "__name__", node.target))
+    word = word.strip("_")
+    for pattern, name in CALLED_AS.items():
+        if re.fullmatch(pattern, word):
+            return name
+    home, _, member = word.partition("_")
+    if member and hasattr(getattr(torch, home, None), member):
+        return f"{home}.{member}"
+    parts = word.split("_")
+    ends = ["_".join(parts[:stop]) for stop in range(len(parts), 0, -1)]
+    starts = ["_".join(parts[start:]) for start in range(1, len(parts))]
+    return next((each for each in [*ends, *starts] if _is_public(each)), "a function of PyTorch's own")
+
+
+def _is_public(word: str) -> bool:
+    homes = (torch, Tensor, F)
+    return any(callable(getattr(home, each, None)) for home in homes for each in (word, f"{word}_"))
+
+
+PART_OF = "part_of"
+"""Under which nodes hold the name of the function that the user called."""
 
 
 def is_random(node: fx.Node) -> bool:

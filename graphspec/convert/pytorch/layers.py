@@ -138,7 +138,8 @@ def _conv(
         if isinstance(padding, str):
             words["padding"] = padding
         elif any(every(padding, rank)):
-            x = zeros(w, x, [(p, p) for p in every(padding, rank)])
+            around = [p for p in reversed(every(padding, rank)) for _ in range(2)]
+            x = HANDLERS["pad"](w, x, pad=around, out=None)
         words = unlike(words, strides=1, dilation_rate=1, padding="valid")
         return affine(w, image(x, by_kernel(w, "conv", words, x, weight), out), None, w.laid(bias))
     words = {"kernel_size": short(list(weight.tensor.shape[2:]), rank), **words}
@@ -190,20 +191,6 @@ def image(x: Laid, node: Any, out: Any) -> Laid:
     )
 
 
-def zeros(w: NodeWriter, x: Laid, pads: list[tuple[int, int]]) -> Laid:
-    """A `ZeroPadding` of an image."""
-    rank = len(pads)
-    even = all(a == b for a, b in pads)
-    padding_list = short([a for a, _ in pads], rank) if even else [list(pair) for pair in pads]
-    if rank == 1 and not even:
-        padding_list = list(pads[0])
-    node = w.over_images(f"ZeroPadding{rank}D", {"padding": padding_list}, x, main=False)
-    grown = [size + a + b for size, (a, b) in zip(space(x), pads, strict=True)]
-    shape = (*x.shape[:2], *grown)
-    sizes = (*x.sizes[: len(x.axes[0])], *grown, x.sizes[-1])
-    return replace(x, value=ConvertedValue(node), sizes=sizes, shape=shape)
-
-
 @handles("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def _conv_transpose(
     w: NodeWriter,
@@ -236,20 +223,24 @@ def transpose(
     """PyTorch's transposed convolution is Keras' `valid` one with as many rows cut off at each side."""
     x = w.spatial(input)
     rank = len(x.axes) - 2
-    if groups > 1:
-        weight = known(weight, "kernel")
-        assert weight is not None
-        weight = weight.map(lambda t: _whole_groups(t, groups))
-        if w.learns(weight):
-            raise Unsupported(
-                "a transposed convolution in groups has no counterpart", "split the channels, or use groups=1"
-            )
     pads, more, strides = every(padding, rank), every(output_padding, rank), every(stride, rank)
+    if groups > 1:
+        edges = list(zip(pads, more, strict=True))
+        return _in_groups(w, input, known(weight, "kernel"), bias, strides, edges, groups, dilation, out)
     words: dict[str, Any] = {"strides": short(strides, rank), "dilation_rate": short(dilation, rank)}
     words = unlike(words, strides=1, dilation_rate=1)
-    cuts = [(p, p - m) for p, m in zip(pads, more, strict=True)]
-    if any(b < 0 for _, b in cuts):
-        raise Unsupported("its output_padding exceeds its padding", "pad the result by hand")
+    cuts = [(p, max(p - m, 0)) for p, m in zip(pads, more, strict=True)]
+    spans = [
+        (k - 1) * d + 1
+        for k, d in zip(
+            weight.shape[2:] if isinstance(weight, Laid) else weight.tensor.shape[2:],
+            every(dilation, rank),
+            strict=True,
+        )
+    ]
+    added = [max(m - p, 0) for p, m in zip(pads, more, strict=True)]
+    if added != [max(s - span, 0) for s, span in zip(strides, spans, strict=True)]:
+        words["output_padding"] = short(added, rank)
     if isinstance(weight, Laid):
         node, bias = by_kernel(w, "conv_transpose", words, x, weight), w.laid(bias)
     else:
@@ -266,177 +257,39 @@ def transpose(
     return affine(w, image(x, node, out), None, bias)
 
 
-def _whole_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
-    parts = weight.chunk(groups)
-    rows = [
-        torch.cat([torch.zeros_like(p) if i != k else p for i in range(groups)], 1)
-        for k, p in enumerate(parts)
-    ]
-    return torch.cat(rows)
-
-
-# --- windows
-
-
-@handles("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
-def _pool(
+def _in_groups(
     w: NodeWriter,
-    *,
-    function: str,
+    x: Laid,
+    weight: Any,
+    bias: Any,
+    strides: list[int],
+    edges: list[tuple[int, int]],
+    groups: int,
+    dilation: Any,
     out: Any,
-    kernel_size: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: Any = None,
-    self: Any = None,
-    **_: Any,
 ) -> Laid:
-    x = w.spatial(self)
-    rank = len(x.axes) - 2
-    most = function.startswith("max")
-    size, pads = every(kernel_size, rank), every(padding, rank)
-    steps = every(stride, rank) if stride not in ((), [], None) else size
-    if set(every(dilation, rank)) != {1} or divisor_override is not None:
-        raise Unsupported("pooling with dilation, or with a divisor, has no counterpart", "leave it out")
-    words: dict[str, Any] = {"pool_size": short(size, rank)}
-    if steps != size:
-        words["strides"] = short(steps, rank)
-    if any(pads):
-        if most:
-            words["padding"] = short(pads, rank)
-        elif count_include_pad and not ceil_mode:
-            x = zeros(w, x, [(p, p) for p in pads])
-        elif all(2 * p + 1 == k for p, k in zip(pads, size, strict=True)) and set(steps) == {1}:
-            words["padding"] = "same"
-        else:
-            raise Unsupported(
-                "an average that leaves out its padding has no counterpart with these strides",
-                "use count_include_pad=True",
-            )
-    if ceil_mode and _rounds(x, size, steps, pads):
-        words["ceil_mode"] = True
-    what = "MaxPooling" if most else "AveragePooling"
-    words = unlike(words, **({"pool_size": 2} if most else {}))
-    return image(x, w.over_images(f"{what}{rank}D", words, x), out)
+    """A transposed convolution in groups is one in groups, by the turned kernel, of the image with zeros
+    between its pixels and around it. `edges` are padding and output padding of each axis.
+    """
+    rank = len(strides)
+    kernel, spacing = list(weight.tensor.shape[2:]), every(dilation, rank)
+    for i, stride in enumerate(strides, 2):
+        if stride > 1:
+            x = w.split(x, (*x.shape[: i + 1], 1, *x.shape[i + 1 :]))
+            x = HANDLERS["pad"](w, x, pad=[0, 0] * (rank + 1 - i) + [0, stride - 1], out=None)
+            x = w.split(x, (*x.shape[:i], known_number(x.shape[i] * stride), *x.shape[i + 2 :]))
+    pad: list[int] = []
+    for (p, more), k, d, stride in zip(edges, kernel, spacing, strides, strict=True):
+        pad = [d * (k - 1) - p, d * (k - 1) - p + more - (stride - 1), *pad]
 
+    def turned(kernel: torch.Tensor) -> torch.Tensor:
+        parts = kernel.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+        whole: torch.Tensor = parts.flip(list(range(2, rank + 2)))
+        return whole
 
-def _rounds(x: Laid, size: list[int], steps: list[int], pads: list[int]) -> bool:
-    """Whether rounding up gives more windows than rounding down."""
-    windows = zip(space(x), size, steps, pads, strict=True)
-    return any(not isinstance(n, int) or (n + 2 * p - k) % s for n, k, s, p in windows)
-
-
-@handles(
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
-    "adaptive_max_pool1d",
-    "adaptive_max_pool2d",
-    "adaptive_max_pool3d",
-)
-def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size: Any, **_: Any) -> Any:
-    x = w.spatial(self)
-    rank = len(x.axes) - 2
-    most = "max" in function
-    shape = out[0].shape if most else out.shape
-    sizes = list(shape[2:])
-    if sizes == [1] * rank:
-        word = f"Global{'Max' if most else 'Average'}Pooling{rank}D"
-        node = w.over_images(word, {}, x)
-        front = len(x.axes[0])
-        axes = (x.axes[0], (front,), *[()] * rank)
-        pooled = Laid(ConvertedValue(node), (*x.sizes[:front], x.sizes[-1]), axes, tuple(shape), x.dtype)
-    elif sizes == list(space(x)):
-        pooled = x
-    else:
-        word = f"Adaptive{'Max' if most else 'Average'}Pooling{rank}D"
-        node = w.over_images(word, {"output_size": short(sizes, rank)}, x)
-        pooled = image(x, node, SimpleNamespace(shape=shape))
-    return (pooled, None) if most else pooled
-
-
-@handles("im2col")
-def _im2col(
-    w: NodeWriter, self: Laid, kernel_size: Any, dilation: Any, padding: Any, stride: Any, out: Any, **_: Any
-) -> Laid:
-    x = w.natural(self)
-    words = {"kernel_size": short(kernel_size, 2), "stride": short(stride, 2), "padding": short(padding, 2)}
-    words = unlike(words | {"dilation": short(dilation, 2)}, stride=1, padding=0, dilation=1)
-    node = w.node("op", "unfold", words, [("x", x.value)])
-    return Laid(ConvertedValue(node), (x.sizes[0], *out.shape[1:]), ((0,), (1,), (2,)), tuple(out.shape))
-
-
-@handles("pad", "constant_pad_nd")
-def _pad(
-    w: NodeWriter, self: Laid, pad: Any, out: Any, mode: str = "constant", value: Any = None, **_: Any
-) -> Laid:
-    pads, rank = [int(p) for p in pad], len(self.shape)
-    sides = {rank - 1 - k // 2: (pads[k], pads[k + 1]) for k in range(0, len(pads), 2)}
-    added = {i: (max(a, 0), max(b, 0)) for i, (a, b) in sides.items() if a > 0 or b > 0}
-    x = _cropped(w, self, sides) if mode == "circular" else self  # else the edges are those of before
-    if mode == "circular":
-        for i, (a, b) in added.items():
-            x = _wrapped(w, x, i, a, b)
-    elif added:
-        x = _widened(w, x, added, mode, value)
-    return x if mode == "circular" else _cropped(w, x, sides)
-
-
-def _part(w: NodeWriter, x: Laid, i: int, start: Any, length: Any) -> Laid:
-    """`length` elements of a torch axis, from `start` on."""
-    shape = (*x.shape[:i], length, *x.shape[i + 1 :])
-    end = known_number(start + length)
-    part: Laid = HANDLERS["slice"](
-        w, x, out=SimpleNamespace(shape=shape), dim=i, start=start, end=None if end == x.shape[i] else end
-    )
-    return part
-
-
-def _cropped(w: NodeWriter, x: Laid, sides: dict[int, tuple[int, int]]) -> Laid:
-    """Without what numbers below 0 say of each torch axis."""
-    for i, (a, b) in sides.items():
-        gone = max(-a, 0), max(-b, 0)
-        if any(gone):
-            x = _part(w, x, i, gone[0], known_number(x.shape[i] - sum(gone)))
-    return x
-
-
-def _wrapped(w: NodeWriter, x: Laid, i: int, before: int, behind: int) -> Laid:
-    """With the last elements of a torch axis before the first, and the first behind the last."""
-    ends = [(known_number(x.shape[i] - before), before)] if before else []
-    parts = [_part(w, x, i, *end) for end in ends] + [x]
-    parts += [_part(w, x, i, 0, behind)] if behind else []
-    shape = (*x.shape[:i], known_number(x.shape[i] + before + behind), *x.shape[i + 1 :])
-    joined: Laid = HANDLERS["cat"](w, parts, SimpleNamespace(shape=shape, dtype=torch.float32), i)
-    return joined
-
-
-def _widened(w: NodeWriter, x: Laid, sides: dict[int, tuple[int, int]], mode: str, value: Any) -> Laid:
-    """A `pad` or a `ZeroPadding`."""
-    rank = len(x.shape)
-    shape = tuple(known_number(size + sum(sides.get(i, (0, 0)))) for i, size in enumerate(x.shape))
-    x = w.solid(x)
-    space_only = min(sides) >= 2 and 3 <= rank <= 5 and x.axes[0] == (0,)
-    if mode == "constant" and not value and space_only and w.spatial(x) == x:
-        rank_pads = [sides.get(i, (0, 0)) for i in range(2, rank)]
-        return replace(zeros(w, x, rank_pads), shape=shape)
-    for i in sides:
-        if x.sole(i) is None or 0 in x.axes[i]:
-            x = w.natural(x)
-            break
-    widths = [[0, 0] for _ in x.sizes]
-    sizes = list(x.sizes)
-    for i, (a, b) in sides.items():
-        j = x.at(i)
-        widths[j], sizes[j] = [a, b], shape[i]
-    word = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}[mode]
-    words: dict[str, Any] = {"pad_width": widths} | ({} if word == "constant" else {"mode": word})
-    words |= {"constant_values": value} if value else {}
-    node = w.node("op", "pad", words, [("x", x.value)])
-    return replace(x, value=ConvertedValue(node), sizes=tuple(sizes), shape=shape)
+    x = HANDLERS["pad"](w, x, pad=pad, out=None)
+    convolved: Laid = _conv(w, x, weight.map(turned), bias, 1, 0, dilation, groups, out)
+    return convolved
 
 
 # --- normalization

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from graphspec.convert.pytorch.functions import depends, known, word_of
+from graphspec.convert.pytorch.functions import PART_OF, depends, known, word_of
 from graphspec.diagnostics import by_word
 
 
@@ -150,6 +150,7 @@ def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> se
     added = set(graph.nodes) - before
     for each in added:
         each.meta |= {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
+        each.meta[PART_OF] = node.meta.get(PART_OF, word_of(node))
     if isinstance(node.meta["val"], Tensor):
         node.replace_all_uses_with(result)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -26,12 +27,15 @@ def _slice_scatter(
     out: Any,
     dim: int = 0,
     start: Any = None,
+    end: Any = None,
     step: int = 1,
     **_: Any,
 ) -> Any:
     i = dim % len(out.shape)
     size, count = out.shape[i], shape_of(src)[i]
     first = start or 0
+    if (first, step) == (0, 1) and (end is None or end == size or end == sys.maxsize):
+        return src
     first = first + size if isinstance(first, int) and first < 0 else first
     if step != 1:
         return _written_at(w, self, src, i, [first + step * k for k in range(_fixed(count))], out)
@@ -50,7 +54,7 @@ def _slice_scatter(
 def _select_scatter(w: NodeWriter, self: Any, src: Any, out: Any, dim: int, index: int, **_: Any) -> Any:
     i = dim % len(out.shape)
     row = src.inserted(i) if isinstance(src, Laid) else src.map(lambda t: t.unsqueeze(i))
-    return _slice_scatter(w, self, row, out, i, index)
+    return _slice_scatter(w, self, row, out, i, index, index + 1)
 
 
 def _pieces(w: NodeWriter, x: Any, i: int, start: Any, stop: Any) -> Iterator[Any]:
