@@ -55,6 +55,11 @@ def _pool(
     steps = every(stride, rank) if stride not in ((), [], None) else size
     if set(gaps) != {1}:
         return _spaced(w, x, list(zip(size, steps, pads, gaps, strict=True)), out)
+    if ceil_mode and any(s > k for s, k in zip(steps, size, strict=True)) and _rounds(x, size, steps, pads):
+        if divisor_override is not None:
+            raise Unsupported("windows of several sizes have one divisor", "leave out `ceil_mode`")
+        inner = 1.0 if count_include_pad else 0.0
+        return _overhanging(w, x, size, steps, pads, None if function.startswith("max") else inner, out)
     if function.startswith("max"):
         return _pooled(w, "MaxPooling", x, size, steps, pads, ceil_mode, out)
     rounds = ceil_mode and _rounds(x, size, steps, pads)
@@ -113,6 +118,33 @@ def _mean(
         if i > 1 and pooled.shape[i] != wanted:
             pooled = part(w, pooled, i, 0, wanted)
     return pooled
+
+
+def _overhanging(
+    w: NodeWriter, x: Laid, size: list[int], steps: list[int], pads: list[int], inner: float | None, out: Any
+) -> Laid:
+    """Windows of which the last end behind the image, where strides are larger than windows: it is padded up
+    to there. In means `inner` says whether padding counts; None are maxima.
+    """
+    none, lowest = [0] * len(size), torch.finfo(torch.float32).min
+    around: list[int] = []
+    behind: list[int] = []
+    for n, count, k, s, p in zip(space(x), out.shape[2:], size, steps, pads, strict=True):
+        if not isinstance(n, int):
+            raise Unsupported("its windows end behind an open size", "give the size a number in --input")
+        around, behind = [p, p, *around], [0, (count - 1) * s + k - n - 2 * p, *behind]
+
+    def widened(x: Laid, value: float, beyond: float) -> Laid:
+        x = HANDLERS["pad"](w, x, pad=around, value=value, out=None)
+        wider: Laid = HANDLERS["pad"](w, x, pad=behind, value=beyond, out=None)
+        return wider
+
+    if inner is None:
+        return _pooled(w, "MaxPooling", widened(x, lowest, lowest), size, steps, none, False, out)
+    ones = w.make("op", "ones_like", {}, [("x", x.value)], x)
+    sums = _pooled(w, "AveragePooling", widened(x, 0.0, 0.0), size, steps, none, False, out)
+    counts = _pooled(w, "AveragePooling", widened(ones, inner, 0.0), size, steps, none, False, out)
+    return pair(w, "divide", sums, counts, tuple(out.shape))
 
 
 def _spaced(w: NodeWriter, x: Laid, windows: list[tuple[int, int, int, int]], out: Any) -> Laid:
