@@ -293,7 +293,7 @@ def test_an_input_that_only_embeddings_read_holds_integers() -> None:
     assert "words: {shape: [5], dtype: int32}" in proved(model).text
 
 
-def numbers(shape: tuple[int, ...], **settings: Any) -> Any:
+def numbers(shape: tuple[int | None, ...], **settings: Any) -> Any:
     return keras.Input(shape, **{"name": "x", **settings})
 
 

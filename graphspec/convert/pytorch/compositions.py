@@ -51,7 +51,7 @@ def _embedding(
     if not other:
         return rows
     norm = torch.linalg.vector_norm(rows, norm_type, -1, keepdim=True)
-    scaled = rows * (max_norm / (norm + 1e-7)).clamp(max=1)
+    scaled: Tensor = rows * (max_norm / (norm + 1e-7)).clamp(max=1)
     return rows + (scaled - rows).detach()
 
 

@@ -122,9 +122,9 @@ def _written_at(w: NodeWriter, x: Any, src: Any, i: int, places: list[int], out:
         raise Unsupported("it writes twice at one place", AT_DATA)
     value = _uniform(src)
     if not isinstance(value, (Laid, Known)):
-        shape = [size if k == i else 1 for k in range(i, len(out.shape))]
+        along = [size if k == i else 1 for k in range(i, len(out.shape))]
         mask = Known(
-            torch.zeros(size, dtype=torch.bool).index_fill(0, torch.tensor(places), True).reshape(shape)
+            torch.zeros(size, dtype=torch.bool).index_fill(0, torch.tensor(places), True).reshape(along)
         )
         chosen: Laid = HANDLERS["where"](w, function="where", condition=mask, self=value, other=x, out=out)
         return chosen
