@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from graphspec.source.reader import LOADER
+from graphspec.source.scalars import LOADER
 
 _SIGNS: dict[type, str] = {
     yaml.ValueToken: ":",

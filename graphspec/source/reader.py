@@ -27,16 +27,13 @@ from graphspec.diagnostics.foreign_terms import LOOKALIKES, POSITIONS, call_of
 from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name, closing
 from graphspec.source.cuts import Cut, cut_around, cut_in_formula, cut_in_scalar, has_unclosed, meant, quoted
 from graphspec.source.places import line_end, place
-from graphspec.source.scalars import NULLS, NumberTooLarge, resolve
-
-# Without libyaml PyYAML is some twenty times slower, and as right.
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from graphspec.source.scalars import LOADER, MAX_DEPTH, NULLS, NumberTooLarge, resolve
+from graphspec.source.writing import write_flow
 
 Node = tuple[int, int, Any]
 """Start and end offset of a value, and None, the list of its elements' nodes, or a dict from each key to
 (start of the key, end of the key, node of the value)."""
 
-MAX_DEPTH = 100
 MAX_ALIASED = 100_000
 """Values that aliases may add to those that are written out."""
 MAX_ERRORS = 100
@@ -407,8 +404,6 @@ class Reader:
         end = closing(self.text[opened : line_end(self.text, opened, 500)], 0)
         if end is None or (called := call_of(self.text[begin : opened + end + 1])) is None:
             return False
-        from graphspec.source.writing import write_flow
-
         frame.listed = opened + end + 1
         name, listed, named = called
         key = last if last in ("layer", "op", "merge", "block") else "name"

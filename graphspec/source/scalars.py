@@ -6,6 +6,11 @@ import math
 import re
 from typing import Any
 
+import yaml
+
+# Without libyaml PyYAML is some twenty times slower, and as right.
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_DEPTH = 100
 MAX_DIGITS = 18
 
 NULLS = frozenset(["", "~", "null", "Null", "NULL"])

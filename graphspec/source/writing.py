@@ -6,8 +6,7 @@ from typing import Any
 
 import yaml
 
-from graphspec.source.reader import LOADER, MAX_DEPTH
-from graphspec.source.scalars import NumberTooLarge, resolve
+from graphspec.source.scalars import LOADER, MAX_DEPTH, NumberTooLarge, resolve
 
 
 def write(value: Any) -> str:
