@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,27 @@ def serve(
         int, within("--max-rows", metavar="N", help="Refuse requests of more than N rows.")
     ] = 10_000,
     timeout: Annotated[float, within("--timeout", metavar="SECONDS", help="Time limit of a request.")] = 60.0,
+    max_head: Annotated[
+        int, within("--max-head", metavar="N", help="Refuse heads of requests of more than N bytes.")
+    ] = 32 * 2**10,
+    max_target: Annotated[
+        int, within("--max-target", metavar="N", help="Refuse paths of requests of more than N bytes.")
+    ] = 4096,
+    head_timeout: Annotated[
+        float, within("--head-timeout", metavar="SECONDS", help="Time limit of the head of a request.")
+    ] = 10.0,
+    idle_timeout: Annotated[
+        float,
+        within(
+            "--idle-timeout", metavar="SECONDS", help="Close a connection that asks nothing for this long."
+        ),
+    ] = 5.0,
+    max_connections: Annotated[
+        int, within("--max-connections", metavar="N", help="Keep at most N connections open.")
+    ] = 1000,
+    max_client_connections: Annotated[
+        int, within("--max-client-connections", metavar="N", help="Keep at most N of one address open.")
+    ] = 500,
     allow: Allow = None,
 ) -> None:
     """Serve trained runs over HTTP: POST rows to /predict.
@@ -50,10 +72,15 @@ def serve(
     """
     from graphspec.diagnostics.packages import needing
 
-    limits = batch, batch_wait, max_bytes, max_rows, timeout
-    asked = ServeOptions(runs, port, host, weights, device, engine, *limits, allow or ())
+    limits = batch, batch_wait, max_bytes, max_rows, timeout, max_head, max_target
+    waits = head_timeout, idle_timeout, max_connections, max_client_connections
+    asked = ServeOptions(runs, port, host, weights, device, engine, *limits, *waits, allow or ())
+    for name in RANGES:
+        if math.isnan(getattr(asked, name)):  # the range of typer takes it
+            raise misuse(f"--{name.replace('_', '-')}", "it is not a number")
     with reporting():
         with needing("`graphspec serve`", "serve"):
+            import httptools  # noqa: F401
             import uvicorn  # noqa: F401
         _serve(asked)
 

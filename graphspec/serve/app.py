@@ -13,8 +13,9 @@ from typing import Any
 
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.serve.batches import Batcher
+from graphspec.serve.connections import Connections
 from graphspec.serve.counts import ServerCounts
-from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send
+from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send, echo
 from graphspec.serve.limits import Limits, OpenRequests
 from graphspec.serve.served import UNREAD, Served
 
@@ -35,7 +36,8 @@ class Server:
     def __init__(self, runs: Mapping[str, Served], limits: Limits):
         self.runs, self.limits = dict(runs), limits
         self.batcher = Batcher(limits.batch, limits.wait)
-        self.open = OpenRequests(limits)
+        self.connections = Connections(limits)
+        self.open = OpenRequests(limits, self.connections)
         self.counts = ServerCounts()
         self._reloading = asyncio.Lock()
         self._readings: dict[str, asyncio.Task[Served]] = {}
@@ -104,7 +106,7 @@ class Server:
         name = request.run or next(iter(self.runs))
         if name not in self.runs:
             request.run = ""  # counts are of runs that are here
-            raise Rejected(404, f"there is no run `{name}` here; there are {', '.join(self.runs)}")
+            raise Rejected(404, f"there is no run `{echo(name)}` here; there are {', '.join(self.runs)}")
         request.run = name
         return self.runs[name]
 
@@ -112,7 +114,7 @@ class Server:
         """The rows of a request, and whether it is one row by itself."""
         encoding = request.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
-            raise Rejected(415, f"the body is encoded as `{encoding}`: send it without that encoding")
+            raise Rejected(415, f"the body is encoded as `{echo(encoding)}`: send it without that encoding")
         rows, single = self._parsed(request.kind, served, body)
         if len(rows) > self.limits.rows:
             message = f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read"
@@ -127,7 +129,7 @@ class Server:
                 raise Rejected(415, "this run does not read a picture alone: send rows as JSON")
             return [{served.picture: body}], True
         if kind != JSON:
-            media_type = f"`{kind}`" if kind else "of no type"
+            media_type = f"`{echo(kind)}`" if kind else "of no type"
             raise Rejected(415, f"the body is {media_type}: send it with the header `Content-Type: {JSON}`")
         try:
             text = body.decode(json.detect_encoding(body))
@@ -209,8 +211,9 @@ class Server:
 
     async def ready(self, request: Request) -> Answer:
         """Not while any row would wait in vain."""
-        if self.open.are_full or self.batcher.busy_for() > self.limits.seconds:
-            message = "the server is full" if self.open.are_full else "a batch takes too long"
+        full = self.open.are_full or self.connections.are_full
+        if full or self.batcher.busy_for() > self.limits.seconds:
+            message = "the server is full" if full else "a batch takes too long"
             raise Rejected(503, f"rows cannot be answered now: {message}", help="ask again a second later")
         return Answer.json({"ok": True, "runs": list(self.runs)})
 
@@ -222,7 +225,7 @@ class Server:
         return Answer.json({"runs": about})
 
     async def metrics(self, request: Request) -> Answer:
-        text = self.counts.text(self.batcher.batches)
+        text = self.counts.text(self.batcher.batches, self.connections)
         return Answer(200, text.encode(), "text/plain; charset=utf-8")
 
     async def openapi(self, request: Request) -> Answer:
@@ -236,8 +239,12 @@ class Server:
         from importlib.resources import files
 
         text = files("graphspec.serve").joinpath("page.html").read_bytes()
-        policy = "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-        return Answer(200, text, "text/html; charset=utf-8", {"content-security-policy": policy})
+        policy = (
+            "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        headers = {"content-security-policy": policy, "x-frame-options": "DENY"}
+        return Answer(200, text, "text/html; charset=utf-8", headers)
 
 
 Handler = Callable[[Request], Awaitable[Answer]]
@@ -267,7 +274,7 @@ class Application:
         try:
             answer = await self._answer(request)
         except Rejected as rejected:
-            answer = _rejection(rejected)
+            answer = rejected.answer()
         except Gone:
             answer = Answer(400, b"")
         except SpecError as error:  # of a run that cannot be read
@@ -282,8 +289,10 @@ class Application:
             raise failure  # for the log
 
     async def _answer(self, request: Request) -> Answer:
+        if request.repeated is not None:
+            raise Rejected(400, f"the request has the header `{request.repeated}` twice")
         if self.hosts is not None and request.host.lower() not in self.hosts:
-            raise Rejected(400, f"this server does not answer for the host `{request.host}`")
+            raise Rejected(400, f"this server does not answer for the host `{echo(request.host)}`")
         path = request.path.rstrip("/") or "/"
         run, _, last = path.removeprefix("/runs/").rpartition("/")
         if path.startswith("/runs/") and run and f"/{last}" in self.posts:
@@ -296,7 +305,7 @@ class Application:
             allowed = "POST" if path in self.posts else "GET"
             raise Rejected(405, f"`{path}` is for {allowed}", {"allow": allowed})
         paths = ", ".join((*self.posts, *self.gets))
-        raise Rejected(404, f"there is no path `{path}` here; there are {paths}")
+        raise Rejected(404, f"there is no path `{echo(path)}` here; there are {paths}")
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Until the server ends."""
@@ -307,9 +316,3 @@ class Application:
         await receive()
         await asyncio.to_thread(self.server.batcher.close)
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _rejection(rejected: Rejected) -> Answer:
-    code = "usage" if rejected.status != 400 else "data-format"
-    told = Diagnostic(code, rejected.message, None, help=rejected.help)
-    return Answer.json({"diagnostics": [told.to_json()]}, rejected.status, rejected.headers)

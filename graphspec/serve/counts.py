@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphspec.serve.connections import Connections
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """The bounds of the histogram of times."""
@@ -28,16 +33,13 @@ class ServerCounts:
         self.answered += 1
         self.buckets[bisect_left(SECONDS, seconds)] += 1
 
-    def text(self, batches: int) -> str:
-        lines = ["# TYPE graphspec_requests_total counter"]
-        for (run, status), count in sorted(self.requests.items()):
-            lines.append(f'graphspec_requests_total{{run="{run}",status="{status}"}} {count}')
-        lines.append("# TYPE graphspec_rows_total counter")
-        for (run, outcome), count in sorted(self.rows.items()):
-            lines.append(f'graphspec_rows_total{{run="{run}",outcome="{outcome}"}} {count}')
-        lines.append("# TYPE graphspec_reloads_total counter")
-        for (run, outcome), count in sorted(self.reloads.items()):
-            lines.append(f'graphspec_reloads_total{{run="{run}",outcome="{outcome}"}} {count}')
+    def text(self, batches: int, connections: Connections) -> str:
+        lines = _counters("requests", ("run", "status"), self.requests)
+        lines += _counters("rows", ("run", "outcome"), self.rows)
+        lines += _counters("reloads", ("run", "outcome"), self.reloads)
+        closed = {(reason,): count for reason, count in connections.closed.items()}
+        lines += _counters("connections_closed", ("reason",), closed)
+        lines += ["# TYPE graphspec_connections gauge", f"graphspec_connections {len(connections.open)}"]
         lines += ["# TYPE graphspec_batches_total counter", f"graphspec_batches_total {batches}"]
         lines.append("# TYPE graphspec_request_seconds histogram")
         below = accumulate(self.buckets[index] for index in range(len(SECONDS)))
@@ -47,3 +49,18 @@ class ServerCounts:
         lines.append(f"graphspec_request_seconds_sum {self.seconds:.6f}")
         lines.append(f"graphspec_request_seconds_count {self.answered}")
         return "\n".join(lines) + "\n"
+
+
+def _counters(name: str, labels: Sequence[str], counts: Mapping[Any, int]) -> list[str]:
+    """Counts by the values of labels, which are the names of directories, too."""
+    lines = [f"# TYPE graphspec_{name}_total counter"]
+    for values, count in sorted(counts.items()):
+        pairs = ",".join(f'{label}="{_escaped(value)}"' for label, value in zip(labels, values, strict=True))
+        lines.append(f"graphspec_{name}_total{{{pairs}}} {count}")
+    return lines
+
+
+def _escaped(value: str | int) -> str:
+    """The value of a label. Half a character, as a name that is no UTF-8 has it, is written out."""
+    text = str(value).encode("utf-8", "backslashreplace").decode()
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
+from graphspec.diagnostics import Diagnostic, visible
 from graphspec.diagnostics.terminal import for_json
 
 Message = MutableMapping[str, Any]
@@ -14,6 +17,15 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 JSON = "application/json"
 encode = json.JSONEncoder(allow_nan=False, default=str).encode
+ONCE = ("content-encoding", "content-length", "content-type", "host")
+"""Headers that a request has once: of two, a proxy may have read the other one."""
+ECHOED = 200
+"""Letters of a request that an answer repeats."""
+
+
+def echo(text: str) -> str:
+    """What a request says, as an answer repeats it."""
+    return visible(text if len(text) <= ECHOED else text[: ECHOED - 3] + "...")[:ECHOED]
 
 
 class Rejected(Exception):
@@ -24,6 +36,11 @@ class Rejected(Exception):
     ):
         super().__init__(message)
         self.status, self.message, self.headers, self.help = status, message, headers or {}, help
+
+    def answer(self) -> Answer:
+        code = "usage" if self.status != 400 else "data-format"
+        told = Diagnostic(code, self.message, None, help=self.help)
+        return Answer.json({"diagnostics": [told.to_json()]}, self.status, self.headers)
 
 
 class Gone(Exception):
@@ -43,12 +60,18 @@ class Request:
     """The run that the path names."""
     size: int = 0
     """Bytes of its body that are here."""
+    repeated: str | None = None
+    """A header that is there twice, of those that may not be."""
 
     @classmethod
     def of(cls, scope: Mapping[str, Any], receive: Receive) -> Request:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client")
-        return cls(scope["method"], scope["path"], headers, client[0] if client else None, receive)
+        request = cls(scope["method"], scope["path"], headers, client[0] if client else None, receive)
+        if len(headers) < len(scope["headers"]):
+            counts = Counter(name.decode("latin-1") for name, _ in scope["headers"])
+            request.repeated = next((name for name in ONCE if counts[name] > 1), None)
+        return request
 
     @property
     def host(self) -> str:
@@ -107,6 +130,16 @@ class Answer:
         return cls(status, text.encode(), JSON, headers or {})
 
     async def sent(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self._coded()})
+        await send({"type": "http.response.body", "body": self.body})
+
+    def raw(self) -> bytes:
+        """As the last one of a connection."""
+        lines = [b"HTTP/1.1 %d %s" % (self.status, HTTPStatus(self.status).phrase.encode())]
+        lines += [name + b": " + value for name, value in (*self._coded(), (b"connection", b"close"))]
+        return b"\r\n".join((*lines, b"", self.body))
+
+    def _coded(self) -> list[tuple[bytes, bytes]]:
         coded = [
             (b"content-type", self.kind.encode("latin-1")),
             (b"content-length", b"%d" % len(self.body)),
@@ -114,5 +147,4 @@ class Answer:
         ]
         for name, value in self.headers.items():
             coded.append((name.encode("latin-1"), value.encode("latin-1")))
-        await send({"type": "http.response.start", "status": self.status, "headers": coded})
-        await send({"type": "http.response.body", "body": self.body})
+        return coded

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphspec.serve.http import Rejected
+
+if TYPE_CHECKING:
+    from graphspec.serve.connections import Connections
 
 TOGETHER = 16
 """Bodies of the largest size that are held at once."""
@@ -23,6 +26,17 @@ class Limits:
     """Rows of several requests that are predicted together."""
     wait: float = 0.0
     """Seconds for which the first row of a batch waits for others."""
+    head: int = 32 * 2**10
+    """Bytes of the head of a request."""
+    target: int = 4096
+    """Bytes of its path and query."""
+    head_seconds: float = 10.0
+    """In which the head has to come."""
+    idle: float = 5.0
+    """Seconds after an answer in which a connection waits for the next request."""
+    connections: int = 1000
+    client_connections: int = 500
+    """Those from one address."""
 
 
 class OpenRequests:
@@ -30,8 +44,8 @@ class OpenRequests:
     each would take as long as to read a row.
     """
 
-    def __init__(self, limits: Limits):
-        self.limits = limits
+    def __init__(self, limits: Limits, connections: Connections):
+        self.limits, self.connections = limits, connections
         self.held = 0
         """Bytes of their bodies."""
         self._begun: dict[asyncio.Task[Any], float] = {}
@@ -40,11 +54,16 @@ class OpenRequests:
 
     @property
     def are_full(self) -> bool:
-        return self.held >= self.most
+        return self._taken >= self.most
 
     @property
     def most(self) -> int:
         return TOGETHER * self.limits.bytes
+
+    @property
+    def _taken(self) -> int:
+        """Bytes of bodies, and of answers that are not read."""
+        return self.held + self.connections.unread
 
     def begin(self) -> asyncio.Task[Any]:
         """The request that this task answers; it is cancelled when its time is over."""
@@ -59,7 +78,7 @@ class OpenRequests:
     def hold(self, count: int) -> None:
         """So many bytes more. Raises `Rejected` where that is too much."""
         self.held += count
-        if self.held > self.most:
+        if self._taken > self.most:
             message = f"the server holds {self.most:,} bytes of other requests already, its limit"
             raise Rejected(503, message, {"retry-after": "1"}, help="ask again a second later")
 

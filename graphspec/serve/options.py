@@ -7,13 +7,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-RANGES: Mapping[str, tuple[float, float | None]] = {
+COUNT = (1, 10**12)
+SECONDS = (0.001, 10**6)
+RANGES: Mapping[str, tuple[float, float]] = {
     "port": (0, 65535),
-    "batch": (1, None),
-    "batch_wait": (0, None),
-    "max_bytes": (1, None),
-    "max_rows": (1, None),
-    "timeout": (0.001, None),
+    "batch": COUNT,
+    "batch_wait": (0, 10**6),
+    "max_bytes": COUNT,
+    "max_rows": COUNT,
+    "timeout": SECONDS,
+    "max_head": (256, 2**24),
+    "max_target": (64, 2**20),
+    "head_timeout": SECONDS,
+    "idle_timeout": SECONDS,
+    "max_connections": (1, 10**6),
+    "max_client_connections": (1, 10**6),
 }
 """The least and the most of options that are numbers."""
 
@@ -33,6 +41,12 @@ class ServeOptions:
     max_bytes: int = 16 * 2**20
     max_rows: int = 10_000
     timeout: float = 60.0
+    max_head: int = 32 * 2**10
+    max_target: int = 4096
+    head_timeout: float = 10.0
+    idle_timeout: float = 5.0
+    max_connections: int = 1000
+    max_client_connections: int = 500
     allow: Sequence[str] = ()
 
 
@@ -62,9 +76,11 @@ def plain(words: Iterable[str]) -> ServeOptions | None:
             options[option.name] = KINDS[str(option.type)](value)
         except ValueError:
             return None
-    fit = all(_is_within(options[name], *RANGES[name]) for name in options.keys() & RANGES.keys())
+    fit = all(is_within(name, options[name]) for name in options.keys() & RANGES.keys())
     return ServeOptions(runs, **options) if runs and fit else None
 
 
-def _is_within(value: float, least: float, most: float | None) -> bool:
-    return least <= value and (most is None or value <= most)
+def is_within(name: str, value: float) -> bool:
+    """Whether an option has a number in its range, which NaN is not."""
+    least, most = RANGES[name]
+    return least <= value <= most

@@ -7,6 +7,8 @@ import gc
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -18,8 +20,16 @@ from graphspec.runs.kept import kept
 from graphspec.serve.app import LOCAL, Application, Server
 from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
-from graphspec.serve.protocol import JoiningProtocol
+from graphspec.serve.protocol import Connection
 from graphspec.serve.served import Served
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
+FILES = 64
+"""Open files of a server beside its connections."""
 
 
 def serve_kept(options: ServeOptions) -> bool:
@@ -52,17 +62,15 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
         for note in run.notes:
             say(f"{name}: {note}", sys.stderr)
     settle(run.answering.engine for run in runs.values())
-    wait = options.batch_wait / 1000
-    limits = Limits(options.max_bytes, options.max_rows, options.timeout, options.batch, wait)
     host = options.host
-    server = Server(runs, limits)
+    server = Server(runs, limits_of(options))
     # uvicorn's own configuration of logging closes the handlers of others; absl's closes its stream with it
     config = uvicorn.Config(
         Application(server, LOCAL if host in LOCAL else None),
         log_level="error",
         log_config=None,
         access_log=False,
-        http=JoiningProtocol,
+        http=partial(Connection, server.connections),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         server_header=False,
@@ -76,6 +84,36 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
         say(f"anyone who can reach {host} can send requests: there is no password", sys.stderr)
     say(f"serving {', '.join(runs)} at http://{host}:{listening.getsockname()[1]}")
     process.run(sockets=[listening])
+
+
+def limits_of(options: ServeOptions) -> Limits:
+    return Limits(
+        bytes=options.max_bytes,
+        rows=options.max_rows,
+        seconds=options.timeout,
+        batch=options.batch,
+        wait=options.batch_wait / 1000,
+        head=options.max_head,
+        target=options.max_target,
+        head_seconds=options.head_timeout,
+        idle=options.idle_timeout,
+        connections=_possible(options.max_connections),
+        client_connections=options.max_client_connections,
+    )
+
+
+def _possible(connections: int) -> int:
+    """How many of so many connections the system allows, asked for more if need be: each is an open file."""
+    if resource is None:
+        return connections
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):  # macOS has a limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - FILES))
 
 
 class Stopping(uvicorn.Server):

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ import uvicorn
 
 from graphspec.runs.run import Run
 from graphspec.serve.app import Application, Server
-from graphspec.serve.protocol import JoiningProtocol
+from graphspec.serve.protocol import Connection
 from tests.processes import Process
 from tests.runs import everything
 
@@ -27,7 +28,8 @@ def in_thread(server: Server) -> Iterator[int]:
     """The port of a server in this process."""
     listening = socket.create_server(("127.0.0.1", 0))
     app = Application(server, ["127.0.0.1", "localhost"])
-    config = uvicorn.Config(app, log_level="warning", log_config=None, ws="none", http=JoiningProtocol)
+    protocol: Any = partial(Connection, server.connections)
+    config = uvicorn.Config(app, log_level="warning", log_config=None, ws="none", http=protocol)
     made = uvicorn.Server(config)
     server.batcher.open = made.server_state.tasks
     thread = threading.Thread(target=made.run, kwargs={"sockets": [listening]})

@@ -1,0 +1,80 @@
+"""Connections: how many there are, and how long each may wait for its client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from graphspec.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from graphspec.serve.protocol import Connection
+
+LOOKS = 8
+"""Looks at all connections while the shortest of their times passes."""
+SELDOM = 1.0
+"""Seconds between two looks, at most."""
+
+
+class Connections:
+    """Those that are open. Where one is too many, the one that has waited longest for its client makes room:
+    clients that never send a head keep no others out.
+
+    One timer serves all: a look at each costs less than a timer for each request.
+    """
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.open: set[Connection] = set()
+        self.closed: Counter[str] = Counter()
+        """How many were closed before their clients did so, by the reason."""
+        self.unread = 0
+        """Bytes of answers that clients have not read, at the last look."""
+        self._clients: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def are_full(self) -> bool:
+        """Whether no other has room: all are being answered."""
+        return self.limits.connections <= sum(each.is_busy for each in self.open)
+
+    def add(self, new: Connection) -> bool:
+        """Whether there is room for another one."""
+        of_client = self._clients[new.address] >= self.limits.client_connections
+        if of_client and not self._made_room(each for each in self.open if each.address == new.address):
+            return False
+        if len(self.open) >= self.limits.connections and not self._made_room(self.open):
+            return False
+        self.open.add(new)
+        self._clients[new.address] += 1
+        if self._timer is None:
+            self._look()
+        return True
+
+    def remove(self, old: Connection) -> None:
+        if old in self.open:
+            self.open.remove(old)
+            self._clients[old.address] -= 1
+            if not self._clients[old.address]:
+                del self._clients[old.address]
+
+    def _made_room(self, among: Iterable[Connection]) -> bool:
+        waiting = [each for each in among if not each.is_busy]
+        if not waiting:
+            return False
+        oldest = min(waiting, key=lambda each: each.since)
+        self.remove(oldest)
+        oldest.end("full")
+        return True
+
+    def _look(self) -> None:
+        """Ends the connections whose time is over."""
+        loop = asyncio.get_running_loop()
+        for each in list(self.open):
+            each.look(loop.time())
+        self.unread = sum(each.unread for each in self.open)
+        shortest = min(self.limits.head_seconds, self.limits.idle, self.limits.seconds)
+        soon = min(shortest / LOOKS, SELDOM)
+        self._timer = loop.call_later(soon, self._look) if self.open else None
