@@ -7,7 +7,6 @@ second one says what is wrong. Nothing here needs torch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
@@ -23,6 +22,7 @@ from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.data.ragged import Ragged, padded_lengths
 from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import (
+    NUMBER,
     TYPES,
     ArrayField,
     EncodedField,
@@ -37,8 +37,6 @@ from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.tensor import unit_of
 
-NUMBER = re.compile(r"[_.]\d+\Z", re.ASCII)
-"""The end of one of several columns of a name."""
 NAME = "data"
 """What messages call the rows."""
 
@@ -86,6 +84,12 @@ class RowReader:
     def known(self) -> frozenset[str]:
         """The names that mean something: those, the inputs, and the targets."""
         return frozenset((*self.named, *self.program.inputs, *self.targets))
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """The fields of numbers that nothing encodes."""
+        fills = (fill for fill in self.encoders.plan.fills if not (fill.target or fill.feature))
+        return frozenset(fill.field for fill in fills if fill.tensor.dtype != "bool")
 
     @cached_property
     def targets(self) -> frozenset[str]:
@@ -179,6 +183,8 @@ class ArrayReader:
         made = [self._field(field) for field in self.wanted]
         plainly = tuple(each for each in made if each is not None)
         self.plain = PlainRows(plainly, (), (), None, ()) if len(plainly) == len(made) else None
+        self.numbers = frozenset(field.name for field in self.wanted if field.tensor.dtype != "bool")
+        """The fields of numbers."""
 
     def usual(self) -> PlainRows | None:
         """What reads plain rows; None where `Checker` has to read all of them."""

@@ -15,7 +15,7 @@ from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.serve.batches import Batcher
 from graphspec.serve.connections import Connections
 from graphspec.serve.counts import ServerCounts
-from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send, echo
+from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send, echo, parsed
 from graphspec.serve.limits import Limits, OpenRequests
 from graphspec.serve.served import UNREAD, Served
 
@@ -26,6 +26,8 @@ SOON = 1.0
 """Seconds after its start when a server reads the specs that its first rows have not needed."""
 UNREADABLE = 503
 """The status where a run cannot be read, whether yet or any more: nothing is wrong with the request."""
+BOOLEANS = (b"true", b"false", b"\0")
+"""What bodies with a boolean have; bytes of UTF-16 and UTF-32 are not looked at further."""
 LIGHT = 16_384
 """Bytes of a body whose rows take about as long as those before."""
 
@@ -116,6 +118,8 @@ class Server:
         if encoding.lower() != "identity":
             raise Rejected(415, f"the body is encoded as `{echo(encoding)}`: send it without that encoding")
         rows, single = self._parsed(request.kind, served, body)
+        if request.kind == JSON and any(word in body for word in BOOLEANS):
+            rows = [served.spelled(row) for row in rows]
         if len(rows) > self.limits.rows:
             message = f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read"
             raise Rejected(
@@ -133,7 +137,7 @@ class Server:
             raise Rejected(415, f"the body is {media_type}: send it with the header `Content-Type: {JSON}`")
         try:
             text = body.decode(json.detect_encoding(body))
-            payload = json.loads(text)
+            payload = parsed(text)
             if "\\ud" in text or "\\uD" in text:
                 json.dumps(payload, ensure_ascii=False).encode()
         except UnicodeDecodeError as error:

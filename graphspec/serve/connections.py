@@ -27,7 +27,8 @@ class Connections:
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self.open: set[Connection] = set()
+        self.open: dict[Connection, None] = {}
+        """In the order in which they came, as the clock may stand still meanwhile."""
         self.closed: Counter[str] = Counter()
         """How many were closed before their clients did so, by the reason."""
         self.unread = 0
@@ -47,7 +48,7 @@ class Connections:
             return False
         if len(self.open) >= self.limits.connections and not self._made_room(self.open):
             return False
-        self.open.add(new)
+        self.open[new] = None
         self._clients[new.address] += 1
         if self._timer is None:
             self._look()
@@ -55,7 +56,7 @@ class Connections:
 
     def remove(self, old: Connection) -> None:
         if old in self.open:
-            self.open.remove(old)
+            del self.open[old]
             self._clients[old.address] -= 1
             if not self._clients[old.address]:
                 del self._clients[old.address]

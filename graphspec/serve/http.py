@@ -43,6 +43,18 @@ class Rejected(Exception):
         return Answer.json({"diagnostics": [told.to_json()]}, self.status, self.headers)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises `Rejected` for a key that is there twice, as one in a spec may not be."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise Rejected(400, f"an object of the body has the key `{echo(twice)}` twice", help="send it once")
+    return made
+
+
+parsed: Callable[[str], Any] = json.JSONDecoder(object_pairs_hook=_unique).decode
+
+
 class Gone(Exception):
     """The client has left before its request was whole."""
 

@@ -43,7 +43,7 @@ class Joining:
         self._transport.close()
 
 
-class Connection(HttpToolsProtocol):  # type: ignore[misc]
+class Connection(HttpToolsProtocol):
     """The connection of a client. It waits some time for a head, for the next request, or for the client to
     read an answer. While a request is answered, its body included, the time is that of the request.
     """
@@ -63,8 +63,9 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
 
     # --- what uvicorn and the parser call
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(Joining(transport))
+    def connection_made(self, transport: Any) -> None:
+        joining: Any = Joining(transport)
+        super().connection_made(joining)
         self.address = self.client[0] if self.client else ""
         self.since = self.loop.time()
         if not self._all.add(self):

@@ -23,11 +23,6 @@ from graphspec.serve.options import ServeOptions
 from graphspec.serve.protocol import Connection
 from graphspec.serve.served import Served
 
-try:
-    import resource
-except ImportError:  # on Windows
-    resource = None  # type: ignore[assignment]
-
 FILES = 64
 """Open files of a server beside its connections."""
 
@@ -104,8 +99,10 @@ def limits_of(options: ServeOptions) -> Limits:
 
 def _possible(connections: int) -> int:
     """How many of so many connections the system allows, asked for more if need be: each is an open file."""
-    if resource is None:
+    if sys.platform == "win32":
         return connections
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.data.rows.fields import Row
-from graphspec.data.rows.reader import PlainRows, RowArrays
+from graphspec.data.rows.reader import PlainRows, RowArrays, spelled
 from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.runs.answering import Answering
@@ -108,6 +108,11 @@ class Served:
         again = Served(self.name, self.path, self._asked)
         again.read()
         return again
+
+    def spelled(self, row: Any) -> Any:
+        """A row of JSON, where `true` is no number."""
+        source = self.reader or self._plain
+        return spelled(row, source.numbers) if isinstance(row, Mapping) and source is not None else row
 
     def predict(self, rows: Sequence[tuple[int, Any]]) -> list[Any]:
         """The answer to each row, which comes with its number in its request; UNREAD for a row that needs

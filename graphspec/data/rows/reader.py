@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.rows.fields import InRow, Row
+from graphspec.data.rows.fields import InRow, PlainInRow, Row
 from graphspec.data.rows.values import is_half, is_int64, numbers_among
 
 SINGLE = frozenset((str, int, float, bool, type(None)))
@@ -22,6 +23,8 @@ TYPES = {name: np.dtype(name) for name in ("float32", "float64", "int32", "int64
 TEXTS = "OUS"
 """The kinds of arrays of texts: with one among them, arrays are columns of a table."""
 IN_ROWS = SINGLE | {list}
+NUMBER = re.compile(r"[_.]\d+\Z", re.ASCII)
+"""The end of one of several columns of a name."""
 
 
 def as_rows(data: object) -> list[Row] | None:
@@ -58,6 +61,18 @@ def _value(value: Any) -> Any:
     if type(value).__name__ in ("NAType", "NaTType"):  # those of pandas, which need not be imported
         return None
     return list(value) if isinstance(value, tuple) else value
+
+
+def spelled(row: Row, numbers: Collection[str]) -> Row:
+    """The row with texts in place of booleans in the fields of these names, where they are no numbers."""
+    names = [name for name in row if name in numbers or NUMBER.sub("", name) in numbers]
+    return {**row, **{name: _without_booleans(row[name]) for name in names}}
+
+
+def _without_booleans(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_booleans(item) for item in value]
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 @dataclass(eq=False, repr=False)
@@ -144,6 +159,15 @@ class PlainRows:
         self._wanted = frozenset((*self.columns, *self.keys))
         self._known = self._wanted.union(self.beside or ())
         self._is_whole = all(isinstance(each, ArrayField) for each in self.fields)  # none is padded
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The fields of numbers that nothing encodes."""
+        return frozenset(
+            each.name
+            for each in self.fields
+            if isinstance(each, ArrayField) or isinstance(getattr(each, "encoded", None), PlainInRow)
+        )
 
     def read(self, row: Row) -> RowArrays | None:
         """The arrays of a row; None where its tables have to say what it is."""
