@@ -48,9 +48,10 @@ def check_files(
     `fix` mends a file first, and returns what the document of `as_json` says of it.
     """
     from graphspec.diagnostics import Diagnostics
+    from graphspec.diagnostics.collecting import MAX_ERRORS
     from graphspec.fixing.checking import check_spec
 
-    files, wrong, count = [], 0, 0
+    files, wrong, count, cut = [], 0, 0, False
     for spec in specs:
         fixes = fix(spec) if fix is not None else {}
         diagnostics = Diagnostics()
@@ -61,12 +62,13 @@ def check_files(
             _look(program, spec.parent, diagnostics)
         problems = diagnostics.sorted()
         errors = sum(diagnostic.severity == "error" for diagnostic in problems)
-        wrong, count = wrong + bool(errors), count + errors
+        wrong, count, cut = wrong + bool(errors), count + errors, cut or diagnostics.are_cut
         if as_json:
             from graphspec.cli.fixing import as_values
 
             values = [as_values(each, sources) for each in problems]
-            left = {"not_checked": ["data"]} if unread else {}
+            left: dict[str, Any] = {"not_checked": ["data"]} if unread else {}
+            left |= {"more": True} if diagnostics.are_cut else {}
             files.append({"file": str(spec), "ok": not errors, **fixes, **left, "diagnostics": values})
         else:
             show(problems, sources, sys.stdout)
@@ -75,7 +77,8 @@ def check_files(
     if as_json:
         print_json({"ok": not wrong, "files": files})
     elif wrong:
-        say(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
+        more = f"; a check ends after {MAX_ERRORS} in a file, so there may be more" if cut else ""
+        say(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}{more}")
     return not wrong
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
+from graphspec.diagnostics.text import shortened
+
+PLACES = ("data", "output", "weights")
+"""Parameters that are texts, as they may be addresses or words, and else paths."""
 HEADINGS: Mapping[str, Sequence[str]] = {
     "Write a spec": ("new", "check", "fmt", "layers", "explain"),
     "Look at a spec": ("summary", "plot", "resolve", "diff"),
@@ -22,6 +31,17 @@ class GroupedCommand(TyperCommand):
     """A command whose `--help` lists its options under the headings of `GROUPS` in its file."""
 
     groups: Mapping[str, Sequence[str]] = {}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Also finds what the types of values let pass: a path that no file can have, and NaN."""
+        left = super().parse_args(ctx, args)
+        for parameter in self.get_params(ctx):
+            value = ctx.params.get(parameter.name or "")
+            for each in value if isinstance(value, list | tuple) else (value,):
+                why = _wrong(each, parameter.name in PLACES)
+                if why is not None:
+                    raise typer.BadParameter(why, ctx=ctx, param=parameter)
+        return left
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Names of arguments as their files write them: some releases of typer put them in braces."""
@@ -51,6 +71,24 @@ def write_commands(group: TyperGroup, ctx: Any, formatter: Any) -> None:
         for title, names in HEADINGS.items()
     ]
     _write(formatter, sections)
+
+
+def _wrong(value: object, is_place: bool) -> str | None:
+    """What is wrong with a number, a text or a path, whatever it is for."""
+    if isinstance(value, float) and math.isnan(value):
+        return "it is not a number"
+    text = str(value)
+    if (isinstance(value, str) or is_place) and any("\ud800" <= letter <= "\udfff" for letter in text):
+        return f"{shortened(text)!r} is not text in UTF-8"
+    if isinstance(value, Path) or (isinstance(value, str) and is_place and "://" not in text):
+        try:
+            os.stat(text)
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                return f"{shortened(text)}: {error.strerror}"
+        except ValueError:  # a NUL
+            return f"{shortened(text)!r} is not a path"
+    return None
 
 
 def _name(argument: Any) -> str:

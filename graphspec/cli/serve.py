@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,9 +74,6 @@ def serve(
     limits = batch, batch_wait, max_bytes, max_rows, timeout, max_head, max_target
     waits = head_timeout, idle_timeout, max_connections, max_client_connections
     asked = ServeOptions(runs, port, host, weights, device, engine, *limits, *waits, allow or ())
-    for name in RANGES:
-        if math.isnan(getattr(asked, name)):  # the range of typer takes it
-            raise misuse(f"--{name.replace('_', '-')}", "it is not a number")
     with reporting():
         with needing("`graphspec serve`", "serve"):
             import httptools  # noqa: F401

@@ -78,6 +78,11 @@ class Diagnostics:
     def errors(self) -> bool:
         return any(diagnostic.severity == "error" for diagnostic in self._found)
 
+    @property
+    def are_cut(self) -> bool:
+        """Whether the check has ended with these, as there are more errors than anyone reads."""
+        return self._errors >= MAX_ERRORS
+
     def sorted(self) -> list[Diagnostic]:
         """By file and place, those without a place first; of two with one code and place, the first found."""
         unique: dict[object, Diagnostic] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from graphspec.diagnostics.diagnostic import Diagnostic, Span
@@ -69,9 +70,14 @@ def _snippets(diagnostic: Diagnostic, span: Span, sources: Mapping[str, str], pa
     return out
 
 
+@lru_cache(maxsize=4)  # hundreds of mistakes are in one file
+def _lines(source: str) -> list[str]:
+    return split_lines(source.removeprefix("\ufeff"))
+
+
 def _file_snippet(marks: list[_Mark], source: str, width: int, severity: str, paint: Paint) -> list[str]:
     # A byte order mark is no character of the first line.
-    lines = split_lines(source.removeprefix("\ufeff"))
+    lines = _lines(source)
     bar = paint("frame", "|")
     blank = " " * (width + 1) + bar
     out = [blank]

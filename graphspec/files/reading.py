@@ -69,8 +69,10 @@ def need_regular(path: Path) -> Path:
 
 def need_no_device(path: Path) -> None:
     """Raises `OSError` for the name of a pipe or a device, or of a link to one: a file that takes its place
-    would be in the way of all who use it.
+    would be in the way of all who use it. A path without a name is a directory.
     """
+    if not path.name:
+        _need(stat.S_IFDIR, path)
     if os.path.exists(path) and not os.path.isdir(path):
         need_regular(path)
     if path.is_symlink() and path.absolute().is_relative_to("/dev"):  # such as /dev/stdout

@@ -9,9 +9,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render
+from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render, shortened, visible
+from graphspec.diagnostics.text import line_of
 from graphspec.files.interpreter import PYTHON
-from graphspec.files.reading import content
+from graphspec.files.reading import content, need_regular
 from graphspec.files.whole import rewrite
 from graphspec.fixing.checking import check_spec_text
 from graphspec.fixing.edits import fix_of
@@ -23,6 +24,10 @@ from graphspec.version import __version__
 
 LONGEST = 30_000
 """Characters of an answer."""
+MOST = 50
+"""Diagnostics of an answer, which says how many there are beside."""
+LARGEST = 2**20
+"""The most that an argument may be which is a number."""
 RUNS = "runs"
 """The folder that a training writes below."""
 LONGEST_TRAINING = 3600
@@ -97,12 +102,10 @@ class Tools:
         """Trains a spec file for a few epochs on the first rows of its data, in a process that ends after so
         many seconds. Returns the metrics and the run's directory.
         """
-        spec = self._below(path)
-        if not spec.is_file():
-            raise ToolError(f"there is no file {path}")
+        spec = self._file(path)
         self._below(RUNS)
-        options = ["--json", "--progress", "none", "--limit", str(max(1, limit))]
-        options += ["--set", f"train.epochs={max(1, epochs)}"]
+        options = ["--json", "--progress", "none", "--limit", str(_within(limit))]
+        options += ["--set", f"train.epochs={_within(epochs)}"]
         return self._run(["train", str(spec), *options], min(max(1, seconds), LONGEST_TRAINING))
 
     def runs(self) -> dict[str, Any]:
@@ -125,19 +128,25 @@ class Tools:
         """The text of a spec, its name in diagnostics, and its file, if it is one."""
         if "\n" in spec:
             return spec, "<spec>", None
-        path = self._below(spec)
+        path = self._file(spec)
         try:
             return content(path).decode("utf-8"), spec, path
         except (OSError, UnicodeDecodeError) as error:
-            raise ToolError(f"{spec} cannot be read: {error}") from None
+            raise _unread(spec, error) from None
+
+    def _file(self, path: str) -> Path:
+        try:
+            return need_regular(self._below(path))
+        except OSError as error:
+            raise _unread(path, error) from None
 
     def _below(self, path: str) -> Path:
         try:
             resolved = (self.folder / path).resolve()
         except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL
-            raise ToolError(f"{path!r} is not a path: {error}") from None
+            raise ToolError(f"{shortened(path)!r} is not a path: {line_of(error)}") from None
         if not resolved.is_relative_to(self.folder):
-            raise ToolError(f"{path} is outside of the working directory")
+            raise ToolError(f"{shortened(path)} is outside of the working directory")
         return resolved
 
     def _compiled(
@@ -174,11 +183,22 @@ class Tools:
         return answer
 
 
+def _within(number: int) -> int:
+    return min(max(1, number), LARGEST)
+
+
+def _unread(path: str, error: Exception) -> ToolError:
+    why = getattr(error, "strerror", None) or line_of(error)
+    return ToolError(f"{shortened(visible(path))} cannot be read: {why}")
+
+
 def _answer(diagnostics: list[Diagnostic], sources: dict[str, str], data: bool) -> dict[str, Any]:
+    more = {"more": len(diagnostics) - MOST} if len(diagnostics) > MOST else {}
     return {
         "ok": not any(each.severity == "error" for each in diagnostics),
         **({} if data else {"not_checked": ["data"]}),
-        "diagnostics": [_values(each, sources) for each in diagnostics[:50]],
+        "diagnostics": [_values(each, sources) for each in diagnostics[:MOST]],
+        **more,
     }
 
 

@@ -170,3 +170,23 @@ def test_set_says_the_path_of_a_setting(spec: None, written: str, help: str) -> 
 def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
     written = CliRunner().invoke(app, ["resolve", "s.yaml", "--set", "train.optimizer.learning_rate=0.5"])
     assert written.exit_code == 0 and "{name: rmsprop, learning_rate: 0.5}" in written.stdout
+
+
+LONG = "x" * 5000
+IMPOSSIBLE: dict[str, tuple[list[str], str]] = {
+    "argument": (["check", LONG], "File name too long"),
+    "option": (["build", "s.yaml", "-o", LONG], "File name too long"),
+    "word": (["serve", "s.yaml", "--weights", "a/" * 3000], "File name too long"),
+    "in a group": (["import", "keras", LONG], "File name too long"),
+    "half": (["evaluate", "s.yaml", "--data", "\udcff"], "is not text in UTF-8"),
+    "number": (["serve", "s.yaml", "--timeout", "nan"], "--timeout"),
+    "no name": (["schema", "-o", ""], "Is a directory"),
+    "input": (["import", "torch", "m:N", "--input", "x: [1000000000000]"], "has 1,000,000,000,000 numbers"),
+    "inputs": (["import", "torch", "m:N", "--input", "x: [9999999, 99999999999]"], "at most 67,108,864"),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_what_no_path_and_no_number_is_ends_in_wrong_usage(spec: None, case: str) -> None:
+    words, meant = IMPOSSIBLE[case]
+    assert meant in told(*words)

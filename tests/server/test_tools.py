@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -105,6 +106,32 @@ def test_a_text_may_name_models_of_the_folder(tmp_path: Path) -> None:
     assert "Total params: 10" in Tools(tmp_path).summary(text)
     with pytest.raises(ToolError, match="not a path"):
         Tools(tmp_path).check("spec\0.yaml")
+
+
+@pytest.mark.parametrize(
+    "path", ["x" * 5000, "a/" * 5000, "absent", ".", "", "\ud800", "a\0b", "link", "pipe"]
+)
+def test_what_is_no_file_is_refused_in_few_words(path: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    os.mkfifo(tmp_path / "pipe")
+    tools = Tools(tmp_path)
+    for tool in (tools.train, tools.check, tools.fix, tools.summary):
+        with pytest.raises(ToolError, match=r"cannot be read|is not a path") as error:
+            tool(path)
+        assert len(str(error.value)) < 400
+
+
+def test_numbers_and_words_of_any_size_are_refused_or_bounded(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    tools = Tools(tmp_path)
+    for tool in (tools.layers, tools.explain):
+        with pytest.raises(ToolError):
+            tool("x" * 100_000)
+    told = tools.train("spec.yaml", epochs=10**5000, limit=-(10**5000), seconds=60)
+    assert told["diagnostics"][0]["code"] == "unknown-layer"
+    nodes = "".join(f"  n{number}: {{layer: Dens, units: 2}}\n" for number in range(70))
+    told = tools.check(f"inputs: {{x: {{shape: [4]}}}}\nnodes:\n{nodes}outputs: [n1]\n")
+    assert len(told["diagnostics"]) == 50 and told["more"] == 20
 
 
 def test_tools_are_called_by_their_protocol(tmp_path: Path) -> None:
