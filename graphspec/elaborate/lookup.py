@@ -48,7 +48,7 @@ def reference(
 
 SECTIONS = ("inputs", "layers", "nodes", "outputs", "self")
 """What some write before a name."""
-NUMBERS = {"pi": str(math.pi), "e": str(math.e), "inf": "1e30"}
+NUMBERS = {"e": str(math.e), "inf": "1e30"}
 """Numbers that have names elsewhere. Infinity has no other: 1e30 is as good in most formulas, not in all."""
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 
@@ -98,7 +98,7 @@ def _name_remedy(body: BodyElaborator, head: str, rest: list[str], in_formula: b
     if in_formula and head in body.scope.params and not rest:
         return write(f"${head}", ": it is a param")
     if in_formula and head in NUMBERS:
-        return write(NUMBERS[head], safe=head == "pi")
+        return write(NUMBERS[head], safe=False)
     if head in named_sizes(body) and not rest:
         return f"`{head}` is a size, and no tensor: `sum(ones_like(x), axis=1)` counts along an axis of one"
     listed = f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"

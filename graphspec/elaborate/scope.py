@@ -256,7 +256,7 @@ class Scope:
             except _Reported:
                 failures.add(name)
             except ExpressionError as error:
-                self.expression_error(error, here, declared)
+                self.expression_error(error, here)
                 failures.add(name)
             active.pop()
             if name not in values:
@@ -267,11 +267,10 @@ class Scope:
         self.unknown = frozenset(failures)
         return values
 
-    def expression_error(self, error: ExpressionError, path: Path, declared: Iterable[str] = ()) -> None:
-        """Reports an expression's error at its characters; `declared` are params to come."""
+    def expression_error(self, error: ExpressionError, path: Path) -> None:
+        """Reports an expression's error at its characters."""
         span = self.document.within((*path, *error.path), error.start, error.end)
-        help = error.remedy({*self.params, *self.unknown, *(self.inputs or ()), *declared})
-        self.error(error.code, span, error.message, help)
+        self.error(error.code, span, error.message, error.help)
 
     def setting_error(self, error: SettingError, path: Path) -> None:
         """Reports the problems of a setting that is written at `path`."""

@@ -8,6 +8,8 @@ from typing import Any
 from graphspec.diagnostics import Span, did_you_mean, write, write_value
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
+from graphspec.expressions import ExpressionError
+from graphspec.expressions.grammar import read_tree
 from graphspec.graph import Value
 from graphspec.language.schema import NAMED_SIZE, Input
 from graphspec.settings import show
@@ -79,8 +81,8 @@ def parse_size(text: str, names: dict[str, Dim]) -> Dim:
     if len(text) > LONGEST:
         raise SizeError(f"an expression of sizes has at most {LONGEST} characters")
     try:
-        return _size(ast.parse(text.strip(), mode="eval").body, names)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return _size(read_tree(text), names)
+    except ExpressionError:
         raise SizeError(f"{show(text)} is not a size: write, for example, `length`, `length // 2`") from None
 
 

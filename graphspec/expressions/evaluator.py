@@ -12,7 +12,9 @@ from graphspec.diagnostics import Change, Remedy, did_you_mean, nearest, shorten
 from graphspec.expressions.grammar import (
     BINARY,
     COMPARE,
+    CONSTANTS,
     MAX_DEPTH,
+    NUMERIC,
     TOO_LARGE,
     WORDS,
     ExpressionError,
@@ -35,11 +37,9 @@ COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     getattr(ast, word): each for word, each in traced.COMPARISONS.items()
 }
 
-_ROUNDINGS: dict[str, Callable[[Any], Any]] = {
-    "ceil": math.ceil,
-    "floor": math.floor,
-    "int": int,
-    "abs": abs,
+_OF_A_NUMBER: dict[str, Callable[[Any], Any]] = {
+    **{"ceil": math.ceil, "floor": math.floor, "int": int, "abs": abs},
+    **NUMERIC,
 }
 
 
@@ -91,6 +91,8 @@ class Evaluator:
             return WORDS[node.id]
         if node.id in self.scope:
             return self.scope[node.id]
+        if node.id in CONSTANTS:
+            return CONSTANTS[node.id]
         known = [name for name in self.scope if not name.endswith(")")]
         listed = "known here: " + ", ".join(known[:20]) if known else "declare it under `params`"
         help = did_you_mean(node.id, known, listed)
@@ -240,7 +242,12 @@ class Evaluator:
             raise error_at(node, "number-too-large", TOO_LARGE)
         if name == "round":
             return self._round(node, arguments)
-        return self._sound(node, _ROUNDINGS[name](arguments[0]))
+        try:
+            return self._sound(node, _OF_A_NUMBER[name](arguments[0]))
+        except ValueError:
+            raise error_at(node, "operand-type", f"`{self._source(node)}` is not a real number") from None
+        except OverflowError:
+            raise error_at(node, "number-too-large", TOO_LARGE) from None
 
     def _round(self, node: ast.Call, arguments: list[Any]) -> Any:
         if len(arguments) == 2 and (not isinstance(arguments[1], int) or abs(arguments[1]) > 18):

@@ -49,7 +49,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Reference(Part):
-    """An input, a node, or an output of a node; it may hold expressions, and `*` at its end."""
+    """An input, a node, or an output of a node; it may hold expressions, and `*` at its end. Where none is
+    called so, `true`, `null` and `pi` are values.
+    """
 
     text: str
 
@@ -292,13 +294,11 @@ class _Reader:
     def _name(self, node: ast.Name, start: int, end: int) -> Part:
         if start in self.parts:
             return self.parts[start]
-        if node.id in WORDS:
-            return Plain(start, end, WORDS[node.id])
         return Reference(start, end, node.id)
 
     def _constant(self, node: ast.Constant, start: int, end: int) -> Plain:
         value = node.value
-        if not isinstance(value, bool | int | float | str | None):
+        if not isinstance(value, int | float | str):
             raise self._refused(node)
         if isinstance(value, int | float) and not is_sound(value):
             raise error_at(node, "number-too-large", TOO_LARGE)
@@ -414,7 +414,9 @@ class _Reader:
         """Whether a tree is a slice of whole numbers, one of these, a new axis, or `...`."""
         if isinstance(node, ast.Slice):
             return all(end is None or self._is_whole(end) for end in (node.lower, node.upper, node.step))
-        if isinstance(node, ast.Constant) and (node.value is None or node.value is ...):
+        if isinstance(node, ast.Name) and node.id == "None":
+            return True
+        if isinstance(node, ast.Constant) and node.value is ...:
             return True
         return self._is_whole(node)
 

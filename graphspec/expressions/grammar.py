@@ -7,7 +7,7 @@ import keyword
 import math
 import re
 import warnings
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator
 
 from graphspec.diagnostics import Change, Remedy, did_you_mean, shortened, write
 
@@ -18,7 +18,8 @@ MAX_DEPTH = 40
 MAX_NUMBER = 10**18
 """Bound on the size of an integer: more than 18 digits are a mistake, and int64 ends soon after."""
 
-WORDS = {"true": True, "false": False, "null": None}
+WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+"""Names of values; a node or an input of such a name takes precedence in a formula."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TOO_LARGE = "a number has more than 18 digits or is infinite"
 
@@ -26,21 +27,14 @@ TOO_LARGE = "a number has more than 18 digits or is infinite"
 class ExpressionError(Exception):
     """An error in an expression: `start` and `end` are offsets in its text.
 
-    `path` says where in nested data that text is; `evaluate` sets it. `operator` is one that is in the
-    place of a value.
+    `path` says where in nested data that text is; `evaluate` sets it.
     """
 
     def __init__(
-        self,
-        code: str,
-        message: str,
-        start: int = 0,
-        end: int = 0,
-        help: str | None = None,
-        operator: str = "",
+        self, code: str, message: str, start: int = 0, end: int = 0, help: str | None = None
     ) -> None:
         super().__init__(message)
-        self.code, self.message, self.help, self.operator = code, message, help, operator
+        self.code, self.message, self.help = code, message, help
         self.start, self.end = start, end
         self.path: tuple[str | int, ...] = ()
 
@@ -49,10 +43,6 @@ class ExpressionError(Exception):
         self.start += offset
         self.end += offset
         return self
-
-    def remedy(self, names: Container[str]) -> str | None:
-        """The help, where a spec has these names."""
-        return f"rename `{self.operator}`" if self.operator in names else self.help
 
 
 def error_at(node: ast.AST, code: str, message: str, help: str | None = None) -> ExpressionError:
@@ -81,6 +71,13 @@ COMPARE: dict[type, str] = {
     ast.NotIn: "not in",
 }
 UNARY: dict[type, str] = {ast.UAdd: "+", ast.USub: "-", ast.Not: "not "}
+NUMERIC: dict[str, Callable[[float], float]] = {
+    name: getattr(math, name)
+    for name in ("sqrt", "exp", "log", "log2", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+}
+"""Functions of a number, which emitted source takes from `math`."""
+CONSTANTS = {"pi": math.pi}
+"""Numbers with a name; what a spec calls so takes precedence."""
 FUNCTIONS: dict[str, int | None] = {
     "min": None,
     "max": None,
@@ -94,6 +91,7 @@ FUNCTIONS: dict[str, int | None] = {
     "channels": 1,
     "given": 1,
     "vocabulary": 1,
+    **dict.fromkeys(NUMERIC, 1),
 }
 """Each function with the greatest number of its arguments, None for any; the least is one."""
 NAMED = {
@@ -158,9 +156,13 @@ def called(node: ast.Call) -> str:
 # --- reading
 
 _STRING = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
-_WORD = re.compile(rf"{_STRING}|[A-Za-z_][A-Za-z0-9_]*")
-_KEPT = {"and", "or", "not", "if", "else", "in", "is", "for", "await", "yield", "True", "False", "None"}
-_HIDDEN_FIRST = {chr(ord("a") + i): chr(0x430 + i) for i in range(26)}
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOKEN = re.compile(rf"{_STRING}|{_WORD.pattern}|\.?\d[\w.]*|\S")
+_BETWEEN = {"and", "or", "in", "is", "if", "else", "for"}
+_BEFORE = {"not", "lambda", "await", "yield"}
+_BEFORE_PREFIX = {"", "(", "[", ",", ":", "and", "or", "not", "if", "else"}
+_HIDDEN_FIRST = {chr(ord("A") + i): chr(0x410 + i) for i in range(26)}
+_HIDDEN_FIRST |= {chr(ord("a") + i): chr(0x430 + i) for i in range(26)}
 _SHOWN_FIRST = {hidden: shown for shown, hidden in _HIDDEN_FIRST.items()}
 
 
@@ -169,23 +171,25 @@ def parse_tree(text: str) -> ast.expr:
 
     Only allowed nodes are in it, nested within MAX_DEPTH. Raises ExpressionError.
     """
-    tree = read_tree(text, _FORMS, _FOREIGN, (PRODUCT, _HALF))
+    tree = read_tree(text, _FORMS, _FOREIGN, (PRODUCT, _HALF), logic=True)
     _check(tree, text)
     return tree
 
 
-def read_tree(text: str, forms: str, foreign: Signs, almost: NearMisses) -> ast.expr:
+def read_tree(
+    text: str, forms: str = "", foreign: Signs = (), almost: NearMisses = (), *, logic: bool = False
+) -> ast.expr:
     """The same, with whatever Python's parser takes in it.
 
     `forms` says what may be written, `foreign` what stands for signs of other languages, `almost` what is
-    meant by texts that nearly are expressions.
+    meant by texts that nearly are expressions. With `logic`, `not -1` and `not [1]` are operations.
     """
     if len(text) > MAX_LENGTH:
         message = f"the expression has more than {MAX_LENGTH:,} characters"
         raise ExpressionError("expression-too-long", message, 0, len(text))
     _scan(text)
     # In parentheses Python takes line breaks and indentation as blanks; one line keeps offsets simple.
-    source = "(" + _WORD.sub(_hide_keyword, re.sub(r"\s", " ", text)) + ")"
+    source = "(" + _hidden(re.sub(r"\s", " ", text), logic) + ")"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -199,18 +203,41 @@ def read_tree(text: str, forms: str, foreign: Signs, almost: NearMisses) -> ast.
     return tree
 
 
-def _hide_keyword(match: re.Match[str]) -> str:
-    """Parameters may have names that Python keeps for itself: `class`. A Cyrillic first letter, which no
-    expression has outside of its strings, makes identifiers of them for the time of parsing.
+def _hidden(text: str, logic: bool) -> str:
+    """The text with names that Python keeps for itself as identifiers: a node may be called `class`, or `in`.
+    Their first letters become Cyrillic, which no expression has outside of its strings, for the time of
+    parsing. A word of an operator is one where a value stands before it, or starts behind it.
     """
-    word = match[0]
-    if not keyword.iskeyword(word) or word in _KEPT:
-        return word
-    if word == "lambda" and not re.match(
-        r"\s*([-+*/%<>=!,)\]]|$|(and|or|if|else)\b)", match.string[match.end() :]
-    ):
-        return word
-    return _HIDDEN_FIRST[word[0]] + word[1:]
+    tokens = list(_TOKEN.finditer(text))
+    words = ["", *(token[0] for token in tokens), ""]
+    places = zip(tokens, words, words[1:], words[2:], _starts(words[1:-1])[1:], strict=False)
+    letters, value_before, pair = list(text), False, False
+    for token, before, word, after, begins in places:  # `begins`: whether a value does behind it
+        operator = word in _BETWEEN or word in _BEFORE
+        if operator and not value_before and not pair:
+            negates = logic and word == "not" and after in ("[", "+", "-", "~")
+            prefix = before in _BEFORE_PREFIX and (negates or (word, after) == ("lambda", ":"))
+            operator = prefix or (begins and after != "[")
+        pair = operator and value_before and (word, after) in (("not", "in"), ("is", "not"))
+        if keyword.iskeyword(word) and not operator:
+            letters[token.start()] = _HIDDEN_FIRST[word[0]]
+        value_before = not operator and (_is_value(word) or word in (")", "]", "}"))
+    return "".join(letters)
+
+
+def _starts(words: list[str]) -> list[bool]:
+    """Whether a value starts at each token, and at the end."""
+    starts, after = [False], ""
+    for word in reversed(words):
+        starts.append(not starts[-1] if word in _BETWEEN else word in ("(", "[") or _is_value(word))
+        starts[-1] &= (word, after, starts[-2]) != ("not", "in", False)
+        after = word
+    return starts[::-1]
+
+
+def _is_value(token: str) -> bool:
+    """Whether a token is a text, a number or a word."""
+    return token[-1] in "'\"_." or token[-1].isalnum()
 
 
 _COLON_ARGUMENT = re.compile(r"(?<=[(, ])([A-Za-z_]\w*)\s*:\s+(\[[^\]]*\]|[^,()\[\]]+)")
@@ -241,16 +268,15 @@ def _syntax_error(
         message = f"`{bare[place]}` {'closes nothing' if closing is None else 'is not closed'}"
         help = "remove it" if closing is None else f"its end is `{closing}`"
         return ExpressionError("expression-syntax", message, place, place + 1, help)
-    if (word := _WORD.match(bare, at)) and word[0] in _OPERATORS:
+    if (word := _WORD.match(bare, at)) and word[0] in _BETWEEN:
         message = f"`{word[0]}` is an operator of expressions, and goes between values"
-        return ExpressionError("expression-syntax", message, *word.span(), forms, word[0])
+        return ExpressionError("expression-syntax", message, *word.span(), forms)
     message = "the expression cannot be read"
     if "leading zeros" in error.msg:
         message += ": a number cannot begin with 0"
     return ExpressionError("expression-syntax", message, at, at + 1, forms)
 
 
-_OPERATORS = ("and", "or", "if", "else", "in", "is")
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -319,8 +345,10 @@ def _restore(tree: ast.expr, source: str) -> None:
         if isinstance(node, ast.expr):
             node.col_offset = len(raw[: node.col_offset].decode()) - 1
             node.end_col_offset = len(raw[: node.end_col_offset].decode()) - 1
-        if isinstance(node, ast.Name) and node.id[0] in _SHOWN_FIRST:
-            node.id = _SHOWN_FIRST[node.id[0]] + node.id[1:]
+        if isinstance(node, ast.Name):
+            node.id = _SHOWN_FIRST.get(node.id[0], node.id[0]) + node.id[1:]
+        elif isinstance(node, ast.keyword) and node.arg:
+            node.arg = _SHOWN_FIRST.get(node.arg[0], node.arg[0]) + node.arg[1:]
 
 
 # --- checking
@@ -363,6 +391,8 @@ def _attribute(node: ast.Attribute) -> ExpressionError:
     help = "write a reference outside of the parentheses: `node.$(index).output`"
     if node.attr in ("channels", "shape") and isinstance(node.value, ast.Name):
         help = f"the size of the last axis of an input of a block is `channels({node.value.id})`"
+    elif node.attr in FUNCTIONS or node.attr in CONSTANTS:
+        help = f"functions and `pi` have no prefix: write `{node.attr}`"
     return error_at(node, "expression-attribute", message, help)
 
 
@@ -379,7 +409,7 @@ def _refused(node: ast.expr, text: str) -> ExpressionError:
 
 def _check_constant(node: ast.Constant, text: str) -> None:
     value = node.value
-    if not isinstance(value, int | float | str | None):
+    if not isinstance(value, int | float | str):
         what = text[node.col_offset : node.end_col_offset]
         raise error_at(
             node, "expression-form", f"`{shortened(what)}` is not a value of an expression", _FORMS

@@ -6,13 +6,15 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from graphspec.expressions.grammar import WORDS, called
+from graphspec.expressions.grammar import CONSTANTS, NUMERIC, WORDS, called
 
 
 def as_python(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
     """The tree with names replaced, and `channels(x)` by the value of "channels(x)"."""
     match node:
         case ast.Name(id=name):
+            if name in CONSTANTS and name not in values:
+                return _of_math(name)
             return ast.Constant(WORDS[name]) if name in WORDS else values.get(name, node)
         case ast.Call():
             return _call(node, values)
@@ -31,6 +33,10 @@ def _call(node: ast.Call, values: Mapping[str, ast.expr]) -> ast.expr:
     if name in ("channels", "given") and (source := ast.unparse(node)) in values:
         return values[source]
     function = node.func
-    if name in ("ceil", "floor"):
-        function = ast.Attribute(ast.Name("math", ast.Load()), name, ast.Load())
+    if name in ("ceil", "floor", *NUMERIC):
+        function = _of_math(name)
     return ast.Call(function, [as_python(each, values) for each in node.args], [])
+
+
+def _of_math(name: str) -> ast.expr:
+    return ast.Attribute(ast.Name("math", ast.Load()), name, ast.Load())

@@ -45,10 +45,11 @@ CALLED = frozenset(
 
 
 def attribute(word: str) -> str:
-    """The attribute for a node's name: the name, with an underscore if Python or nn.Module uses it."""
-    return (
-        f"{word}_" if word in MODULE_ATTRIBUTES or keyword.iskeyword(word) or word.startswith("__") else word
-    )
+    """The attribute for a node's name: the name, with an underscore if Python or nn.Module uses it. The
+    modules of torch.export read their weights into variables, of which `self` must be none.
+    """
+    kept = word in MODULE_ATTRIBUTES or keyword.iskeyword(word) or word == "self" or word.startswith("__")
+    return f"{word}_" if kept else word
 
 
 def local(word: str, helpers: Collection[str] = ()) -> str:

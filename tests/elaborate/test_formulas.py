@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from graphspec.graph import Graph
 from graphspec.plot import plot
 from tests import bundled, interpreter, one_in
 
+X = "inputs: {x: {shape: [4]}}\n"
 HEAD = """
 params: {scale: 0.5, shift: -2, many: [1, 2, 3], flag: true}
 inputs:
@@ -536,3 +538,37 @@ def test_a_formula_makes_constants(formula: str, made: Any) -> None:
 def test_what_numpy_or_torch_would_take_is_answered(formula: str, code: str, help: str) -> None:
     (mistake,) = found_in(spec(formula))
     assert mistake.code == code and help in (mistake.help or "")
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"),
+    [
+        ("x * sin($t)", math.sin(0.5)),
+        ("x * (cos(2 * pi * $t) + sqrt($t * 2))", math.cos(math.pi) + 1),
+        ("x * $(cos((t + 0.008) / 1.008 * pi / 2) ** 2)", math.cos(0.508 / 1.008 * math.pi / 2) ** 2),
+        ("x * maximum(square($t), log2(8) - tanh(0))", 3.0),
+        ("x * exp($(log(t)))", 0.5),
+    ],
+)
+def test_functions_of_numbers_are_computed_before_there_is_a_tensor(formula: str, value: float) -> None:
+    program = graphspec.compile(
+        f'params: {{t: 0.5}}\n{X}nodes: {{y: {{compute: "{formula}"}}}}\noutputs: [y]'
+    )
+    x = torch.ones(2, 4)
+    torch.testing.assert_close(program.module()(x), x * value)
+    assert "sin(" not in program.source and "exp(" not in program.source
+
+
+@pytest.mark.parametrize("formula", ["x * sqrt($(-t))", "x * log(t - t)", "x + exp(5000 * $t)"])
+def test_a_number_that_has_no_value_is_told(formula: str) -> None:
+    formula = formula.replace("t - t", "$t - $t")
+    with pytest.raises(SpecError, match="is not a number, or is too large"):
+        graphspec.compile(f'params: {{t: 0.5}}\n{X}nodes: {{y: {{compute: "{formula}"}}}}\noutputs: [y]')
+
+
+def test_names_of_values_are_nodes_where_nodes_are_called_so() -> None:
+    nodes = "nodes: {pi: {compute: 2 * x}, None: {compute: pi + 1}, y: {compute: 'None * pi'}}"
+    x = torch.ones(2, 4)
+    assert torch.equal(graphspec.compile(f"{X}{nodes}\noutputs: [y]").module()(x), 6 * x)
+    params = "params: {pi: 3}\nnodes: {y: {compute: '$pi * x * $(pi + 1)'}}"
+    assert torch.equal(graphspec.compile(f"{X}{params}\noutputs: [y]").module()(x), 12 * x)

@@ -1,12 +1,16 @@
 """Names in emitted source."""
 
 import ast
+import builtins
+import keyword
+from typing import Any
 
 import pytest
 import torch
 
 import graphspec
 from graphspec.emit import code
+from graphspec.weights.names import MODULE_ATTRIBUTES, RESERVED
 
 
 def test_variables_around_a_wrapped_call_hide_no_shared_layer() -> None:
@@ -148,3 +152,76 @@ def test_a_constant_of_a_formula_is_called_as_what_makes_it() -> None:
     source = graphspec.compile(SCALED).source
     for name, start in (("y_linspace", 0), ("y_linspace_2", 1), ("y_linspace_3", 2)):
         assert f"self.{name} = nn.Buffer(torch.linspace({start}, {start + 1}, 4)" in source, source
+
+
+WORDS = sorted(
+    {*keyword.kwlist, *keyword.softkwlist, *RESERVED, *MODULE_ATTRIBUTES, "self"} - {"index", "logits"}
+)
+
+
+def _named(words: list[str], node: str) -> str:
+    """A spec with a node of each name, whose sum is its output."""
+    nodes = "\n".join(f"  '{word}': {node}" for word in words)
+    parts = [" + ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
+    sums = "\n".join(f"  part_{number}: {{compute: {part} + x}}" for number, part in enumerate(parts))
+    last = " + ".join(f"part_{number}" for number in range(len(parts)))
+    block = "blocks: {own: {inputs: [for], nodes: {super: {parameter: [4]}, in: {compute: for * super}}}}"
+    head = f"inputs: {{x: {{shape: [4]}}}}\n{block if 'block' in node else ''}\n"
+    return f"{head}nodes:\n{nodes}\n{sums}\n  y_: {{compute: {last}}}\noutputs: [y_]\n"
+
+
+@pytest.mark.parametrize(
+    "node",
+    ["{layer: Dense, units: 4, from: x}", "{parameter: [4]}", "{block: own, from: x}", "{op: tanh, from: x}"],
+)
+def test_nodes_may_have_any_name(node: str) -> None:
+    """Names that Python keeps, of its functions, of nn.Module, and of what emitted source calls: formulas
+    read them, they have weights, and are exported.
+    """
+    words = [word for word in WORDS if "block" not in node or word not in dir(builtins)]
+    program = graphspec.compile(_named(words, node))
+    module: Any = program.module()
+    x = torch.linspace(-1, 1, 8).reshape(2, 4)
+    parts = -(-len(words) // 50)
+    state = module.state_dict()
+    if "Dense" in node:
+        wanted = sum(x @ state[key].T for key in state if key.endswith("weight")) + parts * x
+    elif "op" in node:
+        wanted = len(words) * x.tanh() + parts * x
+    else:
+        wanted = sum(state.values()) * (x if "block" in node else 1) + parts * x
+    torch.testing.assert_close(module(x), wanted)
+    if "op" not in node:
+        assert len({key.partition(".")[0] for key in state}) == len(words)
+        exported: Any = torch.export.export(module, (x,))
+        torch.testing.assert_close(exported.module()(x), wanted)
+
+
+INPUT_NAMES = """
+params: {WORD: 3}
+inputs: {x: {shape: [WORD, 4]}}
+blocks:
+  own:
+    params: {WORD: 2}
+    inputs: [in]
+    nodes: {part: {layer: Dense, units: "$(WORD * channels(in) // channels(in) + 0 * WORD)"}}
+    outputs: {WORD: part}
+shared: {as: {layer: Dense, units: 3}}
+nodes:
+  first: {block: own, WORD: $WORD}
+  WORD: {call: as, from: first.WORD}
+  again: {compute: "WORD + first.WORD * $WORD", when: $(WORD > 2)}
+  shaped: {layer: Reshape, target_shape: [WORD, 3, 1]}
+outputs: {WORD: {from: shaped}}
+"""
+
+
+@pytest.mark.parametrize("word", ["for", "in", "not", "lambda", "super", "min", "self"])
+def test_params_sizes_and_outputs_may_have_any_name(word: str) -> None:
+    program = graphspec.compile(INPUT_NAMES.replace("WORD", word))
+    module: Any = program.module()
+    x = torch.ones(2, 5, 4)
+    first = module.first(x)
+    wanted = module.as_(first) + first * 3
+    found = module(x)
+    torch.testing.assert_close(found if isinstance(found, torch.Tensor) else found[word], wanted[..., None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from graphspec.expressions import (
     names_in,
     parse_value,
 )
+from graphspec.expressions.formula import parse_formula
 from tests import bundled
 
 SCOPE: dict[str, Any] = {
@@ -101,6 +103,9 @@ VALUES: list[tuple[str, Any]] = [
     ("$(project + 1)", 1),
     ("$(class * 2)", 14),
     ("$(lambda * 2)", 0.2),
+    ("$(sqrt(16) + exp(0) + log(1) + log2(8) + log10(100))", 10.0),
+    ("$(int(sqrt(filters)) + sin(0) - cos(2 * pi) + tanh(0))", 7.0),
+    ("$pi", math.pi),
     ("$(0x1F + 0o17 + 0b11)", 49),
     ("downs.$(depth - 1 - index).skip", "downs.0.skip"),
     ("block_$index", "block_2"),
@@ -179,6 +184,10 @@ REFUSED: list[tuple[str, str, str]] = [
     ("$filtres", "unknown-name", "filtres"),
     ("$(4 * filtres)", "unknown-name", "filtres"),
     ("$('é' == filtres)", "unknown-name", "filtres"),
+    ("$(1 + sqrt(-depth))", "operand-type", "sqrt(-depth)"),
+    ("$(log(index - 2))", "operand-type", "log(index - 2)"),
+    ("$(exp(1000))", "number-too-large", "exp(1000)"),
+    ("$(sin('a'))", "operand-type", "sin('a')"),
     ("a_$(1 / 0)", "division-by-zero", "1 / 0"),
     ("$(1 // 0.0)", "division-by-zero", "1 // 0.0"),
     ("$(1 % (index - 2))", "division-by-zero", "1 % (index - 2)"),
@@ -326,6 +335,50 @@ def test_an_error_is_the_same_the_second_time() -> None:
         assert (caught.value.start, caught.value.end) == (8, 15)
 
 
+KEPT = [word for word in keyword.kwlist if word not in ("True", "False", "None")]
+
+
+def test_params_may_have_the_names_that_python_keeps() -> None:
+    for word in KEPT:
+        for text, value in [
+            (f"${word}", 3),
+            (f"$({word})", 3),
+            (f"$(2 * {word} + ({word}) ** 2 - {word})", 12),
+            (f"$(max({word}, 1) // {word})", 1),
+            (f"$([{word}, {word}][0] - 1 - {word})", -1),
+            (f"$(items[0 * {word}:{word}])", [5, 6]),
+            (f"$({word} if {word} else {word})", 3),
+            (f"$(1 if 2 in [{word}] else {word})", 3),
+            (f"$({word} in [{word}] and {word} not in items)", True),
+            (f"$(not {word} or '{word}' not in ['{word}'])", False),
+            (f"a.$({word}).b", "a.3.b"),
+        ]:
+            assert evaluate(text, {word: 3, "items": [5, 6]}) == value, text
+
+
+def test_formulas_may_have_the_names_that_python_keeps() -> None:
+    for word in keyword.kwlist:
+        text = (
+            f"{word} - {word}[:, 0:1] + relu(-{word}.out, axis=-1) @ stack([{word}.0, ({word})]) < {word}.*"
+        )
+        read = [part.text for part in parse_formula(text).references()]
+        assert read == [word, word, f"{word}.out", f"{word}.0", word, f"{word}.*"], text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *(("a and b", "`and` or `or`"), ("a or in", "`and` or `or`"), ("a if b else c", "`if`")),
+        *(("not a", "`not`"), ("a in b", "two sides"), ("a is not b", "two sides")),
+        *(("x for x in y", "comprehension"), ("lambda x: x", "lambda"), ("a for", "cannot be read")),
+        *(("in a", "`in` is an operator"), ("a + and b", "`and` is an operator")),
+    ],
+)
+def test_operators_of_python_are_none_of_a_formula(text: str, said: str) -> None:
+    with pytest.raises(ExpressionError, match=said):
+        parse_formula(text)
+
+
 # --- generated expressions
 
 
@@ -355,7 +408,9 @@ def _binary(operands: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 def _grown(operands: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     bracketed = operands.map("({})".format)
     either = operands | bracketed
-    functions = st.sampled_from(["min", "max", "abs", "len", "sum", "int", "round", "ceil", "floor"])
+    functions = st.sampled_from(
+        ["min", "max", "abs", "len", "sum", "int", "round", "ceil", "floor", "sqrt", "exp"]
+    )
     return st.one_of(
         bracketed,
         _binary(either),
@@ -392,8 +447,7 @@ STRICTER = {"operand-type", "number-too-large", "value-too-long"}
 PYTHON: dict[str, Any] = {
     **{f.__name__: f for f in (min, max, abs, len, sum, int, round)},
     "math": math,
-    "ceil": math.ceil,
-    "floor": math.floor,
+    **{name: getattr(math, name) for name in ("ceil", "floor", "sqrt", "exp")},
     "__builtins__": {},
 }
 

@@ -30,7 +30,7 @@ ALLOWED = {
     "tensor train transfer version weights",
     "custom": "contract diagnostics elaborated graph objectives weights",
     "data": "diagnostics elaborated files language objectives settings source tensor",
-    "declarations": "contract diagnostics language settings source",
+    "declarations": "contract diagnostics expressions language settings source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics elaborated expressions files graph language "
     "objectives passes settings source tensor train tune weights traced",

@@ -32,6 +32,7 @@ from graphspec.expressions.formula import (
     Reference,
     parse_formula,
 )
+from graphspec.expressions.grammar import CONSTANTS, NUMERIC, WORDS
 from graphspec.graph import ArgumentExpression, Formula, Op, Value, types
 from graphspec.settings import SettingError, show, validate
 from graphspec.tensor import Tensor
@@ -45,12 +46,15 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "mod": operator.mod,
     "power": operator.pow,
     "negative": operator.neg,
-    "sqrt": math.sqrt,
-    "exp": math.exp,
-    "log": math.log,
+    "square": lambda value: value * value,
+    "maximum": max,
+    "minimum": min,
     "abs": abs,
+    **NUMERIC,
 }
 """What plain numbers are computed by, before there is a tensor."""
+VALUES = {**WORDS, **CONSTANTS}
+"""Names of values, where no node and no input is called so."""
 
 
 _ARGUMENT = re.compile(r"`(\w+): ([^`]+)`")
@@ -148,7 +152,8 @@ def first_reference(node: NodeInstance) -> Bound | None:
     """The value that replaces a left-out formula: its first input."""
     builder = _Builder(node, Formula(str(node.declared.compute)))
     try:
-        part = next(builder.parsed().references(), None)
+        parts = builder.parsed().references()
+        part = next((each for each in parts if each.text not in VALUES or builder.declares(each)), None)
         if part is None:
             message = f"`{node.name}` is left out and has no first input to replace it"
             node.error("no-input", node.span, message, "use `else` to name a replacement")
@@ -195,6 +200,13 @@ class _Builder:
         except ExpressionError as error:
             self.refuse(error)
 
+    def declares(self, part: Reference) -> bool:
+        """Whether a name is that of a node or an input here."""
+        body = self.node.body
+        return (
+            part.text in body.inputs or part.text in body.declared.nodes or part.text in body.declared.inputs
+        )
+
     # --- places and mistakes
 
     def span(self, part: Part) -> Span:
@@ -209,9 +221,7 @@ class _Builder:
         raise Broken
 
     def refuse(self, error: ExpressionError) -> NoReturn:
-        declared = self.node.body.declared
-        names = {*declared.nodes, *declared.inputs, *self.node.body.scope.params}
-        part, help = Part(error.start, error.end), error.remedy(names)
+        part, help = Part(error.start, error.end), error.help
         if error.code == "unknown-function" and help is not None:  # of another library, by its name there
             word = str(self.node.declared.compute)[error.start : error.end].rpartition(".")[2]
             ours = REGISTRY["op"].synonyms.get(word, word)
@@ -225,6 +235,8 @@ class _Builder:
     def value(self, part: Part) -> Operand:
         """The value of a part."""
         match part:
+            case Reference(text=text) if text in VALUES and not self.declares(part):
+                return PlainOperand(VALUES[text])
             case Reference():
                 bounds = self.bounds(part)
                 if len(bounds) == 1 and not part.text.endswith("*"):
