@@ -56,6 +56,10 @@ class KerasBatchNorm(UncountedBatchNorm):
 class KerasBatchNorm1d(KerasBatchNorm, nn.BatchNorm1d):
     """nn.BatchNorm1d with Keras' statistics."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        # in any other memory order, torch.compile expects that of the gradient, which has its own
+        return super().forward(x.contiguous())
+
 
 class KerasBatchNorm2d(KerasBatchNorm, nn.BatchNorm2d):
     """nn.BatchNorm2d with Keras' statistics."""
@@ -153,6 +157,7 @@ class FrozenBatchNorm(UncountedBatchNorm):
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         statistics = self.running_mean, self.running_var
+        x = x.contiguous() if x.dim() == 3 else x  # as KerasBatchNorm1d
         return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
 
 
