@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.graph import Definition, Graph, Op, Value, chained_inputs, flatten
 from graphspec.passes.copying import Copy
+
+_ASKED = re.compile(r"\b(?:channels|given)\(\s*(\w+)\s*\)")
 
 
 def prune(root: Graph) -> Graph:
-    """The graph without the ops that no output needs, and without the outputs of ops that nobody reads.
+    """The graph without the ops that no output needs, and without the outputs of ops that nobody reads. An
+    instance of a block is not given what it reads for none of its outputs.
 
     Instances that share a class when emitted keep the same outputs: all instances of a repeated node, and all
     calls of a shared one. Other instances of a block keep an output that another one needs if they compute it
@@ -24,6 +28,8 @@ def prune(root: Graph) -> Graph:
     copy = Copy(root)
     live = {copy.ops[op] for op in need.live}
     outputs = {(copy.ops[op], key) for op, key in need.outputs}
+    for op in need.live:
+        _forget(copy.ops[op], need.unread(op))
     for graph in [copy.graph, *(op.graph for op in copy.ops.values() if op.graph is not None)]:
         _sweep(graph, live, outputs)
     return copy.graph
@@ -41,6 +47,8 @@ class _Need:
         self._group_of: dict[Op, object] = {}
         self._instances: dict[Op, list[Op]] = {}  # of the node of an op, in its graph
         self._work: list[Value] = []
+        self._given_by: dict[Value, tuple[Op, int]] = {}  # for each input of an instance, its argument
+        self._read_places: set[tuple[object, int]] = set()  # the arguments that a group reads
         for graph in self.graphs:  # grows as graphs are found inside
             instances: dict[str, list[Op]] = defaultdict(list)
             for op in graph.ops:
@@ -52,6 +60,8 @@ class _Need:
                 self._group_of[op] = group
                 if op.graph is not None:
                     self.graphs.append(op.graph)
+                    inputs = enumerate(op.graph.inputs.values())
+                    self._given_by |= {value: (op, place) for place, value in inputs if value is not None}
 
     def trace(self, values: Iterable[Value]) -> None:
         """Marks what these values need."""
@@ -59,6 +69,8 @@ class _Need:
         while self._work:
             value = self._work.pop()
             if value.op is None:
+                if value in self._given_by:
+                    self._read_argument(*self._given_by[value])
                 continue
             if value.op.graph is None and len(self._groups[self._group_of[value.op]]) == 1:
                 self._enliven(value.op)  # nothing else tells its outputs apart
@@ -86,8 +98,11 @@ class _Need:
     def _is_there(self, value: Value) -> bool:
         """Whether a value is an input, or computed for another reason."""
         op = value.op
-        if op is None or op.graph is None:
-            return op is None or op in self.live
+        if op is None:
+            instance, place = self._given_by.get(value, (None, 0))
+            return instance is None or place not in self.unread(instance)
+        if op.graph is None:
+            return op in self.live
         key = next(key for key, output in op.outputs.items() if output is value)
         return (op, key) in self.outputs
 
@@ -98,8 +113,32 @@ class _Need:
     def _gives_all(self, op: Op) -> bool:
         if op.graph is None:
             return True
+        if self.unread(op):
+            return False
         needed = all((op, key) in self.outputs for key in op.outputs)
         return needed and list(op.graph.outputs.items()) == list(op.results.items())
+
+    def unread(self, op: Op) -> set[int]:
+        """The places of the arguments that an instance of a block reads for none of its outputs. What comes
+        from the instance before stays, and what an expression asks about.
+        """
+        graph, group = op.graph, self._group_of[op]
+        if graph is None or op.wrapper is not None:
+            return set()
+        kept = _asked_about(graph)
+        if op.repeated == "repeat":
+            kept |= {*(chained_inputs(graph.inputs, op.outputs) or list(graph.inputs)[:1])}
+        return {
+            place
+            for place, (name, argument) in enumerate(zip(graph.inputs, op.arguments, strict=True))
+            if argument is not None and name not in kept and (group, place) not in self._read_places
+        }
+
+    def _read_argument(self, op: Op, place: int) -> None:
+        group = self._group_of[op]
+        if (group, place) not in self._read_places:
+            self._read_places.add((group, place))
+            self._work += flatten(mate.arguments[place] for mate in self._groups[group] if mate in self.live)
 
     def _read(self, op: Op, key: str) -> None:
         self._enliven(op)
@@ -115,7 +154,8 @@ class _Need:
             return
         self.live.update(self._instances[op])
         for mate in self._instances[op]:
-            self._work += mate.inputs
+            unread = self.unread(mate)
+            self._work += flatten(a for place, a in enumerate(mate.arguments) if place not in unread)
             for key in self._keys[self._group_of[mate]]:
                 self._keep(mate, key)
 
@@ -127,6 +167,24 @@ class _Need:
             self.outputs.add((op, key))
             if key in op.results:
                 self._work.append(op.results[key])
+
+
+def _asked_about(graph: Graph) -> set[str]:
+    """The inputs of a block that its expressions name: `channels(x)`, `given(memory)`."""
+    expressions = [each.expression for op in graph.ops for each in op.expressions]
+    expressions += [op.when for op in graph.ops if op.when is not None]
+    texts = [f"channels({name})" for each in expressions for name in each.channels]
+    texts += [name for each in expressions for name in each.names]
+    texts += [text for text in graph.declared.values() if isinstance(text, str)]
+    return {name for text in texts for name in _ASKED.findall(text)}
+
+
+def _forget(op: Op, places: Collection[int]) -> None:
+    """Gives an instance of a block nothing at some places of its arguments."""
+    if op.graph is not None and places:
+        op.arguments = tuple(None if place in places else a for place, a in enumerate(op.arguments))
+        for place, name in enumerate(op.graph.inputs):
+            op.graph.inputs[name] = None if place in places else op.graph.inputs[name]
 
 
 def _sweep(graph: Graph, live: set[Op], needed: set[tuple[Op, str]]) -> None:

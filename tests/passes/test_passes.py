@@ -92,3 +92,45 @@ def test_the_graph_that_passes_are_given_stays_as_it_is(
     monkeypatch.setattr(root, "run_passes", watched)
     program = graphspec.compile(text)
     assert seen == [changes] and program.source
+
+
+INSTANCES = {
+    "two": "inputs: [p, q], outputs: {low: d, high: e}, "
+    "nodes: {d: {layer: Dense, units: 4, from: p}, e: {layer: Dense, units: 4, from: q}}",
+    "outer": "inputs: [r, s], outputs: {up: i.low, down: i.high}, nodes: {i: {block: two, from: [r, s]}}",
+    "asks": "inputs: {p: required, q: null}, outputs: {low: d, high: e}, "
+    "nodes: {d: {layer: Dense, from: p, units: 4, use_bias: $(given(q))}, e: {merge: add, from: [p, q]}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "nodes", "weights"),
+    [
+        ("two", "n: {block: two, from: [x, y]}", "n.d"),
+        ("two", "n: {block: two, from: [x, y], repeat: 2}", "n.0.d n.1.d"),
+        ("two outer", "n: {block: outer, from: [x, y]}", "n.i.d"),
+        ("two outer", "m: {block: outer, from: [y, x]}, n: {compute: m.down + x}", "m.i.e"),
+        ("two", "m: {call: kept, from: [x, y]}, n: {call: kept, from: [m, y]}", "kept.d"),
+        (
+            "two",
+            "m: {block: two, from: [x, y]}, k: {block: two, from: [m, z]}, n: {compute: k + k.high}",
+            "k.d k.e m.d",
+        ),
+        (
+            "two",
+            "m: {block: two, parallel: {from: [[x, y], [z, y]]}}, n: {merge: add, from: m.*}",
+            "m.0.d m.1.d",
+        ),
+        ("asks", "n: {block: asks, from: [x, y]}", "n.d y"),
+    ],
+)
+def test_a_block_is_not_given_what_it_reads_for_no_output(blocks: str, nodes: str, weights: str) -> None:
+    """What only an output needs that nobody reads is not there, but where an expression asks about it."""
+    declared = "\n".join(f"  {name}: {{{INSTANCES[name]}}}" for name in blocks.split())
+    shared = "shared: {kept: {block: two}}\n" if "call" in nodes else ""
+    program = graphspec.compile(
+        f"inputs: {{x: {{shape: [4]}}, z: {{shape: [4]}}}}\nblocks:\n{declared}\n{shared}"
+        f"nodes: {{y: {{layer: Dense, units: 4, from: z}}, {nodes}}}\noutputs: [n, z]\n"
+    )
+    keys = program.module().state_dict()
+    assert sorted({key.rpartition(".")[0] for key in keys}) == weights.split()

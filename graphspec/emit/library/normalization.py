@@ -57,7 +57,7 @@ class KerasBatchNorm1d(KerasBatchNorm, nn.BatchNorm1d):
     """nn.BatchNorm1d with Keras' statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
-        # in any other memory order, torch.compile expects that of the gradient, which has its own
+        # of any other memory order, torch.compile expects a gradient in that order
         return super().forward(x.contiguous())
 
 
