@@ -52,7 +52,7 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
         path = body.declared.output_path(name)
         if spec is not None:
             said = (
-                *_of_output(spec, value),
+                *_of_output(spec, value, graph),
                 *_of_target(spec, graph, sections),
                 *_of_steps(spec, sections.train),
             )
@@ -157,7 +157,13 @@ def _holds_pixels(name: str, data: DataConfig | None) -> bool:
     return feature is not None and feature.encode == "image"
 
 
-def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, str]]:
+def _takes_images(graph: Graph) -> bool:
+    """Whether an input has rows and columns; of one size with a name these are pairs of the same things."""
+    shapes = (value.tensor.shape for value in graph.inputs.values() if value is not None)
+    return any(len(shape) > 3 and (shape[1] != shape[2] or isinstance(shape[1], int)) for shape in shapes)
+
+
+def _of_output(spec: OutputSpec, value: Value, graph: Graph) -> Iterator[tuple[str, str, str, str]]:
     """The warnings about an output: key, code, message, remedy."""
     *_, last = inside(value)
     op = last.op
@@ -180,7 +186,8 @@ def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, 
     rows = op.inputs[0].tensor if op is not None and layer is not None and op.inputs else None
     weights = op.weights() if op is not None else ()
     dense = bool(weights) and len(weights[0].shape) == 2 and layer is not None and layer.linear() is not None
-    if isinstance(spec.loss, Categorical | Binary) and dense and rows is not None and rows.rank >= 4:
+    of_places = dense and rows is not None and rows.rank >= 4 and _takes_images(graph)
+    if isinstance(spec.loss, Categorical | Binary) and of_places:
         message = f"`{spec.loss.name}` gets {spec.tensors[0]}: a class for each position of an image"
         yield "loss", "flatten-missing", message, ONE_CLASS
 

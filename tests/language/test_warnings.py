@@ -473,3 +473,26 @@ def test_the_patience_that_is_advised_acts(epochs: int, callback: str, remedy: s
         return
     assert warning.help == f"wait for fewer epochs: `{remedy}`"
     assert found(text.replace(callback.split(",")[0], remedy)) == []
+
+
+@pytest.mark.parametrize(
+    ("inputs", "pairs", "warns"),
+    [
+        ("x: {shape: [length, 8]}", "x[:, :, None] * x[:, None]", False),
+        ("x: {shape: [12, 8]}", "x[:, :, None] - x[:, None]", False),
+        ("x: {shape: [length, length, 8]}", "2 * x", False),
+        ("x: {shape: [height, width, 8]}", "2 * x", True),
+        ("x: {shape: [12, 12, 8]}", "2 * x", True),
+    ],
+)
+def test_a_map_of_pairs_has_a_class_for_each_pair(inputs: str, pairs: str, warns: bool) -> None:
+    text = (
+        f'inputs: {{{inputs}}}\nnodes:\n  pairs: {{compute: "{pairs}"}}\n  act: {{layer: ReLU}}\n'
+        "  bins: {layer: Dense, units: 16, activation: softmax}\n"
+        "outputs: {bins: {loss: sparse_categorical_crossentropy}}\n"
+    )
+    diagnostics = Diagnostics()
+    check(text, diagnostics, {})
+    assert [each.code for each in diagnostics.sorted() if each.code == "flatten-missing"] == [
+        "flatten-missing"
+    ] * warns

@@ -328,3 +328,16 @@ def test_a_torch_that_compiles_no_whole_steps_compiles_blocks(monkeypatch: pytes
     choice = choose(compile(BLOCKS), "on", 1, "cpu", World())
     assert str(choice) == f"not compiled: whole steps need torch 99.0, and this is {torch.__version__}"
     assert choose(compile(CHECKPOINTED), "on", 1, "cpu", World()).paths
+
+
+@pytest.mark.parametrize("more", ["", ", trainable: false"])
+def test_normalized_steps_have_the_gradient_that_a_graph_expects(more: str) -> None:
+    """Batch normalization of steps whose channels come last in memory gives a gradient in another order."""
+    program = graphspec.compile(
+        "inputs: {x: {shape: [6, 5]}}\nnodes:\n  d: {layer: Dense, units: 4}\n"
+        f"  n: {{layer: BatchNormalization{more}}}\n  e: {{layer: Dense, units: 3}}\noutputs: [e]\n"
+    )
+    module, x = program.module(), program.example_inputs(2)["x"]
+    wanted = torch.autograd.grad(module(x).square().sum(), module.d.weight)
+    found = torch.autograd.grad(torch.compile(module, backend="aot_eager")(x).square().sum(), module.d.weight)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
