@@ -57,8 +57,11 @@ class KerasBatchNorm1d(KerasBatchNorm, nn.BatchNorm1d):
     """nn.BatchNorm1d with Keras' statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
-        # of any other memory order, torch.compile expects a gradient in that order
-        return super().forward(x.contiguous())
+        if not self.training or x.dim() == 2 or x.is_contiguous():
+            return super().forward(x)
+        # as rows: of steps with their channels last, torch.compile knows no gradient
+        rows = super().forward(x.transpose(1, 2).flatten(0, 1))
+        return rows.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
 
 
 class KerasBatchNorm2d(KerasBatchNorm, nn.BatchNorm2d):
@@ -157,7 +160,6 @@ class FrozenBatchNorm(UncountedBatchNorm):
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         statistics = self.running_mean, self.running_var
-        x = x.contiguous() if x.dim() == 3 else x  # as KerasBatchNorm1d
         return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
 
 
