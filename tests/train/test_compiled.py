@@ -337,7 +337,8 @@ def test_normalized_steps_have_the_gradient_that_a_graph_expects(before: str) ->
         f"inputs: {{x: {{shape: [6, 5]}}}}\nnodes:\n  d: {{layer: {before}}}\n"
         "  n: {layer: BatchNormalization}\n  e: {layer: Dense, units: 3}\noutputs: [e]\n"
     )
-    module, x = program.module(), program.example_inputs(2)["x"]
+    module: Any = program.module()
+    x = program.example_inputs(2)["x"]
     wanted = torch.autograd.grad(module(x).square().sum(), module.d.weight)
     found = torch.autograd.grad(torch.compile(module, backend="aot_eager")(x).square().sum(), module.d.weight)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
