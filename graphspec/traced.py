@@ -391,13 +391,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
     "round": round,
-    "ceil": math.ceil,
-    "floor": math.floor,
     "int": int,
     "abs": abs,
     "len": len,
     "sum": sum,
 }
+"""Functions of Python; all others are of `math`."""
 
 
 def no_value(leaf: Symbolic) -> Any:
@@ -425,7 +424,7 @@ def evaluated(tree: Symbolic, value_of: Callable[[Symbolic], Any]) -> Any:
         return result
     values = [evaluated(part, value_of) for part in parts]
     if kind == "call":
-        return FUNCTIONS[values[0]](*values[1:])
+        return (FUNCTIONS.get(values[0]) or getattr(math, values[0]))(*values[1:])
     if kind == "not":
         return not values[0]
     if kind == "item":
@@ -458,8 +457,10 @@ def as_code(tree: Symbolic, code_of: Callable[[Symbolic], ast.expr | None]) -> a
     match kind:
         case "call":
             word = tree.parts[0].parts[0]
-            rounding = word in ("ceil", "floor")
-            function = ast.Attribute(ast.Name("math"), word, ast.Load()) if rounding else ast.Name(word)
+            own = ast.Name(word, ast.Load())
+            function = (
+                own if word in FUNCTIONS else ast.Attribute(ast.Name("math", ast.Load()), word, ast.Load())
+            )
             return ast.Call(function, written, [])
         case "not":
             return ast.UnaryOp(ast.Not(), written[0])

@@ -40,7 +40,8 @@ class GroupedCommand(TyperCommand):
             for each in value if isinstance(value, list | tuple) else (value,):
                 why = _wrong(each, parameter.name in PLACES)
                 if why is not None:
-                    raise typer.BadParameter(why, ctx=ctx, param=parameter)
+                    place: Any = parameter
+                    raise typer.BadParameter(why, ctx=ctx, param=place)
         return left
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

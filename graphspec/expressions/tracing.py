@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.expressions import Expression, parse_value
-from graphspec.expressions.grammar import WORDS, called
+from graphspec.expressions.grammar import CONSTANTS, WORDS, called
 from graphspec.traced import LONGEST, NODES, Symbolic, evaluated, formula, leafed, no_value, plain
 
 NAMES = {node: word for word, node in NODES.items()}
@@ -39,7 +39,7 @@ def read(node: ast.expr, names: Mapping[str, Symbolic], scope: Mapping[str, Any]
         case ast.Name(id=word) if word in names:
             return names[word]
         case ast.Name(id=word):
-            value = scope.get(word)
+            value = scope.get(word, CONSTANTS.get(word))
             return formula("constant", value) if isinstance(value, int | float | str) else None
         case ast.Call() if called(node) in ("channels", "given"):
             return names.get(ast.unparse(node))

@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 
 from graphspec.diagnostics.terminal import at_once, say, without_failing
+from graphspec.diagnostics.text import visible
 from graphspec.runs.engines import settle
 from graphspec.runs.kept import kept
 from graphspec.serve.app import LOCAL, Application, Server
@@ -55,7 +56,7 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
     """Answers until SIGINT or SIGTERM; what was asked before is answered still."""
     for name, run in runs.items():
         for note in run.notes:
-            say(f"{name}: {note}", sys.stderr)
+            say(f"{visible(name)}: {note}", sys.stderr)
     settle(run.answering.engine for run in runs.values())
     host = options.host
     server = Server(runs, limits_of(options))
@@ -77,7 +78,7 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
     gc.enable()
     if host not in LOCAL:
         say(f"anyone who can reach {host} can send requests: there is no password", sys.stderr)
-    say(f"serving {', '.join(runs)} at http://{host}:{listening.getsockname()[1]}")
+    say(f"serving {visible(', '.join(runs))} at http://{host}:{listening.getsockname()[1]}")
     process.run(sockets=[listening])
 
 

@@ -72,7 +72,7 @@ def spelled(row: Row, numbers: Collection[str]) -> Row:
 def _without_booleans(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_booleans(item) for item in value]
-    return str(value).lower() if isinstance(value, bool) else value
+    return f"JSON's {str(value).lower()}" if isinstance(value, bool) else value  # `true` alone is read as 1
 
 
 @dataclass(eq=False, repr=False)
