@@ -35,6 +35,7 @@ class GroupedCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Also finds what the types of values let pass: a path that no file can have, and NaN."""
         left = super().parse_args(ctx, args)
+        parameter: Any  # a class of click's or of typer's own, by its release
         for parameter in self.get_params(ctx):
             value = ctx.params.get(parameter.name or "")
             for each in value if isinstance(value, list | tuple) else (value,):

@@ -106,9 +106,9 @@ def new(
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
     ask = _forecast(time, target, series, past, ahead)
+    sweep([path, path.with_name(SCHEMA)])
     check_output(path, None, None, option="NAME")
     check_output(path.with_name(SCHEMA), of_format("schema"), None, [data], "NAME")
-    sweep([path, path.with_name(SCHEMA)])
     with reporting(as_json):
         text, notes, verb = START, list[str](), "summary"
         if data is not None:

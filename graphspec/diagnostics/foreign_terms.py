@@ -454,8 +454,8 @@ NAMES: Mapping[tuple[str, str], str] = {
         (
             "loss",
             word,
-        ): "write `binary_focal_crossentropy` behind a sigmoid, `categorical_focal_crossentropy` "
-        "behind a softmax"
+        ): "write `binary_focal_crossentropy` after a sigmoid, `categorical_focal_crossentropy` "
+        "after a softmax"
         for word in ("focal", "focal_loss", "FocalLoss")
     },
     ("loss", "acc"): "it is a metric: metrics: [accuracy]",
@@ -522,3 +522,8 @@ VALUES: Mapping[tuple[str, str], str] = {
 SCALE_PIXELS = "scale them first: {layer: Rescaling, scale: $(1 / 255)}"
 NORMALIZE = "put {layer: Normalization} after the input, or scale the data"
 """What to write where numbers reach a layer with weights as they are."""
+
+OF_ACTIVATION = "Activation"
+"""The layer of an activation alone."""
+BOTH_WAYS = ("Bidirectional", ("LSTM", "GRU", "SimpleRNN"))
+"""The wrapper that other libraries have as an argument, and the layers of that argument."""

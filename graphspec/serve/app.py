@@ -39,7 +39,7 @@ class Server:
         self.runs, self.limits = dict(runs), limits
         self.batcher = Batcher(limits.batch, limits.wait)
         self.connections = Connections(limits)
-        self.open = OpenRequests(limits, self.connections)
+        self.open = OpenRequests(limits, lambda: self.connections.unread)
         self.counts = ServerCounts()
         self._reloading = asyncio.Lock()
         self._readings: dict[str, asyncio.Task[Served]] = {}

@@ -5,17 +5,40 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from graphspec.serve.limits import Limits
-
-if TYPE_CHECKING:
-    from graphspec.serve.protocol import Connection
 
 LOOKS = 8
 """Looks at all connections while the shortest of their times passes."""
 SELDOM = 1.0
 """Seconds between two looks, at most."""
+
+
+class Connection(Protocol):
+    """What `protocol.py` has of each."""
+
+    address: str
+    since: float
+    """When it began to wait."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        ...
+
+    @property
+    def unread(self) -> int:
+        """Bytes of answers that the client has not read."""
+        ...
+
+    def look(self, now: float) -> None:
+        """Ends the connection where the time is over for which it may wait."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """Ends the connection at once."""
+        ...
 
 
 class Connections:

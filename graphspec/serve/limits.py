@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphspec.serve.http import Rejected
-
-if TYPE_CHECKING:
-    from graphspec.serve.connections import Connections
 
 TOGETHER = 16
 """Bodies of the largest size that are held at once."""
@@ -44,8 +42,8 @@ class OpenRequests:
     each would take as long as to read a row.
     """
 
-    def __init__(self, limits: Limits, connections: Connections):
-        self.limits, self.connections = limits, connections
+    def __init__(self, limits: Limits, unread: Callable[[], int]):
+        self.limits, self.unread = limits, unread
         self.held = 0
         """Bytes of their bodies."""
         self._begun: dict[asyncio.Task[Any], float] = {}
@@ -63,7 +61,7 @@ class OpenRequests:
     @property
     def _taken(self) -> int:
         """Bytes of bodies, and of answers that are not read."""
-        return self.held + self.connections.unread
+        return self.held + self.unread()
 
     def begin(self) -> asyncio.Task[Any]:
         """The request that this task answers; it is cancelled when its time is over."""

@@ -43,7 +43,7 @@ class Joining:
         self._transport.close()
 
 
-class Connection(HttpToolsProtocol):
+class ClientConnection(HttpToolsProtocol):
     """The connection of a client. It waits some time for a head, for the next request, or for the client to
     read an answer. While a request is answered, its body included, the time is that of the request.
     """

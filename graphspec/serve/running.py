@@ -21,7 +21,7 @@ from graphspec.runs.kept import kept
 from graphspec.serve.app import LOCAL, Application, Server
 from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
-from graphspec.serve.protocol import Connection
+from graphspec.serve.protocol import ClientConnection
 from graphspec.serve.served import Served
 
 FILES = 64
@@ -66,7 +66,7 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
         log_level="error",
         log_config=None,
         access_log=False,
-        http=partial(Connection, server.connections),  # type: ignore[arg-type]
+        http=partial(ClientConnection, server.connections),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         server_header=False,

@@ -134,7 +134,7 @@ def _around_a_spec(text: str, lines: list[int], index: int, problem: str) -> Com
     if (fence := _FENCE.search(text)) is not None and fence.start() <= index:
         opens = not re.match(r"\s*(?:```|~~~)\s*\Z", fence[0]) or fence.end() < len(text) // 2
         start, end = (0, fence.end()) if opens else (fence.start(), len(text))
-        return Complaint(start, end, "a fence of code is no part of a spec", erase(": the spec alone"))
+        return Complaint(start, end, "a spec has no fence of code", erase(": the spec alone"))
     above = bisect_right(lines, index)
     slashes = next((m for n in lines[max(0, above - 3) : above] if (m := _SLASHES.match(text, n))), None)
     if slashes is not None:

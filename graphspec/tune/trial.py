@@ -38,7 +38,7 @@ class EpochLine(BaseModel):
     values: dict[str, Any] | None = None
 
 
-class Complaint(BaseModel):
+class TrialMistake(BaseModel):
     """What a diagnostic says at least."""
 
     code: str
@@ -49,7 +49,7 @@ class TrialResult(BaseModel):
     """What `train --json` prints."""
 
     metrics: dict[str, Any] = {}
-    diagnostics: list[Complaint] = []
+    diagnostics: list[TrialMistake] = []
 
     @classmethod
     def read(cls, text: str) -> TrialResult:

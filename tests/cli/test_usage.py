@@ -180,7 +180,7 @@ IMPOSSIBLE: dict[str, tuple[list[str], str]] = {
     "in a group": (["import", "keras", LONG], "File name too long"),
     "half": (["evaluate", "s.yaml", "--data", "\udcff"], "is not text in UTF-8"),
     "number": (["serve", "s.yaml", "--timeout", "nan"], "--timeout"),
-    "no name": (["schema", "-o", ""], "Is a directory"),
+    "no name": (["schema", "-o", ""], "is a directory"),
     "input": (["import", "torch", "m:N", "--input", "x: [1000000000000]"], "has 1,000,000,000,000 numbers"),
     "inputs": (["import", "torch", "m:N", "--input", "x: [9999999, 99999999999]"], "at most 67,108,864"),
 }

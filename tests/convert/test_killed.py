@@ -13,8 +13,8 @@ from tests import processes
 MOMENTS = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-from types import SimpleNamespace
 import torch
+from graphspec.convert import Imported
 from graphspec.cli.importing import _write
 import graphspec.convert.weights
 from tests.killing import forked
@@ -22,7 +22,7 @@ from tests.killing import forked
 FOLDER = Path("models")
 
 def model(text, value):
-    return SimpleNamespace(name="m", text=text, weights={"w": torch.full((3,), value)})
+    return Imported("m", text, None, {"w": torch.full((3,), value)}, {})
 
 def written(force, moment=None):
     def run():

@@ -144,7 +144,7 @@ def check(name: str, begin: Path, fault: str, step: int = 1) -> None:
             assert is_now[file] in (was[file], would[file]), f"{where}: {file} is half written"
         if command.together and is_now[command.files[0]] is not None:
             assert is_now in (was, would), f"{where}: files of two versions"
-        refused = code_again == 2 and "exists already" in said_again
+        refused = code_again == 2 and "exists" in said_again
         assert code_again == 0 or (refused and is_now[command.files[0]] == would[command.files[0]]), (
             f"{where}: {said_again}"
         )

@@ -46,7 +46,7 @@ def mended(index: int) -> str:
     return fixed(good.replace(right, wrong), "spec.yaml", check).text
 
 
-@pytest.mark.parametrize(("number", "new"), [("pi", "3.14"), ("inf", None), ("e", None)])
+@pytest.mark.parametrize(("number", "new"), [("inf", None), ("e", None)])
 def test_numbers_with_names_are_mended_where_they_stay_the_same(number: str, new: str | None) -> None:
     node = f"{{compute: 'where(x > 0, x, -{number})'}}"
     text = f"inputs: {{x: {{shape: [4]}}}}\nnodes: {{y: {node}}}\noutputs: [y]\n"

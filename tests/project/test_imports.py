@@ -45,8 +45,8 @@ ALLOWED = {
     "graph": "contract diagnostics expressions tensor traced",
     "language": "diagnostics settings source train tune version",
     "layers": "contract diagnostics settings tensor traced",
-    "migrate": "compare compiler contract convert data elaborated fold graph reference tensor train transfer "
-    "weights",
+    "migrate": "compare compiler contract convert data diagnostics elaborated fold graph reference runs "
+    "tensor train transfer weights",
     "objectives": "diagnostics settings tensor",
     "ops": "contract layers tensor traced",
     "passes": "contract diagnostics graph tensor",
@@ -364,7 +364,7 @@ OF_THE_PACKAGE = {
 }
 """What opens files of the package itself."""
 KNOWN_TO_BE_FILES = {
-    *("cli/plot.py", "cli/written.py", "cli/importing.py"),  # which `need_no_device` or `is_file` have seen
+    *("cli/outputs.py", "cli/importing.py"),  # which `need_no_device` or `is_file` have seen
     *("convert/archive.py", "data/arrays.py"),  # members of an archive, which `opened` or `find` has seen
     *("data/processes.py", "data/writers.py"),  # files of this process
     *("data/encoders/images.py", "data/memory.py", "tune/fork_server.py"),

@@ -18,7 +18,7 @@ import uvicorn
 
 from graphspec.runs.run import Run
 from graphspec.serve.app import Application, Server
-from graphspec.serve.protocol import Connection
+from graphspec.serve.protocol import ClientConnection
 from tests.processes import Process
 from tests.runs import everything
 
@@ -28,7 +28,7 @@ def in_thread(server: Server) -> Iterator[int]:
     """The port of a server in this process."""
     listening = socket.create_server(("127.0.0.1", 0))
     app = Application(server, ["127.0.0.1", "localhost"])
-    protocol: Any = partial(Connection, server.connections)
+    protocol: Any = partial(ClientConnection, server.connections)
     config = uvicorn.Config(app, log_level="warning", log_config=None, ws="none", http=protocol)
     made = uvicorn.Server(config)
     server.batcher.open = made.server_state.tasks

@@ -13,9 +13,9 @@ from graphspec.compiler import check
 from graphspec.convert.document import document
 from graphspec.convert.nodes import ConvertedBody, ConvertedNode, ConvertedValue, places
 from graphspec.convert.pytorch.converting import Converter
+from graphspec.convert.pytorch.differences import apart, flat
 from graphspec.convert.pytorch.functions import word_of
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.proof import apart, flat
 from graphspec.convert.pytorch.result import Conversion
 from graphspec.convert.pytorch.rewiring import needed
 from graphspec.convert.pytorch.state import state

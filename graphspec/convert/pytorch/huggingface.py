@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from graphspec.compiler import compile
 from graphspec.convert.pytorch import convert_module
 from graphspec.convert.pytorch.asked import LARGEST
+from graphspec.convert.pytorch.differences import apart, flat
 from graphspec.convert.pytorch.pretrained import config_of, offline, pretrained
-from graphspec.convert.pytorch.proof import apart, flat, prove
+from graphspec.convert.pytorch.proof import prove
 from graphspec.convert.pytorch.result import FromTorch, TorchProof
 from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.writing import text

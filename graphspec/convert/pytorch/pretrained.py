@@ -93,11 +93,7 @@ def _known(value: Any, key: str, path: Path, depth: int) -> Any:
         known = {name: _known(item, key if holds else name, path, depth + 1) for name, item in kept.items()}
         return {name: item for name, item in known.items() if IMPLEMENTATION not in name}
     if IMPLEMENTATION in key and value not in IMPLEMENTATIONS:
-<<<<<<< HEAD
         raise _unsafe(path, key, f"`{shortened(str(value))}`, which the library does not know")
-=======
-        raise _unsafe(path, key, f"`{shortened(str(value))}`, which is not a word of the library")
->>>>>>> 042fae29 (serve: names are escaped on the terminal, and a boolean of JSON is not read as the text true)
     if isinstance(value, str) and key not in LABELS and PLACE.search(value):
         raise _unsafe(path, key, f"`{shortened(value)}`, and no file, repository or address is followed")
     if REPEATED.fullmatch(key) and isinstance(value, int) and value > MOST:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from graphspec.convert.pytorch.differences import apart, flat
 from graphspec.convert.pytorch.functions import DROPOUTS, argument, depends, put, word_of
 from graphspec.convert.pytorch.kept import module_kept
 from graphspec.convert.pytorch.noise import Layer, layers_between
-from graphspec.convert.pytorch.proof import apart, flat
 from graphspec.convert.pytorch.tracing import TracedModule, line_in, quiet, traced
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word

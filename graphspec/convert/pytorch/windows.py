@@ -131,7 +131,7 @@ def _overhanging(
     behind: list[int] = []
     for n, count, k, s, p in zip(space(x), out.shape[2:], size, steps, pads, strict=True):
         if not isinstance(n, int):
-            raise Unsupported("its windows end behind an open size", "give the size a number in --input")
+            raise Unsupported("its windows end after an open size", "give the size a number in --input")
         around, behind = [p, p, *around], [0, (count - 1) * s + k - n - 2 * p, *behind]
 
     def widened(x: Laid, value: float, beyond: float) -> Laid:

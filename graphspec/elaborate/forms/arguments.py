@@ -16,7 +16,15 @@ from graphspec.contract.wrapper import Wrapper
 from graphspec.declarations.nodes import layer_of_call
 from graphspec.diagnostics import Label, Remedy, akin, become, meant, nearest, renamed
 from graphspec.diagnostics import certain as spelled
-from graphspec.diagnostics.foreign_terms import LAYERS, NESTS, SIZE, TRANSFORMER, bare
+from graphspec.diagnostics.foreign_terms import (
+    BOTH_WAYS,
+    LAYERS,
+    NESTS,
+    OF_ACTIVATION,
+    SIZE,
+    TRANSFORMER,
+    bare,
+)
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.sizes import named_sizes
 from graphspec.graph import Value
@@ -88,8 +96,8 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
     activation = next((each for each in ACTIVATIONS if _letters(each) == _letters(word)), None)
     if kind == "layer" and activation is not None:
         beside = f"`activation: {activation}` on the layer before"
-        words = f"write {{layer: Activation, activation: {activation}}}, or {beside}"
-        new = {"layer": "Activation", "activation": activation}
+        words = f"write {{layer: {OF_ACTIVATION}, activation: {activation}}}, or {beside}"
+        new = {"layer": OF_ACTIVATION, "activation": activation}
         return become(
             {**new, **{key: item for key, item in node.written.items() if key not in new}}, words, around=True
         )
@@ -234,9 +242,8 @@ def _sure(node: NodeInstance, argument: str, raw: Any, help: str | None) -> str 
 
 def _with_both_ways(node: NodeInstance, cls: type[Layer], argument: str, raw: Any) -> str | None:
     """The recurrent layer of `bidirectional: true` in its wrapper."""
-    if argument != "bidirectional" or cls not in (
-        REGISTRY["layer"][name] for name in ("LSTM", "GRU", "SimpleRNN")
-    ):
+    wrapper, wrapped = BOTH_WAYS
+    if argument != "bidirectional" or cls.spec_name not in wrapped:
         return None
     written = {key: item for key, item in node.written.items() if key != argument}
     if raw is False:
@@ -244,7 +251,7 @@ def _with_both_ways(node: NodeInstance, cls: type[Layer], argument: str, raw: An
     inner = {key: item for key, item in written.items() if key not in NODE_KEYS}
     outer = {key: item for key, item in written.items() if key in NODE_KEYS and key != "layer"}
     new = {
-        "layer": "Bidirectional",
+        "layer": wrapper,
         "wraps": {"layer": cls.spec_name, **{k: inner[k] for k in inner if k != "layer"}},
         **outer,
     }
