@@ -31,7 +31,7 @@ def emit_with_params(
     names = frozenset(word for word, value in params.items() if _others(value))
     program = _elaborated(again, names)
     size = sum(1 for _ in program.graph.walk())
-    names &= _reached(program) if 3 * size <= MOST else set()
+    named, names = names, names & (_reached(program) if 3 * size <= MOST else set())
     several = {word: _others(params[word])[-1] for word in sorted(names)}
     half = dict(list(several.items())[::2])
     together = {
@@ -39,7 +39,8 @@ def emit_with_params(
     }
     if tuple(several) in together and several:
         try:
-            return emit(_elaborated(again, names), options, together, presets)
+            own = program if names == named else _elaborated(again, names)
+            return emit(own, options, together, presets)
         except FixedParams:
             pass  # one param after the other tells which it is
     chosen = {
