@@ -106,6 +106,7 @@ class Op:
     expressions: tuple[ArgumentExpression, ...] = ()
     when: Expression | None = None
     repeated: Literal["repeat", "parallel", None] = None
+    count: int = 1  # of the instances of its node
     formula: Formula | None = None  # which it is a step of
     checkpoint: bool = False  # in training what is inside is computed again, and not kept
 

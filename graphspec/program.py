@@ -93,7 +93,7 @@ class Program(BaseProgram):
             self._emitted[options] = (
                 emit_with_params(self._again, self.params, presets, options)
                 if params
-                else emit(self, options)
+                else emit(self if self.folding is not None else self._again({}, frozenset()), options)
             )
         return self._emitted[options]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -62,6 +63,8 @@ def formula(kind: str, *parts: Any) -> Symbolic:
         case "if", (Symbolic(kind="constant", parts=(test,)), chosen, other):
             known: Symbolic = chosen if test else other
             return known
+        case "+", (first, second) if first is second and first.kind != "constant":
+            return formula("*", _single("constant", 2), first)
         case "compare" | "not" | "%", _ if all(part.kind == "constant" for part in parts):
             return _single("constant", evaluated(_single(kind, *parts), no_value))
     made = _single(kind, *parts)
@@ -207,6 +210,49 @@ class TracedFloat(float):
         return float, (float(self),)
 
 
+class TracedText(str):
+    """A text into which numbers with formulas were written: its `parts` are texts and numbers."""
+
+    parts: tuple[Any, ...]
+
+    def replace(self, old: Any, new: Any, count: Any = -1, /) -> str:
+        """The text with others for parts of it that hold no number."""
+        return text_of(*(part.replace(old, new) if isinstance(part, str) else part for part in self.parts))
+
+    def __reduce__(self) -> Any:
+        return str, (str(self),)
+
+
+def text_of(*parts: Any) -> str:
+    """A text of these parts, numbers as Python writes them; they keep their formulas."""
+    joined = "".join(part if isinstance(part, str) else repr(plain(part)) for part in parts)
+    if not formulas_in(parts):
+        return joined
+    text = TracedText(joined)
+    text.parts = parts
+    return text
+
+
+_NUMERAL = re.compile(r"-?\d+")
+
+
+def numerals(text: str) -> Iterator[int]:
+    """The integers in a text, in order, with the formulas that they keep."""
+    numbers, place = dict[int, Any](), 0
+    for part in text.parts if isinstance(text, TracedText) else (text,):
+        if not isinstance(part, str):
+            numbers[place] = part
+        place += len(part if isinstance(part, str) else repr(plain(part)))
+    for match in _NUMERAL.finditer(text):
+        number, start = int(match[0]), match.start()
+        if start in numbers and numbers[start] == number:
+            yield numbers[start]
+        elif start + 1 in numbers and numbers[start + 1] == -number:
+            yield -numbers[start + 1]
+        else:
+            yield number
+
+
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -243,6 +289,8 @@ def plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, TracedFloat):
         return float(value)
+    if isinstance(value, TracedText):
+        return str(value)
     if type(value) in (tuple, list):
         return type(value)(map(plain, value))
     if type(value) is dict:
@@ -312,6 +360,14 @@ def attached(given: Any, got: Any) -> Any:
         return tuple(attached(given, each) for each in got) if type(got) is tuple else got
     if isinstance(given, list | tuple) and type(got) in (list, tuple) and len(given) == len(got):
         return type(got)(attached(a, b) for a, b in zip(given, got, strict=True))
+    if isinstance(given, list | tuple) and type(got) is tuple and len(got) == 1:
+        return (attached(given, got[0]),)
+    if isinstance(given, TracedText):
+        return given if got == given else got
+    if isinstance(given, dict) and formulas_in(given) and hasattr(got, "__dict__"):
+        got.__dict__.update(
+            {key: attached(given[key], item) for key, item in vars(got).items() if key in given}
+        )
     return got
 
 
@@ -321,6 +377,8 @@ def formulas_in(value: Any) -> tuple[Symbolic, ...]:
         return (value.formula,)
     if isinstance(value, dict):
         value = value.values()
+    elif isinstance(value, TracedText):
+        value = value.parts
     elif not isinstance(value, list | tuple):
         return ()
     return tuple(tree for item in value for tree in formulas_in(item))
@@ -341,6 +399,8 @@ def outward(value: Any, bindings: Mapping[Symbolic, Any]) -> Any:
         return value.with_shape(*(outward(size, bindings) for size in value.shape))
     if type(value) in (tuple, list):
         return type(value)(outward(item, bindings) for item in value)
+    if isinstance(value, TracedText):
+        return text_of(*(outward(part, bindings) for part in value.parts))
     return value
 
 

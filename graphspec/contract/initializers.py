@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.named import NamedValue
+from graphspec.traced import text_of
 
 
 class Initializer(NamedValue, family="initializer"):
@@ -79,7 +80,7 @@ class Constant(Initializer, word="constant"):
     """Value of all elements."""
 
     def statement(self) -> str:
-        return f"nn.init.constant_({{w}}, {self.value!r})"
+        return text_of("nn.init.constant_({w}, ", self.value, ")")
 
 
 class Eye(Initializer, word="identity"):
@@ -91,7 +92,7 @@ class Eye(Initializer, word="identity"):
 
     def statement(self) -> str:
         fill = "nn.init.eye_({w})"
-        return fill if self.gain == 1.0 else f"{fill}.detach().mul_({self.gain!r})"
+        return fill if self.gain == 1.0 else text_of(f"{fill}.detach().mul_(", self.gain, ")")
 
 
 def need_fillable(layer: Layer, **ranks: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from graphspec.contract.initializers import Initializer
+from graphspec.traced import text_of
 
 
 class Uniform(Initializer, word="random_uniform", aliases="uniform"):
@@ -14,7 +15,7 @@ class Uniform(Initializer, word="random_uniform", aliases="uniform"):
     maxval: float = 0.05
 
     def statement(self) -> str:
-        return f"nn.init.uniform_({{w}}, {self.minval!r}, {self.maxval!r})"
+        return text_of("nn.init.uniform_({w}, ", self.minval, ", ", self.maxval, ")")
 
 
 class Normal(Initializer, word="random_normal"):
@@ -24,7 +25,7 @@ class Normal(Initializer, word="random_normal"):
     stddev: float = 0.05
 
     def statement(self) -> str:
-        return f"nn.init.normal_({{w}}, {self.mean!r}, {self.stddev!r})"
+        return text_of("nn.init.normal_({w}, ", self.mean, ", ", self.stddev, ")")
 
 
 class TruncatedNormal(Initializer, word="truncated_normal"):
@@ -35,7 +36,9 @@ class TruncatedNormal(Initializer, word="truncated_normal"):
 
     def statement(self) -> str:
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
-        return f"nn.init.trunc_normal_({{w}}, {self.mean!r}, {self.stddev!r}, {low!r}, {high!r})"
+        return text_of(
+            "nn.init.trunc_normal_({w}, ", self.mean, ", ", self.stddev, ", ", low, ", ", high, ")"
+        )
 
 
 class Orthogonal(Initializer, word="orthogonal"):
@@ -47,11 +50,13 @@ class Orthogonal(Initializer, word="orthogonal"):
 
     def statement(self) -> str:
         return (
-            "nn.init.orthogonal_({w})" if self.gain == 1.0 else f"nn.init.orthogonal_({{w}}, {self.gain!r})"
+            "nn.init.orthogonal_({w})"
+            if self.gain == 1.0
+            else text_of("nn.init.orthogonal_({w}, ", self.gain, ")")
         )
 
     def unturned(self, rank: int) -> str:
         if rank < 3:  # PyTorch's writes into a view of one memory order
             return super().unturned(rank)
-        gain = "" if self.gain == 1.0 else f", {self.gain!r}"
-        return f"orthogonal_({{w}}{gain})"
+        gain = () if self.gain == 1.0 else (", ", self.gain)
+        return text_of("orthogonal_({w}", *gain, ")")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from graphspec.contract.initializers import Initializer
+from graphspec.traced import text_of
 
 
 class VarianceScaling(Initializer, word="variance_scaling"):
@@ -23,7 +24,7 @@ class VarianceScaling(Initializer, word="variance_scaling"):
         return self.mode == "fan_avg"
 
     def statement(self) -> str:
-        return f'variance_scaling_({{w}}, {self.scale!r}, "{self.mode}", "{self.distribution}")'
+        return text_of("variance_scaling_({w}, ", self.scale, f', "{self.mode}", "{self.distribution}")')
 
 
 class Scaled(Initializer):

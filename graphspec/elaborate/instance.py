@@ -164,7 +164,7 @@ class NodeInstance:
     def expressions(self, arguments: dict[str, Any]) -> tuple[ArgumentExpression, ...]:
         """The expressions of the arguments, for emission."""
         argument_expressions: list[ArgumentExpression] = []
-        for key, value in self.declared.extra.items():
+        for key, value in {**self.declared.extra, "wraps": self.declared.wraps}.items():
             if key in arguments and key not in self.overrides and not isinstance(value, int | float):
                 argument_expressions += expressions_in(value, arguments[key], (key,))
         repeat = self.declared.repeat if self.declared.repeat is not MISSING else self.declared.parallel

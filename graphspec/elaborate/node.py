@@ -20,7 +20,7 @@ from graphspec.graph import Op, Unit, Value, chained_inputs
 from graphspec.language.schema import MISSING, Node
 from graphspec.settings import show
 from graphspec.source import Path
-from graphspec.traced import Symbolic, TracedInt, formula, formula_of
+from graphspec.traced import Symbolic, TracedInt, formula, formula_of, traced
 
 MAX_REPEAT = 10_000
 
@@ -37,8 +37,12 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
         if not isinstance(declared.repeat, dict) and not isinstance(declared.parallel, dict):
             _elaborate_instance(NodeInstance(body, name, declared, path, 0), None)  # for its other mistakes
         return failed()
+    tree = _count(body, declared)
     if not plan and not parallel:
-        return Repeated([], False, _none_of(NodeInstance(body, name, declared, path, 0, count=0)))
+        none = _none_of(NodeInstance(body, name, declared, path, 0, count=0))
+        if isinstance(none, Value) and none.op is not None:
+            none.op.count = traced(0, tree)
+        return Repeated([], False, none)
     inner_paths = InnerPaths()
     results: list[NodeResult] = []
     for index, overrides in enumerate(plan):
@@ -49,17 +53,20 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
         result = _elaborate_instance(node, results[-1] if results and not parallel else None)
         if result.op is not None:
             result.op.repeated = "parallel" if parallel else "repeat"
+            result.op.count = traced(len(plan), tree)
         results.append(result)
         if result.first_output is FAILED:
             return Repeated(results, parallel, broken=True)  # the next would fail for the same reason
     if body.scope.formulas is not None:
-        settle_last(results, _count(body, declared))
+        settle_last(results, tree)
     return Repeated(results, parallel)
 
 
 def _count(body: BodyElaborator, declared: Node) -> Symbolic | None:
     """The formula of how often a node is repeated; None where lists say it, or a number."""
     raw = declared.parallel if declared.repeat is MISSING else declared.repeat
+    if body.scope.formulas is None:
+        return None
     count = body.scope.traced(raw)
     return formula_of(count) if isinstance(count, TracedInt) else None
 

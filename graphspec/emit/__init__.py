@@ -112,7 +112,6 @@ def _write_class(program: Elaborated, classes: Classes[ClassParts], group: Modul
     if root and group.probes:
         forward.limits = _limits(program, constructor, classes.probes)
     group.is_function = constructor.is_empty and classes.may_be_function(group)
-    classes.sizes[group] = constructor.values.sizes
     return constructor, forward
 
 

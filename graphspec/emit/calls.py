@@ -310,11 +310,10 @@ class Calls:
                 continue
             if slot.loop and _vary(values):
                 raise Varies(slot.node)
-            sources = () if alike else op.inputs  # a number that never differs is not a size of what is read
             written = self.constructor.values.write(
                 {(b, 0): v for (b, _), v in values.items()},
                 {(b, 0): o for (b, _), o in peers.items()},
-                Wish(word, f"{slot.node}_{word}", sources, slot.position),
+                Wish(word, f"{slot.node}_{word}"),
             )
             if written is None:
                 raise Varies(slot.node)

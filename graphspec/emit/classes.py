@@ -23,7 +23,6 @@ from graphspec.emit.module_class import FixedParams, ModuleClass, Varies
 from graphspec.emit.options import shared_options
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
 from graphspec.emit.shared_units import SharedUnits
-from graphspec.emit.sizes import Sizes
 from graphspec.emit.slots import Wiring, aligned, shown, slots_of
 from graphspec.emit.template import ClassTemplate, template_of
 from graphspec.graph import Definition, Graph, Op, Value
@@ -59,7 +58,6 @@ class Classes(Generic[Part]):
         self.program_bytes = self.peaks.of(self._root)
         self.groups: list[ModuleClass] = []
         self.parts: list[Part] = []
-        self.sizes: dict[ModuleClass, Sizes] = {}
         self.of: dict[Graph, ModuleClass] = {}
         self.imported: dict[tuple[str, str], str] = {}  # (module, custom class) -> its name in this file
         self._reads: dict[Graph, Counter[Value]] = {}
@@ -98,10 +96,6 @@ class Classes(Generic[Part]):
             self._place(bodies)
 
     # --- what the statements ask for
-
-    def sizes_of(self, graph: Graph) -> Sizes:
-        """The sizes in the class of an inner instance."""
-        return self.sizes[self.of[graph]]
 
     @property
     def root(self) -> ModuleClass:

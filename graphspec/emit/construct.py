@@ -19,7 +19,6 @@ from graphspec.emit.code import (
     self_attribute,
     template,
 )
-from graphspec.emit.fills import common_fill
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.module_class import (
     Cell,
@@ -33,6 +32,7 @@ from graphspec.emit.slots import Slot
 from graphspec.emit.submodules import Submodule, SubmoduleWriter
 from graphspec.emit.values import ValueWriter, Wish
 from graphspec.graph import Graph, Op, Unit
+from graphspec.traced import TracedText, formula_of, traced
 from graphspec.weights import names
 
 FEW = 4
@@ -57,7 +57,7 @@ class InitWriter:
 
     def __post_init__(self) -> None:
         group, classes = self.group, self.classes
-        self.submodules = SubmoduleWriter(classes, group, self.condition_at)
+        self.submodules = SubmoduleWriter(classes, group)
         self.lists = ModuleLists(self.submodules, self.count)
         self.values = self.submodules.values
         self.presences = Presences(group, self.values, self.steps, self.modules, classes.passes_on, self.keep)
@@ -221,17 +221,27 @@ class InitWriter:
         differ; "" if there is none.
         """
         texts = [each.initializer for op in cells.values() for each in op.weights() if each.name == word]
-        common = common_fill(texts) if len(texts) == len(cells) else None
-        if common is None:
+        rows = [text.parts if isinstance(text, TracedText) else (text,) for text in texts]
+        if len(rows) < len(cells) or len({len(row) for row in rows}) > 1:
             return "", {}
-        codes: dict[str, ast.expr] = {}
-        for number, values in common.numbers.items():
-            wish = Wish("initial", f"{attribute}_initial", before=slot.position)
-            code = self.values.write(dict(zip(cells, values, strict=True)), cells, wish)
+        text, codes = "", dict[str, ast.expr]()
+        for parts in zip(*rows, strict=True):
+            if isinstance(parts[0], str):
+                if any(part != parts[0] for part in parts):
+                    return "", {}
+                text += parts[0]
+                continue
+            wish = Wish("initial", f"{attribute}_initial")
+            code = self.values.write(dict(zip(cells, parts, strict=True)), cells, wish)
             if code is None:
                 return "", {}
-            codes[number] = code
-        return common.text, codes
+            if isinstance(code, ast.Constant):
+                text += flat(code)
+            else:
+                number = f"number{len(codes)}"
+                codes[number] = code
+                text += f"{{{number}}}"
+        return text, codes
 
     def _after(self, attribute: str, op: Op) -> None:
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
@@ -255,23 +265,20 @@ class InitWriter:
     def count(self, slot: Slot) -> ast.expr:
         """The code for the number of instances."""
         of_bodies = [slots[slot.position] for slots in self.group.slots]
-        counts: dict[Cell, Leaf] = {(body, 0): each.count for body, each in enumerate(of_bodies)}
+        counts: dict[Cell, Leaf] = {
+            (body, 0): traced(each.count, formula_of(each.op.count)) for body, each in enumerate(of_bodies)
+        }
         ops = {(body, 0): each.op for body, each in enumerate(of_bodies)}
         names_by_param = {arg.param: arg.name for arg in self.group.args.values()}
         for word, lists in self.group.lists():
             if word in names_by_param and [len(items) for items in lists] == [*counts.values()]:
                 return call("len", name(names_by_param[word]))
-        code = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count", before=slot.position))
+        code = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count"))
         assert code is not None, "each body has one number of instances"
         if any(each.absent and each.count for each in of_bodies):
             cells = {cell: op for cell, op in ops.items() if op.present}
             code = choice(self.presences.condition(slot, cells), code, ast.Constant(0))
         return code
-
-    def condition_at(self, op: Op) -> ast.expr:
-        """The code that says whether an op of the template is there."""
-        slot = self.group.template.slot_of(op)
-        return self.presences.condition(slot, self.group.cells(slot.position))
 
     def keep(self, word: str, code: ast.expr, slot: Slot) -> ast.expr:
         """An attribute that keeps a constructor's value for `forward`."""

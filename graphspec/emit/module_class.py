@@ -313,17 +313,6 @@ class ModuleClass:
             return False
         return not any(word in values for values in self.options)
 
-    def equal_param(self, values: Mapping[Cell, Leaf], first: str = "") -> ast.expr | None:
-        """A param of equal value: the `first` one, one of the block's own, one of the file."""
-        declared = self.graph.declared
-        for word in sorted(self.graph.visible, key=lambda word: (word != first, word not in declared)):
-            in_bodies = [plain(body.visible.get(word)) for body in self.bodies]
-            if all(same(in_bodies[body], value) for (body, _), value in values.items()):
-                code = self.param(word)
-                if not isinstance(code, ast.Constant):
-                    return code
-        return None
-
     def lists(self) -> Iterator[tuple[str, list[tuple[Leaf, ...]]]]:
         """The params that are lists, and not the same in all bodies, with the list of each body."""
         graph = self.graph

@@ -63,7 +63,7 @@ class Presences:
                     return code
         ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
         word = f"has_{slot.node}"
-        expression = self.values.write(present, ops, Wish(word, word, before=slot.position, strict=True))
+        expression = self.values.write(present, ops, Wish(word, word, strict=True))
         assert expression is not None, "a node is there, or is not, in each body"
         return expression
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,9 @@ from graphspec.emit.classes import Classes
 from graphspec.emit.code import call, fill, name
 from graphspec.emit.code import names as names_of
 from graphspec.emit.module_class import MISSING, Cell, ClassName, ModuleClass, NeedsModule, Varies
-from graphspec.emit.sizes import Sizes
 from graphspec.emit.slots import Slot, kind_of
 from graphspec.emit.values import ValueWriter, Wish
-from graphspec.graph import Graph, Op, Value
+from graphspec.graph import Graph, Op
 from graphspec.traced import formulas_in, outward
 from graphspec.traced import plain as untraced
 
@@ -42,34 +41,17 @@ class Submodule:
         """The instances of blocks and models."""
         return {cell: op.graph for cell, op in self.cells.items() if op.graph is not None}
 
-    @property
-    def template_op(self) -> Op | None:
-        """The op of the template."""
-        return self.slot.ops[self.number] if self.slot is not None else None
-
-    @property
-    def position(self) -> int:
-        return self.slot.position if self.slot is not None else 0
-
-    def chained(self, place: int) -> Value | None:
-        """What the instances of a loop after the first read as an argument."""
-        if not self.looped or self.slot is None:
-            return None
-        return self.slot.op.outputs.get(self.slot.carried.get(place, "?"))
-
 
 @dataclass(eq=False, slots=True)
 class SubmoduleWriter:
-    """Writes the expressions of one class. `condition` is the code that says whether an op is there."""
+    """Writes the expressions of one class."""
 
     classes: Classes[Any]
     group: ModuleClass
-    condition: Callable[[Op], ast.expr]
     values: ValueWriter = field(init=False)
 
     def __post_init__(self) -> None:
-        sizes = Sizes(self.group, self.classes.sizes_of, self.passed_to, self.condition)
-        self.values = ValueWriter(self.group, sizes)
+        self.values = ValueWriter(self.group)
 
     def write(self, module: Submodule) -> ast.expr | None:
         """The code that creates a submodule; None if there is none to create. Raises `Varies`."""
@@ -85,18 +67,6 @@ class SubmoduleWriter:
         if len(known) < len(constructs) or any(each.around != first.around for each in known.values()):
             raise Varies(module.hint)
         return fill(first.around, {"module": self._layer(module, known)})
-
-    def passed_to(self, op: Op, word: str) -> ast.expr | None:
-        """The code of an argument of the class of an op of the template; None if it differs in a loop."""
-        slot = self.group.template.slot_of(op)
-        number = slot.ops.index(op)
-        module = Submodule(self.group.cells_of(slot.position, number), slot.node, slot, number)
-        before = dict(self.group.args)
-        try:
-            return self._inner_argument(module, word)
-        except Varies:
-            self.group.args = before
-            return None
 
     # --- layers
 
@@ -137,10 +107,7 @@ class SubmoduleWriter:
     def _wish(self, module: Submodule, word: str) -> Wish:
         inner = word in ("in_channels", "in_features") and word not in self.group.args
         hint = word if inner else f"{module.hint}_{word}"
-        sources = module.template_op.inputs if module.template_op is not None else ()
-        return Wish(
-            word, hint, sources, module.position, False, module.looped, module.number, module.chained(0)
-        )
+        return Wish(word, hint, False, module.looped, module.number)
 
     def _leaf(self, values: dict[Cell, Leaf], module: Submodule, wish: Wish) -> ast.expr:
         """The code of an argument of a submodule."""
@@ -151,7 +118,7 @@ class SubmoduleWriter:
 
     def _parameter(self, module: Submodule, weight: Weight) -> ast.expr:
         shapes = {cell: op.parameter.shape for cell, op in module.cells.items() if op.parameter is not None}
-        wish = Wish("parameter", f"{module.hint}_size", before=module.position)
+        wish = Wish("parameter", f"{module.hint}_size")
         sizes = [
             self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, module, wish)
             for axis in range(len(weight.shape))
@@ -193,20 +160,23 @@ class SubmoduleWriter:
     def _inner_argument(self, module: Submodule, word: str) -> ast.expr:
         """The code of an argument of an inner class."""
         child = self.classes.of[next(iter(module.graphs.values()))]
-        arg, op = child.args[word], module.template_op
-        sources: tuple[Value, ...] = ()
-        chained: Value | None = None
-        if arg.channels is not None and op is not None:
-            place = list(child.graph.inputs).index(arg.channels)
-            argument = op.arguments[place] if place < len(op.arguments) else None
-            sources = (argument,) if isinstance(argument, Value) and op.wrapper is None else ()
-            chained = module.chained(place)
+        arg = child.args[word]
+        if arg.param is not None and self._is_of_the_file(module, arg.param):
+            return self.group.param(arg.param, always=True)
         free = arg.param is None and word not in self.group.args
         hint = word if free else f"{module.hint}_{word}"
-        wish = Wish(
-            arg.param or word, hint, sources, module.position, True, module.looped, module.number, chained
-        )
+        wish = Wish(arg.param or word, hint, True, module.looped, module.number)
         return self._leaf(self._argument_values(module.graphs, word), module, wish)
+
+    def _is_of_the_file(self, module: Submodule, word: str) -> bool:
+        """Whether a param that inner instances read is one of the file, which this class reads by that name."""
+        own = self.group.graph.definition.block is not None and word in self.group.graph.declared
+        return not own and all(
+            word not in graph.declared
+            and word in (around := self.group.bodies[body].visible)
+            and same(graph.visible[word], around[word])
+            for (body, _), graph in module.graphs.items()
+        )
 
     def _argument_values(self, graphs: Mapping[Cell, Graph], word: str) -> dict[Cell, Leaf]:
         """The values of an argument of inner classes, in these instances."""

@@ -1,22 +1,21 @@
 """A value of a class's constructor, written over the class's arguments.
 
-The first of these that gives the value in every instance: a literal, the spec's expression for it, the size
-of what the node reads, a param or a size of equal value, a function of a loop's `index`, a new argument.
+The first of these that gives the value in every instance: the formula that the number came with, a literal,
+the spec's expression for it, an item of a list or a choice at a loop's `index`, a new argument.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf
-from graphspec.emit.code import choice, equal, fill, literal, template
+from graphspec.emit.code import choice, equal, literal, name, template
 from graphspec.emit.module_class import Cell, FixedParams, ModuleClass, plain
-from graphspec.emit.sizes import MOST, Sizes, of_size, total
-from graphspec.graph import ArgumentExpression, Op, Value
+from graphspec.graph import ArgumentExpression, Op
 from graphspec.traced import (
     INDEX,
     Symbolic,
@@ -32,21 +31,15 @@ from graphspec.traced import plain as untraced
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The use of a value: the argument `word` of the code at `hint`, which reads `sources`.
-
-    `before` is the place of its node: the sizes of later ones follow from it. With `strict`, only the spec's
-    expression under that key spells it. `looped` values may use `index`, and from the second instance on they
-    read `chained`; others are of instance `number`.
+    """The use of a value: the argument `word` of the code at `hint`. With `strict`, only the spec's
+    expression under that key spells it. `looped` values may use `index`; others are of instance `number`.
     """
 
     word: str
     hint: str
-    sources: tuple[Value, ...] = ()
-    before: int = 0
     strict: bool = False
     looped: bool = False
     number: int = 0
-    chained: Value | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -54,7 +47,6 @@ class ValueWriter:
     """Writes values of one class."""
 
     group: ModuleClass
-    sizes: Sizes
 
     def write(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """The code of a value; None if one expression cannot say the differences in a loop."""
@@ -68,16 +60,12 @@ class ValueWriter:
         everywhere = len({body for body, _ in values}) == len(self.group.bodies)
         if alike and (everywhere or _is_set(ops[next(iter(values))], wish.word)):
             return literal(first)
-        code = self._first(lambda: self._spelled(values, ops, wish), lambda: self._read(values, wish))
-        if code is None and alike and isinstance(first, tuple):
-            code = self._first(lambda: self._items(values, ops, wish))
+        code = self._first(lambda: self._spelled(values, ops, wish))
         if code is not None or alike:
             return code if code is not None else literal(first)
         return self._first(
-            lambda: self.group.equal_param(values, wish.word),
             lambda: self._items(values, ops, wish),
-            lambda: self._anywhere(values, wish),
-            lambda: self.item_of_list(values, 0) if wish.looped else None,
+            lambda: self.item_of_list(values) if wish.looped else None,
             lambda: self._by_index(values, ops, wish) if wish.looped else None,
             lambda: self._argument(values, wish),
         )
@@ -174,59 +162,16 @@ class ValueWriter:
                     return code
         return None
 
-    # --- sizes
-
-    def _read(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
-        """The size of what the node reads, or a multiple of it."""
-        for value in wish.sources[:MOST]:
-            for size in (self.sizes.there(value), self.sizes.of(value)):
-                code = of_size(size, values)
-                if code is not None:
-                    return code
-        if wish.chained is not None:
-            return self._chained(values, wish)
-        added = total([self.sizes.of(value) for value in wish.sources[:MOST]])
-        return of_size(added, values)
-
-    def _chained(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
-        """A size that is another in the first instance than in those that read the one before."""
-        assert wish.chained is not None
-        first = {cell: value for cell, value in values.items() if cell[1] == 0}
-        rest = {cell: value for cell, value in values.items() if cell[1] > 0}
-        sizes = [size for v in wish.sources for size in (self.sizes.there(v), self.sizes.of(v))]
-        start = next((code for size in sizes if (code := of_size(size, first))), None)
-        then = (self.item_of_list(rest, 1) or of_size(self.sizes.of(wish.chained), rest)) if rest else None
-        if start is None or then is None:
-            return None
-        return start if equal(start, then) else choice(template("index == 0"), start, then)
-
-    def _anywhere(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
-        """An expression of another node of the block, or the size of another value."""
-        graph = self.group.graph
-        for expression in dict.fromkeys(w.expression for op in graph.ops for w in op.expressions):
-            evaluated = self.sizes.evaluated(expression) if "index" not in expression.names else None
-            if evaluated is not None and evaluated.gives(values):
-                return evaluated.code()
-        every = [*(value for value in graph.inputs.values() if value is not None)]
-        slots = self.group.template.slots[: wish.before]
-        every += [value for slot in slots for op in slot.ops for value in op.outputs.values()]
-        for value in every:
-            size = self.sizes.of(value)
-            if size is not None and size.gives(values):
-                return size.code()
-        return None
-
     # --- loops, and what is left
 
-    def item_of_list(self, values: Mapping[Cell, Leaf], behind: int) -> ast.expr | None:
-        """The item of a list param at the index of a loop, or so many before it."""
+    def item_of_list(self, values: Mapping[Cell, Leaf]) -> ast.expr | None:
+        """The item of a list param at the index of a loop."""
         for word, lists in self.group.lists():
             if all(
-                len(lists[body]) > number - behind >= 0 and same(lists[body][number - behind], value)
+                len(lists[body]) > number and same(lists[body][number], value)
                 for (body, number), value in values.items()
             ):
-                place = template(f"index - {behind}" if behind else "index")
-                return ast.Subscript(self.group.param(word), place, ast.Load())
+                return ast.Subscript(self.group.param(word), name("index"), ast.Load())
         return None
 
     def _items(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
@@ -239,24 +184,11 @@ class ValueWriter:
         parts = []
         for place in range(len(rows[0])):  # type: ignore[arg-type]
             each: dict[Cell, Leaf] = {cell: row[place] for cell, row in values.items()}  # type: ignore[index]
-            part = self._plainly(each, ops, wish)
+            part = self._constant(each, ops, wish)
             if part is None:
                 return None
             parts.append(part)
         return ast.Tuple(parts, ast.Load())
-
-    def _plainly(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
-        """A value without a new argument."""
-        first = next(iter(values.values()))
-        if all(same(value, first) for value in values.values()):
-            everywhere = len({body for body, _ in values}) == len(self.group.bodies)
-            return (None if everywhere else self._spelled(values, ops, wish)) or literal(first)
-        return (
-            self._spelled(values, ops, wish)
-            or self._read(values, wish)
-            or self.group.equal_param(values, wish.word)
-            or self._anywhere(values, wish)
-        )
 
     def _by_index(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
         """A value that only the first instance has, or that grows by a constant step."""
@@ -271,38 +203,15 @@ class ValueWriter:
             rest = {(body, 1): row[1] for body, row in rows.items() if len(row) > 1}
             a, b = self._constant(first, ops, wish), self._constant(rest, ops, wish)
             return choice(template("index == 0"), a, b) if a and b else None
-        if longest > 2 and all(type(value) is int for row in rows.values() for value in row):
-            return self._arithmetic(rows, ops, wish)  # type: ignore[arg-type]
         return None
 
-    def _arithmetic(self, rows: dict[int, list[int]], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
-        steps = {body: row[1] - row[0] if len(row) > 1 else None for body, row in rows.items()}
-        if any(
-            row != [row[0] + (steps[body] or 0) * i for i in range(len(row))] for body, row in rows.items()
-        ):
-            return None
-        start = self._constant({(body, 0): row[0] for body, row in rows.items()}, ops, wish)
-        known: dict[Cell, Leaf] = {(body, 0): step for body, step in steps.items() if step is not None}
-        step = self._constant(known, ops, wish)
-        if start is None or step is None:
-            return None
-        match start, step:
-            case ast.Constant(0), ast.Constant(1):
-                text = "index"
-            case ast.Constant(0), _:
-                text = "{step} * index"
-            case _, ast.Constant(1):
-                text = "index + {start}"
-            case _:
-                text = "{start} + {step} * index"
-        return fill(text, {"start": start, "step": step})
-
     def _constant(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
-        once = {cell: ops[cell] if cell in ops else ops[cell[0], 0] for cell in values}
-        first = next(iter(values.values()))
-        if all(same(value, first) for value in values.values()):
+        code = self.traced(values, replace(wish, looped=False))
+        first = untraced(next(iter(values.values())))
+        if code is None and all(same(value, first) for value in values.values()):
             return literal(first)
-        return self._plainly(values, once, Wish(wish.word, wish.hint, wish.sources, wish.before))
+        once = {cell: ops[cell] if cell in ops else ops[cell[0], 0] for cell in values}
+        return code or self._spelled(values, once, replace(wish, looped=False))
 
     def _argument(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
         """A new argument, if there is one value per body."""
@@ -351,7 +260,7 @@ def _over_index(row: list[Symbolic]) -> Iterator[Symbolic]:
                     indexed,
                 )
     step = simplest(formula("-", row[1], row[0]))
-    yield formula("+", row[0], formula("*", INDEX, step))
+    yield formula("+", row[0], formula("*", *((step, INDEX) if step.kind == "constant" else (INDEX, step))))
 
 
 def _indexed(tree: Symbolic, number: int, behind: int) -> Symbolic:
@@ -373,7 +282,7 @@ def _indexed(tree: Symbolic, number: int, behind: int) -> Symbolic:
 
 def _names(written: ArgumentExpression, word: str) -> bool:
     """Whether the spec's key of an expression is what PyTorch calls `word`: `strides` is its `stride`."""
-    key = str(written.path[0]) if written.path else ""
+    key = next((str(part) for part in reversed(written.path) if isinstance(part, str)), "")
     return bool(key) and (key == word or key == f"{word}s" or word == f"{key}s")
 
 

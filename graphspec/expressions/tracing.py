@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from graphspec.expressions import Expression, parse_value
+from graphspec.expressions import Expression, Template, parse_value
 from graphspec.expressions.grammar import CONSTANTS, WORDS, called
-from graphspec.traced import LONGEST, NODES, Symbolic, evaluated, formula, leafed, no_value, plain
+from graphspec.traced import (
+    LONGEST,
+    NODES,
+    Symbolic,
+    evaluated,
+    formula,
+    leafed,
+    no_value,
+    plain,
+    text_of,
+    traced,
+)
 
 NAMES = {node: word for word, node in NODES.items()}
 
@@ -17,7 +29,9 @@ def retraced(written: Any, result: Any, names: Mapping[str, Symbolic], scope: Ma
     """What a written value gave, with the formulas of its expressions."""
     if isinstance(written, str):
         kind = type(plain(result))
-        parsed = parse_value(written) if "$" in written and kind in (int, float, list) else None
+        parsed = parse_value(written) if "$" in written and kind in (int, float, list, str) else None
+        if isinstance(parsed, Template):
+            return _text(parsed, result, names, scope)
         tree = read(parsed.tree, names, scope) if isinstance(parsed, Expression) else None
         return result if tree is None else leafed(plain(result), tree)
     if isinstance(written, list) and isinstance(result, list):
@@ -25,6 +39,28 @@ def retraced(written: Any, result: Any, names: Mapping[str, Symbolic], scope: Ma
     if isinstance(written, dict) and isinstance(result, dict):
         return {key: retraced(written[key], item, names, scope) for key, item in result.items()}
     return result
+
+
+def _text(template: Template, text: str, names: Mapping[str, Symbolic], scope: Mapping[str, Any]) -> str:
+    """A text whose inserted numbers keep their formulas. `text` is what it says."""
+    parts: list[Any] = []
+    place = 0
+    for part in template.parts:
+        found = None if isinstance(part, str) else _NUMBER.match(text, place)
+        tree = read(part.tree, names, scope) if found and isinstance(part, Expression) else None
+        if isinstance(part, str):
+            parts.append(part)
+        elif found is None:
+            return text
+        else:
+            number = found[0]
+            parts.append(traced(int(number) if number.lstrip("-").isdecimal() else float(number), tree))
+        place += len(part) if isinstance(part, str) else len(found[0])
+    made = text_of(*parts)
+    return made if made == text else text
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 
 
 def read(node: ast.expr, names: Mapping[str, Symbolic], scope: Mapping[str, Any]) -> Symbolic | None:

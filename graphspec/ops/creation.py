@@ -202,7 +202,8 @@ class Arange(Operation, spec_name="arange"):
 
     def _count(self) -> int:
         assert self.stop is not None
-        return int(-((self.start - self.stop) // self.step))
+        count = -((self.start - self.stop) // self.step)
+        return count if isinstance(count, int) else int(count)
 
     def numbers_below(self, x: Tensor | None = None) -> Dim | None:
         if isinstance(self.start, float) or isinstance(self.step, float) or self.dtype.startswith(("f", "b")):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
+from graphspec.traced import numerals
 
 _SLICE = re.compile(r"(?P<start>-?\d{1,9})?\s*:\s*(?P<stop>-?\d{1,9})?\s*(?::\s*(?P<step>-?[1-9]\d{0,8})?)?")
 _INDEX = re.compile(r"-?\d{1,9}")
@@ -37,9 +39,13 @@ class Slice:
         """
         if self.step < 0:
             return self.ahead.size(size)
-        if isinstance(size, int):
-            return len(range(size)[self.start : self.stop : self.step])
         start, stop = self.start or 0, self.stop
+        if isinstance(size, int):
+            first = size + start if start < 0 else start
+            last = size if stop is None else size + stop if stop < 0 else stop
+            if 0 <= first <= last <= size:
+                return ceil_div(last - first, self.step)
+            return len(range(size)[self.start : self.stop : self.step])
         if start >= 0 and (stop is None or stop < 0):
             return ceil_div(size + (stop or 0) - start, self.step)
         if stop is None or (start < 0) == (stop < 0):
@@ -81,7 +87,7 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
 
     def items(self, x: Tensor) -> list[Item]:
         """The key, with a slice or an index for each axis."""
-        words = [word.strip() for word in self.key.split(",")]
+        words, numbers = [word.strip() for word in self.key.split(",")], numerals(self.key)
         if words.count("...") > 1:
             raise self._refuse("holds `...` at most once")
         indices: list[Item] = []
@@ -89,26 +95,27 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
         if missing < 0:
             raise self._refuse(f"has more axes than {x}")
         for word in words:
-            indices += [WHOLE] * missing if word == "..." else [self._item(word)]
+            indices += [WHOLE] * missing if word == "..." else [self._item(word, numbers)]
         if "..." not in words:
             indices += [WHOLE] * missing
         if indices[0] != WHOLE:
             raise self._refuse("begins with `:`, the batch")
         return indices
 
-    def _item(self, word: str) -> Item:
+    def _item(self, word: str, numbers: Iterator[int]) -> Item:
+        """A part of the key, whose numbers are the next of these."""
         if word == "None":
             return None
         if _INDEX.fullmatch(word):
-            return int(word)
+            return next(numbers)
         match = _SLICE.fullmatch(word)
         if match is None:
             help = None
             if re.search("[A-Za-z_]", word):
                 help = "write a number, or a param as `$name`: a size with a name is known only when it runs"
             raise self._refuse("holds indices, slices `start:stop:step`, `...` and `None`", help)
-        start, stop = (None if match[end] is None else int(match[end]) for end in ("start", "stop"))
-        return Slice(start, stop, int(match["step"] or 1))
+        start, stop, step = (next(numbers) if match[end] else None for end in ("start", "stop", "step"))
+        return Slice(start, stop, 1 if step is None else step)
 
     def _refuse(self, what: str, help: str | None = None) -> LayerError:
         return LayerError(

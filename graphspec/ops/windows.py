@@ -18,6 +18,7 @@ from graphspec.layers.transposed import Transposed
 from graphspec.ops.matrices import need_floats
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import attached, plain
 
 NotNegative = Annotated[int, Field(ge=0)]
 USUAL: dict[str, Leaf] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
@@ -42,8 +43,8 @@ class _AsLayer(Operation, abstract=True):
             raise LayerError("wrong-rank", message, inputs=(0,))
         fields = type(self).model_fields
         settings = {name: self.sized(name, rank) for name in fields if getattr(self, name) is not None}
-        instance: Layer = REGISTRY["layer"][f"{self.family}{rank}D"].model_validate(settings)
-        return instance
+        instance: Layer = REGISTRY["layer"][f"{self.family}{rank}D"].model_validate(plain(settings))
+        return attached(settings, instance)
 
     def sized(self, name: str, rank: int) -> object:
         """A field's value; a list of sizes has one for each axis."""
@@ -163,11 +164,9 @@ class Conv(Operation, spec_name="conv"):
         """The number of groups, and of filters."""
         last = self.data_format == "channels_last"
         channels, (each, filters) = inputs.shape[-1 if last else 1], kernel.shape[-2:]
-        sizes = (channels, each, filters)
-        if not all(isinstance(size, int) for size in sizes):
+        if not (isinstance(channels, int) and isinstance(each, int) and isinstance(filters, int)):
             message = f"`{self.spec_name}` needs to know the channels of {inputs} and {kernel}"
             raise LayerError("unknown-size", message, inputs=(0, 1))
-        channels, each, filters = (int(str(size)) for size in sizes)
         if self.depthwise:
             fits, groups, filters = channels == each, channels, channels * filters
         else:
@@ -330,8 +329,9 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
         settings = {"filters": self.channels(inputs, kernel)[1], "kernel_size": width, "strides": strides}
         settings |= {"dilation_rate": dilation, "output_padding": added}
         settings |= {"padding": self.padding, "data_format": self.data_format}
-        transposed: Transposed = REGISTRY["layer"][f"Conv{rank}DTranspose"].model_validate(settings)
-        return transposed
+        transposed = REGISTRY["layer"][f"Conv{rank}DTranspose"].model_validate(plain(settings))
+        made: Transposed = attached(settings, transposed)
+        return made
 
     def infer(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         shape = self.layer(inputs, kernel).infer(inputs).shape

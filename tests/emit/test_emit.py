@@ -500,4 +500,4 @@ nodes:
   two: {block: columns, from: z, count: 4}
 outputs: [one, two]
 """)
-    assert "nn.ModuleList(Column(index, index + 1) for index in range(count))" in program.source
+    assert "Column(index) for index in range(count)" in program.source

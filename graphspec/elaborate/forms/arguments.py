@@ -143,10 +143,7 @@ def _validated(cls: type[Layer], arguments: dict[str, Any], what: str) -> Layer:
     if not formulas_in(arguments):
         return validate(cls, arguments, what)
     layer = validate(cls, plain(arguments), what)
-    layer.__dict__.update(
-        {word: attached(arguments[word], got) for word, got in layer.__dict__.items() if word in arguments}
-    )
-    return layer
+    return attached(arguments, layer)
 
 
 def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str, Any]) -> set[str]:

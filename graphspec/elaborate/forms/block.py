@@ -123,12 +123,12 @@ def _open(
     else:
         inner.open_files = (*within.open_files, declared.file)
     if outer.scope.formulas is not None:
-        _name_sizes(inner, inputs)
+        _name_sizes(inner, outer, inputs)
     graph.inputs = {name: value if isinstance(value, Value) else None for name, value in passed.items()}
     return inner
 
 
-def _name_sizes(inner: BodyElaborator, inputs: dict[str, Resolved]) -> None:
+def _name_sizes(inner: BodyElaborator, outer: BodyElaborator, inputs: dict[str, Resolved]) -> None:
     """Names the params, the file's params and the sizes of inputs of a body in formulas, each with what it
     is in the body around. A size that is a param of the file there is that param here, too.
     """
@@ -137,12 +137,14 @@ def _name_sizes(inner: BodyElaborator, inputs: dict[str, Resolved]) -> None:
     of_file: dict[Symbolic, Symbolic] = {}  # what a param of the file is around, to what it is here
     if inner.of_file is not None:
         around, names = inner.of_file.scope, inner.graph.visible
-        for word in (around.formulas or {}).keys() & names.keys() - params.keys():
-            leaf = scope.formulas[word] = formula("file", word)
-            scope.bindings[leaf] = names[word]
-            if (known := formula_of(names[word])) is not None:
+        for word in (around.formulas or {}).keys() & around.params.keys():
+            leaf = formula("file", word)
+            here = leafed(plain(around.params[word]), leaf)
+            scope.bindings[leaf] = around.params[word] if outer is inner.of_file else here
+            if (known := formula_of(scope.bindings[leaf])) is not None:
                 of_file[known] = leaf
-            names[word] = leafed(plain(names[word]), leaf)
+            if word not in params:
+                scope.formulas[word], names[word] = leaf, here
     for word, value in inputs.items():
         given = scope.formulas[f"given({word})"] = formula("given", word)
         scope.bindings[given] = value is not NOTHING

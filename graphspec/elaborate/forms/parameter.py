@@ -15,7 +15,7 @@ from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
 from graphspec.settings import Setting, SettingError, show, validate
 from graphspec.tensor import Tensor, is_size
-from graphspec.traced import plain
+from graphspec.traced import attached, plain
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -48,7 +48,8 @@ class _Parameter(Setting):
 
 def _read(node: NodeInstance, arguments: dict[str, Any]) -> _Parameter | None:
     try:
-        return validate(_Parameter, plain(arguments), "a parameter")
+        said: _Parameter = attached(arguments, validate(_Parameter, plain(arguments), "a parameter"))
+        return said
     except SettingError as error:
         for problem in error.problems:
             unknown = problem.code == "unknown-key"
