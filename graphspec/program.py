@@ -93,13 +93,20 @@ class Program(BaseProgram):
             self._emitted[options] = (
                 emit_with_params(self._again, self.params, presets, options)
                 if params
-                else emit(self if self.folding is not None else self._again({}, frozenset()), options)
+                else emit(self._with_formulas if self.folding is None else self, options)
             )
         return self._emitted[options]
 
     def _again(self, params: Mapping[str, Any], symbols: frozenset[str]) -> Elaborated | None:
         """The same file with other params, and with these in the formulas of its numbers."""
         return self.elaborate_again(self.parsed, self.path, params, symbols)
+
+    @cached_property
+    def _with_formulas(self) -> Elaborated:
+        """The same program, whose numbers keep the formulas over their blocks that emission writes."""
+        program = self._again({}, frozenset())
+        assert program is not None, "what was elaborated once is so again"
+        return program
 
     @property
     def class_name(self) -> str:
@@ -134,7 +141,7 @@ class Program(BaseProgram):
 
         if self.folding is not None:
             return self
-        folded = fold(self.graph)
+        folded = fold(self._with_formulas.graph)
         masks: dict[str, Value] = {}  # which are for losses
         return replace(self, graph=folded.graph, masks=masks, folding=Folding(self, folded), _emitted={})
 

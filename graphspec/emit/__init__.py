@@ -34,7 +34,8 @@ from graphspec.emit.soundness import check_source, unsound
 from graphspec.emit.specialize import Specializer
 from graphspec.emit.values import Wish
 from graphspec.emit.writer import SourceWriter, write_definition
-from graphspec.graph import Definition, Op, Unit
+from graphspec.graph import Definition, Graph, Op, Unit
+from graphspec.passes.layout import Layout
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
 from graphspec.version import MADE_BY, __version__
 from graphspec.weights import names
@@ -172,7 +173,22 @@ def assemble(
     source = "\n".join([*top.lines, *middle, *bodies.lines]) + "\n"
     places = {number + offset: span for number, span in bodies.places.items()}
     nodes = {number + offset: spans for number, spans in bodies.nodes.items()}
-    return Emitted(source, places, nodes, name, program.name)
+    images = _keeps_channels_last(classes.layout, classes.root.graph)
+    return Emitted(source, places, nodes, name, program.name, images)
+
+
+def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
+    """Whether weights use the channels-last memory format. It is not possible with weights of five axes."""
+    ops = [op for op in graph.walk() if op.present]
+    return any(
+        op.layer and layout.op_first(op) and _rank(op) == 4 and op.weights() for op in ops
+    ) and not any(len(weight.shape) == 5 for op in ops for weight in op.weights())
+
+
+def _rank(op: Op) -> int:
+    """The rank of an op's first input; 0 if it has none."""
+    first = next(iter(op.site().inputs), None)
+    return 0 if first is None else first.rank
 
 
 def _add_presets(

@@ -19,6 +19,7 @@ from graphspec.emit.code import (
     self_attribute,
     template,
 )
+from graphspec.emit.code import names as names_of
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.module_class import (
     Cell,
@@ -235,7 +236,7 @@ class InitWriter:
             code = self.values.write(dict(zip(cells, parts, strict=True)), cells, wish)
             if code is None:
                 return "", {}
-            if isinstance(code, ast.Constant):
+            if next(names_of(code), None) is None:
                 text += flat(code)
             else:
                 number = f"number{len(codes)}"

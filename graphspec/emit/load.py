@@ -86,7 +86,9 @@ def check_state(program: Elaborated, module: nn.Module) -> None:
 
 
 def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
-    """The module as its emitted source initializes it; `classes` are those that it imports, by path."""
+    """The module as its emitted source initializes it, in the memory format that is fastest; `classes` are
+    those that it imports, by path.
+    """
     for path, cls in classes.items():
         if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
             message = f"`{path}` is not a module class: a node needs a subclass of nn.Module"
@@ -96,6 +98,8 @@ def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
     module = getattr(executed, emitted.class_name)()
     assert isinstance(module, nn.Module)
     hold(executed, module)
+    if emitted.channels_last:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module
 
 

@@ -169,7 +169,7 @@ class SubmoduleWriter:
         return self._leaf(self._argument_values(module.graphs, word), module, wish)
 
     def _is_of_the_file(self, module: Submodule, word: str) -> bool:
-        """Whether a param that inner instances read is one of the file, which this class reads by that name."""
+        """Whether a param of inner instances is one of the file, which this class reads by that name."""
         own = self.group.graph.definition.block is not None and word in self.group.graph.declared
         return not own and all(
             word not in graph.declared

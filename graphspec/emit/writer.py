@@ -18,8 +18,7 @@ from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.module_class import MISSING, ModuleClass
 from graphspec.emit.printer import WIDTH, chain_steps, flat, lines
-from graphspec.graph import Graph, Op, Value
-from graphspec.passes.layout import Layout
+from graphspec.graph import Value
 from graphspec.tensor import BATCH, Dim, symbol, unit_of
 from graphspec.weights import names
 
@@ -142,14 +141,11 @@ def write_definition(
     if program is not None and fills is not None and fills.needed:
         fill = "initialize(self)" if constructor.classes.imported else "self.apply(init_weights)"
         closing.append(InitStatement(template(fill)))
-    ordered = program is not None and _keeps_channels_last(constructor.classes.layout, group.graph)
-    if constructor.steps or closing or group.args or ordered:
+    if constructor.steps or closing or group.args:
         writer.add(*signature("def __init__(", ["self", *_arguments(group)], ") -> None:", 4))
         writer.add("        super().__init__()")
         steps = with_locals(constructor.steps, group.args, group.named_formulas())
         writer.steps([*steps, *closing])
-        if ordered:
-            writer.add("        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]")
         writer.add("")
     result, defaults = _result(group, program), program.defaults if program is not None else ()
     writer.add(*signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:", 4))
@@ -197,20 +193,6 @@ def _may_be_none(group: ModuleClass, value: Value) -> bool:
     instances = group.template.instances.get(value, [])
     lacking = (each.op for each in instances if each is not None and each.op is not None)
     return op is not None and any(not each.present and not each.inputs for each in lacking)
-
-
-def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
-    """Whether weights use the channels-last memory format. It is not possible with weights of five axes."""
-    ops = [op for op in graph.walk() if op.present]
-    return any(
-        op.layer and layout.op_first(op) and _rank(op) == 4 and op.weights() for op in ops
-    ) and not any(len(weight.shape) == 5 for op in ops for weight in op.weights())
-
-
-def _rank(op: Op) -> int:
-    """The rank of an op's first input; 0 if it has none."""
-    first = next(iter(op.site().inputs), None)
-    return 0 if first is None else first.rank
 
 
 def default_fills(program: Elaborated, constructor: InitWriter) -> list[str]:

@@ -46,16 +46,16 @@ def _text(template: Template, text: str, names: Mapping[str, Symbolic], scope: M
     parts: list[Any] = []
     place = 0
     for part in template.parts:
-        found = None if isinstance(part, str) else _NUMBER.match(text, place)
-        tree = read(part.tree, names, scope) if found and isinstance(part, Expression) else None
-        if isinstance(part, str):
-            parts.append(part)
-        elif found is None:
-            return text
+        if isinstance(part, Expression):
+            found = _NUMBER.match(text, place)
+            if found is None:
+                return text
+            number = int(found[0]) if found[1] is found[2] is None else float(found[0])
+            parts.append(traced(number, read(part.tree, names, scope)))
+            place = found.end()
         else:
-            number = found[0]
-            parts.append(traced(int(number) if number.lstrip("-").isdecimal() else float(number), tree))
-        place += len(part) if isinstance(part, str) else len(found[0])
+            parts.append(part)
+            place += len(part)
     made = text_of(*parts)
     return made if made == text else text
 

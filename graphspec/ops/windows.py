@@ -44,7 +44,8 @@ class _AsLayer(Operation, abstract=True):
         fields = type(self).model_fields
         settings = {name: self.sized(name, rank) for name in fields if getattr(self, name) is not None}
         instance: Layer = REGISTRY["layer"][f"{self.family}{rank}D"].model_validate(plain(settings))
-        return attached(settings, instance)
+        traced: Layer = attached(settings, instance)
+        return traced
 
     def sized(self, name: str, rank: int) -> object:
         """A field's value; a list of sizes has one for each axis."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import graphspec
@@ -208,3 +209,56 @@ def test_fixed_params_are_numbers() -> None:
     program = graphspec.compile(ROOT / "specs/gpt.yaml")
     fixed = program.emit(fixed=True).source
     assert "nn.Embedding(96, 64)" in fixed and "heads = 4" in fixed.split('"""')[0]
+
+
+BLOCKS = """
+inputs: {x: {shape: [12, 8]}}
+blocks:
+  cut:
+    params: {at: 2, wide: 3}
+    inputs: [x]
+    nodes:
+      part:  {op: get_item, key: ":, $at:$(at + wide)"}
+      scale: {parameter: [$wide, 8], initializer: {name: random_normal, stddev: $(0.5 / wide)}}
+      sum:   {compute: part * scale}
+  tower:
+    params: {units: 8, depth: 2, gain: 0.1}
+    inputs: [x]
+    nodes:
+      both:  {layer: Bidirectional, wraps: {layer: LSTM, units: $units, return_sequences: true}}
+      again: {layer: Dense, units: $(2 * units), repeat: $depth}
+      drop:  {layer: Dropout, rate: $gain}
+      out:   {layer: Dense, units: $(channels(x)), kernel_initializer: {name: random_uniform, maxval: $gain}}
+nodes:
+  one: {block: tower, from: x}
+  cut: {block: cut}
+outputs: [cut]
+"""
+"""Blocks whose numbers stand in a count, in texts, in an initializer and in a wrapped layer."""
+
+
+def class_lines(source: str, name: str) -> str:
+    """A class of a source, without the types of values at the ends of its lines."""
+    text = source.split(f"class {name}(")[1].split("\nclass ")[0]
+    return "\n".join(line.split("  # ")[0] for line in text.splitlines())
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_class_is_what_its_block_says_however_it_is_used(fixed: bool) -> None:
+    """One more use, with other values of all params, changes no line of it."""
+    more = BLOCKS.replace(
+        "  cut: {block: cut}\noutputs",
+        "  two: {block: tower, units: 3, depth: 1, gain: 0.2}\n"
+        "  cut: {block: cut}\n  end: {block: cut, from: two, at: 1, wide: 2}\noutputs",
+    ).replace("outputs: [cut]", "outputs: [cut, end]")
+    once, twice = (graphspec.compile(text).emit(fixed=fixed).source for text in (BLOCKS, more))
+    for name in ("Cut", "Tower"):
+        assert class_lines(once, name) == class_lines(twice, name)
+    assert "def __init__(self, at: int = 2, wide: int = 3) -> None:" in once
+    assert "for _ in range(depth)" in once
+
+
+def test_the_state_of_a_model_of_images_can_be_saved(tmp_path: Path) -> None:
+    """Its weights are as PyTorch makes them: who wants another memory format asks for it."""
+    program = graphspec.compile(ROOT / "specs/digits.yaml")
+    save_file(class_of(program)().state_dict(), tmp_path / "weights.safetensors")

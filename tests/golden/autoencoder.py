@@ -1,7 +1,6 @@
 # Made by graphspec 0.1.0 from the spec autoencoder. It needs torch 2.10 or later.
 """autoencoder: image uint8[N, 8, 8, 1] -> decoder float32[N, 8, 8, 1]."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,7 +49,6 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(1, code_size=code_size)
         self.decoder = Decoder(code_size)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.encoder(image.permute(0, 3, 1, 2))  # [N, 8]

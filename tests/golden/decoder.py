@@ -1,7 +1,6 @@
 # Made by graphspec 0.1.0 from the spec decoder. It needs torch 2.10 or later.
 """decoder: code float32[N, 8] -> image float32[N, 8, 8, 1]."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +20,6 @@ class Decoder(nn.Module):
         self.conv = nn.Conv2d(32, 16, 3, padding="same")
         self.pixels = nn.Conv2d(16, 1, 3, padding="same")
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, code: Tensor) -> Tensor:
         x = F.relu(self.wide(code), inplace=True)  # [N, 128]

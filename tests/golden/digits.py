@@ -1,7 +1,6 @@
 # Made by graphspec 0.1.0 from the spec digits. It needs torch 2.10 or later.
 """digits: image uint8[N, 8, 8, 1] -> digit float32[N, 10]."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +21,6 @@ class Digits(nn.Module):
         self.drop = nn.Dropout(0.3)
         self.digit = nn.Linear(1024, 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = image.to(self.conv1.weight.dtype) / 16  # [N, 8, 8, 1]

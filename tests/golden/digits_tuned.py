@@ -69,7 +69,6 @@ class DigitsTuned(nn.Module):
         self.drop = nn.Dropout(dropout)
         self.digit = nn.Linear(4 * (filters * 2), 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = image.to(self.digit.weight.dtype) / 16  # [N, 8, 8, 1]

@@ -3,7 +3,6 @@
 -> digit float32[N, 10], unlike float32[N], taught float32[N, 10].
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,7 +53,6 @@ class Distillation(nn.Module):
         self.student = Small()
         self.temperature = temperature
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
         scaled = image.to(next(self.parameters()).dtype) / 16  # [N, 8, 8, 1]

@@ -1,7 +1,6 @@
 # Made by graphspec 0.1.0 from the spec encoder. It needs torch 2.10 or later.
 """encoder: image uint8[N, 8, 8, 1] -> code float32[N, 8]."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +21,6 @@ class Encoder(nn.Module):
         )
         self.code = nn.Linear(128, code_size)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
         x = (image.to(self.code.weight.dtype) / 16).permute(0, 3, 1, 2)

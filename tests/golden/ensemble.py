@@ -35,7 +35,6 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(Digits(1) for _ in range(3))
         self.members.requires_grad_(False)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
         x = image.permute(0, 3, 1, 2)

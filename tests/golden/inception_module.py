@@ -82,7 +82,6 @@ class InceptionModule(nn.Module):
         self.module = Inception(32)
         self.probs = nn.Linear(512, 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)

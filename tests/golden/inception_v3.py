@@ -192,7 +192,6 @@ class InceptionV3(nn.Module):
         self.mixed_c = nn.Sequential(InceptionC(1280), InceptionC(2048))
         self.probs = nn.Linear(2048, classes)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem1(image.permute(0, 3, 1, 2))  # [N, 32, 149, 149]

@@ -75,7 +75,6 @@ class ItemPrice(nn.Module):
         self.hidden = nn.Linear(120, 64)
         self.price = nn.Linear(64, 1)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
         self, description: Tensor, brand: Tensor, facts: Tensor, photo: Tensor

@@ -1,7 +1,6 @@
 # Made by graphspec 0.1.0 from the spec residual. It needs torch 2.10 or later.
 """residual: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,7 +51,6 @@ class Residual(nn.Module):
         self.last = Identity(2 * width)
         self.probs = nn.Linear(2 * width, 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)

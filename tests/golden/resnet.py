@@ -139,7 +139,6 @@ class Resnet(nn.Module):
         )
         self.probs = nn.Linear(4 * widths[-1], classes)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]

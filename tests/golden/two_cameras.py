@@ -160,7 +160,6 @@ class TwoCameras(nn.Module):
         self.vision = Xception(3, (1 + -1 * ((size + 1) // 2 - 3) % 2) // 2)
         self.distance = nn.Linear(4096, 1)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         left_eye = self.vision(left.permute(0, 3, 1, 2))  # [N, 2048]

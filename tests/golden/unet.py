@@ -65,7 +65,6 @@ class Unet(nn.Module):
         )
         self.mask = nn.Conv2d(width, 1, 1)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         if any(size % 8 != 0 for size in image.shape[1:3]):

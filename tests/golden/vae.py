@@ -51,7 +51,6 @@ class Vae(nn.Module):
         self.log_var = nn.Linear(128, code_size)
         self.decoder = Decoder(code_size)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         encoder = self.encoder(image.permute(0, 3, 1, 2))  # [N, 128]

@@ -148,7 +148,6 @@ class Xception(nn.Module):
         self.last2 = Separable(1536, 2048)
         self.probs = nn.Linear(2048, classes)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem1(image.permute(0, 3, 1, 2))  # [N, 32, 149, 149]

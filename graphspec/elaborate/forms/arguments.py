@@ -143,7 +143,8 @@ def _validated(cls: type[Layer], arguments: dict[str, Any], what: str) -> Layer:
     if not formulas_in(arguments):
         return validate(cls, arguments, what)
     layer = validate(cls, plain(arguments), what)
-    return attached(arguments, layer)
+    traced: Layer = attached(arguments, layer)
+    return traced
 
 
 def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str, Any]) -> set[str]:
