@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from graphspec.emit import EmitOptions, Emitted
     from graphspec.fold import Folded
     from graphspec.graph import Value
+    from graphspec.passes.stream import Step
     from graphspec.train.custom_loop import Metrics
     from graphspec.train.progress import Result
     from graphspec.view.summary import Summary
@@ -46,6 +47,8 @@ class Program(BaseProgram):
     elaborate_again: ElaborateAgain
     folding: Folding | None = None
     """The unfolded program and the plan, if this program is folded."""
+    stepping: Step | None = None
+    """What the inputs of this program are, if it is that of a step."""
     _emitted: dict[EmitOptions, Emitted] = field(default_factory=dict)
 
     @cached_property
@@ -86,8 +89,11 @@ class Program(BaseProgram):
         from graphspec.emit import EmitOptions, emit
         from graphspec.emit.params import emit_with_params
 
-        params = not (fixed or exporting or self.folding is not None)
-        options = EmitOptions(inplace, exporting, initialize=self.folding is None, params=params)
+        derived = self.folding is not None or self.stepping is not None
+        options = EmitOptions(
+            inplace, exporting, initialize=not derived, params=not (fixed or exporting or derived)
+        )
+        params = options.params
         if options not in self._emitted:
             presets = self.document.get("presets") or {}
             self._emitted[options] = (
@@ -144,6 +150,28 @@ class Program(BaseProgram):
         folded = fold(self._with_formulas.graph)
         masks: dict[str, Value] = {}  # which are for losses
         return replace(self, graph=folded.graph, masks=masks, folding=Folding(self, folded), _emitted={})
+
+    @checked
+    def step(self, outputs: Iterable[str] | None = None) -> Program:
+        """The program of a step, for inference: of new steps of a sequence, one or many, it computes what
+        this program would of the whole sequence. `outputs` are those that are wanted; by default all.
+
+        Its further input `places`, [N], says how many steps there were. Its `module` has the weights of this
+        program under the same keys, and states, which `module.begin(batch, longest)` makes and a call changes
+        in place. Raises `SpecError` (not-causal) at the node that needs later steps.
+        """
+        from graphspec.passes.stream import step_of, streamed_size
+
+        names = [*self.outputs] if outputs is None else [*outputs]
+        need_names(names)
+        wanted = {name: self.outputs[name] for name in names}
+        graph = replace(self.graph, outputs={name: self.graph.outputs[name] for name in names})
+        step = step_of(graph, streamed_size(graph))
+        inputs = {name: value.tensor for name, value in step.graph.inputs.items() if value is not None}
+        return replace(
+            self, graph=step.graph, inputs=inputs, outputs=wanted, stepping=step, masks={}, maximum_sizes={},
+            _emitted={},
+        )  # fmt: skip
 
     @checked
     def module(

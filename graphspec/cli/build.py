@@ -132,6 +132,10 @@ Triton = Annotated[
     bool,
     typer.Option("--triton", help="Write ONNX into the folder FILE with a config.pbtxt for Triton."),
 ]
+Step = Annotated[
+    bool,
+    typer.Option("--step", help="Write the next steps of a sequence, from states that the module keeps."),
+]
 Bundle = Annotated[
     bool,
     typer.Option("--bundle", help="Copy custom modules into the file, so that it needs only torch."),
@@ -151,6 +155,7 @@ def build(
     no_inplace: NoInplace = False,
     params: Params = None,
     bundle: Bundle = False,
+    step: Step = False,
     adapters: MergeAdapters = None,
     fastest: Fastest = False,
     quantize: Quantize = None,
@@ -169,7 +174,7 @@ def build(
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
     given: dict[str, Any] = {"--seed": seed, "--fold": fold, "--no-check": no_check}
-    given |= {"--no-inplace": no_inplace, "--bundle": bundle, "--params": params}
+    given |= {"--no-inplace": no_inplace, "--bundle": bundle, "--params": params, "--step": step}
     if params not in (None, FIXED):
         raise misuse("--params", f"`{params}` is unknown: `fixed` writes params as numbers")
     if fastest or quantize is not None or max_loss is not None:
@@ -202,6 +207,8 @@ def build(
             _Export(format, path, files, inputs, triton).write(program, weights, seed, proved, as_json)
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
+        elif step:
+            _write_step(program, path, not no_check, as_json)
         else:
             _write_python(program, path, not no_check, not no_inplace, params == FIXED, bundle, as_json)
 
@@ -268,6 +275,25 @@ def _write_python(
         answer(as_json, f"wrote {path}", file=str(path), source=None)
 
 
+def _write_step(program: Program, path: Path | None, checked: bool, as_json: bool) -> None:
+    """Writes the source of a step to a file, or to stdout, after it was compared with the whole."""
+    from graphspec.generate.proof import prove
+
+    step, difference = program.step(), None
+    with running(step, "build-failed", "the step fails", "`--no-check` writes the file without running it"):
+        if checked:
+            whole = program.module().eval()
+            module = step.module(weights=whole.state_dict()).eval()
+            difference = prove(program, step, module, whole)
+    source = stamped(step.emit().source)
+    if path is None:
+        answer(as_json, source, nl=False, file=None, source=source, difference=difference)
+        return
+    write(path, source)
+    same = "" if difference is None else f"\nequal to the whole to {difference:.1e}"
+    answer(as_json, f"wrote {path}{same}", file=str(path), source=None, difference=difference)
+
+
 def _triton_output(format: str | None, output: str | None, force: bool) -> str:
     if format not in (None, "onnx"):
         raise misuse("--format", f"--triton writes onnx, not {format}")
@@ -307,9 +333,11 @@ def _check_options(
         raise misuse("--no-check", f"{format} is always compared with the module")
     elif output == "-":
         raise misuse("-o", f"{format} is not text")
-    for option in ("--no-inplace", "--bundle", "--params"):
+    for option in ("--no-inplace", "--bundle", "--params", "--step"):
         if given[option] and (format != "py" or fold):
             raise misuse(option, "only for a Python file that is not folded")
+        if given[option] and given["--step"] and option != "--step":
+            raise misuse(option, "not with --step, whose file has numbers for params")
 
 
 def _write_folded(

@@ -56,6 +56,11 @@ class ActivationFunction(NamedValue, family="activation"):
         return self
 
     @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes that it runs along."""
+        return (getattr(self, "axis", -1),) if self.along_axis else ()
+
+    @property
     def ending(self) -> str | None:
         """Its name, if that determines the range of its values."""
         return self.word

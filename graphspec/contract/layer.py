@@ -23,6 +23,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 if TYPE_CHECKING:
     from graphspec.contract.learned import Learned
+    from graphspec.contract.streaming import Streaming
 
 Memory = Literal["spec", "first", "any"]
 """The memory layout that a layer needs: axes as in the spec, channels moved to axis 1, or either."""
@@ -415,6 +416,12 @@ class Layer(Setting):
             raise TypeError(f"{type(self).__name__} says no code")
         fields = [name for name in _HOLE.findall(self.template) if name in type(self).model_fields]
         return Code(self.template, constants={name: getattr(self, name) for name in fields})
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        """How it goes on along the axis that is streamed, given the roles of its inputs, grouped like its
+        arguments, of which at least one has an axis with a role; None if it does not say, and is refused.
+        """
+        return None
 
     def flops(self, site: Site) -> Dim:
         """Floating-point operations for one example of a forward pass; a multiply-add is two."""

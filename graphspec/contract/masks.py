@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract.layer import Code, Derived, Layer, Site
+from graphspec.contract.streaming import Streaming, elementwise, frame, without
 from graphspec.tensor import Dim, Tensor
 
 
@@ -19,6 +20,9 @@ class MaskNotEqual(Layer, abstract=True, spec_name="not_equal"):
 
     def infer(self, x: Tensor) -> Tensor:
         return Tensor(x.shape[:-1] if self.steps else x.shape, "bool")
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return without(roles[0], (-1,)) if self.steps else frame(roles[0])
 
     def code(self, site: Site) -> Code:
         value = self.value if site.x.is_float else int(self.value)
@@ -34,6 +38,9 @@ class MaskAny(Layer, abstract=True, spec_name="logical_or"):
 
     def infer(self, *masks: Tensor) -> Tensor:
         return masks[0]
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return elementwise(roles, site.x.rank)
 
     def code(self, site: Site) -> Code:
         return Code(" | ".join(f"{{{position}}}" for position in range(len(site.inputs))))
@@ -132,6 +139,9 @@ class AllSteps(Layer, abstract=True, spec_name="ones"):
 
     def infer(self, x: Tensor) -> Tensor:
         return Tensor(x.shape[:2], "bool")
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame(roles[0][:2])
 
     def code(self, site: Site) -> Code:
         return Code("torch.ones({x}.shape[:2], dtype=torch.bool, device={x}.device)")

@@ -32,6 +32,7 @@ from graphspec.emit.module_class import Cell, FixedParams, ModuleClass, NeedsMod
 from graphspec.emit.printer import WIDTH, comment, flat, lines
 from graphspec.emit.soundness import check_source, unsound
 from graphspec.emit.specialize import Specializer
+from graphspec.emit.states import beginning
 from graphspec.emit.values import Wish
 from graphspec.emit.writer import SourceWriter, write_definition
 from graphspec.graph import Definition, Graph, Op, Unit
@@ -77,6 +78,7 @@ def emit(
     for constructor, forward in classes.parts:
         forward.finish(classes.program_bytes)
         write_definition(bodies, forward, program if constructor.group is classes.root else None, fills)
+    bodies.add(*beginning(program.graph))
     try:
         return assemble(program, bodies, classes, fills, presets or {})
     except SpecError as error:

@@ -77,7 +77,7 @@ class Classes(Generic[Part]):
         self._import(graphs)
         self._codes = LayerCodes(graphs, self._runs_first, self.imported, options)
         self.units = SharedUnits(graphs, self._codes, self.of)
-        helpers = needed({"freeze", *self._named(graphs)})
+        helpers = needed({"freeze", "begin_states", *self._named(graphs)})
         self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
         self.module_options = shared_options(self._codes.module_calls(), helpers)
         self._open: dict[Graph, frozenset[Symbolic]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import (
@@ -29,6 +30,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.streaming import Streaming, apart_from, elementwise, frame
 from graphspec.tensor import Dim, Tensor, product
 from graphspec.traced import float_of
 
@@ -58,6 +60,9 @@ class Activation(Layer):
             need_float(x, layer=f"`{self.activation.word}`")
         return activated(x, self.activation)
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], self.activation.axes)
+
     def code(self, site: Site) -> Code:
         return Code("{x}", activation=self.activation.with_axis(site.axis))
 
@@ -75,6 +80,9 @@ class _Elementwise(Layer, abstract=True):
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=self.spec_name)
         return x
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame(roles[0])
 
 
 class ReLU(_Elementwise):
@@ -150,6 +158,12 @@ class Softmax(_Elementwise, also="Softmax2d"):
         """The axis, if there is only one."""
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         return axes[0] if len(axes) == 1 else None
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        mask = roles[1] if len(roles) > 1 else None
+        axes = example_axes(self.spec_name, self.axis, site.x.rank)
+        along = apart_from(roles[0], axes)
+        return along if along.kind == "whole" or mask is None else elementwise(roles, site.x.rank)
 
     def code(self, site: Site) -> Code:
         axis = self.single()

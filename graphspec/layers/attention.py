@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.contract.input_checks import known_channels, need_rank
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, ModuleCall, Site, Weight
+from graphspec.contract.layer import (
+    Code,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    ModuleCall,
+    Site,
+    Weight,
+)
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import Streaming, frame, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, expanded, need_attention
 from graphspec.tensor import Dim, Tensor
@@ -53,6 +65,19 @@ class Scoring(Attending, abstract=True):
     def module(self, features: int) -> ModuleCall:
         """The construction of its module, for queries of `features`."""
         raise TypeError(f"{type(self).__name__} says no module")
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        query, value, key = roles[0], roles[1], roles[2] if len(roles) > 2 else None
+        moving = any(each is not None and any(each) for each in (value, key))
+        if moving and not self.use_causal_mask:
+            return whole("attends to all steps", "write `use_causal_mask: true`")
+        plain = not self.return_attention_scores and all(mask is None for mask in roles[3:])
+        if not plain or query[1:] != ("new", None):
+            return None
+        if not moving:
+            return frame(query)
+        demands = [place for place in (1, 2) if len(roles) > place and roles[place] == (None, "new", None)]
+        return Streaming("keys", (query,), tuple(demands), step=StepScores(of=self))
 
     def code(self, site: Site) -> Code:
         construct = self.module(known_channels(site.x, layer=self.spec_name, what="features"))
@@ -146,3 +171,26 @@ class AdditiveAttention(Scoring):
 
     def score_flops(self, features: Dim) -> Dim:
         return features * (7 + self.use_scale)
+
+
+class StepScores(Layer, abstract=True, spec_name="attention"):
+    """Causal attention of new steps to all so far."""
+
+    arguments = (*TENSORS, PLACES)
+
+    of: Scoring
+
+    def infer(self, *inputs: Any) -> Tensor:
+        query, value = inputs[:2]
+        return query.with_shape(*query.shape[:2], value.shape[2])  # type: ignore[no-any-return]
+
+    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
+        return self.of.weights(*inputs[:5])
+
+    def code(self, site: Site) -> Code:
+        code = self.of.code(Site(site.inputs[:5], site.outputs))
+        seen = "past({places}, {query}.shape[1], {value}.shape[1])[:, 0]"
+        return replace(code, call=code.call.replace("causal_mask({query}, {value})", seen))
+
+    def flops(self, site: Site) -> Dim:
+        return self.of.flops(Site(site.inputs[:5], site.outputs))

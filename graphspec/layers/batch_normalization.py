@@ -20,6 +20,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.streaming import Streaming, apart_from
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
 
@@ -112,6 +113,9 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
     def memory(self, x: Tensor, mask: Tensor | None = None) -> Memory:
         masked = mask is not None and mask.rank > 2  # whose axes stay those of the spec
         return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 and not masked else "spec"
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], (self.axis,))
 
     def code(self, site: Site) -> Code:
         rank, features = site.x.rank, known_channels(site.x, self.axis, layer="BatchNormalization")

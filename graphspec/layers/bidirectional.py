@@ -21,6 +21,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.registry import REGISTRY
+from graphspec.contract.streaming import Streaming, whole
 from graphspec.layers.recurrent import Recurrent, more_arguments, spelled, takes_mask
 from graphspec.settings import Setting
 from graphspec.tensor import Dim, Tensor
@@ -198,6 +199,9 @@ class Bidirectional(Layer):
             *cell.cell_weights(features, "forward_layer."),
             *self.back.cell_weights(features, "backward_layer."),
         )
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return whole("reads the steps backwards, too", "wrap nothing: a layer that reads forwards alone")
 
     def code(self, site: Site) -> Code:
         cell, with_mask = self.wraps, takes_mask(site)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels
-from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Linear, ModuleCall, Site, Weight
+from graphspec.contract.layer import (
+    Argument,
+    Code,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Linear,
+    ModuleCall,
+    Site,
+    Weight,
+)
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import Roles, StepState, Streaming, frame, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import (
     CausalMargin1,
@@ -233,6 +247,9 @@ class _Convolution(Convolving, abstract=True):
     def linear(self) -> Linear:
         return Linear(width="filters" if self.groups == 1 else None)
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return window_of(self, site, roles[0])
+
     def code(self, site: Site) -> Code:
         return self.convolution(site, self.filters, self.groups)
 
@@ -259,3 +276,41 @@ class Conv3D(_Convolution, also="Conv3d Convolution3D"):
     """A convolution over a volume `[depth, height, width, channels]`."""
 
     examples = (Example({"filters": 4, "kernel_size": 3}, ((5, 4, 6, 3),)),)
+
+
+def window_of(layer: _Convolution, site: Site, roles: Roles) -> Streaming | None:
+    """How a convolution over the streamed axis goes on: it needs the last steps before the new ones."""
+    if any(roles[axis] is not None for axis in range(1, len(roles)) if axis != 1) or roles[1] != "new":
+        return None
+    if layer.rank > 1 or layer.data_format != "channels_last" or max(layer.strides) > 1:
+        return None
+    span = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
+    if span == 0:
+        return frame(roles) if layer.padding in ("valid", "same", "causal") else None
+    if layer.padding != "causal":
+        return whole("reads steps that come later", "write `padding: causal`")
+    state = StepState("window", (span, layer.channels(site.x)), site.x.dtype)
+    return Streaming("window", (roles,), step=StepConvolution(of=layer), states=(state,))
+
+
+class StepConvolution(Layer, abstract=True, spec_name="convolution"):
+    """A causal convolution that goes on from the last steps before the new ones."""
+
+    arguments = (Argument("x"), PLACES, Argument("window"))
+
+    of: _Convolution
+
+    def infer(self, x: Tensor, places: Tensor, window: Tensor) -> Tensor:
+        return self.of.infer(x)
+
+    def weights(self, x: Tensor, places: Tensor, window: Tensor) -> tuple[Weight, ...]:
+        return self.of.weights(x)
+
+    def code(self, site: Site) -> Code:
+        valid = self.of.model_copy(update={"padding": "valid"})
+        code = valid.code(Site((site.x,), site.outputs, channels_first=True))
+        call = code.call.replace("{x}", "window({x}, {window}).mT") + ".mT"
+        return replace(code, call=call, activation=self.of.activation)
+
+    def flops(self, site: Site) -> Dim:
+        return self.of.flops(Site((site.x,), site.outputs))

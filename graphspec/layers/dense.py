@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
@@ -9,6 +11,7 @@ from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.streaming import Streaming, apart_from
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.tensor import Dim, Tensor, product
 
@@ -55,6 +58,9 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
 
     def linear(self) -> Linear:
         return Linear(width="units")
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], (-1, *self.activation.axes))
 
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, layer="Dense")

@@ -10,6 +10,7 @@ from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import Initializer, need_fillable
 from graphspec.contract.input_checks import known_channels, need_features, need_float
 from graphspec.contract.layer import (
+    Argument,
     Code,
     Derived,
     Example,
@@ -24,6 +25,8 @@ from graphspec.contract.layer import (
 from graphspec.contract.masks import MaskNotEqual
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Uniform
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import Streaming, apart_from, frame
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.tensor import Dim, Tensor, product
 from graphspec.traced import float_of
@@ -65,6 +68,9 @@ class Embedding(Layer):
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return Derived(MaskNotEqual(), (inputs[0],)) if self.mask_zero else None
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame((*roles[0], None))
 
     def code(self, site: Site) -> Code:
         construct = ModuleCall(
@@ -132,6 +138,9 @@ class ReversibleEmbedding(Embedding):
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return None if self.reverse else super().mask(inputs, masks)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], (-1,)) if self.reverse else super().stream(site, roles)
 
     def code(self, site: Site) -> Code:
         code = super().code(site)
@@ -201,9 +210,32 @@ class PositionEmbedding(Layer):
         shape = (self.sequence_length, known_channels(x, layer="PositionEmbedding"))
         return (Weight("weight", shape, "embeddings", initializer=self.initializer.unturned(2)),)
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        if roles[0] != (None, "new", None):
+            return None
+        return Streaming("place", (roles[0],), step=StepPositions(of=self))
+
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, layer="PositionEmbedding")
         construct = ModuleCall(
             "PositionEmbedding", {"sequence_length": self.sequence_length, "features": features}
         )
         return Code("{self}({x})", construct)
+
+
+class StepPositions(Layer, abstract=True, spec_name="PositionEmbedding"):
+    """The vectors of the positions of new steps."""
+
+    arguments = (Argument("x"), PLACES)
+
+    of: PositionEmbedding
+
+    def infer(self, x: Tensor, places: Tensor) -> Tensor:
+        return x
+
+    def weights(self, x: Tensor, places: Tensor) -> tuple[Weight, ...]:
+        return self.of.weights(x)
+
+    def code(self, site: Site) -> Code:
+        construct = self.of.code(Site((site.x,), site.outputs)).construct
+        return Code("F.embedding(places_of({places}, {x}.shape[1]), {self}.weight)", construct)

@@ -14,6 +14,7 @@ from graphspec.contract.broadcasting import example_axes, to_float
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, ModuleCall, Site, Weight
 from graphspec.contract.learned import Learned, MeanAndVariance
+from graphspec.contract.streaming import Streaming, apart_from
 from graphspec.tensor import Tensor
 
 Nested = float | tuple["Nested", ...]
@@ -122,6 +123,9 @@ class Normalization(Layer):
             assert isinstance(size, int)
             flat = [tuple(flat[i : i + size]) for i in range(0, len(flat), size)]
         return flat[0]
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], self.axes(site.x))
 
     def code(self, site: Site) -> Code:
         if self.adapts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from graphspec.contract.initializers import Initializer, Ones, Zeros, need_filla
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Memory, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.streaming import Streaming, apart_from
 from graphspec.tensor import Tensor, product
 from graphspec.traced import float_of
 
@@ -64,6 +65,9 @@ class _OverAxes(Layer, abstract=True):
             return Code("{self}({x})", construct)
         text = "{self}({x}.movedim({axis}, {last})).movedim({last}, {axis})"
         return Code(text, construct, {"axis": brief(axes), "last": brief(last)})
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], self.axes(site.x))
 
 
 class LayerNormalization(_OverAxes, also="LayerNorm"):
@@ -148,6 +152,9 @@ class UnitNormalization(Layer):
         example_axes(self.spec_name, self.axis, x.rank)
         return x
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], example_axes(self.spec_name, self.axis, site.x.rank))
+
     def code(self, site: Site) -> Code:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         return Code(
@@ -220,6 +227,9 @@ class GroupNormalization(Layer, also="GroupNorm"):
             return ModuleCall("nn.GroupNorm", counts, {"eps": eps, "affine": (self.scale, True)})
         flags = {"center": (self.center, True), "scale": (self.scale, True)}
         return ModuleCall("GroupNorm", counts, {"eps": (float_of(self.epsilon), None), **flags})
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], range(1, site.x.rank))
 
     def code(self, site: Site) -> Code:
         construct = self.module(site.x)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Derived, Example, Layer, LayerError
+from graphspec.contract.layer import Derived, Example, Layer, LayerError, Site
 from graphspec.contract.masks import MaskNotEqual
+from graphspec.contract.streaming import Streaming, apart_from
 from graphspec.tensor import Tensor
 
 
@@ -34,3 +35,6 @@ class Masking(Layer):
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return Derived(MaskNotEqual(value=self.mask_value, steps=True), (inputs[0],))
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], (-1,))

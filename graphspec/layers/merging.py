@@ -5,6 +5,7 @@ Tensors of different ranks are aligned after the batch axis: the smaller one get
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from typing import Annotated, Any, ClassVar
 
@@ -23,6 +24,7 @@ from graphspec.contract.fields import as_tuple
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site
 from graphspec.contract.masks import either, filled_for_extreme, filled_for_product, joined
 from graphspec.contract.proposals import misfit, propose
+from graphspec.contract.streaming import Streaming, apart_from, elementwise
 from graphspec.tensor import Dim, Tensor, product
 
 CHAINED = 4
@@ -82,6 +84,9 @@ class _ElementwiseMerge(_Merge, abstract=True):
         return [
             unsqueezed(str(i), rank - x.rank if x.shape[0] != 1 else 0) for i, x in enumerate(site.inputs)
         ]
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return elementwise(roles, site.outputs[0].rank)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * max(len(site.inputs) - 1, 0)
@@ -248,6 +253,12 @@ class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return joined(inputs, masks, self.axis)
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        axis = example_axis(self.spec_name, self.axis, site.outputs[0].rank)
+        if any(each[axis] is not None for each in roles):
+            return apart_from(next(each for each in roles if each[axis] is not None), (axis,))
+        return elementwise(roles, site.outputs[0].rank)
+
     def code(self, site: Site) -> Code:
         if len(site.inputs) == 1:
             return Code("{0}")
@@ -269,6 +280,11 @@ class Stack(_Merge, spec_name="stack"):
         shape = _joined(self, inputs, None)
         shape.insert(axis, len(inputs))
         return Tensor(tuple(shape), promote(*(x.dtype for x in inputs)))
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        together = elementwise(roles, site.outputs[0].rank - 1)
+        axis, found = self.axis % site.outputs[0].rank, together.outputs[0] or ()
+        return replace(together, outputs=((*found[:axis], None, *found[axis:]),))
 
     def code(self, site: Site) -> Code:
         return Code(f"torch.stack({_stretched_list(site)}, {{axis}})", constants={"axis": self.axis})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,8 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Orthogonal
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import LONGEST, StepState, Streaming, frame, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.layers.attention_masks import (
     TENSORS,
@@ -234,6 +237,27 @@ class Heads(Attending, abstract=True):
             f"{name}.bias", (rows,), f"{keras}/bias", initializer=bias, unmerged=outputs, particular=shaped
         )
         return [weight, vector] if self.use_bias else [weight]
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        query, value, key = roles[0], roles[1], roles[2] if len(roles) > 2 else None
+        moving = any(each is not None and any(each) for each in (value, key))
+        if moving and not self.use_causal_mask:
+            return whole("attends to all steps", "write `use_causal_mask: true`")
+        plain = not self.return_attention_scores and not self.use_gate and site.outputs[0].rank == 3
+        if (
+            not plain
+            or query[1:] != ("new", None)
+            or any(any(mask) for mask in roles[3:] if mask is not None)
+        ):
+            return None
+        if not moving:
+            return frame(query)
+        if any(mask is not None for mask in roles[3:]):
+            return None
+        (_, heads), (size, width) = self.heads, self.sizes
+        keys = StepState("keys", (heads, LONGEST, size), site.x.dtype)
+        values = StepState("values", (heads, LONGEST, width), site.x.dtype)
+        return Streaming("keys", (query,), step=StepHeads(of=self), states=(keys, values))
 
     def code(self, site: Site) -> Code:
         query, value, key = self.features(*site.inputs)
@@ -468,3 +492,32 @@ class GroupQueryAttention(Heads):
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         need_rank(inputs[0], 3, layer=self.spec_name, shape="[length, features]")
         return super().infer(*inputs)
+
+
+class StepHeads(Layer, abstract=True, spec_name="attention"):
+    """Causal attention of new steps to all so far, whose keys and values are kept."""
+
+    arguments = (*TENSORS_AND_MASKS, PLACES, Argument("keys"), Argument("values"))
+
+    of: Heads
+
+    def infer(self, *inputs: Any) -> Tensor:
+        query: Tensor = inputs[0]
+        return query.with_shape(*query.shape[:-1], *self.of.output_features(query))
+
+    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
+        return self.of.weights(*inputs[:7])
+
+    def code(self, site: Site) -> Code:
+        construct = self.of.code(Site(site.inputs[:7], site.outputs)).construct
+        assert construct is not None
+        construct = replace(construct, target="StepAttention", general=None, usual={})
+        parts = ["{query}", "{value}", "{places}", "{keys}", "{values}"]
+        parts += ["key={key}"] if site.inputs[2] is not None else []
+        constants: dict[str, Leaf] = {}
+        if self.of.sliding_window is not None:
+            parts, constants = [*parts, "window={window}"], {"window": self.of.sliding_window}
+        return Code(f"{{self}}({', '.join(parts)})", construct, constants)
+
+    def flops(self, site: Site) -> Dim:
+        return self.of.flops(Site(site.inputs[:7], site.outputs))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from graphspec.contract.input_checks import known_channels, need_features
-from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
+from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Site
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import Streaming, apart_from, streamed_axes
 from graphspec.tensor import Tensor
 
 Wavelength = Annotated[float, Field(gt=0)]
@@ -29,6 +32,11 @@ class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalE
     def infer(self, x: Tensor) -> Tensor:
         need_features(x, layer="SinePositionEncoding")
         return x
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        if streamed_axes(roles[0]) != (site.x.rank - 2,) or "new" not in roles[0]:
+            return None
+        return Streaming("place", (roles[0],), step=StepWaves(of=self))
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"most": self.max_wavelength}
@@ -69,6 +77,14 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
         """The axis of positions, counted from 0."""
         return self.sequence_axis + x.rank if self.sequence_axis < 0 else self.sequence_axis
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        axis = self.axis(site.x)
+        if roles[0][axis] is None:
+            return apart_from(roles[0], (-1,))
+        if streamed_axes(roles[0]) != (axis,) or "new" not in roles[0]:
+            return None
+        return Streaming("place", (roles[0],), step=StepWaves(of=self))
+
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {
             "axis": self.axis(site.x),
@@ -79,3 +95,18 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
         if self.scaling_factor == 1:
             del constants["scale"]
         return Code(text, constants=constants)
+
+
+class StepWaves(Layer, abstract=True, spec_name="positions"):
+    """Waves of the places of new steps: an encoding, or a rotation."""
+
+    arguments = (Argument("x"), PLACES)
+
+    of: SinePositionEncoding | RotaryEmbedding
+
+    def infer(self, x: Tensor, places: Tensor) -> Tensor:
+        return x
+
+    def code(self, site: Site) -> Code:
+        code = self.of.code(Site((site.x,), site.outputs))
+        return replace(code, call=code.call.replace("({x}", "_at({places}, {x}"))

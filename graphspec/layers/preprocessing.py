@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.streaming import Streaming, frame
 from graphspec.contract.windows import AXES, DataFormat, assemble, need_axes, need_spatial, spatial
 from graphspec.layers.upsampling import need_smooth
 from graphspec.tensor import Dim, Tensor, product
@@ -45,6 +46,9 @@ class Rescaling(Layer):
     def memory(self, *inputs: Tensor) -> Memory:
         lists = isinstance(self.scale, tuple) or isinstance(self.offset, tuple)
         return "spec" if lists else "any"
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame(roles[0])
 
     def code(self, site: Site) -> Code:
         x = "{x}" if site.x.is_float else "{x}.to({float})"

@@ -7,6 +7,7 @@ and without.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -20,6 +21,8 @@ from graphspec.contract.input_checks import known_channels, need_float, need_mas
 from graphspec.contract.layer import Argument, Code, Layer, LayerError, Leaf, ModuleCall, Ref, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Orthogonal
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import StepState, Streaming, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.diagnostics.foreign_terms import RECURRENT
 from graphspec.tensor import Dim, Tensor
@@ -215,6 +218,19 @@ class Recurrent(OverSteps, abstract=True):
         """The activations that the cell calls, by argument name."""
         return {"activation": self.activation}
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        if roles[0] != (None, "new", None) or any(any(each) for each in roles[1] or ()):
+            return None
+        if not self.return_sequences:
+            return whole("gives its last step alone", "write `return_sequences: true`")
+        if self.go_backwards:
+            return whole("reads the steps backwards", "leave out `go_backwards`")
+        if takes_mask(site):
+            return whole("leaves out masked steps", "leave out `mask_zero`, or the `Masking` layer")
+        states = tuple(StepState(name, (self.units,), site.x.dtype) for name in self.state_names)
+        outputs = (roles[0], *[None] * (len(site.outputs) - 1))
+        return Streaming("state", outputs, step=StepRecurrent(of=self), states=states)
+
     def code(self, site: Site) -> Code:
         sequences, constants = "{sequences}", {}
         if self.input_dropout:
@@ -253,3 +269,29 @@ def spelled(construct: ModuleCall) -> str:
 
 def _text(value: Leaf) -> str:
     return value.text if isinstance(value, Ref) else repr(value)
+
+
+class StepRecurrent(Layer, abstract=True, spec_name="recurrent"):
+    """A recurrent layer that goes on from its state."""
+
+    arguments = (*OverSteps.arguments, PLACES, Argument("states", many=True))
+
+    of: Recurrent
+
+    def infer(self, sequences: Tensor, *others: Any) -> Tensor:
+        return sequences.with_shape(*sequences.shape[:2], self.of.units)
+
+    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
+        return self.of.weights(*inputs[:1])
+
+    def code(self, site: Site) -> Code:
+        none = {"return_state": True, "dropout": 0.0, "recurrent_dropout": 0.0}
+        layer = self.of.model_copy(update=none)
+        initial, states = site.inputs[1], site.inputs[4]
+        code = layer.code(Site((site.x, states, None), (*site.outputs, *states)))
+        given = "begun({places}, {initial_state}, {states})" if initial else "{states}"
+        call = code.call.replace("{initial_state}", given)
+        return replace(code, call=f"carried({call}, {{states}})")
+
+    def flops(self, site: Site) -> Dim:
+        return self.of.flops(site)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
@@ -11,6 +11,7 @@ from graphspec.contract.fields import as_tuple
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, ModuleCall, Site
 from graphspec.contract.penalties import Factor, Regularizer
+from graphspec.contract.streaming import Streaming, frame
 from graphspec.contract.windows import DataFormat, need_spatial
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -58,6 +59,9 @@ class Dropout(Layer):
             n in (None, 1) or n == size for n, size in zip(noise, x.shape, strict=True)
         )
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame(roles[0])
+
     def code(self, site: Site) -> Code:
         if self.noise_shape is None:
             return Code("{self}({x})", ModuleCall(f"nn.{self.spec_name}", {"p": float_of(self.rate)}))
@@ -104,6 +108,9 @@ class _SpatialDropout(Layer, abstract=True):
         need_spatial(x, self.rank, self.layout, layer=self.spec_name)
         return x
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame(roles[0])
+
     def code(self, site: Site) -> Code:
         return Code("{self}({x})", ModuleCall(f"nn.Dropout{self.rank}d", {"p": float_of(self.rate)}))
 
@@ -142,6 +149,9 @@ class _NoisyLayer(Layer, abstract=True):
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=self.spec_name)
         return x
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame(roles[0])
 
 
 class GaussianNoise(_NoisyLayer):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from graphspec.contract.fields import NamedSize, Positive, as_tuple
 from graphspec.contract.input_checks import need_rank
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
+from graphspec.contract.streaming import Streaming, frame, moved, reshaped
 from graphspec.contract.windows import DataFormat
 from graphspec.diagnostics import delete
 from graphspec.diagnostics.foreign_terms import ARGUMENTS
@@ -36,6 +37,11 @@ class Flatten(Layer):
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(x.shape[0], product(x.shape[1:]))
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        if self.data_format == "channels_first":
+            return None
+        return reshaped(site.x, roles[0], site.outputs[0])
 
     def code(self, site: Site) -> Code:
         if site.x.rank == 2:
@@ -118,6 +124,9 @@ class Reshape(Layer, also="Unflatten"):
             inputs=(0,),
         )
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return reshaped(site.x, roles[0], site.outputs[0])
+
     def code(self, site: Site) -> Code:
         """Unchanged axes at both ends are left alone where the rest becomes one axis, or was one. What the
         spec leaves to be inferred is inferred in PyTorch, too.
@@ -188,6 +197,9 @@ class Permute(Layer):
             )
         return x.with_shape(x.shape[0], *(x.shape[axis] for axis in self.dims))
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return moved(roles[0], (0, *self.dims))
+
     def code(self, site: Site) -> Code:
         return Code("{x}.permute(*{dims})", constants={"dims": (0, *self.dims)})
 
@@ -222,3 +234,6 @@ class Identity(Layer):
     rearranges = True
 
     examples = (Example({}, ((4,),)),)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame(roles[0])

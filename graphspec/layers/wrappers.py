@@ -10,6 +10,7 @@ from graphspec.contract.fields import Positive
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.streaming import Roles, Streaming, frame
 from graphspec.contract.wrapper import Wrapper
 from graphspec.tensor import Dim, Tensor
 
@@ -49,6 +50,12 @@ class TimeDistributed(Wrapper):
 
     def wrapping(self, layers: Iterable[Layer]) -> Wrapper:
         return _StepByStep() if any(layer.learns_of_calls for layer in layers) else self
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        if roles[0][1:] != ("new", *[None] * (len(roles[0]) - 2)):
+            return None
+        outputs: list[Roles] = [(None, "new", *[None] * (each.rank - 2)) for each in site.outputs]
+        return frame(*outputs)
 
 
 class _StepByStep(TimeDistributed, abstract=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.streaming import Streaming, apart_from
 from graphspec.ops.operation import UnaryOperation, row, table
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -177,6 +178,9 @@ class _Along(_Activation, abstract=True):
     def infer(self, x: Tensor) -> Tensor:
         example_axis(self.spec_name, self.axis, x.rank)
         return super().infer(x)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], (self.axis,))
 
     def code(self, site: Site) -> Code:
         function = ActivationFunction.parse({"name": self.spec_name, "axis": site.axis(self.axis)})

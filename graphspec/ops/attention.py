@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import Streaming, frame, whole
 from graphspec.layers.attention_masks import expanded
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor
@@ -83,6 +87,19 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
             message = f"{added} does not broadcast to {scores}: batch, heads, queries, keys"
             raise LayerError("shapes-differ", message, inputs=(position,))
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        query, key, value, *masks = roles
+        if any(each is not None and any(each) for each in masks):
+            return None
+        if not any(key) and not any(value):
+            return frame(query) if query[1:] == ("new", None, None) else None
+        if not self.is_causal:
+            return whole("attends to all steps", "write `is_causal: true`")
+        if site.inputs[3] is not None or site.inputs[4] is not None or query[1] != "new":
+            return None
+        demands = tuple(place for place in (1, 2) if roles[place][1] == "new")
+        return Streaming("keys", (query,), demands, StepDotProduct(of=self), grouped=2)
+
     def code(self, site: Site) -> Code:
         bias, mask = site.inputs[3:]
         batch = site.outputs[0].shape[0]
@@ -108,3 +125,22 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
         pairs = query.shape[1] * key.shape[1] * query.shape[2]
         flops: Dim = pairs * (query.shape[3] + value.shape[3]) * 2
         return flops
+
+
+class StepDotProduct(Operation, abstract=True, spec_name="dot_product_attention"):
+    """Causal attention of new steps to all so far."""
+
+    arguments = (*DotProductAttention.arguments, PLACES)
+
+    of: DotProductAttention
+
+    def infer(self, query: Tensor, key: Tensor, value: Tensor, *others: Tensor | None) -> Tensor:
+        return query.with_shape(*query.shape[:3], value.shape[3])
+
+    def code(self, site: Site) -> Code:
+        scale = ", {scale}" if self.of.scale is not None else ""
+        constants: dict[str, Leaf] = {"scale": float_of(self.of.scale)} if self.of.scale is not None else {}
+        return Code(f"attended({{query}}, {{key}}, {{value}}, {{places}}{scale})", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return self.of.flops(site)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from graphspec.contract.arrays import Array, Nested, kind_of
 from graphspec.contract.broadcasting import promote, shared_memory, to_float
 from graphspec.contract.fields import Finite, Unbounded
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
+from graphspec.contract.streaming import Streaming, elementwise
 from graphspec.ops.operation import (
     BinaryOperation,
     Operation,
@@ -89,6 +90,9 @@ class _Logic(Operation, abstract=True):
 
     def memory(self, x1: Tensor, x2: Tensor) -> Memory:
         return shared_memory(x1, x2)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return elementwise(roles, site.outputs[0].rank)
 
     def code(self, site: Site) -> Code:
         x1, x2 = (
@@ -185,6 +189,9 @@ class Where(Operation, spec_name="where"):
         if isinstance(self.x1, Nested) or isinstance(self.x2, Nested):
             return "spec"
         return shared_memory(*inputs)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return elementwise(roles, site.outputs[0].rank)
 
     def code(self, site: Site) -> Code:
         choices = self.operands(site.inputs)

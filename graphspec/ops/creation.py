@@ -6,7 +6,7 @@ Shapes leave out the batch axis. It has size 1, and broadcasts with the batch of
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
@@ -14,6 +14,8 @@ from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.buffers import BUFFER, need_held
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, ModuleCall, Ref, Site
+from graphspec.contract.stepping import StepPlaces
+from graphspec.contract.streaming import Streaming
 from graphspec.ops.operation import Operation, size_or_like
 from graphspec.tensor import Dim, Tensor
 from graphspec.traced import float_of
@@ -210,6 +212,12 @@ class Arange(Operation, spec_name="arange"):
             return None
         count = self._along(x) if x is not None else self._count()
         return self.start + 1 + (count - 1) * self.step if self.step > 0 else self.start + 1
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        if self.axis is None or roles[0][self.axis] != "new":
+            return None
+        step = StepPlaces(axis=self.axis, start=self.start, step=self.step, dtype=self.dtype)
+        return Streaming("place", ((None, "new"),), step=step)
 
     def code(self, site: Site) -> Code:
         floats = site.outputs[0].is_float

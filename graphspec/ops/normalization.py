@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from graphspec.contract.broadcasting import example_axes, example_axis, stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.contract.streaming import Streaming, apart_from
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -29,6 +30,9 @@ class _Normalizing(Operation, abstract=True):
         need_float(x, layer=f"`{self.spec_name}`")
         example_axes(self.spec_name, self.axis, x.rank)
         return x
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], example_axes(self.spec_name, self.axis, site.x.rank))
 
 
 class Normalize(_Normalizing, spec_name="normalize"):

@@ -17,6 +17,7 @@ from graphspec.contract.buffers import buffer, met, need_held
 from graphspec.contract.fields import Constant
 from graphspec.contract.layer import Argument, Code, Layer, LayerError, Leaf, Memory, ModuleCall, Site
 from graphspec.contract.proposals import misfit
+from graphspec.contract.streaming import Streaming, elementwise, frame
 from graphspec.tensor import Dim, Tensor
 
 
@@ -180,6 +181,9 @@ class BinaryOperation(Operation, abstract=True):
         """The expression for two operands; `constant` is the position of the one that is not a tensor."""
         return self.template.format(left, right)
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return elementwise(roles, site.outputs[0].rank)
+
     def code(self, site: Site) -> Code:
         operands = self.operands(site.inputs)
         names = [name for name, _ in operands]
@@ -211,6 +215,9 @@ class UnaryOperation(Operation, abstract=True):
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
         return x.with_dtype(self.result or to_float(x.dtype)) if self.floats or self.result else x
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return frame(roles[0])
 
     def code(self, site: Site) -> Code:
         return replace(super().code(site), activation=ActivationFunction.parse(self.function))

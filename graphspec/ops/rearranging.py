@@ -13,6 +13,7 @@ from graphspec.contract.broadcasting import ACROSS_EXAMPLES, example_axes, examp
 from graphspec.contract.fields import Axis, NamedSize, Positive, Unbounded, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
+from graphspec.contract.streaming import Streaming, apart_from, moved, reshaped
 from graphspec.layers.reshaping import Reshape, size_code
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product, quotient, show_size
@@ -81,6 +82,9 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view view_as reshap
         """The layer that does the same."""
         return Reshape(target_shape=self.newshape[1:])
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return reshaped(site.x, roles[0], site.outputs[0])
+
     def code(self, site: Site) -> Code:
         known = tuple(size for size in self.newshape if isinstance(size, int))
         if len(known) < len(self.newshape):
@@ -120,6 +124,9 @@ class Transpose(Operation, spec_name="transpose", also="permute"):
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(*(x.shape[axis] for axis in self.order(x)))
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return moved(roles[0], self.order(site.x))
+
     def code(self, site: Site) -> Code:
         return Code("{x}.permute(*{axes})", constants={"axes": self.order(site.x)})
 
@@ -143,6 +150,11 @@ class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
         """The positions of the new axes in the result, in order."""
         count = len(self.axis) if isinstance(self.axis, tuple) else 1
         return example_axes(self.spec_name, self.axis, x.rank + count)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        axes = iter(range(site.x.rank))
+        rank, places = site.outputs[0].rank, self.places(site.x)
+        return moved(roles[0], [None if axis in places else next(axes) for axis in range(rank)])
 
     def code(self, site: Site) -> Code:
         if isinstance(self.axis, int):
@@ -179,6 +191,10 @@ class Squeeze(Operation, spec_name="squeeze"):
         axes = self.axes(x)
         return x.with_shape(*(size for i, size in enumerate(x.shape) if i not in axes))
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        gone = self.axes(site.x)
+        return moved(roles[0], [axis for axis in range(site.x.rank) if axis not in gone])
+
     def code(self, site: Site) -> Code:
         axes = self.axes(site.x)
         if not axes:
@@ -205,6 +221,12 @@ class Swapaxes(Operation, spec_name="swapaxes"):
         shape = list(x.shape)
         shape[first], shape[second] = shape[second], shape[first]
         return x.with_shape(*shape)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        rank = site.x.rank
+        order, a, b = list(range(rank)), self.axis1 % rank, self.axis2 % rank
+        order[a], order[b] = b, a
+        return moved(roles[0], order)
 
     def code(self, site: Site) -> Code:
         return Code("{x}.transpose({a}, {b})", constants={"a": self.axis1, "b": self.axis2})
@@ -233,6 +255,10 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
         return axes
 
     def infer(self, x: Tensor) -> Tensor:
+        return x.with_shape(*(x.shape[axis] for axis in self.order(x)))
+
+    def order(self, x: Tensor) -> list[int]:
+        """The axes of the input in their new order."""
         source, destination = self.places(x, "source"), self.places(x, "destination")
         if len(source) != len(destination):
             message = f"`moveaxis` moves {len(source)} axes to {len(destination)} places"
@@ -240,7 +266,10 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
         order = [axis for axis in range(x.rank) if axis not in source]
         for place, axis in sorted(zip(destination, source, strict=True)):
             order.insert(place, axis)
-        return x.with_shape(*(x.shape[axis] for axis in order))
+        return order
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return moved(roles[0], self.order(site.x))
 
 
 class Flip(Operation, spec_name="flip"):
@@ -256,6 +285,10 @@ class Flip(Operation, spec_name="flip"):
     def infer(self, x: Tensor) -> Tensor:
         example_axes(self.spec_name, self.axis, x.rank)
         return x
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        return apart_from(roles[0], axes)
 
 
 class Roll(Operation, spec_name="roll"):
@@ -278,6 +311,10 @@ class Roll(Operation, spec_name="roll"):
             raise LayerError("out-of-range", "`roll` needs a `shift` for each `axis`", argument="shift")
         return x
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        return apart_from(roles[0], axes)
+
 
 class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
     """Repeats each element along an axis `repeats` times."""
@@ -293,6 +330,9 @@ class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
     def infer(self, x: Tensor) -> Tensor:
         axis = example_axis(self.spec_name, self.axis, x.rank)
         return x.with_shape(*x.shape[:axis], x.shape[axis] * self.repeats, *x.shape[axis + 1 :])
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], (self.axis,))
 
 
 class Tile(Operation, spec_name="tile"):
@@ -318,6 +358,10 @@ class Tile(Operation, spec_name="tile"):
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(*(size * count for size, count in zip(x.shape, self.counts(x), strict=True)))
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        counts = self.counts(site.x)
+        return apart_from(roles[0], [axis for axis, count in enumerate(counts) if count > 1])
 
     def code(self, site: Site) -> Code:
         return Code("{x}.tile({repeats})", constants={"repeats": self.counts(site.x)})

@@ -14,6 +14,8 @@ from graphspec.contract.fields import Axis, Finite, NumberType
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
 from graphspec.contract.proposals import misfit
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import StepState, Streaming, frame, without
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -94,6 +96,9 @@ class _Reduction(_Method, abstract=True):
     def result(self, dtype: str) -> str:
         """The dtype of the output."""
         return dtype
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return without(roles[0], self.axes(site.x), self.keepdims)
 
 
 class Sum(_Reduction, spec_name="sum"):
@@ -311,6 +316,9 @@ class _AlongOne(_Method, abstract=True):
         """The dtype of the output."""
         return "int64"
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return without(roles[0], (self.axis or 0,), self.keepdims)
+
 
 class Argmax(_AlongOne, spec_name="argmax"):
     """The index of the maximum along an axis, as int64, PyTorch's type of indices."""
@@ -400,6 +408,15 @@ class _Running(_Method, abstract=True):
 
     def is_cast(self, x: Tensor) -> bool:
         return self.dtype is not None or (not x.is_float and x.dtype != "int64")
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        assert self.axis is not None
+        if roles[0][self.axis] is None:
+            return frame(roles[0])
+        axis = self.axis % site.x.rank
+        sizes = [1 if place == axis else size for place, size in enumerate(site.outputs[0].shape)][1:]
+        state = StepState(self.method, tuple(sizes), site.outputs[0].dtype)
+        return Streaming("state", (roles[0],), step=StepRunning(of=self), states=(state,))
 
 
 class Cumsum(_Running, spec_name="cumsum"):
@@ -494,3 +511,20 @@ class Trapezoid(Operation, spec_name="trapezoid"):
         if self.dx != 1:
             spacing, constants["dx"] = "dx={dx}, ", self.dx
         return Code(f"torch.trapezoid({{y}}, {spacing}dim={{axis}})", constants=constants)
+
+
+class StepRunning(Operation, abstract=True, spec_name="running"):
+    """A cumulative function that goes on from its last value."""
+
+    arguments = (Argument("x"), PLACES, Argument("last"))
+
+    of: _Running
+
+    def infer(self, x: Tensor, places: Tensor, last: Tensor) -> Tensor:
+        return self.of.infer(x)
+
+    def code(self, site: Site) -> Code:
+        product = ", True" if self.of.method.endswith("prod") else ""
+        x = "{x}" if site.x.dtype == site.outputs[0].dtype else "{x}.to({dtype})"
+        constants: dict[str, Leaf] = {"axis": self.of.axis, "dtype": Ref(f"torch.{site.outputs[0].dtype}")}
+        return Code(f"running({x}, {{axis}}, {{last}}, {{places}}{product})", constants=constants)

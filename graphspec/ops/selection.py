@@ -5,7 +5,7 @@ Axes count the batch as 0. What would mix examples is refused.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
@@ -13,6 +13,7 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.contract.proposals import misfit
+from graphspec.contract.streaming import Streaming, apart_from, frame
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor
 
@@ -235,6 +236,10 @@ class OneHot(Operation, spec_name="one_hot"):
         axis = example_axis(self.spec_name, self.axis, x.rank + 1)
         return Tensor((*x.shape[:axis], self.num_classes, *x.shape[axis:]))
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        axis, found = self.axis % (site.x.rank + 1), roles[0]
+        return frame((*found[:axis], None, *found[axis:]))
+
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"num_classes": self.num_classes}
         text = "one_hot({x}, {num_classes})"
@@ -276,6 +281,15 @@ class _Several(Operation, abstract=True):
     def sizes(self, x: Tensor, axis: int) -> list[Dim]:
         """The parts' sizes along the axis."""
         raise TypeError(f"{type(self).__name__} says no sizes")
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        along = apart_from(roles[0], (self.axis,))
+        if along.kind == "whole":
+            return along
+        axis = self.axis % site.x.rank
+        gone = site.outputs[0].rank < site.x.rank
+        found = (*roles[0][:axis], *roles[0][axis + 1 :]) if gone else roles[0]
+        return frame(*[found] * self.parts())
 
 
 class SplitOperation(_Several, spec_name="split", also="chunk"):

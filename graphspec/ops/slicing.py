@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Moved, Site
+from graphspec.contract.streaming import Role, Streaming, frame, whole
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
 from graphspec.traced import numerals
@@ -161,6 +163,16 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
         if items[-1] is None or not isinstance(size, int):
             return ((),)
         return ((last % size,) if isinstance(last, int) else last.places(size),)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        found: list[Role] = []
+        given = iter(roles[0])
+        for item in self.items(site.x):
+            role = None if item is None else next(given)
+            if role is not None and item != WHOLE:
+                return whole(f"takes `{item}` of the steps", "let it take all steps: `:`")
+            found += [] if isinstance(item, int) else [role]
+        return frame(tuple(found))
 
     def code(self, site: Site) -> Code:
         items, constants = self.items(site.x), dict[str, Leaf]()

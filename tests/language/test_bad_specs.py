@@ -44,6 +44,7 @@ ELSEWHERE = {
     "build-failed",
     "emission-failed",
     "run-failed",
+    "not-causal",  # tests/generate/test_step.py
     "export-failed",
     "fold-differs",
     "export-differs",

@@ -20,10 +20,10 @@ ALLOWED = {
     "": "version",
     "__main__": "cli serve",
     "cli": "compare compiler contract convert custom data diagnostics emit export files fixing fold "
-    "formatting language migrate objectives plot reference runs serve server source train "
+    "formatting generate language migrate objectives plot reference runs serve server source train "
     "transfer tune version view weights",
     "compare": "contract graph reference tensor view",
-    "program": "custom data diagnostics elaborated emit fold plot reference source train version view",
+    "program": "custom data diagnostics elaborated emit fold passes plot reference source train version view",
     "compiler": "data declarations diagnostics elaborate elaborated files language program source",
     "contract": "diagnostics settings tensor traced",
     "convert": "compiler contract custom diagnostics files graph language objectives program settings source "
@@ -42,6 +42,7 @@ ALLOWED = {
     "fixing": "compiler custom data diagnostics language program source tune weights",
     "fold": "contract graph layers passes tensor weights",
     "formatting": "diagnostics source",
+    "generate": "contract diagnostics program tensor weights",
     "graph": "contract diagnostics expressions tensor traced",
     "language": "diagnostics settings source train tune version",
     "layers": "contract diagnostics settings tensor traced",
@@ -87,7 +88,7 @@ SETTINGS_ONLY = {
 
 TORCH = (
     *("convert", "custom.adapting", "data", "emit.library", "emit.load", "emit.proof", "export"),
-    *("files.tensors", "fold.weights", "migrate", "runs", "train", "transfer"),
+    *("files.tensors", "fold.weights", "generate", "migrate", "runs", "train", "transfer"),
 )
 """The rooms, and files of others, that may import torch: they run what was compiled."""
 IN_FORMULAS = ("objectives", "train.config")

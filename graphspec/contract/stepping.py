@@ -1,0 +1,74 @@
+"""Layers of the graph of a step: what holds a state, and what writes into it and reads it.
+
+None is of the language: the pass `graphspec/passes/stream.py` puts them in place of those that need more than
+their inputs at a step. A state is a buffer of the module, and is changed in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.contract.buffers import BUFFER
+from graphspec.contract.layer import Argument, Code, Layer, Leaf, ModuleCall, Ref, Site
+from graphspec.contract.streaming import LONGEST, StepState
+from graphspec.tensor import Tensor
+
+PLACES = Argument("places")
+
+
+class StateBuffer(Layer, abstract=True, spec_name="state"):
+    """A state: a buffer that has no batch and no steps yet, and is no part of the state dict."""
+
+    arguments = ()
+
+    state: Any
+
+    def infer(self) -> Tensor:
+        state: StepState = self.state
+        return state.tensor
+
+    def code(self, site: Site) -> Code:
+        state: StepState = self.state
+        sizes = (0, *(size if isinstance(size, int) else 0 for size in state.shape))
+        values: dict[str, Leaf] = {f"size{axis}": size for axis, size in enumerate(sizes)}
+        kind: Leaf = None if state.dtype == "float32" else Ref(f"torch.{state.dtype}")
+        return Code("{self}", ModuleCall("torch.zeros", values, {"dtype": (kind, None)}, around=BUFFER))
+
+
+class StepsSoFar(Layer, abstract=True, spec_name="kept"):
+    """All steps so far along `axis`: those that a state has kept, and new ones."""
+
+    arguments = (Argument("x"), PLACES, Argument("kept"))
+
+    axis: int
+
+    def infer(self, x: Tensor, places: Tensor, kept: Tensor) -> Tensor:
+        return x.with_shape(*x.shape[: self.axis], LONGEST, *x.shape[self.axis + 1 :])
+
+    def code(self, site: Site) -> Code:
+        return Code("kept({kept}, {x}, {places}, {axis})", constants={"axis": self.axis})
+
+
+class StepPlaces(Layer, abstract=True, spec_name="arange"):
+    """The numbers of the new steps: `start + place * step`, [N, steps]."""
+
+    arguments = (Argument("x"), PLACES)
+
+    axis: int
+    start: Any = 0
+    step: Any = 1
+    dtype: str = "int64"
+
+    def infer(self, x: Tensor, places: Tensor) -> Tensor:
+        return Tensor((places.shape[0], x.shape[self.axis]), self.dtype)
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"axis": self.axis}
+        text = "places_of({places}, {x}.shape[{axis}])"
+        if self.dtype != "int64":
+            text, constants["dtype"] = f"{text}.to({{dtype}})", Ref(f"torch.{self.dtype}")
+        if self.step != 1:
+            text, constants["step"] = f"{text} * {{step}}", self.step
+        if self.start != 0:
+            text, constants["start"] = f"{text} + {{start}}", self.start
+        return Code(text, constants=constants)

@@ -1,0 +1,1 @@
+"""What a trained model says: sequences that go on, one step after another."""

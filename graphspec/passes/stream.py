@@ -1,0 +1,308 @@
+"""The graph of a step: from the graph of a whole sequence, what computes its next steps from the new ones.
+
+Its inputs are the new steps, one or many, and `places`, [N], how many there were before. What else a layer
+needs of them is in states, ops that hold a buffer of the module: written in place, and no part of the state
+dict. So the step has the weights of the whole under the same keys, and in one call from place 0 computes the
+same. It is for inference: layers that only train are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from graphspec.contract.layer import LayerError
+from graphspec.contract.stepping import StateBuffer, StepsSoFar
+from graphspec.contract.streaming import Roles, StepState, Streaming, still, streamed_axes, whole
+from graphspec.diagnostics import fail
+from graphspec.graph import Graph, Op, Unit, Value, types
+from graphspec.passes.copying import Copy
+from graphspec.passes.prune import prune
+from graphspec.tensor import BATCH, Size, Tensor, names_of, symbol, unit_of
+
+PLACES = "places"
+"""The input that says how many steps there were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The graph of a step, the name of its input `places`, and those of its inputs that have new steps."""
+
+    graph: Graph
+    places: str
+    inputs: tuple[str, ...]
+
+
+def streamed_size(root: Graph) -> str:
+    """The name of the size that grows: the one along axis 1 of inputs and outputs. Raises `SpecError`
+    (not-causal).
+    """
+    inputs = [unit_of(v.tensor.shape[1]) for v in root.inputs.values() if v is not None and v.tensor.rank > 1]
+    names = [unit[0] for unit in inputs if unit is not None and unit[1] == 1]
+    sizes = [size for value in root.outputs.values() for size in value.tensor.shape]
+    given = {name for size in sizes for name in names_of(size)}
+    for name in [*(name for name in names if name in given), *names]:
+        return name
+    help = "give it a name: `inputs: {tokens: {shape: [length], dtype: int64}}`"
+    raise fail("not-causal", "no input has an axis 1 of any size, along which it could go on", help)
+
+
+def step_of(root: Graph, size: str) -> Step:
+    """The graph of a step along the size of this name. Raises `SpecError` (not-causal) at the node that needs
+    later steps, or of which nothing says that it does not.
+    """
+    return _Stepper(root, size).run()
+
+
+class _Stepper:
+    def __init__(self, root: Graph, size: str):
+        self.graph = Copy(root).graph
+        self.size = symbol(size)
+        self.name = size
+        self._roles: dict[Value, Roles | None] = {}
+        self._places: dict[Graph, Value] = {}
+        self._kept: dict[Value, Value] = {}
+        self._retyped: set[Value] = set()
+        self._same: dict[Value, Value] = {}  # what layers give that only train, and what they are given
+        self._made: list[Op] = []  # in the graph at hand, before the op at hand
+        self._held: list[Op] = []
+
+    def run(self) -> Step:
+        fresh = []
+        for name, value in self.graph.inputs.items():
+            assert value is not None
+            self._roles[value] = self._of_sizes(value.tensor)
+            fresh += [name] if streamed_axes(self._roles[value]) else []
+        self._body(self.graph)
+        for name, value in self.graph.outputs.items():
+            if self._roles.get(value, ()) is None or len(streamed_axes(self._role(value))) != 1:
+                where = value.op.span if value.op is not None else None
+                what = f"the output `{name}`, {value.tensor}, has no axis of the steps `{self.name}`"
+                help = "a model that goes on gives an output for each step"
+                raise fail("not-causal", what, help, span=where)
+        places = self._place(self.graph)
+        return Step(prune(self.graph), places.name, tuple(fresh))
+
+    def _of_sizes(self, tensor: Tensor) -> Roles:
+        """The roles of an input: its first axis of the size is that of the steps."""
+        axes = [axis for axis, size in enumerate(tensor.shape) if size == self.size]
+        return tuple("new" if axes[:1] == [axis] else None for axis in range(tensor.rank))
+
+    def _role(self, value: Value) -> Roles:
+        found = self._roles.get(value)
+        return still(value.tensor.rank) if found is None else found
+
+    def _roles_of(self, argument: Any) -> Any:
+        if isinstance(argument, tuple):
+            return tuple(self._roles_of(part) for part in argument)
+        return self._role(argument) if isinstance(argument, Value) else None
+
+    # --- graphs
+
+    def _body(self, graph: Graph) -> None:
+        ops, held = self._made, self._held
+        self._made, self._held = [], []
+        for op in list(graph.ops):
+            op.arguments = self._passed(op.arguments)
+            if op.layer is not None and op.layer.training_only and op.wrapper is None and op.present:
+                self._same[op.output] = op.inputs[0]
+                graph.units = [unit for unit in graph.units if unit is not op.unit]
+                continue
+            self._op(graph, op)
+            self._made.append(op)
+        graph.ops = [*self._held, *self._made]
+        graph.outputs = {name: self._passed(value) for name, value in graph.outputs.items()}
+        self._made, self._held = ops, held
+
+    def _passed(self, argument: Any) -> Any:
+        if isinstance(argument, tuple):
+            return tuple(self._passed(part) for part in argument)
+        return self._same.get(argument, argument) if isinstance(argument, Value) else argument
+
+    def _place(self, graph: Graph) -> Value:
+        """The input of a graph that says how many steps there were."""
+        if graph not in self._places:
+            name = self._free(graph, PLACES)
+            self._places[graph] = graph.inputs[name] = Value(Tensor((symbol(BATCH),), "int64"), name)
+        return self._places[graph]
+
+    def _free(self, graph: Graph, word: str) -> str:
+        taken = {op.node for op in graph.ops} | {unit.name for unit in graph.units} | graph.inputs.keys()
+        number, name = 1, word
+        while name in taken:
+            number += 1
+            name = f"{word}_{number}"
+        return name
+
+    # --- ops
+
+    def _op(self, graph: Graph, op: Op) -> None:
+        for value in op.inputs:
+            if self._roles.get(value, ()) is None:
+                self._refuse(op, whole("reads what is of no single step"))
+        if not op.present:
+            for value in op.outputs.values():
+                self._roles[value], value.tensor = self._role(op.inputs[0]), op.inputs[0].tensor
+        elif not any(streamed_axes(self._role(value)) for value in op.inputs):
+            return
+        elif op.graph is not None and op.wrapper is None:
+            self._call(graph, op, op.graph)
+        else:
+            self._layer(graph, op)
+
+    def _call(self, graph: Graph, op: Op, inner: Graph) -> None:
+        """An instance of a block: its body, and the places and no states that it is given."""
+        for value, argument in zip(inner.inputs.values(), op.arguments, strict=True):
+            if value is not None and isinstance(argument, Value):
+                self._roles[value], value.tensor = self._role(argument), argument.tensor
+                self._retyped |= {value} if argument in self._retyped else set()
+        self._body(inner)
+        if inner in self._places:
+            op.arguments = (*op.arguments, self._place(graph))
+        for key, value in op.outputs.items():
+            result = op.results[key] = self._passed(op.results[key])
+            self._roles[value] = self._roles.get(result, still(result.tensor.rank))
+            value.tensor = result.tensor
+            self._retyped |= {value} if result in self._retyped else set()
+        if op.unit is not None and len(op.unit.calls) > 1 and any(map(_holds, inner.walk())):
+            self._refuse(op, whole("is shared, and its calls need states of their own", "write it twice"))
+
+    def _layer(self, graph: Graph, op: Op) -> None:
+        """A layer: what it needs beside its inputs, and what computes it in a step."""
+        if any(value in self._retyped for value in op.inputs):
+            self._retype(op)
+        streamed = self._asked(op)
+        if streamed.demands:
+            arguments = self._ungrouped(op, streamed)
+            for place in streamed.demands:
+                value = arguments[place]
+                if not isinstance(value, Value):
+                    self._refuse(op, None)
+                arguments[place] = self._whole(graph, op, value)
+            op.arguments = tuple(arguments)
+            if streamed.step is None:
+                self._retype(op)
+            streamed = self._asked(op)
+            if streamed.demands:
+                self._refuse(op, None)
+        for number, (key, value) in enumerate(list(op.outputs.items())):
+            roles = streamed.outputs[number] if number < len(streamed.outputs) else None
+            self._roles[value] = roles
+            if roles is not None:
+                self._check(op, value, roles)
+            elif number and streamed.step is not None:
+                del op.outputs[key]
+        if streamed.step is not None:
+            self._replace(graph, op, streamed)
+
+    def _ungrouped(self, op: Op, streamed: Streaming) -> list[Any]:
+        """The arguments of an op, with demands before each of their heads is repeated, if all are."""
+        arguments = list(op.arguments)
+        sources = [arguments[place].op for place in streamed.demands]
+        layers = {each.layer for each in sources if each is not None and each.present}
+        repeat = next(iter(layers)) if len(layers) == 1 and None not in sources else None
+        if repeat is not None and repeat.spec_name == "repeat" and repeat.axis == streamed.grouped:
+            for place, source in zip(streamed.demands, sources, strict=True):
+                arguments[place] = source.inputs[0]
+        return arguments
+
+    def _asked(self, op: Op) -> Streaming:
+        layer = op.wrapper if op.wrapper is not None else op.layer
+        site = op.site() if op.wrapper is None else _outside(op)
+        found = layer.stream(site, self._roles_of(op.arguments)) if layer is not None else None
+        if found is None or found.kind == "whole":
+            self._refuse(op, found)
+        return found
+
+    def _replace(self, graph: Graph, op: Op, streamed: Streaming) -> None:
+        """Puts what computes it in a step in the place of a layer, with its states."""
+        assert op.layer is not None and streamed.step is not None
+        count = len(op.layer.arguments)
+        given = (*op.arguments, *[None] * (count - len(op.arguments)))
+        states = tuple(self._state(graph, op, state) for state in streamed.states)
+        listed = streamed.step.arguments[-1].many
+        op.layer, op.expressions = streamed.step, ()
+        op.arguments = (*given, self._place(graph), *((states,) if listed else states))
+        self._retype(op)
+
+    def _state(self, graph: Graph, op: Op, state: StepState) -> Value:
+        """A state as an op of its own, which holds a buffer of the module."""
+        word = op.node if op.index is None else f"{op.node}_{op.index}"
+        name = self._free(graph, f"{word}_{state.name}")
+        held = Op(name, None, op.span, "layer", layer=StateBuffer(state=state), title="state")
+        held.unit = Unit(name, None, op.span, calls=[held])
+        held.outputs[""] = Value(state.tensor, name, held)
+        graph.units.append(held.unit)
+        self._held.append(held)
+        return held.output
+
+    def _whole(self, graph: Graph, op: Op, value: Value) -> Value:
+        """All steps of a value so far, in a buffer."""
+        if value not in self._kept:
+            axes = [axis for axis, role in enumerate(self._role(value)) if role == "new"]
+            if len(axes) != 1 or value.tensor.shape[0] == 1:
+                self._refuse(op, None)
+            (axis,) = axes
+            layer = StepsSoFar(axis=axis)
+            tensor = layer.infer(value.tensor, value.tensor, value.tensor)
+            state = self._state(graph, op, StepState(f"{value.name}", tensor.shape[1:], tensor.dtype))
+            name = self._free(graph, f"{value.name}_kept")
+            arguments = (value, self._place(graph), state)
+            kept = Op(name, None, op.span, "op", arguments, layer=layer, title="kept")
+            self._kept[value] = kept.outputs[""] = Value(tensor, name, kept)
+            self._roles[self._kept[value]] = tuple(
+                "all" if role == "new" else role for role in self._role(value)
+            )
+            self._made.append(kept)
+        self._retyped.add(self._kept[value])
+        return self._kept[value]
+
+    def _retype(self, op: Op) -> None:
+        """The types of what an op gives, for what it is now given."""
+        if op.layer is None or op.wrapper is not None:
+            self._refuse(op, None)
+        try:
+            found = op.layer.infer(*(types(argument) for argument in op.arguments))
+        except LayerError:
+            self._refuse(op, None)
+        for value, tensor in zip(
+            op.outputs.values(), found if isinstance(found, tuple) else (found,), strict=False
+        ):
+            value.tensor = tensor
+            self._retyped.add(value)
+
+    def _check(self, op: Op, value: Value, roles: Roles) -> None:
+        """Refuses what has the size of the steps elsewhere, or another number of steps."""
+        for size, role in zip(value.tensor.shape, roles, strict=True):
+            named = isinstance(size, Size) and self.name in names_of(size)
+            if named != (role == "new") or (role == "new" and size != self.size):
+                self._refuse(op, None)
+
+    def _refuse(self, op: Op, streamed: Streaming | None) -> NoReturn:
+        title = op.title or (op.layer.spec_name if op.layer is not None else "")
+        if streamed is None:
+            cause, help = f"cannot go on step by step along `{self.name}`", None
+        else:
+            cause, help = streamed.cause, streamed.remedy
+        message = f"`{op.name}` ({title}) {cause}"
+        raise fail("not-causal", message, help or "leave it out of a model that goes on", span=op.span)
+
+
+def _holds(op: Op) -> bool:
+    return isinstance(op.layer, StateBuffer)
+
+
+def _outside(op: Op) -> Any:
+    """The use of a wrapper, whose inputs and outputs are those of the op."""
+    from graphspec.contract.layer import Site
+
+    return Site(
+        tuple(types(argument) for argument in op.arguments),
+        tuple(value.tensor for value in op.outputs.values()),
+    )
+
+
+def held_states(graph: Graph) -> Iterator[Op]:
+    """The ops of a graph and of those inside it that hold states."""
+    return (op for op in graph.walk() if _holds(op))

@@ -1,0 +1,148 @@
+"""Small specs that go on step by step, and specs that cannot, each with the node that is to blame."""
+
+from __future__ import annotations
+
+_HEAD = "inputs: {x: {shape: [length, 8]}}\n"
+_TOKENS = "inputs: {tokens: {shape: [length], dtype: int64}}\n"
+
+CAUSAL: dict[str, str] = {
+    "lstm": _HEAD + "nodes: {y: {layer: LSTM, units: 5, return_sequences: true}}",
+    "lstm with its states": _HEAD
+    + "nodes: {y: {layer: LSTM, units: 5, return_sequences: true, return_state: true}}",
+    "other activation": _HEAD
+    + "nodes: {y: {layer: LSTM, units: 5, return_sequences: true, activation: relu, recurrent_dropout: 0.1}}",
+    "gru": _HEAD + "nodes: {y: {layer: GRU, units: 5, return_sequences: true, reset_after: false}}",
+    "simple rnn": _HEAD + "nodes: {y: {layer: SimpleRNN, units: 5, return_sequences: true}}",
+    "stack of lstms": _HEAD + "nodes: {y: {layer: LSTM, units: 8, return_sequences: true, repeat: 3}}",
+    "blocks in blocks": """
+inputs: {x: {shape: [length, 8]}}
+blocks:
+  inner:
+    inputs: [x]
+    nodes:
+      rnn: {layer: GRU, units: 8, return_sequences: true}
+      conv: {layer: Conv1D, filters: 8, kernel_size: 3, padding: causal}
+      out: {merge: add, from: [x, conv]}
+  outer: {inputs: [x], nodes: {first: {block: inner, repeat: 2}, sum: {op: cumsum, axis: 1}}}
+nodes: {y: {block: outer, repeat: 2}}
+""",
+    "shared layer, two states": """
+inputs: {x: {shape: [length, 8]}}
+shared: {rnn: {layer: LSTM, units: 8, return_sequences: true}}
+nodes: {a: {call: rnn}, b: {call: rnn}, y: {merge: concatenate, from: [a, b]}}
+""",
+    "encoder and decoder": """
+inputs: {x: {shape: [length, 8]}, source: {shape: [words, 8]}}
+nodes:
+  read: {layer: LSTM, from: source, units: 6, return_state: true, return_sequences: true}
+  y: {layer: LSTM, from: {sequences: x, initial_state: [read.state_h, read.state_c]}, units: 6,
+      return_sequences: true}
+  seen: {layer: MultiHeadAttention, from: {query: y, value: read}, num_heads: 2, key_dim: 3}
+  out: {merge: add, from: [y, seen]}
+""",
+    "wavenet": """
+inputs: {x: {shape: [length, 8]}}
+nodes:
+  a: {layer: Conv1D, filters: 6, kernel_size: 2, padding: causal, activation: relu}
+  b: {layer: Conv1D, filters: 6, kernel_size: 3, padding: causal, dilation_rate: 4, groups: 2}
+  c: {layer: Conv1D, filters: 4, kernel_size: 1}
+""",
+    "causal layers in a row": _HEAD
+    + "nodes: {y: {layer: Conv1D, filters: 8, kernel_size: 3, padding: causal, repeat: 3}}",
+    "cumulative": _HEAD + "nodes: {a: {op: cumsum, axis: 1}, b: {op: tanh}, y: {op: cumprod, axis: 1}}",
+    "frames": """
+inputs: {x: {shape: [length, 8]}}
+nodes:
+  a: {layer: Dense, units: 12, activation: softmax}
+  b: {layer: Reshape, target_shape: [-1, 3, 4]}
+  c: {op: transpose, axes: [0, 1, 3, 2]}
+  d: {layer: LayerNormalization, axis: [2, 3]}
+  e: {op: mean, axis: 2}
+  f: {layer: BatchNormalization}
+  g: {op: get_item, key: "..., 1:"}
+  h: {op: concatenate, from: [g, f]}
+  i: {layer: Dropout, rate: 0.5}
+  j: {op: expand_dims, axis: 2}
+  k: {op: swapaxes, axis1: 2, axis2: 3}
+  m: {op: squeeze, axis: 3}
+  n: {layer: TimeDistributed, wraps: {layer: Dense, units: 3}}
+""",
+    "positions": """
+inputs: {x: {shape: [length, 8]}}
+nodes:
+  a: {layer: PositionEmbedding, sequence_length: 20}
+  b: {layer: SinePositionEncoding, from: x}
+  c: {merge: add, from: [a, b, x]}
+  d: {layer: Reshape, target_shape: [-1, 2, 4]}
+  e: {layer: RotaryEmbedding}
+  f: {op: arange, from: x, axis: 1, dtype: float32, start: 3, step: 2}
+  g: {op: expand_dims, axis: -1}
+  h: {op: expand_dims, axis: -1}
+  y: {merge: multiply, from: [e, h]}
+""",
+    "grouped queries": _HEAD
+    + "nodes: {y: {layer: GroupQueryAttention, from: {query: x, value: x}, head_dim: 3, "
+    "num_query_heads: 4, num_key_value_heads: 2, use_causal_mask: true}}",
+    "sliding window": _HEAD
+    + "nodes: {y: {layer: MultiHeadAttention, from: {query: x, value: x}, num_heads: 2, key_dim: 3, "
+    "use_causal_mask: true, sliding_window: 3}}",
+    "attention of scores": _HEAD
+    + "nodes: {a: {layer: Dense, units: 8}, y: {layer: Attention, from: [x, a], use_causal_mask: true}, "
+    "z: {layer: AdditiveAttention, from: [y, x], use_causal_mask: true}}",
+    "attention of dot products": """
+inputs: {x: {shape: [length, 8]}}
+nodes:
+  q: {layer: Reshape, target_shape: [-1, 4, 2]}
+  k: {layer: Reshape, from: x, target_shape: [-1, 4, 2]}
+  y: {op: dot_product_attention, from: [q, k, k], is_causal: true, scale: 0.7}
+""",
+    "tokens, one hot": _TOKENS + "nodes: {a: {op: one_hot, num_classes: 9}, y: {layer: Dense, units: 4}}",
+    "shared table": """
+inputs: {tokens: {shape: [length], dtype: int64}}
+shared: {table: {layer: ReversibleEmbedding, input_dim: 9, output_dim: 4}}
+nodes: {a: {call: table}, b: {layer: GRU, units: 4, return_sequences: true}, y: {call: table, reverse: true}}
+""",
+}
+"""By what each shows."""
+
+_ATTEND = "{layer: MultiHeadAttention, from: {query: x, value: x}, num_heads: 2, key_dim: 3"
+
+LOOKS_AHEAD: dict[str, tuple[str, str]] = {
+    "attention": (_HEAD + f"nodes: {{y: {_ATTEND}}}}}", "y"),
+    "bidirectional": (
+        _HEAD + "nodes: {y: {layer: Bidirectional, wraps: {layer: GRU, units: 3, return_sequences: true}}}",
+        "y",
+    ),
+    "same padding": (_HEAD + "nodes: {y: {layer: Conv1D, filters: 4, kernel_size: 3, padding: same}}", "y"),
+    "softmax over steps": (_HEAD + "nodes: {a: {op: softmax, axis: 1}, y: {layer: Dense, units: 4}}", "a"),
+    "flip": (_HEAD + "nodes: {a: {op: flip, axis: 1}, y: {layer: Dense, units: 4}}", "a"),
+    "normalized over steps": (_HEAD + "nodes: {y: {layer: UnitNormalization, axis: 1}}", "y"),
+    "mean of steps": (
+        _HEAD + "nodes: {a: {op: mean, axis: 1, keepdims: true}, y: {merge: add, from: [x, a]}}",
+        "a",
+    ),
+    "group normalization": (_HEAD + "nodes: {y: {layer: GroupNormalization, groups: 2}}", "y"),
+    "last step": (_HEAD + "nodes: {a: {layer: LSTM, units: 8}, y: {merge: add, from: [x, a]}}", "a"),
+    "states that are read": (
+        _HEAD + "nodes: {a: {layer: LSTM, units: 8, return_sequences: true, return_state: true}, "
+        "y: {merge: add, from: [a, a.state_h]}}",
+        "y",
+    ),
+    "later steps": (_HEAD + 'nodes: {a: {op: get_item, key: ":, 1:"}, y: {layer: Dense, units: 4}}', "a"),
+    "joined steps": (
+        _HEAD + "nodes: {a: {op: roll, shift: 1, axis: 1}, y: {layer: Dense, units: 4}}",
+        "a",
+    ),
+    "in a block": (
+        "inputs: {x: {shape: [length, 8]}}\n"
+        "blocks: {mix: {inputs: [x], nodes: {turned: {op: flip, axis: 1}, out: {layer: Dense, units: 8}}}}\n"
+        "nodes: {y: {block: mix, repeat: 2}}",
+        "turned",
+    ),
+    "backwards": (
+        _HEAD + "nodes: {y: {layer: GRU, units: 3, return_sequences: true, go_backwards: true}}",
+        "y",
+    ),
+    "what is not known": (_HEAD + "nodes: {y: {op: rfft}}", "y"),
+}
+"""With the node that is refused."""

@@ -1,0 +1,137 @@
+"""The step of a model against the whole of it: steps one by one, in chunks, and from different places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+import graphspec
+from graphspec import Program, SpecError
+from graphspec.generate.stepper import Stepper
+from tests import ROOT
+from tests.generate.specs import CAUSAL, LOOKS_AHEAD
+
+LENGTH = 9
+GALLERY = {"gpt": {"context": 16, "width": 16, "depth": 2}, "llama": {"width": 16, "hidden": 24}}
+
+
+@cache
+def program_of(name: str) -> Program:
+    if name in GALLERY:
+        return graphspec.compile(ROOT / "specs" / f"{name}.yaml", params=GALLERY[name])
+    nodes = yaml.safe_load(CAUSAL[name])["nodes"]
+    return graphspec.compile(f"{CAUSAL[name]}\noutputs: [{[*nodes][-1]}]\n")
+
+
+@cache
+def pair(name: str) -> tuple[nn.Module, Program, nn.Module, Mapping[str, Tensor], Tensor]:
+    """The module, the program and the module of its step, inputs, and what the module makes of them."""
+    program = program_of(name)
+    module, step = program.module(seed=1).eval(), program.step()
+    stepped = step.module(weights=module.state_dict()).eval()
+    inputs = program.example_inputs(3, dict.fromkeys(program.minimum_sizes, LENGTH), seed=2)
+    with torch.no_grad():
+        return module, step, stepped, inputs, module(**inputs)
+
+
+def cut(inputs: Mapping[str, Tensor], step: Program, first: int, last: int) -> dict[str, Tensor]:
+    assert step.stepping is not None
+    fresh = step.stepping.inputs
+    return {name: value[:, first:last] if name in fresh else value for name, value in inputs.items()}
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "chunks", [[1] * LENGTH, [LENGTH], [4, 1, 3, 1]], ids=["one by one", "whole", "chunks"]
+)
+@pytest.mark.parametrize("name", [*GALLERY, *CAUSAL])
+def test_steps_are_those_of_the_whole(name: str, chunks: list[int]) -> None:
+    _, step, module, inputs, expected = pair(name)
+    stepper = Stepper(step, module, LENGTH)
+    stepper.begin(3)
+    found, place = [], 0
+    with torch.no_grad():
+        for count in chunks:
+            (output,) = stepper.step(cut(inputs, step, place, place + count)).values()
+            found.append(output)
+            place += count
+    close(torch.cat(found, 1), expected)
+
+
+@pytest.mark.parametrize("name", [*GALLERY, *CAUSAL])
+def test_sequences_of_different_lengths_go_on_together(name: str) -> None:
+    _, step, module, inputs, expected = pair(name)
+    assert step.stepping is not None
+    stepper, lengths = Stepper(step, module, LENGTH), (5, 2, 5)
+    rows = [{key: value[row] for key, value in inputs.items()} for row in range(3)]
+    prompts = [
+        {key: value[:length] if key in step.stepping.inputs else value for key, value in row.items()}
+        for row, length in zip(rows, lengths, strict=True)
+    ]
+    with torch.no_grad():
+        last = [next(iter(each.values())) for each in stepper.start(prompts)]
+        close(torch.stack(last), torch.stack([expected[n, k - 1] for n, k in enumerate(lengths)]))
+        stepper.take(torch.tensor([2, 1, 0]))
+        for more in range(3):
+            places = stepper.places.tolist()
+            fresh = [
+                {key: v[p : p + 1] if key in step.stepping.inputs else v for key, v in rows[2 - n].items()}
+                for n, p in enumerate(places)
+            ]
+            given = {key: torch.stack([each[key] for each in fresh]) for key in inputs}
+            (output,) = stepper.step(given).values()
+            assert places == [5 + more, 2 + more, 5 + more]
+            close(output[:, 0], torch.stack([expected[2 - n, p] for n, p in enumerate(places)]))
+
+
+@pytest.mark.parametrize("name", LOOKS_AHEAD)
+def test_what_needs_later_steps_is_refused_at_its_node(name: str) -> None:
+    text, node = LOOKS_AHEAD[name]
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(f"{text}\noutputs: [y]\n").step()
+    (found,) = caught.value.diagnostics
+    assert found.code == "not-causal" and found.message.startswith(f"`{node}` ") and found.help
+    line = found.span and text.splitlines()[found.span.line - 1][found.span.column - 1 :]
+    assert line and line.startswith(node)
+
+
+@pytest.mark.parametrize("name", ["bert", "names", "dense", "unet"])
+def test_specs_of_the_gallery_that_do_not_go_on(name: str) -> None:
+    with pytest.raises(SpecError, match="not-causal"):
+        graphspec.compile(ROOT / "specs" / f"{name}.yaml").step()
+
+
+def test_the_state_is_no_larger_than_it_must_be() -> None:
+    def sizes(name: str) -> dict[str, list[int]]:
+        _, step, module, _, _ = pair(name)
+        stepper = Stepper(step, module, 7)
+        stepper.begin(2)
+        return {path: list(state.shape) for path, state in stepper.states.items()}
+
+    assert sizes("gpt")["layers.1.attention_keys"] == [2, 4, 7, 4]
+    assert {tuple(shape) for shape in sizes("llama").values()} == {(2, 7, 2, 4)}, "before heads are repeated"
+    assert sizes("wavenet") == {"a_window": [2, 1, 8], "b_window": [2, 8, 6]}
+    assert sizes("lstm") == {"y_state_h": [2, 5], "y_state_c": [2, 5]}
+    assert sizes("frames") == {}
+
+
+def test_the_file_needs_only_torch(tmp_path: Path) -> None:
+    module, step, _, inputs, expected = pair("gpt")
+    names: dict[str, type] = {}
+    exec(compile(step.emit().source, "gpt.py", "exec"), names)
+    alone = names["Gpt"]().eval()
+    alone.load_state_dict(module.state_dict())
+    alone.begin(3, 16)
+    places = torch.zeros(3, dtype=torch.int64)
+    with torch.no_grad():
+        first = alone(inputs["tokens"][:, :4], places)
+        close(torch.cat([first, alone(inputs["tokens"][:, 4:], places + 4)], 1), expected)
