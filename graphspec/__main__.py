@@ -26,10 +26,9 @@ def main() -> None:
     gc.disable()
     try:
         signal.signal(signal.SIGINT, _interrupt)
-        if sys.argv[1:2] != ["serve"] or not _served(sys.argv[2:]):
-            from graphspec.cli import main as command_line
+        from graphspec.cli import main as command_line
 
-            command_line()
+        command_line()
     except SystemExit as end:
         _end(end.code)
         raise
@@ -38,20 +37,6 @@ def main() -> None:
     finally:
         signal.signal(signal.SIGINT, _leave)  # the interpreter is closing down: nothing is left to save
         gc.freeze()  # it would look for garbage once more, among everything that was imported
-
-
-def _served(words: list[str]) -> bool:
-    """Whether a server has begun without the command line, and ended: its start is what people wait for."""
-    from graphspec.serve.options import plain
-
-    options = plain(words)
-    if options is None or options.engine == "torch":
-        return False
-    try:
-        from graphspec.serve.running import serve_kept
-    except ImportError:  # of packages that the command asks for
-        return False
-    return serve_kept(options)
 
 
 def _end(code: object) -> None:

@@ -16,8 +16,8 @@ BASE = "base.safetensors"
 """Where one puts the weights that they were trained for, if these have moved."""
 ENGINES_FOLDER = "engines"
 """With what is kept of each file of weights, as `engines/best.onnx`."""
-ENDINGS = MEASURED_ENDING, EXPORT_ENDING, SERVING_ENDING = ".json", ".onnx", ".serving.json"
-"""How its names end: of what was measured, what engines run, what answers rows before the spec is read."""
+MEASURED_ENDING, EXPORT_ENDING = ".json", ".onnx"
+"""The endings of its names: of measurements, and of the file that engines run."""
 FORMER = ("engine.json", "engine.onnx", "serving.json")
 """The names of these in runs of earlier versions."""
 EXPORTED = ("graphspec", "form", "spec", "weights")
@@ -43,7 +43,7 @@ CHECKPOINT = re.compile(r"[0-9]{6,}")
 """The name of a checkpoint, a folder in `checkpoints`."""
 IN_CHECKPOINT = re.compile(rf"{TENSORS}|{NUMBERS}|{MANIFEST}|shard-[0-9]+-.*\.safetensors")
 EVENTS = re.compile(r"events\.out\.tfevents\..*")
-IN_ENGINES_FOLDER = re.compile(rf"[a-z0-9]+(?:{'|'.join(map(re.escape, ENDINGS))})")
+IN_ENGINES_FOLDER = re.compile(r"[a-z0-9]+(\.serving)?\.json|[a-z0-9]+\.onnx")
 
 
 def place_of(weights: Path, run: Path) -> str:

@@ -301,7 +301,6 @@ class Run:
             return self._kept[3]
         from graphspec.runs.engines import TorchEngine
         from graphspec.runs.fastest import engine_of
-        from graphspec.runs.kept import keep
         from graphspec.runs.model import Model
         from graphspec.train import device as devices
 
@@ -315,8 +314,6 @@ class Run:
             chosen_engine, notes = engine_of(self, base, engine, rows, device == "cpu")
         model = Model(self.program, chosen_engine, self.encoders(), notes)
         self._kept = asked, known, weights, model
-        if asked[2] == 1:
-            keep(self.path, str(self._weights), engine, model, self.files.synthetic)
         return model
 
     @checked

@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from contextlib import suppress
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic, SpecError
@@ -17,15 +16,13 @@ from graphspec.serve.connections import Connections
 from graphspec.serve.counts import ServerCounts
 from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send, echo, parsed
 from graphspec.serve.limits import Limits, OpenRequests
-from graphspec.serve.served import UNREAD, Served
+from graphspec.serve.served import Served
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 INDIRECT = ("forwarded", "via", "x-forwarded-", "x-real-ip", "origin", "sec-fetch-site")
 """How headers begin of what a proxy has passed on, from wherever it came, or a page in a browser asks."""
-SOON = 1.0
-"""Seconds after its start when a server reads the specs that its first rows have not needed."""
 UNREADABLE = 503
-"""The status where a run cannot be read, whether yet or any more: nothing is wrong with the request."""
+"""The status where a run cannot be read again: nothing is wrong with the request."""
 BOOLEANS = (b"true", b"false", b"\0")
 """What bodies with a boolean have; bytes of UTF-16 and UTF-32 are not looked at further."""
 LIGHT = 16_384
@@ -42,8 +39,6 @@ class Server:
         self.open = OpenRequests(limits, lambda: self.connections.unread)
         self.counts = ServerCounts()
         self._reloading = asyncio.Lock()
-        self._readings: dict[str, asyncio.Task[Served]] = {}
-        """The tasks that read the specs of runs; they outlast the requests that wait for them."""
         self._tasks: set[asyncio.Future[Any]] = set()
 
     # --- predictions
@@ -54,55 +49,13 @@ class Server:
             body = await request.body(self.limits.bytes, self.open.hold)
             rows, single = self._rows(request, served, body)
             light = len(body) < LIGHT
-            answers, is_read = await self.batcher.compute(served, list(enumerate(rows)), light), True
-            if UNREAD in answers:
-                answers, is_read = await self._completed(served, rows, answers)
+            answers = await self.batcher.compute(served, list(enumerate(rows)), light)
         finally:
             if self.open.end(task, request.size):
                 help = "send fewer rows at a time, or start the server with a longer `--timeout`"
                 raise Rejected(503, f"no answer within {self.limits.seconds:g} seconds", help=help) from None
         self.counts.timed(time.monotonic() - began)
-        return self._answered(served.name, answers, single, is_read)
-
-    async def _completed(self, served: Served, rows: list[Any], answers: list[Any]) -> tuple[list[Any], bool]:
-        """All answers once the spec is read, and whether it could be read. If not, rows that need it get its
-        mistakes. If the run has changed since, the new one answers all rows.
-        """
-        unread = [index for index, answer in enumerate(answers) if answer is UNREAD]
-        try:
-            current = await self._read(served.name)
-        except SpecError as error:
-            return [list(error.diagnostics) if each is UNREAD else each for each in answers], False
-        asked = unread if current is served else range(len(rows))
-        computed = await self.batcher.compute(current, [(index, rows[index]) for index in asked])
-        later = dict(zip(asked, computed, strict=True))
-        return [later.get(index, answer) for index, answer in enumerate(answers)], True
-
-    async def _read(self, name: str) -> Served:
-        """The run once its spec is read; it is read again if it has changed meanwhile. Raises `SpecError`."""
-        task = self._readings.get(name)
-        if task is None:
-            task = self._readings[name] = asyncio.create_task(self._reading(name))
-            task.add_done_callback(lambda _: self._readings.pop(name))
-        return await asyncio.shield(task)
-
-    async def _reading(self, name: str) -> Served:
-        async with self._reloading:
-            current = self.runs[name]
-            if current.has_changed:
-                current = await asyncio.to_thread(current.reloaded)
-                self.runs[name] = current
-            else:
-                await asyncio.to_thread(current.read)
-            return current
-
-    async def read_soon(self) -> None:
-        """Reads the specs that no row has needed yet, while they are those of the runs that answer."""
-        await asyncio.sleep(SOON)
-        for name in list(self.runs):
-            if self.runs[name].reader is None and not self.runs[name].has_changed:
-                with suppress(SpecError):  # a row that needs it is told
-                    await self._read(name)
+        return self._answered(served.name, answers, single)
 
     def _served(self, request: Request) -> Served:
         name = request.run or next(iter(self.runs))
@@ -156,8 +109,8 @@ class Server:
             return [payload], True
         raise Rejected(400, 'the body is neither a row, nor a list of rows, nor {"rows": [...]}')
 
-    def _answered(self, name: str, answers: list[Any], single: bool, is_read: bool) -> Answer:
-        """With the status of what is wrong: the run, which could not be read, the module, or the rows."""
+    def _answered(self, name: str, answers: list[Any], single: bool) -> Answer:
+        """The answer to a request. Its status is 500 if the module fails, and 422 if rows are wrong."""
         wrong = [index for index, answer in enumerate(answers) if isinstance(answer, list)]
         self.counts.rows[name, "refused"] += len(wrong)
         self.counts.rows[name, "predicted"] += len(answers) - len(wrong)
@@ -166,8 +119,7 @@ class Server:
         told = [{"row": index, **each.to_json()} for index in wrong for each in answers[index]]
         predictions = [None if isinstance(answer, list) else answer for answer in answers]
         failed = any(each.code == "run-failed" for index in wrong for each in answers[index])
-        status = UNREADABLE if not is_read else 500 if failed else 422
-        return Answer.json({"predictions": predictions, "diagnostics": told}, status)
+        return Answer.json({"predictions": predictions, "diagnostics": told}, 500 if failed else 422)
 
     # --- reload
 
@@ -233,8 +185,6 @@ class Server:
         return Answer(200, text.encode(), "text/plain; charset=utf-8")
 
     async def openapi(self, request: Request) -> Answer:
-        for name in list(self.runs):
-            await self._read(name)
         from graphspec.serve.openapi import document
 
         return Answer.json(document(self.runs))
@@ -315,7 +265,6 @@ class Application:
         """Until the server ends."""
         await receive()
         self.server.listen_for_hangup()
-        self.server.later(self.server.read_soon())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self.server.batcher.close)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
-from graphspec.serve.served import Unread
-
 try:
     import resource
 except ImportError:  # on Windows
@@ -32,7 +30,7 @@ class Worker(Protocol):
     """What a row by itself may take: of those before, the slow ones count longest."""
 
     def predict(self, rows: list[Any]) -> list[Any]:
-        """An answer for each row; a list of mistakes or `UNREAD` for one that is not predicted."""
+        """An answer for each row; a list of mistakes for one that is not predicted."""
         ...
 
 
@@ -156,7 +154,7 @@ class Batcher:
     @staticmethod
     def _learn(worker: Worker, answers: Sequence[Any], seconds: float) -> None:
         """From a row by itself: how long the next may take. A short row says nothing of a long one."""
-        if len(answers) == 1 and not isinstance(answers[0], list | Unread):
+        if len(answers) == 1 and not isinstance(answers[0], list):
             known = 0.0 if worker.seconds == math.inf else KEPT * worker.seconds
             worker.seconds = max(seconds, known)
 

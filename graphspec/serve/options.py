@@ -1,11 +1,10 @@
-"""What a server is told when it starts, and the reader of a plain command line, which takes no library."""
+"""The options of a server, and the ranges of those that are numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 COUNT = (1, 10**12)
 SECONDS = (0.001, 10**6)
@@ -48,39 +47,3 @@ class ServeOptions:
     max_connections: int = 1000
     max_client_connections: int = 500
     allow: Sequence[str] = ()
-
-
-KINDS: Mapping[str, Any] = {"int": int, "float": float, "str": str}
-BY_WORD = {f"--{f.name.replace('_', '-')}": f for f in fields(ServeOptions) if f.type in KINDS}
-"""The options with one value."""
-
-
-def plain(words: Iterable[str]) -> ServeOptions | None:
-    """The options of a command line that has only runs, and options with one value each: `--port 80` or
-    `--port=80`. None for any other command line, and for a wrong one.
-    """
-    options: dict[str, Any] = {}
-    runs: list[Path] = []
-    left = iter(words)
-    for word in left:
-        if not word.startswith("-"):
-            runs.append(Path(word))
-            continue
-        name, equals, text = word.partition("=")
-        if name not in BY_WORD:
-            return None
-        value, option = text if equals else next(left, None), BY_WORD[name]
-        if value is None:
-            return None
-        try:
-            options[option.name] = KINDS[str(option.type)](value)
-        except ValueError:
-            return None
-    fit = all(is_within(name, options[name]) for name in options.keys() & RANGES.keys())
-    return ServeOptions(runs, **options) if runs and fit else None
-
-
-def is_within(name: str, value: float) -> bool:
-    """Whether an option has a number in its range, which NaN is not."""
-    least, most = RANGES[name]
-    return least <= value <= most

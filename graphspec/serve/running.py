@@ -1,4 +1,4 @@
-"""A server as a process: its socket, its signals, what it says; its start where runs keep what answers."""
+"""A server as a process: its socket, its signals, and what it prints."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from types import FrameType
 
 import uvicorn
 
-from graphspec.diagnostics.terminal import at_once, say, without_failing
+from graphspec.diagnostics.terminal import at_once, say
 from graphspec.diagnostics.text import visible
 from graphspec.runs.engines import settle
-from graphspec.runs.kept import kept
 from graphspec.serve.app import LOCAL, Application, Server
 from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
@@ -26,25 +25,6 @@ from graphspec.serve.served import Served
 
 FILES = 64
 """Open files of a server beside its connections."""
-
-
-def serve_kept(options: ServeOptions) -> bool:
-    """Serves runs that all keep what answers plain rows. False where they do not, or where something is to be
-    said of them: `graphspec.cli.serve` does so.
-    """
-    served: dict[str, Served] = {}
-    for path in options.runs:
-        name, begun = name_of(path), kept(path, options.weights, options.device, options.engine)
-        if begun is None or begun.synthetic or name in served:
-            return False
-        served[name] = Served(name, path, options, begun)
-    try:
-        listening = listen(options.host, options.port)
-    except OSError:
-        return False
-    without_failing()
-    serve(served, options, listening)
-    return True
 
 
 def name_of(path: Path) -> str:

@@ -22,13 +22,12 @@ from graphspec.files.folder import Folder
 from graphspec.files.remembered import is_signed, own_record, recall, remember, sealed_record
 from graphspec.files.run_files import ENGINES_FOLDER
 from graphspec.runs import fastest
-from graphspec.runs.kept import kept
 from graphspec.runs.run import Run
 from tests.runs import everything
 
 ROW = everything.row(random.Random(0))
 ENGINE = "onnxruntime"
-MODEL, MEASURED, ANSWERS = (f"{ENGINES_FOLDER}/best{each}" for each in (".onnx", ".json", ".serving.json"))
+MODEL, MEASURED = (f"{ENGINES_FOLDER}/best{each}" for each in (".onnx", ".json"))
 DEEP: Any = json.loads("[" * 900 + "]" * 900)
 
 
@@ -46,7 +45,7 @@ def run(begun: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path, content = tmp_path / "run", (begun[0] / MODEL).read_bytes()
     shutil.copytree(begun[0], path)
     assert {each.name for each in (path / ENGINES_FOLDER).iterdir()} == {
-        Path(name).name for name in (MODEL, MEASURED, ANSWERS)
+        Path(name).name for name in (MODEL, MEASURED)
     }
     monkeypatch.setattr("graphspec.export.export", lambda *given, **_: given[2].write_bytes(content))
     times = {"torch": 1.0, ENGINE: 2.0, "openvino": 3.0}
@@ -65,10 +64,9 @@ def multiplied(run: Path) -> None:
     onnx.save(model, file)
     old, new = (hashlib.sha256(each).hexdigest() for each in (before, file.read_bytes()))
     assert old != new
-    for name in (MEASURED, ANSWERS):
-        text = (run / name).read_text()
-        assert old in text
-        (run / name).write_text(text.replace(old, new))
+    text = (run / MEASURED).read_text()
+    assert old in text
+    (run / MEASURED).write_text(text.replace(old, new))
 
 
 def told(run: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
@@ -85,22 +83,19 @@ def multiplied_and_fast(run: Path) -> None:
 def of_another(run: Path) -> None:
     """What this user has signed under another name."""
     multiplied(run)
-    for name in (MEASURED, ANSWERS):
-        record = json.loads((run / name).read_text())
-        remember(Folder(run), name.replace("best", "last"), record)
-        (run / name.replace("best", "last")).rename(run / name)
+    other = MEASURED.replace("best", "last")
+    remember(Folder(run), other, json.loads((run / MEASURED).read_text()))
+    (run / other).rename(run / MEASURED)
 
 
 def signed_by(value: Any, run: Path) -> None:
     multiplied(run)
-    for name in (MEASURED, ANSWERS):
-        told(run, name, lambda about: about.update(signature=value))
+    told(run, MEASURED, lambda about: about.update(signature=value))
 
 
 def replaced_by(text: str, run: Path) -> None:
     multiplied(run)
-    for name in (MEASURED, ANSWERS):
-        (run / name).write_text(text)
+    (run / MEASURED).write_text(text)
 
 
 SIGNATURES: tuple[Any, ...] = (None, 2, "", "é", "\ud800", DEEP)
@@ -116,15 +111,12 @@ FORGED: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("what", FORGED)
 def test_a_forged_record_is_made_anew(run: Path, begun: tuple[Path, Any], what: str) -> None:
-    assert kept(run, "best", "auto", ENGINE) is not None
     FORGED[what](run)
-    assert kept(run, "best", "auto", ENGINE) is None and kept(run, "best", "cpu", "auto") is None
     wanted = {n: pytest.approx(v, rel=1e-4) if isinstance(v, float) else v for n, v in begun[1].items()}
     assert Run(run).predict(ROW, engine=ENGINE).to_pylist() == [wanted]
     assert Run(run).model(engine="auto").engine.name == "torch"
     assert recall(run, MEASURED)["seconds"]["1"]["torch"] == 1.0
     assert Run(run).predict(ROW, engine="auto").to_pylist() == [wanted]
-    assert kept(run, "best", "auto", ENGINE) is not None
 
 
 def test_weights_of_the_same_size_and_time_are_others(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +124,6 @@ def test_weights_of_the_same_size_and_time_are_others(run: Path, monkeypatch: py
     before, content = file.stat(), file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert kept(run, "best", "auto", ENGINE) is None
     shelf = fastest._Shelf(Run(run), lambda: pytest.fail("no torch"), 1)
     assert not shelf._known("apart") and not shelf._known("seconds")
 
@@ -140,15 +131,14 @@ def test_weights_of_the_same_size_and_time_are_others(run: Path, monkeypatch: py
 def test_a_record_of_another_user_or_machine_is_nothing(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert recall(run, MEASURED) and recall(run, ANSWERS)
+    assert recall(run, MEASURED)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
     sealed = sealed_record("kind", {"a": [1, 0.1, None, "é"], "b": {}})
     assert (
         own_record("kind", sealed) == {"a": [1, 0.1, None, "é"], "b": {}}
         and own_record("other", sealed) == {}
     )
-    assert recall(run, MEASURED) == recall(run, ANSWERS) == {}
-    assert kept(run, "best", "auto", ENGINE) is None
+    assert recall(run, MEASURED) == {}
 
 
 @pytest.mark.parametrize("value", [None, 2, [], "", "é", "\ud800"])
@@ -159,11 +149,12 @@ def test_a_signature_of_any_kind_gives_no_permission(value: Any) -> None:
 
 def test_no_reader_passes_by() -> None:
     """What is kept of weights is read and written by `recall` and `remember` alone."""
-    records = {"MEASURED_ENDING", "SERVING_ENDING"}
     for path in Path(graphspec.__file__).parent.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-        named = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in records]
+        named = [
+            node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "MEASURED_ENDING"
+        ]
         guarded = {
             id(inner)
             for call in calls

@@ -325,7 +325,6 @@ assert "torch" not in sys.modules
 """
     before = recall(run.path, RECORD)
     remember(Folder(run.path), RECORD, {**before, "seconds": {"1": {"onnxruntime": 1.0}}})
-    (run.path / "engines/best.serving.json").unlink(missing_ok=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     remember(Folder(run.path), RECORD, before)

@@ -27,7 +27,7 @@ from graphspec.serve.batches import QUICK, Batcher, _between
 from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.running import listen
-from graphspec.serve.served import UNREAD, Served
+from graphspec.serve.served import Served
 from tests.processes import ENDLESS, Process
 from tests.runs import everything
 from tests.serve.serving import ask, expected, get, hostile, in_thread, rows, same
@@ -350,14 +350,14 @@ def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.Mon
     monkeypatch.setattr("graphspec.serve.batches._now", lambda: (clock[0], clock[0], 0))
 
     class Clocked:
-        """Rows are the seconds that they take; -0.001 is refused, -0.002 not read."""
+        """Rows are the seconds that they take; negative ones are refused."""
 
         seconds = math.inf
 
         def predict(self, rows: list[Any]) -> list[Any]:
             in_loop.append(threading.current_thread() is threading.main_thread())
             clock[0] += abs(rows[0])
-            return [[] if seconds == -0.001 else UNREAD if seconds < 0 else seconds for seconds in rows]
+            return [[] if seconds < 0 else seconds for seconds in rows]
 
     worker = Clocked()
 

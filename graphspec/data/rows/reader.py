@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.rows.fields import InRow, PlainInRow, Row
+from graphspec.data.rows.fields import InRow, Row
 from graphspec.data.rows.values import is_half, is_int64, numbers_among
 
 SINGLE = frozenset((str, int, float, bool, type(None)))
@@ -159,15 +159,6 @@ class PlainRows:
         self._wanted = frozenset((*self.columns, *self.keys))
         self._known = self._wanted.union(self.beside or ())
         self._is_whole = all(isinstance(each, ArrayField) for each in self.fields)  # none is padded
-
-    @property
-    def numbers(self) -> frozenset[str]:
-        """The fields of numbers that nothing encodes."""
-        return frozenset(
-            each.name
-            for each in self.fields
-            if isinstance(each, ArrayField) or isinstance(getattr(each, "encoded", None), PlainInRow)
-        )
 
     def read(self, row: Row) -> RowArrays | None:
         """The arrays of a row; None where its tables have to say what it is."""

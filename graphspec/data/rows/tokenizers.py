@@ -58,12 +58,3 @@ class TextIds:
         """The ids, or the types of ids, of an encoded text."""
         ids: list[int] = encoded.type_ids if self.types else encoded.ids
         return ids
-
-    def to_json(self) -> list[Any]:
-        return [self.tokenizer.to_str(), self.types]
-
-    @classmethod
-    def from_json(cls, value: list[Any]) -> TextIds:
-        text, types = value
-        with working():
-            return cls(library().Tokenizer.from_str(text), types)
