@@ -18,7 +18,7 @@ PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
     "": "version",
-    "__main__": "cli serve",
+    "__main__": "cli",
     "cli": "compare compiler contract convert custom data diagnostics emit export files fixing fold "
     "formatting generate language migrate objectives plot reference runs serve server source train "
     "transfer tune version view weights",

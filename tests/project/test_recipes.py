@@ -74,7 +74,6 @@ found["build"] = run("build", "run", "-o", "model.onnx")
 from pathlib import Path
 from graphspec.serve.served import Served
 served = Served("run", Path("run"))
-served.read()
 found["served"] = served.predict([(0, {"word": "abc", "x_0": 3, "x_1": 4})])
 
 import importlib.util
