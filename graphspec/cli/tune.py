@@ -120,7 +120,6 @@ def _searchable(program: Program, settings: list[str] | None, preset: str | None
     diagnostics.raise_if_errors()
     with needing("a search", "tune"):
         import optuna  # noqa: F401
-        import psutil  # noqa: F401
 
 
 def _options(

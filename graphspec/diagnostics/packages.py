@@ -21,7 +21,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "serve": ("uvicorn", "httptools", "uvloop"),
     "tensorboard": ("tensorboard",),
     "text": ("tokenizers",),
-    "tune": ("optuna", "psutil"),
+    "tune": ("optuna",),
     "wandb": ("wandb",),
 }
 """The packages of each extra of pyproject.toml, without their bounds."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os.path
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from graphspec.files.folder import Folder
-from graphspec.files.reading import read_text
+from graphspec.files.records import Environment, environment_of
 from graphspec.files.remembered import recall
 from graphspec.files.run_files import (
     BEST,
@@ -43,19 +40,18 @@ REPLACED = "replaced"
 class RunFolder(Folder):
     """Deletes only what a run has written; whatever else lies in its directory stays."""
 
-    def about(self) -> Mapping[str, Any]:
+    def about(self) -> Environment:
         """`environment.json`; nothing where it cannot be read."""
         try:
-            environment = json.loads(read_text(self.path / ENVIRONMENT))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return environment if isinstance(environment, dict) else {}
+            return environment_of(self.path)
+        except (OSError, ValueError):
+            return Environment()
 
     def names(self, key: str) -> list[str]:
         """One of the lists of `environment.json`: names that a file besides the run's own can have."""
-        value = self.about().get(key)
-        names = value if isinstance(value, list) else []
-        return [name for name in names if isinstance(name, str) and not reserved(name)]
+        about = self.about()
+        names = about.read if key == READ else about.written
+        return [name for name in names if not reserved(name)]
 
     def clean(self, alone: bool = False) -> None:
         """Deletes files that a process left half written; if this one is `alone` in the run, of any process,

@@ -17,6 +17,7 @@ from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.elaborated import BaseProgram
 from graphspec.files.reading import digest, is_within, parse_json, read_text
+from graphspec.files.records import EPOCH, Environment, environment_of, record_of
 from graphspec.files.remembered import is_signed
 from graphspec.files.run_files import (
     BASE,
@@ -29,7 +30,6 @@ from graphspec.files.run_files import (
     TRIALS,
     WEIGHTS,
 )
-from graphspec.files.run_folder import WEIGHTS_DIGEST
 
 if TYPE_CHECKING:
     from graphspec.program import Program
@@ -59,7 +59,7 @@ class RunFiles:
     def spec(self) -> Path:
         return self.path / SPEC
 
-    def about(self) -> Mapping[str, Any]:
+    def about(self) -> Environment:
         """`environment.json`. Raises `SpecError` (run-missing) where it is damaged."""
         return _environment(self.path)
 
@@ -70,14 +70,12 @@ class RunFiles:
     @property
     def synthetic(self) -> bool:
         """Whether it learned from synthetic data."""
-        return self.about().get("synthetic") is True
+        return self.about().synthetic
 
     @property
     def lengths(self) -> dict[str, int]:
         """What the named sizes of the inputs usually are in the data that it learned from."""
-        sizes = self.about().get("lengths")
-        pairs = sizes.items() if isinstance(sizes, dict) else ()
-        return {name: size for name, size in pairs if isinstance(size, int) and size > 0}
+        return self.about().lengths
 
     def weights(self, name: str, program: object = None) -> Path:
         """The file of the `best` or the `last` epoch, or the one called so. Raises `SpecError`
@@ -97,14 +95,14 @@ class RunFiles:
         `SpecError` (weights-missing) where they are not those any more.
         """
         about = self.about()
-        known, there = about.get("weights"), about.get(WEIGHTS_DIGEST)
+        known, there = about.weights, about.weights_sha256
         if known is None and there is None:
             return None
         places, help = [self.path / BASE], f"copy it to `{self.path / BASE}`"
-        if isinstance(known, str):  # which a run that went on elsewhere does not know any more
+        if known is not None:  # which a run that went on elsewhere does not know any more
             path = Path(known)
             places.append(self.path / path.name)
-            if is_signed(about, named(program).values()):
+            if is_signed(about.model_dump(), named(program).values()):
                 places.insert(0, path)
             help = f"it was `{path.name}`: copy that file to `{self.path / BASE}`"
         for place in places:
@@ -154,7 +152,7 @@ def history_of(directory: Path) -> Values:
     for index, entry in enumerate(_lines(directory / HISTORY)):
         for name, value in entry.items():
             if name != "epoch":
-                values.setdefault(name, [None] * index).append(_numbers_in(value))
+                values.setdefault(name, [None] * index).append(value)
     return values
 
 
@@ -165,18 +163,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     for line in text.splitlines():
         try:
-            entry = parse_json(line)
+            yield record_of(EPOCH, parse_json(line))
         except ValueError:
             return
-        if isinstance(entry, dict):
-            yield entry
-
-
-def _numbers_in(value: Any) -> Any:
-    """A value of an epoch: a number, or several; None for anything else."""
-    if isinstance(value, list):
-        return [_numbers_in(item) for item in value if not isinstance(item, list)]
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 State = Literal["finished", "unfinished", "damaged"]
@@ -231,10 +220,10 @@ def places(directory: Path, program: Program, data: Path | None = None) -> tuple
     if not (directory / ENVIRONMENT).is_file():
         return directory, data
     about, names = _environment(directory), named(program)
-    root, known = Path(str(about.get("root", ""))), about.get("data")
+    root, known = Path(about.root or ""), about.data
     if not (root.is_absolute() and os.path.isdir(root)):
         root = directory
-    if is_signed(about, names.values()):
+    if is_signed(about.model_dump(), names.values()):
         return root, data or (Path(known) if known else None)
     if data is None and known:
         what, help = f"the training data `{known}`", f"if you want it to read them: `--data {known}`"
@@ -253,13 +242,12 @@ def _not_yours(directory: Path, what: str, help: str) -> SpecError:
     return fail("data-outside", message, help)
 
 
-def _environment(directory: Path) -> Mapping[str, Any]:
+def _environment(directory: Path) -> Environment:
     try:
-        environment = parse_json(read_text(directory / ENVIRONMENT))
+        return environment_of(directory)
     except (OSError, ValueError) as error:
         message = f"`{directory / ENVIRONMENT}` is damaged: {error}"
         raise fail("run-missing", message, "copy the whole directory of the run, or train again") from None
-    return environment if isinstance(environment, dict) else {}
 
 
 def list_runs(parent: Path) -> list[RunRow]:
@@ -303,13 +291,13 @@ def row_of(path: Path) -> RunRow:
     lowest = min(range(len(values)), key=values.__getitem__) if values else None
     written = max((entry.lstat().st_mtime for entry in path.iterdir()), default=0.0)
     state: State = "damaged"  # which does not hide the others
-    about: Mapping[str, Any] = {}
+    about = Environment()
     if holds_run(path):
         with suppress(SpecError):
             about = _environment(path)
-            state = "finished" if about.get("finished") else "unfinished"
-    kept = about.get("best_epoch")  # what `model_checkpoint` monitors decides
-    best = kept - 1 if isinstance(kept, int) and 0 < kept <= len(values) else lowest
+            state = "finished" if about.finished else "unfinished"
+    kept = about.best_epoch  # what `model_checkpoint` monitors decides
+    best = kept - 1 if kept is not None and 0 < kept <= len(values) else lowest
     return RunRow(
         path,
         state,
@@ -317,7 +305,7 @@ def row_of(path: Path) -> RunRow:
         best + 1 if best is not None else None,
         {name: column[best] for name, column in history.items() if best is not None and best < len(column)},
         max(0.0, time.time() - written),
-        about.get("synthetic") is True,
+        about.synthetic,
     )
 
 

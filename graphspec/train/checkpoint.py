@@ -24,6 +24,7 @@ from torch import Tensor
 from graphspec.diagnostics import SpecError
 from graphspec.files.folder import refusing
 from graphspec.files.reading import content, digest, parse_json, read_text
+from graphspec.files.records import StoredNumbers, record_of
 from graphspec.files.run_files import CHECKPOINT, CHECKPOINTS, IN_CHECKPOINT, MANIFEST, NUMBERS, TENSORS
 from graphspec.files.run_folder import RunFolder
 from graphspec.files.whole import discard, half_of, sync
@@ -31,7 +32,6 @@ from graphspec.train.files import make_room, size_of, untied, write_tensors
 from graphspec.train.parallel import files as shards
 from graphspec.train.parallel.shards import is_sharded
 from graphspec.train.parallel.world import World
-from graphspec.train.stored import need_like, need_strings
 
 KEPT = 2
 """How many good checkpoints stay: one to walk back to."""
@@ -176,11 +176,10 @@ def read(path: Path, sharded: bool = False) -> State:
     """A checkpoint that verifies; for a sharded module its tensors are read when they are asked for. Raises
     `ValueError` for one that no run has written.
     """
-    stored = parse_json(content(path / NUMBERS, 2**34).decode("utf-8"))
-    need_like(stored, {"tied": {}, "state": {}})
-    tied = need_strings(stored["tied"], "tied")
+    numbers = record_of(StoredNumbers, parse_json(content(path / NUMBERS, 2**34).decode("utf-8")))
+    tied = numbers.tied
     if sharded:
-        return State(shards.StoredTensors(path, tied), stored["state"], path)
+        return State(shards.StoredTensors(path, tied), numbers.state, path)
     if (path / TENSORS).exists():
         # a copy each: what safetensors returns need not lie where torch's own tensors would
         tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}
@@ -190,7 +189,7 @@ def read(path: Path, sharded: bool = False) -> State:
     if unknown is not None:
         raise ValueError(f"there is no tensor `{unknown}`")
     tensors |= {name: tensors[first] for name, first in tied.items()}
-    return State(tensors, stored["state"], path)
+    return State(tensors, numbers.state, path)
 
 
 def _digest(path: Path) -> dict[str, Any]:

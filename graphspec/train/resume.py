@@ -21,7 +21,7 @@ from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
 from graphspec.train.run import NullRunDirectory, RunDirectory, files_of, is_run, newest, stored_spec
 from graphspec.train.state import spec_digest
-from graphspec.train.stored import need_progress, restoring
+from graphspec.train.stored import progress_of, restoring
 from graphspec.version import __version__
 
 FREE = (("train", "epochs"), ("train", "parallel"), ("language",))
@@ -104,7 +104,7 @@ def resumed(
                 raise _refused(message, "keep them: {backup_and_restore: {delete_checkpoint: false}}")
             return run, None
         with restoring(path):
-            need_progress(state.part("progress").numbers)
+            progress_of(state.part("progress").numbers)
         _same_spec(program, path, state)
     except SpecError:
         run.close()

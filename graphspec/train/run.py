@@ -91,7 +91,7 @@ class RunDirectory:
         self._locked()
         try:
             self.files.clean(alone=self._lock is not None and self._lock.is_kept)
-            if replaced or self._known().get(REPLACED):
+            if replaced or self.files.about().replaced:
                 self._vacate()
         except SpecError:
             self.close()
@@ -144,18 +144,17 @@ class RunDirectory:
 
     @property
     def finished(self) -> bool:
-        return bool(self._known().get("finished"))
+        return self.files.about().finished
 
     def started_from(self, program: BaseProgram, needed: bool = True) -> Path | None:
         """The file of the weights that the run of a program started from, if it started from some; None where
         another than this user says so. Raises `SpecError` (weights-missing) for that where they are `needed`.
         """
-        about = self._known()
-        weights = about.get("weights")
-        if not isinstance(weights, str):
+        about = self.files.about()
+        weights, there = about.weights, about.weights_sha256
+        if weights is None:
             return None
-        if is_signed(about, named(program).values()):
-            there = about.get(WEIGHTS_DIGEST)
+        if is_signed(about.model_dump(), named(program).values()):
             if needed and there is not None and Path(weights).is_file() and digest(Path(weights)) != there:
                 message = f"`{weights}` has changed since the run of `{self.path}` started from it"
                 raise fail("weights-missing", message, "train again, with `--overwrite`")
@@ -172,14 +171,10 @@ class RunDirectory:
         """The digest, for the record, of the weights that the run started from, if it started from some; of a
         run that goes on it stays, whatever has become of the file, and whoever wrote where that was.
         """
-        known = self._known().get(WEIGHTS_DIGEST)
-        if isinstance(known, str):
+        known = self.files.about().weights_sha256
+        if known is not None:
             return {WEIGHTS_DIGEST: known}
         return {WEIGHTS_DIGEST: digest(first)} if first is not None else {}
-
-    def _known(self) -> Mapping[str, Any]:
-        """What is written about the run; nothing where it cannot be read."""
-        return self.files.about()
 
     def claim(self, name: str) -> str:
         """A name for a file of a callback, which from now on is one of the run's. Raises `SpecError`

@@ -36,7 +36,7 @@ from graphspec.train.phases import Phase, Phases
 from graphspec.train.progress import Clock, History
 from graphspec.train.random_state import random_state, restore_random
 from graphspec.train.run import RunDirectory
-from graphspec.train.stored import need_like, restoring
+from graphspec.train.stored import need_like, progress_of, restoring
 
 
 @dataclass(slots=True)
@@ -243,23 +243,20 @@ class Training(TrainingParts):
         (resume-failed).
         """
         with restoring(self.run.path):
-            progress = state.part("progress").numbers
-            self.epoch, self.seen, self.stop_training = (
-                progress["epoch"],
-                progress["seen"],
-                progress["stopped"],
-            )
-            self.history.values, self.seconds = progress["history"], progress["seconds"]
+            progress = progress_of(state.part("progress").numbers)
+            self.epoch, self.seen, self.stop_training = progress.epoch, progress.seen, progress.stopped
+            self.history.values, self.seconds = progress.history, progress.seconds
             fill(self.spread.state(), state.part("module").tensors)
             fill(self.objective.log_variances, state.part("objective").tensors)
-            self.phase = self.phases.begin(progress.get("phase", 0))
+            self.phase = self.phases.begin(progress.phase)
             for number, update in enumerate(self.phase.updates):
                 name, optimizer = _of("optimizer", number), update.optimizer
                 stored = state.part(name)
                 need_like(stored.numbers, optimizer.state_dict()[1], name)
                 optimizer.load_state_dict(stored.tensors, stored.numbers)
-            self.iterations = progress.get("iterations", self.optimizer.iterations)
-            self._restore_of_process(state, progress.get("processes", 1))
+            known = progress.iterations
+            self.iterations = self.optimizer.iterations if known is None else known
+            self._restore_of_process(state, progress.processes)
 
     def _restore_of_process(self, state: State, processes: int) -> None:
         """What each process had of its own; to another number of them the first one takes what was

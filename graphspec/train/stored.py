@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
+from graphspec.files.records import Progress, record_of
 from graphspec.settings import show
 
 KINDS: tuple[tuple[Any, str], ...] = (
@@ -63,27 +64,10 @@ def number_or_none(value: Any) -> float | None:
     raise ValueError(f"{show(value)} is not a number")
 
 
-def need_progress(progress: Any) -> None:
-    """Raises `ValueError` unless this is how far a run can be: whole epochs, each with its values."""
-    texts = {"data": "", "spec": ""}
-    need_like(progress, {"epoch": 0, "seen": 0, "stopped": False, "history": {}, "seconds": 0.0, **texts})
-    for name in ("epoch", "seen", "processes", "iterations", "phase"):
-        count = progress.get(name, 1)
-        if type(count) is not int or count < 0:
-            raise ValueError(f"`{name}` is {show(count)}, which is not a count")
-    for name, values in progress["history"].items():
-        numbers = values if isinstance(values, list) else [None]
-        if len(numbers) != progress["epoch"] or not all(map(_is_value, numbers)):
+def progress_of(stored: Any) -> Progress:
+    """How far the run of a checkpoint is. Raises `ValueError` for what no run has written."""
+    progress = record_of(Progress, stored)
+    for name, values in progress.history.items():
+        if len(values) != progress.epoch:
             raise ValueError(f"the values of `{name}` are not a number for each epoch")
-
-
-def _is_value(value: Any) -> bool:
-    items = value if isinstance(value, list) else [value]
-    return all(isinstance(item, int | float) and not isinstance(item, bool) for item in items)
-
-
-def need_strings(stored: Any, where: str) -> Mapping[str, str]:
-    """A stored mapping of names. Raises `ValueError` for anything else."""
-    if isinstance(stored, dict) and all(isinstance(value, str) for value in stored.values()):
-        return stored
-    raise ValueError(f"`{where}` does not map names to names")
+    return progress

@@ -24,7 +24,7 @@ from torch import Tensor
 from graphspec.diagnostics import SpecError, fail
 from graphspec.files.hdf5 import array, listed_names, member, open_hdf5, readable, variables_below
 from graphspec.files.reading import parse_json, read_text
-from graphspec.train.stored import need_strings
+from graphspec.files.records import NAMES, ShardIndex, record_of
 from graphspec.transfer.misfits import what_it_is
 
 MAX_INDEX = 64 << 20
@@ -135,8 +135,8 @@ def _open_shards(path: Path, stack: ExitStack) -> Checkpoint:
     try:
         if path.stat().st_size > MAX_INDEX:
             raise ValueError("it is too large for an index")
-        places = need_strings(parse_json(read_text(path))["weight_map"], "weight_map")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        places = record_of(ShardIndex, parse_json(read_text(path))).weight_map
+    except (OSError, ValueError) as error:
         raise missing(f"`{path}` is not an index of shards: {error}") from None
     for name in set(places.values()):
         if Path(name).name != name:
@@ -190,7 +190,7 @@ def _open_safetensors(path: Path, stack: ExitStack) -> Checkpoint:
 def _tied(metadata: Mapping[str, str]) -> Mapping[str, str]:
     """Further names of a file's tensors, as a run writes them."""
     try:
-        return need_strings(parse_json(metadata.get("tied", "{}")), "tied")
+        return record_of(NAMES, parse_json(metadata.get("tied", "{}")))
     except ValueError:
         return {}
 

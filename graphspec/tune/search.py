@@ -15,6 +15,7 @@ from optuna.trial import Trial
 
 from graphspec.files.folder import refusing
 from graphspec.files.locks import NAME, Lock
+from graphspec.files.owners import silence
 from graphspec.files.run_folder import RunFolder
 from graphspec.tune.launcher import Launcher
 from graphspec.tune.study import Finished, Study
@@ -75,7 +76,7 @@ class Search:
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Runs until there are enough trials, or `stopping()` is true; running trials then do not count."""
-        self.study.close_lost()
+        self.study.close_lost(lambda number: silence(self.run_dir(number)))
         try:
             while self._fill(stopping() or self.common_failure is not None):
                 self._handle()

@@ -13,15 +13,13 @@ import itertools
 import json
 import math
 import random
-import socket
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import optuna
-import psutil
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -32,10 +30,11 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.text import first_line
+from graphspec.files.owners import OWNER, is_gone, owner
 from graphspec.tune.config import Choice, FloatRange, IntRange, Range, TuneConfig
 from graphspec.tune.journal import ABANDONED, OTHERS, PROCESS, REASON, Journal, OwnTrials
 
@@ -57,12 +56,10 @@ DIGEST = "digest"
 
 
 class TrialProcess(BaseModel):
-    """Which process runs a trial: its host, its number there, and the time when it started."""
+    """Which process runs a trial, by the name that `files/owners.py` gives it."""
 
     model_config = ConfigDict(strict=True)
-    host: str
-    pid: Annotated[int, Field(gt=0, lt=2**31)]
-    started: Annotated[float, Field(allow_inf_nan=False)]
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +165,7 @@ class Study:
             trial.set_user_attr(ABANDONED, "surplus")
             self._study.tell(trial, state=TrialState.FAIL)
             return None
-        process = psutil.Process()
-        about = TrialProcess(host=socket.gethostname(), pid=process.pid, started=process.create_time())
+        about = TrialProcess(owner=owner())
         if isinstance(self._storage, OwnTrials):
             self._storage.begin(trial._trial_id, about.model_dump())
         else:
@@ -205,11 +201,13 @@ class Study:
         trial.set_user_attr(ABANDONED, "interrupted")
         self._study.tell(trial, state=TrialState.FAIL)
 
-    def close_lost(self) -> list[int]:
-        """Closes the trials of dead processes on this host, and returns their numbers."""
+    def close_lost(self, silence: Callable[[int], float] = lambda trial: 0.0) -> list[int]:
+        """Closes the trials of processes that have ended, and returns their numbers. `silence` tells for how
+        many seconds a trial has written nothing, where its process is one of another machine.
+        """
         lost = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if _is_lost(trial):
+            if _is_lost(trial, silence(trial.number)):
                 self._storage.set_trial_user_attr(trial._trial_id, ABANDONED, "process died")
                 self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                 lost.append(trial.number)
@@ -285,21 +283,16 @@ def _last(trial: FrozenTrial) -> float | None:
     return trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
 
 
-def _is_lost(trial: FrozenTrial) -> bool:
-    """Whether the process of a trial on this host is gone; the state of other hosts is unknown."""
+def _is_lost(trial: FrozenTrial, silence: float) -> bool:
+    """Whether the process of a trial has ended, which has written nothing for so many seconds."""
     if PROCESS not in trial.user_attrs:  # it died, or has not registered yet
         begun = trial.datetime_start
         return begun is not None and abs((datetime.datetime.now() - begun).total_seconds()) > SILENT
     try:
-        about = TrialProcess.model_validate(trial.user_attrs[PROCESS])
+        name = TrialProcess.model_validate(trial.user_attrs[PROCESS]).owner
     except ValidationError:  # which no search has written
         return True
-    if about.host != socket.gethostname():
-        return False
-    try:
-        return bool(psutil.Process(about.pid).create_time() != about.started)
-    except psutil.NoSuchProcess:
-        return True
+    return OWNER.fullmatch(name) is None or is_gone(name, silence)
 
 
 def _digest(config: TuneConfig, distributions: Mapping[str, BaseDistribution], direction: str) -> str:

@@ -185,6 +185,36 @@ def test_wrong_values_in_what_encoders_learned(
         assert "error[data-format]" in result.stderr
 
 
+ODD: tuple[object, ...] = (None, "x", [], {}, -1, 1e308, True, [["x"]], {"x": None}, 10**400, "\ud800", "\0")
+
+
+@pytest.mark.parametrize("name", ["environment.json", "history.jsonl"])
+def test_forged_records_of_a_run(place: Path, name: str) -> None:
+    """Each value replaced by others, in turn: what reads it without torch ends well or in a diagnostic."""
+    file = place / "run" / name
+    record = json.JSONDecoder().raw_decode(file.read_text())[0]
+    for number, path in enumerate(paths(record)):
+        for put in (ODD[number % len(ODD)], ODD[(number * 5 + 3) % len(ODD)]):
+            file.write_text(json.dumps(changed(record, path, put)) + "\n")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                listed = run("runs", place, "--json")
+                checked = run("check", place / "run")
+            assert listed.exit_code == 0 and checked.exit_code in (0, 1, 2), (path, put)
+            (row,) = json.loads(listed.stdout)["runs"]
+            assert all(
+                value in (None, []) or isinstance(value, int | float) for value in row["best"].values()
+            )
+
+
+def test_a_record_that_no_run_has_written_is_told(place: Path) -> None:
+    file = place / "run" / "environment.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "lengths": {"words": -1}}))
+    done = evaluated(place)
+    assert done.exit_code == 1 and "error[run-missing]" in done.stderr
+    assert "`lengths.words` is missing, or not what a run writes" in done.stderr
+
+
 @pytest.mark.parametrize("value", [{"a": 1}, [1, 2], "x", True, [[1]], 10**30])
 def test_wrong_values_in_the_history(place: Path, value: object) -> None:
     file = place / "run" / "history.jsonl"

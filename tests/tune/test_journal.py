@@ -10,9 +10,11 @@ from typing import Any
 import optuna
 import pytest
 
+from graphspec.files.owners import PATIENCE
 from graphspec.tune import journal
 from graphspec.tune.study import Study
 from graphspec.tune.trial import TrialResult, _progress
+from tests.killing import ended_owner
 from tests.tune.test_tune import study, work
 
 TRIALS = 3
@@ -121,7 +123,8 @@ def test_lines_of_any_kind_are_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "process", [{}, "text", None, {"host": 1}, {"pid": -1}, {"pid": 10**30}, {"started": "x"}]
+    "process",
+    [{}, "text", None, {"owner": 1}, {"owner": "-1"}, {"owner": "9" * 30}, {"owner": ended_owner()}],
 )
 def test_a_process_of_any_kind_is_lost(file: Path, process: Any) -> None:
     """In a file, and in a database, whose trials are those of all who share it."""
@@ -139,6 +142,18 @@ def test_a_process_of_any_kind_is_lost(file: Path, process: Any) -> None:
             line["user_attr"] = {journal.PROCESS: process}
     written(file, lines)
     assert counted(file) == [0, 1, 2, 4]
+
+
+def test_a_trial_of_another_machine_is_lost_when_it_has_long_been_silent(tmp_path: Path) -> None:
+    """Also where that has the same name, and a process of the same number has ended here."""
+    shared = Study("x", f"sqlite:///{tmp_path}/study.db", study(tmp_path / "a.log").config, "maximize", 1, 0)
+    trial = shared.ask()
+    assert trial is not None
+    process, started, place, _ = ended_owner().split("-")
+    trial.set_user_attr(journal.PROCESS, {"owner": f"{process}-{started}-{'0' * len(place)}-0"})
+    assert shared.close_lost() == [] and shared.close_lost(lambda number: PATIENCE / 2) == []
+    assert shared.close_lost(lambda number: 2 * PATIENCE) == [0]
+    shared.close()
 
 
 def test_trials_of_another_search_in_a_database_are_lost(file: Path) -> None:
