@@ -29,7 +29,7 @@ class StoredRecord(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class Environment(StoredRecord):
+class RunEnvironment(StoredRecord):
     """What is read of `environment.json`."""
 
     root: str | None = None
@@ -55,7 +55,7 @@ class Environment(StoredRecord):
     """Those that callbacks write."""
 
 
-class Progress(StoredRecord):
+class StoredProgress(StoredRecord):
     """How far a run is in a checkpoint: whole epochs, each with its values."""
 
     epoch: Count
@@ -98,6 +98,6 @@ def record_of(kind: TypeAdapter[T] | type[T], value: Any) -> T:
         raise ValueError(f"{subject} not what a run writes") from None
 
 
-def environment_of(directory: Path) -> Environment:
+def environment_of(directory: Path) -> RunEnvironment:
     """`environment.json` in a directory. Raises `OSError`, `ValueError`."""
-    return record_of(Environment, parse_json(read_text(directory / ENVIRONMENT)))
+    return record_of(RunEnvironment, parse_json(read_text(directory / ENVIRONMENT)))

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import PurePosixPath
 
 from graphspec.files.folder import Folder
-from graphspec.files.records import Environment, environment_of
+from graphspec.files.records import RunEnvironment, environment_of
 from graphspec.files.remembered import recall
 from graphspec.files.run_files import (
     BEST,
@@ -40,12 +40,12 @@ REPLACED = "replaced"
 class RunFolder(Folder):
     """Deletes only what a run has written; whatever else lies in its directory stays."""
 
-    def about(self) -> Environment:
+    def about(self) -> RunEnvironment:
         """`environment.json`; nothing where it cannot be read."""
         try:
             return environment_of(self.path)
         except (OSError, ValueError):
-            return Environment()
+            return RunEnvironment()
 
     def names(self, key: str) -> list[str]:
         """One of the lists of `environment.json`: names that a file besides the run's own can have."""

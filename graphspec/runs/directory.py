@@ -17,7 +17,7 @@ from graphspec.data.remote import is_remote
 from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.elaborated import BaseProgram
 from graphspec.files.reading import digest, is_within, parse_json, read_text
-from graphspec.files.records import EPOCH, Environment, environment_of, record_of
+from graphspec.files.records import EPOCH, RunEnvironment, environment_of, record_of
 from graphspec.files.remembered import is_signed
 from graphspec.files.run_files import (
     BASE,
@@ -59,7 +59,7 @@ class RunFiles:
     def spec(self) -> Path:
         return self.path / SPEC
 
-    def about(self) -> Environment:
+    def about(self) -> RunEnvironment:
         """`environment.json`. Raises `SpecError` (run-missing) where it is damaged."""
         return _environment(self.path)
 
@@ -242,7 +242,7 @@ def _not_yours(directory: Path, what: str, help: str) -> SpecError:
     return fail("data-outside", message, help)
 
 
-def _environment(directory: Path) -> Environment:
+def _environment(directory: Path) -> RunEnvironment:
     try:
         return environment_of(directory)
     except (OSError, ValueError) as error:
@@ -291,7 +291,7 @@ def row_of(path: Path) -> RunRow:
     lowest = min(range(len(values)), key=values.__getitem__) if values else None
     written = max((entry.lstat().st_mtime for entry in path.iterdir()), default=0.0)
     state: State = "damaged"  # which does not hide the others
-    about = Environment()
+    about = RunEnvironment()
     if holds_run(path):
         with suppress(SpecError):
             about = _environment(path)

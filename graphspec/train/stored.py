@@ -11,7 +11,7 @@ import torch
 
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
-from graphspec.files.records import Progress, record_of
+from graphspec.files.records import StoredProgress, record_of
 from graphspec.settings import show
 
 KINDS: tuple[tuple[Any, str], ...] = (
@@ -64,9 +64,9 @@ def number_or_none(value: Any) -> float | None:
     raise ValueError(f"{show(value)} is not a number")
 
 
-def progress_of(stored: Any) -> Progress:
+def progress_of(stored: Any) -> StoredProgress:
     """How far the run of a checkpoint is. Raises `ValueError` for what no run has written."""
-    progress = record_of(Progress, stored)
+    progress = record_of(StoredProgress, stored)
     for name, values in progress.history.items():
         if len(values) != progress.epoch:
             raise ValueError(f"the values of `{name}` are not a number for each epoch")
