@@ -57,6 +57,7 @@ NODE_LINKS = {
     "model": "models.md#models",
     "module": "models.md#custom-modules",
     "call": "blocks.md#shared-layers",
+    "average_of": "blocks.md#averages-of-weights",
     "compute": "#formulas",
     **dict.fromkeys(("parameter", "constant"), "#constants-and-parameters"),
     "from": "#where-inputs-come-from",

@@ -42,11 +42,19 @@ class Value:
     op: Op | None = None
 
 
+class WeightAverage(NamedTuple):
+    """What a shared unit averages: the name of another one of its graph, and the share that a step keeps."""
+
+    of: str
+    momentum: float
+
+
 @dataclass(eq=False, slots=True)
 class Unit:
     """A layer, block or model with one set of weights, and the ops that call it: several when it is shared.
 
-    `index` is the instance's number where the node is repeated; `shared` units are called, not placed.
+    `index` is the instance's number where the node is repeated; `shared` units are called, not placed. The
+    weights of one with an `average` follow those of another.
     """
 
     name: str
@@ -56,6 +64,7 @@ class Unit:
     trainable: bool = True
     weights: str | None = None
     calls: list[Op] = field(default_factory=list)
+    average: WeightAverage | None = None
 
     @property
     def path(self) -> str:

@@ -132,7 +132,9 @@ def _arguments(op: Op) -> dict[str, Any]:
         arguments |= {
             each.alias or name: as_written(getattr(op.layer, name)) for name, each in fields.items()
         }
-    if op.unit is not None and not op.unit.trainable:
+    if op.unit is not None and op.unit.average is not None:
+        arguments |= {"average_of": op.unit.average.of, "momentum": op.unit.average.momentum}
+    elif op.unit is not None and not op.unit.trainable:
         arguments["trainable"] = False
     if op.unit is not None and op.unit.weights is not None:
         arguments["weights"] = op.unit.weights

@@ -13,6 +13,7 @@ from graphspec.diagnostics import (
     Diagnostics,
     become,
     certain,
+    delete,
     did_you_mean,
     meant,
     nearest,
@@ -48,6 +49,8 @@ def read_nodes(
     return nodes
 
 
+OF_SHARED = ("layer", "block", "model", "module", "average_of")
+"""The forms of a shared entry."""
 WRAPPED = {"block": "blocks", "call": "shared"}
 """The forms in which a wrapper names what the file declares, and the section of each."""
 
@@ -94,14 +97,13 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
     if not forms:
         _no_form(reader, name, node, path)
         return None
-    allowed = ("layer", "block", "model", "module") if shared else FORMS
-    if node.form not in allowed:
-        reader.error(
-            "wrong-type",
-            (*path, node.form),
-            "a shared entry is a `layer`, a `block`, a `model` or a `module`",
-            key=True,
-        )
+    if node.form not in (OF_SHARED if shared else FORMS):
+        message = "a shared entry is a `layer`, a `block`, a `model`, a `module` or `average_of` another"
+        reader.error("wrong-type", (*path, node.form), message, key=True)
+        return None
+    if node.form == "average_of" and not shared:
+        message, help = "an average of weights is an entry of `shared`", "write it there, and call it here"
+        reader.error("wrong-type", (*path, "average_of"), message, help, key=True)
         return None
     return node if _legal_keys(reader, name, node, path, shared) else None
 
@@ -232,6 +234,9 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
             where = "a shared entry" if shared else f"{a(f'`{node.form}`')} node"
             help = None if shared else f"put it into a block, and write `{key}` on that"
             reader.error("unknown-key", (*path, key), f"{where} takes no `{key}`", help, key=True)
+    if node.form == "average_of" and "trainable" in node.model_fields_set:
+        message, help = "an average of weights takes no `trainable`", delete("only the average moves it")
+        reader.error("unknown-key", (*path, "trainable"), message, help, key=True)
     if shared:
         for key, field in (("from", "source"), ("when", "when"), ("else", "otherwise")):
             if field in node.model_fields_set:

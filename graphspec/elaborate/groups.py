@@ -11,8 +11,9 @@ from graphspec.graph import Graph
 from graphspec.source import Path
 from graphspec.train.config import TrainConfig
 from graphspec.train.config.groups import matches_any
-from graphspec.weights import paths
+from graphspec.weights import averages, paths
 from graphspec.weights.adaptable import adaptable
+from graphspec.weights.trainable import trains
 
 if TYPE_CHECKING:
     from graphspec.elaborated import OutputSpec
@@ -23,6 +24,7 @@ def check_groups(
 ) -> None:
     """Reports outputs of `steps` without losses, and patterns that match the path of no weight."""
     _need_losses(body, training, outputs)
+    _leave_averages(body, training, graph)
     if any(op.layer is not None and op.layer.opaque for op in graph.walk()):
         return  # weights of custom modules have paths that are not known here
     known = list(paths(graph))
@@ -65,6 +67,21 @@ def _need_losses(body: BodyElaborator, training: TrainConfig, outputs: Mapping[s
             )
             help = there if name in outputs else did_you_mean(name, losses, there)
             body.error("unknown-reference", _span(body, (*path, "outputs", index)), lacks, help)
+
+
+def _leave_averages(body: BodyElaborator, training: TrainConfig, graph: Graph) -> None:
+    """Reports adapters and groups under which a moving average of weights would be none."""
+    trained = trains(graph, training)
+    for path, other, _ in averages(graph):
+        if training.adapters:
+            message = f"`{path}` averages `{other}`, whose weights stay as they are where adapters train"
+            body.error("not-supported", _span(body, ("adapters",)), message, "train without `adapters`")
+        moved = [weight for weight in sorted(trained) if weight.startswith(f"{path}.")]
+        groups = [(place, text) for place, text in _patterns(training) if place[-1] == "match"]
+        place = next((p for p, text in reversed(groups) if moved and matches_any([text], moved[0])), None)
+        if place is not None:
+            message = f"`{moved[0]}` would train, and is an average that only `{other}` moves"
+            body.error("not-supported", _span(body, place), message, "let the pattern match what trains")
 
 
 def _span(body: BodyElaborator, place: Path) -> Span:

@@ -83,6 +83,9 @@ class Initialization:
             self.by_owner[classes.root.name] += [
                 text.replace("{w}", f"module{attribute_path(path)}") for path, text in self._single.items()
             ]
+        for group in classes.groups:
+            if averages := list(_averages(group)):
+                self.by_owner[group.name] += averages
 
     def _find(self) -> Iterator[PlacedLayer]:
         for group in self.classes.groups:
@@ -245,6 +248,15 @@ class Initialization:
                     body.append(f"        if module{attribute_path(name)} is not None:")
                 body += lines("", statement, 12 if name in optional else 8)
             yield targets, body
+
+
+def _averages(group: ModuleClass) -> Iterator[str]:
+    """Statements by which averages of weights begin as what they average."""
+    units = {unit.name: unit for unit in group.template.graph.units if unit.shared}
+    for unit in units.values():
+        if group.over is None and unit.average is not None and unit.average.of in units:
+            mine, theirs = names.attribute(unit.name), names.attribute(unit.average.of)
+            yield f"module.{mine}.load_state_dict(module.{theirs}.state_dict())"
 
 
 def _may_lack_bias(kind: str) -> bool:

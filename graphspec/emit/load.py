@@ -20,7 +20,7 @@ from graphspec.fold.weights import fold_weights
 from graphspec.graph import Graph
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.transfer.misfits import explain, instead
-from graphspec.weights import counts_batches, inside, no_file, shapes, weight_files
+from graphspec.weights import averages, counts_batches, inside, no_file, shapes, weight_files
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
@@ -54,6 +54,8 @@ def load_module(
     check_state(program, module)
     for prefix, name, span in weight_files(program.graph):
         fill(module, inside(path, name, span), prefix, span)
+    for average, other, _ in averages(program.graph):  # which a file may have filled
+        module.get_submodule(average).load_state_dict(module.get_submodule(other).state_dict())
     if weights is not None:
         fill(module, weights if isinstance(weights, Mapping) else Path(weights), "", None)
     return module

@@ -155,6 +155,7 @@ OF_FORMS = {
     "outputs": "Outputs: a shape and a dtype for each name",
     "data_format": "`channels_first` passes images in PyTorch's order",
     "like": "A tensor that determines the shape or dtype",
+    "momentum": "Share of an average of weights that each step keeps",
 }
 """Keys of nodes of one form alone."""
 

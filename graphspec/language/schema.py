@@ -16,7 +16,10 @@ from graphspec.diagnostics import Change, Remedy, become, delete
 from graphspec.language.row_settings import RowSettings
 from graphspec.settings import Setting
 
-FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module")
+FORMS = (
+    *("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module"),
+    "average_of",
+)
 TYPE = ("shape", "dtype")
 MADE = (*TYPE, "outputs")
 """What a node says of what its module gives; each call of a shared one may say its own."""
@@ -116,6 +119,7 @@ class Node(Setting):
         "call": "call: name",
         "op": "op: relu",
         "module": "module: my_layers.Name",
+        "average_of": "average_of: name",
     }
 
     layer: str = MISSING
@@ -167,6 +171,11 @@ class Node(Setting):
     """A custom nn.Module by its import path, such as my_layers.GatedMix.
 
     Example: {module: my_layers.GatedMix, shape: [8]}
+    """
+    average_of: str = MISSING
+    """In `shared`, a moving average of the weights of another entry; `momentum` is what a step keeps of it.
+
+    Example: {average_of: encoder, momentum: 0.99}
     """
     source: Any = Field(MISSING, alias="from")
     """Its inputs: a node, a list of nodes, or a mapping from the names of its inputs.

@@ -251,6 +251,8 @@ class _Canvas:
 def _weights(unit: Unit) -> Box:
     calls = len(unit.calls)
     detail = f"shared by {calls} call{'' if calls == 1 else 's'}"
+    if unit.average is not None:
+        detail = f"average of {unit.average.of}"
     return Box(
         "shared", unit.name, detail=detail, path=unit.name, spans=(unit.span,) if unit.span else (), nodes=0
     )

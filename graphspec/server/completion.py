@@ -200,7 +200,7 @@ class _At:
         elif key in REGISTRY and (self._in_node() or path[-1:] == ("augment",)):
             names = REGISTRY[key]
             yield from (Completion(n, "word", "", names[n].__doc__ or "") for n in names)
-        elif key in ("block", "call") and self.analysis.names is not None:
+        elif key in ("block", "call", "average_of") and self.analysis.names is not None:
             known = self.analysis.names.blocks if key == "block" else self._known("shared")
             yield from (Completion(name, "name", f"a {key}") for name in known)
         elif key in self._sized() and self.analysis.names is not None:

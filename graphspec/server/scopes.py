@@ -70,7 +70,10 @@ class Scopes:
         called = node.get("call")
         if isinstance(called, str):
             owner = self.owner(body, called)
-            node = mapping(mapping(self.value(owner).get("shared")).get(called))
+            shared = mapping(self.value(owner).get("shared"))
+            node = mapping(shared.get(called))
+            if isinstance(averaged := node.get("average_of"), str):
+                node = mapping(shared.get(averaged))
         block, model = node.get("block"), node.get("model")
         if isinstance(block, str) and block in self.blocks:
             return self, block

@@ -138,7 +138,7 @@ class Symbols(Scopes):
                 if item in self.blocks:
                     self._add(Symbol("block", item), here)
                 self._choices += [_Choice("block", None, body, item, here)]
-            elif key == "call" and isinstance(item, str):
+            elif key in ("call", "average_of") and isinstance(item, str):
                 self._add(Symbol("node", item, self.owner(body, item)), here)
             elif key == "model" and target is not None and target[0].file is not None:
                 self._file(Symbol("file", str(item), None, target[0].file), here)

@@ -267,6 +267,7 @@ def _epoch(training: Training, dataset: Data, saver: Saver, reporter: Reporter, 
             wrong, due = _update(training, update, parts, stop, saver, again=turn > 0)
             if wrong is not None:
                 return _not_finite(wrong, training, saver, turn)
+        training.averages.follow()
         training.seen += sum(batch.total for batch in parts)
         training.iterations += 1
         if callbacks.watches_batches:
@@ -337,6 +338,7 @@ def _further(
 
     def moved() -> bool:
         update.move()
+        training.averages.follow()
         return not stop and time.monotonic() < until
 
     for batch, result in update.compiled.further(batches, count, moved):

@@ -18,6 +18,7 @@ from graphspec.data.sharing import Shared
 from graphspec.elaborated import BaseProgram
 from graphspec.files.reading import content
 from graphspec.train.adapters import written_weights
+from graphspec.train.averages import Averages
 from graphspec.train.batch_inspection import Examination
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.callbacks.weights import BestWeights
@@ -78,6 +79,7 @@ class Training(TrainingParts):
     stop_training: bool = False
     history: History = field(default_factory=History)
     clock: Clock = field(default_factory=Clock)
+    averages: Averages = field(init=False)
     meter: Meter = field(init=False)
     phase: Phase = field(init=False)
     evaluates_averages: bool = False
@@ -89,6 +91,7 @@ class Training(TrainingParts):
 
     def __post_init__(self) -> None:
         self.meter, self.phase = self.objective.meter(), self.phases.begin(0)
+        self.averages = Averages(self.program.graph, self.module)
 
     @classmethod
     def of(

@@ -109,9 +109,11 @@ def _row(op: Op, name: str, labels: dict[Value, str], trainable: Trains, counted
                 labels[inner] = labels[outer] if isinstance(outer, Value) else name
         inside = _rows(op.graph, f"{name}.", labels, trainable, counted)
     weights = op.weights() if counted else ()
+    averaged = unit.average.of if unit is not None and unit.average is not None else None
+    title = op.title if averaged is None else f"average of {averaged}"
     return Row(
         name,
-        op.title if op.wrapper is None else f"{op.wrapper.title}({op.title})",
+        title if op.wrapper is None else f"{op.wrapper.title}({title})",
         tuple(_shape(value.tensor) for value in op.outputs.values()),
         sum(w.size for w in weights) + sum(row.params for row in inside),
         sum(w.size for w in weights if w.trainable and trainable(unit, w))

@@ -9,7 +9,7 @@ from pathlib import Path
 from graphspec.contract.layer import Layer, Weight
 from graphspec.diagnostics import Diagnostics, Span, SpecError, did_you_mean, fail
 from graphspec.files.reading import is_within
-from graphspec.graph import Graph, Op, Unit
+from graphspec.graph import Graph, Op, Unit, WeightAverage
 from graphspec.weights.names import attribute
 
 
@@ -42,6 +42,17 @@ def unit_keys(graph: Graph, prefix: str = "") -> Iterator[tuple[Unit, str]]:
             for call in unit.calls:
                 if call.graph is not None:
                     yield from unit_keys(call.graph, here)
+
+
+def averages(graph: Graph) -> Iterator[tuple[str, str, WeightAverage]]:
+    """The modules whose weights are averages of others: their path, that of the other, and what is said."""
+    keys = dict(unit_keys(graph))
+    for each in graph.graphs():
+        there = {unit.name: unit for unit in each.units if unit.shared}
+        for unit in there.values():
+            if unit in keys and unit.average is not None and unit.average.of in there:
+                other = keys[there[unit.average.of]]
+                yield keys[unit].removesuffix("."), other.removesuffix("."), unit.average
 
 
 def layers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Op]]:

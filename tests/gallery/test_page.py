@@ -21,7 +21,7 @@ SECTIONS = {
     "Shared layers, models as layers": [
         "siamese", "two_cameras", "ensemble", "encoder", "decoder", "autoencoder", "vae",
     ],
-    "Phases and updates": ["distillation", "digits_gan"],
+    "Phases and updates": ["distillation", "digits_gan", "byol"],
     "Published networks": ["inception_v3", "xception", "resnet50", "resnet", "torchvision_resnet", "unet"],
     "Attention": ["transformer_classifier", "gpt", "bert", "llama"],
 }  # fmt: skip

@@ -49,7 +49,10 @@ def test_the_glossary_has_the_words_that_classes_share_and_no_others() -> None:
 
 def test_keys_of_forms_are_keys_of_nodes() -> None:
     inputs = {argument.name for cls in REGISTRY["op"].values() for argument in cls.arguments}
-    assert OF_FORMS.keys() == {*TYPE, "outputs", "initializer", "data_format", "like"} and "like" in inputs
+    assert (
+        OF_FORMS.keys() == {*TYPE, "outputs", "initializer", "data_format", "like", "momentum"}
+        and "like" in inputs
+    )
 
 
 class Explained(BaseModel):
@@ -162,7 +165,10 @@ def spec_of(cls: type[BaseModel], key: str) -> str:
     example = example_of(cls, key)
     if cls is Spec:
         return "\n".join({**FILE, **OTHERS.get(key, {}), key: example}.values()) + "\n"
-    text = AROUND[cls].replace("EXAMPLE", example)
+    text = AROUND[cls]
+    if key == "average_of":  # an entry of `shared`, where all others are nodes
+        text = text.replace("  tested: EXAMPLE\n", "").replace("shared: {", "shared: {tested: EXAMPLE, ")
+    text = text.replace("EXAMPLE", example)
     use = "{block: b, n: 4}" if "n: required" in example else "{block: b}"
     return text.replace("ABOVE", "steps" if "LSTM" in example else "left").replace("USE", use)
 

@@ -168,7 +168,7 @@ data: {train: few.npz, validation: few.npz}
 
 UPDATES = """
 inputs: {x: {shape: [6]}}
-shared: {critic: {layer: Dense, units: 1}}
+shared: {critic: {layer: Dense, units: 1}, slow: {average_of: critic, momentum: 0.7}}
 nodes:
   maker: {layer: Dense, from: x, units: 6, kernel_regularizer: l2}
   norm: {layer: BatchNormalization, synchronized: true}
@@ -176,7 +176,8 @@ nodes:
   real: {call: critic, from: x}
   slope: {layer: InputGradient, from: norm, wraps: {call: critic}}
   apart: {compute: "fake - real + sum(square(slope), axis=-1, keepdims=true)"}
-  near: {compute: 0 - fake}
+  steady: {call: slow, from: x}
+  near: {compute: square(steady) - fake}
 outputs: {apart: {loss: mean}, near: {loss: mean, loss_weight: learned}}
 train:
   batch_size: 14
@@ -188,7 +189,7 @@ train:
       steps: [{outputs: apart, update: "critic.*", repeat: 2}, {outputs: near, update: ["maker.*", "norm.*"]}]
 data: {train: d.npz, validation: {split: 0.2}}
 """
-"""Other weights train in each phase, and with each update."""
+"""Other weights train in each phase, and with each update; some are averages of others."""
 
 ADAPTERS = CLASSES.replace("seed: 4,", 'seed: 4, adapters: [{match: "*", rank: 2}],')
 """Low-rank adapters train alone."""

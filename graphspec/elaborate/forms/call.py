@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.diagnostics import did_you_mean, nearest, renamed
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, SharedEntry, failed
 from graphspec.elaborate.forms.arguments import misplaced
+from graphspec.elaborate.forms.average import read_average
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.values import FAILED
@@ -41,7 +42,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     entry = body.shared[name]
     if entry.unit is None:
         return failed()
-    inner = NodeInstance(body, node.name, declared, body.path("shared", name), node.index)
+    inner = NodeInstance(body, node.name, declared, body.path("shared", _made_by(body, name)), node.index)
     inner.inputs, inner.inner_paths, inner.unit = node.inputs, entry.inner_paths, entry.unit
     arguments = entry.arguments if body is node.body else of_file(body.scope, entry.arguments)
     inner.entry_arguments, inner.caller = {**arguments, **call_arguments}, node.within
@@ -50,6 +51,11 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     if op is None:
         return result
     op.node, op.index, op.span = node.name, node.index, node.span
+    for twin in _twins(body, entry.unit):
+        if _different(twin.first_call, op) is not None:
+            message = f"`{name}` would need other weights than `{twin.name}`, and one averages the other"
+            help = f"call both on inputs of the same sizes; `{twin.name}` is called at {twin.first_call.span}"
+            return node.failure("shared-differs", node.span, message, help)
     other = _different(entry.unit.first_call, op) if entry.unit.calls else None
     if other is not None:
         where = "" if other == node.name else f" in `{other}`"
@@ -72,7 +78,22 @@ def find_entry(node: NodeInstance) -> tuple[BodyElaborator, Node] | None:
     """The entry of `shared` that a call names, and the body that declares it; None if there is none."""
     name = node.declared.call
     owner = next((body for body in visible(node) if name in body.declared.shared), None)
-    return None if owner is None else (owner, owner.declared.shared[name])
+    return None if owner is None else (owner, owner.declared.shared[_made_by(owner, name)])
+
+
+def _made_by(body: BodyElaborator, name: str) -> str:
+    """The entry that says what an entry is made of: for an average of weights, what it averages."""
+    shared = body.declared.shared
+    other = shared[name].average_of
+    return other if isinstance(other, str) and shared.get(other) is not None else name
+
+
+def _twins(body: BodyElaborator, unit: Unit) -> Iterator[Unit]:
+    """The units that are called already, and average the weights of a unit, or whose weights it averages."""
+    for other in (entry.unit for entry in body.shared.values() if entry.unit is not None):
+        pairs = (unit.name, other.average), (other.name, unit.average)
+        if other.calls and any(each is not None and each.of == name for name, each in pairs):
+            yield other
 
 
 def visible(node: NodeInstance) -> list[BodyElaborator]:
@@ -129,12 +150,18 @@ def _own_keys(node: NodeInstance, declared: Node) -> Collection[str] | None:
 
 def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
     """Evaluates an entry at its first call, and adds its unit to the graph of its body."""
-    entry = NodeInstance(body, name, declared, body.path("shared", name))
+    written = NodeInstance(body, name, body.declared.shared[name], body.path("shared", name))
+    averages = written.form == "average_of"
+    average = read_average(written) if averages else None
+    if averages and average is None:
+        return SharedEntry(None, {}, InnerPaths())
+    entry = NodeInstance(body, name, declared, body.path("shared", _made_by(body, name)))
     arguments = entry.arguments()
     trainable = entry.flag("trainable", declared.trainable)
     if arguments is None or trainable is None:
         return SharedEntry(None, {}, InnerPaths())
-    unit = Unit(name, None, entry.span, True, trainable, entry.weights())
+    file = None if averages else entry.weights()
+    unit = Unit(name, None, written.span, True, trainable and not averages, file, average=average)
     position = sum(1 for other in body.graph.units if other.shared)
     body.graph.units.insert(position, unit)
     return SharedEntry(unit, arguments, InnerPaths())

@@ -1,0 +1,45 @@
+"""A shared entry whose weights are a moving average of those of another."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from graphspec.elaborate.instance import NodeInstance, near_help
+from graphspec.graph import WeightAverage
+from graphspec.settings import Setting, SettingError, show, validate
+from graphspec.traced import plain
+
+
+class _Average(Setting):
+    """The settings of an average besides what it averages."""
+
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
+
+
+def read_average(node: NodeInstance) -> WeightAverage | None:
+    """What an entry averages; None after an error."""
+    declared, of = node.body.declared, node.declared.average_of
+    others = [word for word, entry in declared.shared.items() if entry.form != "average_of"]
+    if of not in others:
+        if of in declared.failed or declared.incomplete:
+            return None
+        chained = isinstance(of, str) and of in declared.shared
+        message = f"`{of}` is an average itself" if chained else f"{show(of)} is no other entry of `shared`"
+        help = near_help(str(of), others)
+        if chained and (first := declared.shared[of].average_of) in others:
+            help = f"write average_of: {first}"
+        node.error("unknown-reference", node.span_of("average_of"), message, help)
+        return None
+    arguments = node.arguments()
+    if arguments is None:
+        return None
+    try:
+        return WeightAverage(of, validate(_Average, plain(arguments), "an average of weights").momentum)
+    except SettingError as error:
+        for problem in error.problems:
+            unknown = problem.code == "unknown-key"
+            span = node.key(*problem.path) if unknown else node.span_of(*problem.path)
+            node.error(problem.code, span, problem.message, problem.help)
+        return None

@@ -1,0 +1,227 @@
+# Made by graphspec 0.1.0 from the spec byol. It needs torch 2.10 or later.
+"""byol: image uint8[N, 8, 8, 1] -> unlike float32[N], digit float32[N, 10]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class UncountedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalization whose count of batches is in no file, and may be in any."""
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+        state_dict.pop(prefix + "num_batches_tracked", None)
+        metadata = {**metadata, "version": 2}
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+
+
+class KerasBatchNorm(UncountedBatchNorm):
+    """Batch normalization with Keras' running variance: no Bessel's correction."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
+
+    def __init__(self, num_features: int, eps: float, momentum: float):
+        super().__init__(num_features, eps, momentum)
+        # only nn.SyncBatchNorm counts batches, and the count is not saved
+        self.register_buffer("num_batches_tracked", torch.tensor(0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
+        mean, var = self.running_mean.clone(), self.running_var.clone()
+        weights = self.weight, self.bias
+        # F.batch_norm refuses to train on one value per channel
+        y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)
+        self.running_mean.lerp_(mean, self.momentum)
+        var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
+        self.running_var.lerp_(var, self.momentum)
+        return y
+
+
+class KerasBatchNorm1d(KerasBatchNorm, nn.BatchNorm1d):
+    """nn.BatchNorm1d with Keras' statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or x.dim() == 2 or x.is_contiguous():
+            return super().forward(x)
+        # as rows: of steps with their channels last, torch.compile knows no gradient
+        rows = super().forward(x.transpose(1, 2).flatten(0, 1))
+        return rows.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
+
+
+def look_up(x: Tensor, grid: Tensor, fill: float) -> Tensor:
+    """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
+    return F.grid_sample(x - fill, grid, "bilinear", align_corners=False) + fill
+
+
+def warp(x: Tensor, theta: Tensor, fill: float) -> Tensor:
+    """Applies an affine map to each image of [N, C, H, W].
+
+    A row of `theta` [N, 6] maps positions in the output to positions in the input, all
+    of them from -1 to 1.
+    """
+    grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
+    return look_up(x, grid, fill)
+
+
+class RandomRotation(nn.Module):
+    """Rotates images [N, C, H, W] in training, by a number of turns from `factor`."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        angle = 2 * torch.pi * x.new_empty(x.shape[0]).uniform_(*self.factor)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        tall = x.shape[2] / x.shape[3]
+        theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)
+        return warp(x, theta, 0.0)
+
+
+class RandomTranslation(nn.Module):
+    """Moves images [N, C, H, W] in training.
+
+    The share of the height is drawn from `height`, that of the width from `width`.
+    """
+
+    def __init__(self, height, width):
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        down = x.new_empty(x.shape[0]).uniform_(*self.height)
+        right = x.new_empty(x.shape[0]).uniform_(*self.width)
+        one, zero = torch.ones_like(down), torch.zeros_like(down)
+        theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
+        return warp(x, theta, 0.0)
+
+
+class RandomZoom(nn.Module):
+    """Zooms images [N, C, H, W] in training: it shows 1 + h of the height of each.
+
+    h is drawn from `height`. Without `width`, it shows as much of the width.
+    """
+
+    def __init__(self, height):
+        super().__init__()
+        self.height = height
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        tall = 1 + x.new_empty(x.shape[0]).uniform_(*self.height)
+        zero = torch.zeros_like(tall)
+        theta = torch.stack([tall, zero, zero, zero, tall, zero], 1)
+        return warp(x, theta, 0.0)
+
+
+class FrozenBatchNorm(UncountedBatchNorm):
+    """Batch normalization that never trains, as Keras' with `trainable=False`."""
+
+    def forward(self, x: Tensor, *_: Tensor) -> Tensor:
+        statistics = self.running_mean, self.running_var
+        return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+
+
+def freeze(module: nn.Module) -> None:
+    """Freezes a module: no gradients, and no updates of statistics."""
+    module.requires_grad_(False)
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.__class__ = FrozenBatchNorm
+            layer.register_buffer(
+                "num_batches_tracked", layer.num_batches_tracked, persistent=False
+            )
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, Byol):
+        module.target.load_state_dict(module.online.state_dict())
+
+
+class View(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shifted = RandomTranslation((-0.15, 0.15), (-0.15, 0.15))
+        self.turned = RandomRotation((-0.05, 0.05))
+        self.zoomed = RandomZoom((-0.15, 0.15))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.zoomed(self.turned(self.shifted(image)))  # [N, 1, 8, 8]
+
+
+class Mlp(nn.Module):
+    def __init__(self, in_features: int, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(in_features, 2 * width)
+        self.norm = KerasBatchNorm1d(2 * width, eps=0.001, momentum=0.01)
+        self.out = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.hidden(x)), inplace=True)  # [N, 128]
+        return self.out(x)  # [N, 64]
+
+
+class Encoder(nn.Module):
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            [
+                nn.Conv2d(in_channels, 32, 3, padding="same"),
+                nn.Conv2d(32, 64, 3, padding="same"),
+            ]
+        )
+        self.projected = Mlp(4096, width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        for conv in self.convs:
+            x = F.relu(conv(x), inplace=True)
+        code = x.permute(0, 2, 3, 1).flatten(1)  # [N, 4096]
+        return self.projected(code), code
+
+
+class Byol(nn.Module):
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.online = Encoder(1, width)
+        self.target = Encoder(1, width)
+        freeze(self.target)
+        self.predict = Mlp(width, width)
+        self.one = View()
+        self.two = View()
+        self.digit = nn.Linear(4096, 10)
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
+        scaled = image.to(self.digit.weight.dtype) / 16  # [N, 8, 8, 1]
+        one = self.one(scaled.permute(0, 3, 1, 2))  # [N, 1, 8, 8]
+        two = self.two(scaled.permute(0, 3, 1, 2))  # [N, 1, 8, 8]
+        from_one_projected, _ = self.online(one)
+        from_two_projected, _ = self.online(two)
+        said_one_projected, _ = self.target(one)
+        said_two_projected, _ = self.target(two)
+        guess_one = self.predict(from_two_projected)  # [N, 64]
+        guess_two = self.predict(from_one_projected)  # [N, 64]
+        x = F.normalize(guess_one, 2, -1, 1e-07)  # [N, 64]
+        x = x * F.normalize(said_one_projected, 2, -1, 1e-07)  # [N, 64]
+        unlike_5 = 2 - x.sum(-1)  # [N]
+        x = F.normalize(guess_two, 2, -1, 1e-07)  # [N, 64]
+        x = x * F.normalize(said_two_projected, 2, -1, 1e-07)  # [N, 64]
+        unlike = unlike_5 - x.sum(-1)  # [N]
+        _, plain_code = self.online(scaled.permute(0, 3, 1, 2))
+        digit = self.digit(plain_code.detach())  # [N, 10]
+        return {"unlike": unlike, "digit": digit if logits else digit.softmax(-1)}
