@@ -253,16 +253,19 @@ def cut(
         groups = [{name: array.to(device) for name, array in group.items()} for group in groups]
     arrays = {name: array.to(dtypes[name]) for name, array in groups[0].items()}
     rows = {name: array for name, array in arrays.items() if isinstance(array, Rows)}
+    counted = {name: mask for name, mask in groups[2].items() if isinstance(mask, Rows)}
     count = len(next(iter(arrays.values())))
-    even = ({name: a for name, a in arrays.items() if name not in rows}, *groups[1:])
+    masks = {name: mask for name, mask in groups[2].items() if name not in counted}
+    even = ({name: a for name, a in arrays.items() if name not in rows}, groups[1], masks)
     number = -(-count // batch_size)
     pieces = (_split(group, batch_size, number) for group in even)
     for index, groups in enumerate(zip(*pieces, strict=True)):
         batch = Batch(*groups)
         if rows:
             first = index * batch_size
-            parts = {name: r.part(first, min(first + batch_size, count)) for name, r in rows.items()}
-            batch = _padded(batch, parts, padding)
+            stop = min(first + batch_size, count)
+            parts, those = ({n: r.part(first, stop) for n, r in each.items()} for each in (rows, counted))
+            batch = _padded(batch, parts, those, padding)
         yield batch
 
 
@@ -274,8 +277,10 @@ def _split(group: Mapping[str, Tensor], size: int, number: int) -> Iterable[Mapp
     return [dict(zip(group, parts, strict=True)) for parts in pieces]
 
 
-def _padded(batch: Batch, rows: Mapping[str, Rows], padding: Padding) -> Batch:
-    """The batch with its rows of different lengths, each field padded to one length."""
+def _padded(batch: Batch, rows: Mapping[str, Rows], counted: Mapping[str, Rows], padding: Padding) -> Batch:
+    """The batch with its rows of different lengths, each field padded to one length, and which steps of them
+    are counted where not all are.
+    """
     lengths = padding.lengths(rows)
     arrays = {name: part.padded(lengths[name]) for name, part in rows.items()}
     masks = {
@@ -283,6 +288,7 @@ def _padded(batch: Batch, rows: Mapping[str, Rows], padding: Padding) -> Batch:
         for output, name in padding.steps.items()
         if name in rows
     }
+    masks |= {output: mask.padded(lengths[padding.targets[output]]) for output, mask in counted.items()}
     return Batch({**batch.arrays, **arrays}, batch.weights, {**batch.masks, **masks})
 
 

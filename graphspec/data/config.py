@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import SerializeAsAny
 
 from graphspec.data.features import Feature, parse_features
+from graphspec.data.features.shifts import shift_misfits
 from graphspec.data.features.windows import Windows, parse_windows, window_misfits
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
 from graphspec.data.mixing import Mixing, parse_mix
@@ -103,6 +104,6 @@ def parse_data(value: object) -> DataConfig:
     with problems.under():
         config = validate(DataConfig, entries, "`data`")
     problems.raise_any()
-    problems.collected += window_misfits(config)
+    problems.collected += [*window_misfits(config), *shift_misfits(config)]
     problems.raise_any()
     return config

@@ -13,7 +13,7 @@ from graphspec.data.features.settings import Value
 from graphspec.diagnostics import become, by_word, delete
 from graphspec.settings import Path, Problem, Setting, SettingError, show, unfit, validate
 
-FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arrays=".npz .npy")
+FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arrays=".npz .npy", texts=".txt")
 """What is read, by the ending of its name."""
 COMPRESSED = (".gz", ".zst")
 """Endings that may follow that of a text format."""
@@ -25,11 +25,11 @@ INSTEAD = by_word(
         "convert it to .png": ".tif .tiff .heic .avif .svg",
         "save its arrays with `numpy.savez`": ".h5 .hdf5 .mat .pt .pth .pkl .pickle",
         "write it as .parquet": ".feather .arrow .orc .db .sqlite",
-        "rename it: a table of text ends in .csv or .tsv": ".txt .dat .data",
+        "rename it: a table of text ends in .csv or .tsv": ".dat .data",
     }
 )
 """What to do with files that are not read, by their ending."""
-READ = ".csv, .tsv and .jsonl (also .gz, .zst), .parquet, .npz, .npy, a folder of one of them, or of images"
+READ = ".csv, .tsv, .jsonl and .txt (also .gz, .zst), .parquet, .npz, .npy, a folder of one of them, or of images"
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -146,7 +146,7 @@ def format_of(path: str) -> str | None:
         bare = name.removesuffix(ending)
         if bare != name:
             kind = _by_ending(bare)
-            return kind if kind in ("delimited", "lines") else None
+            return kind if kind in ("delimited", "lines", "texts") else None
     return _by_ending(name)
 
 
@@ -199,8 +199,8 @@ def _misfits(file: DataFile, value: dict[str, Any], key: str) -> Iterator[Proble
         message = f"`{file.path}` has a format that graphspec does not read"
         yield Problem("data-format", message, instead(file.path), where)
         return
-    if known in ("lines", "parquet", "arrays"):
-        for option in ("delimiter", "decimal") + (() if known == "lines" else ("encoding",)):
+    if known in ("lines", "texts", "parquet", "arrays"):
+        for option in ("delimiter", "decimal") + (() if known in ("lines", "texts") else ("encoding",)):
             if option in value:
                 message = f"`{option}` of `{key}` is for .csv and .tsv, and `{file.path}` is not"
                 yield Problem("unknown-key", message, f"remove `{option}`", (option,))

@@ -19,8 +19,10 @@ from graphspec.data.arrays import open_arrays
 from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
+from graphspec.data.features.next_tokens import pack_misfit
 from graphspec.data.features.plan import sees_padding
-from graphspec.data.features.settings import Date
+from graphspec.data.features.settings import Date, TextFeature
+from graphspec.data.features.shifts import packed
 from graphspec.data.features.windows import Windows
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
@@ -198,7 +200,8 @@ def padding_of(program: BaseProgram, wanted: Iterable[Field]) -> Padding:
         help = did_you_mean(bucket, known, f"sizes here: {', '.join(known) or 'none'}")
         message = f"`bucket` is `{bucket}`, which is not a size of an input"
         raise fail("unknown-name", message, help, span=program.span(("train", "bucket")))
-    return Padding(sizes, program.minimum_sizes, steps, bucket)
+    targets = {name: output.target for name, output in program.outputs.items()}
+    return Padding(sizes, program.minimum_sizes, steps, targets, bucket)
 
 
 Parts = Sequence[Examples | None]
@@ -291,14 +294,11 @@ class Loader:
         learned, encoders = self.encoders, self._encoders(table, source)
         if self.config.windows is not None:
             return self._windows(table, encoders, self.config.windows, learned is None, division, label)
+        joined = packed(self.config.features)
+        if joined is not None:
+            return self._packed(table, encoders, *joined, learned is None, division, label)
         self._warn_of_time(table, division)
-        column = self._divider(division, table.columns, table.lacks)
-        if division is not None:
-            read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
-            values = reading.column(table, read, column, self.rows)
-            parts = self._parts(division, values.rows, values.whole)
-        else:
-            parts = None
+        parts = self._row_parts(table, encoders, division) if division is not None else None
         if learned is None:
             reading.learn(table, encoders, parts, self.rows)
         checker = self._checker(table, self.wanted)
@@ -349,7 +349,7 @@ class Loader:
         )
         origins = dividing.origins(line, windows, table.file)
         padding = padding_of(self.program, self.wanted)
-        self._note_of(store)
+        self._note_of(store, "rows")
         windowed = examples.windowed(store, self.wanted, encoders, line, origins, padding)
         if learns:
             encoders.seasonal = naive.seasonal(windowed, encoders, windows, parts)
@@ -364,6 +364,69 @@ class Loader:
             return [windowed, None, None]
         self._digest.update(of.tobytes())
         return _selected(windowed, of)
+
+    def _packed(
+        self,
+        table: Any,
+        encoders: Encoders,
+        name: str,
+        feature: TextFeature,
+        learns: bool,
+        division: Split | Marked | None,
+        label: str,
+    ) -> Parts:
+        """Rows of a text that goes on from document to document."""
+        from graphspec.data import packing, reading
+
+        misfit = pack_misfit(self.program)
+        if misfit is not None:
+            raise SpecError([misfit])
+        parts, rows = self._documents(table, encoders, division)
+        if learns:
+            reading.learn(table, encoders, parts, rows)
+        encoder: Any = encoders.encoders[name]
+        stores = packing.encode(table, encoder, parts, rows, self.budget)
+        stream = packing.Stream(name, feature.pack or 0, packing.next_of(encoders), self.rows)
+        labels = reading.LABELS if division is not None else (label,)
+        self.notes += stream.notes(dict(zip(labels, stores, strict=False)), table.file)
+        dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
+        self._digest.update(f"{stream}".encode())
+        return [self._streamed(stream, store, dtypes) for store in stores]
+
+    def _streamed(self, stream: Any, store: Store, dtypes: Any) -> Examples | None:
+        if not store.length:
+            return None
+        self._note_of(store, "tokens")
+        examples: InMemory = stream.examples(store, dtypes)
+        return examples
+
+    def _documents(self, table: Any, encoders: Encoders, division: Split | Marked | None) -> tuple[Any, int]:
+        """The part of each row of a table of documents, of which some are read in pieces, and how many rows
+        are read.
+        """
+        from graphspec.data.tables.texts import TextFiles
+
+        if not isinstance(table, TextFiles):
+            return (None if division is None else self._row_parts(table, encoders, division)), self.rows
+        count = min(self.rows, len(table.files))
+        alone = count == 1 and isinstance(division, Split) and division.divider is None
+        table.cut(division.split if alone and isinstance(division, Split) else None, count)
+        of, rows = table.documents, len(table.documents)
+        if division is None:
+            return None, rows
+        if alone:
+            return of.astype(np.uint8), rows
+        column = self._divider(division, ("file",), table.lacks)
+        return self._parts(division, count, table.names() if column else None)[of], rows
+
+    def _row_parts(self, table: Any, encoders: Encoders, division: Split | Marked) -> Any:
+        """The part of each row of a table."""
+        from graphspec.data import reading
+
+        column = self._divider(division, table.columns, table.lacks)
+        read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
+        values = reading.column(table, read, column, self.rows)
+        return self._parts(division, values.rows, values.whole)
 
     def _warn_of_time(self, table: Any, division: Split | Marked | None) -> None:
         """Warns where rows in the order of time are divided at random."""
@@ -397,13 +460,13 @@ class Loader:
 
         if not store.length:
             return None
-        self._note_of(store)
+        self._note_of(store, "examples")
         return reading.examples(store, self.wanted, padding_of(self.program, self.wanted))
 
-    def _note_of(self, store: Store) -> None:
+    def _note_of(self, store: Store, what: str) -> None:
         self._digest.update(f"{store.digest} {store.filed}".encode())
         if store.filed:
-            size, what = f"{store.size / 2**30:.1f} GiB", "rows" if self.config.windows else "examples"
+            size = f"{store.size / 2**30:.1f} GiB"
             self.notes.append(
                 f"{store.length:,} {what} take {size} and are read from {folder()} as they are used"
             )

@@ -84,12 +84,14 @@ class Padding:
     """To which length the fields of a batch are padded, and which outputs count their steps.
 
     `sizes` are the fields' lengths as the program says them; `least` the smallest legal values of the names
-    in those; `steps` has for an output the field of its target.
+    in those; `steps` has for an output the field of its target, and `targets` also for one whose model knows
+    where a row ends.
     """
 
     sizes: Mapping[str, Dim] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
     bucket: str | None = None
     """A name of a size by which rows are brought together."""
 

@@ -173,7 +173,7 @@ def examples(store: Store, wanted: Iterable[Field], padding: Padding) -> InMemor
         return Streamed(files[0], dtypes, files[1], files[2], padding=padding)
     arrays, weights, every = (tensors(store.group(group)) for group in GROUPS)
     dtypes |= {name: torch.float32 for name in arrays.keys() - dtypes.keys()}  # scales of rows
-    masks = {name: mask for name, mask in every.items() if not mask.all()}
+    masks = {name: mask for name, mask in every.items() if isinstance(mask, Rows) or not mask.all()}
     return InMemory(arrays, dtypes, None, weights, masks, padding=padding)
 
 

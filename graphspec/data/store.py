@@ -105,6 +105,10 @@ class Filed(InFiles):
     def at(self, row: int) -> tuple[RawIOBase, int, int]:
         return self._file, row * self.row, self.length - row
 
+    def mapped(self) -> Array:
+        """All rows, as memory that maps the file."""
+        return np.asarray(np.memmap(self._file, self.dtype, "r+", 0, (self.length, *self.shape)))
+
 
 class FiledRows:
     """Rows of different lengths: their elements in a file, where each begins in memory."""

@@ -80,11 +80,13 @@ def check_features(
     mistakes.
     """
     from graphspec.data.features.following import follow_misfits
+    from graphspec.data.features.next_tokens import next_misfits
     from graphspec.data.features.plan import misfits, plan_fills
     from graphspec.data.features.settings import ImageFeature
 
     feature_plan = plan_fills(inputs, outputs, data.features, ranges, windows=data.windows)
     problems = [*misfits(feature_plan, outputs, data.windows), *follow_misfits(feature_plan)]
+    problems += next_misfits(feature_plan, outputs)
     body.scope.problems(problems, PATH)
     wrong = {problem.path[0] for problem in problems}
     body.context.augmented = {

@@ -31,6 +31,7 @@ from graphspec.data.encoders.decoding import written
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images, sees_padding
+from graphspec.data.features.settings import Shifted
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.cells import Columns, as_table
@@ -52,11 +53,12 @@ VERSION = 1
 class Encoded:
     """Encoded rows: inputs and targets by field, and by output which targets count, and their weights.
 
-    `masks` is [n] or [n, steps]. `sizes` are, by the name of a symbolic size, the length of each row.
+    `masks` is [n] or [n, steps], also of rows of different lengths. `sizes` are, by the name of a symbolic
+    size, the length of each row.
     """
 
     arrays: dict[str, Array | Ragged]
-    masks: dict[str, Mask] = field(default_factory=dict)
+    masks: dict[str, Mask | Ragged] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
     sizes: dict[str, Array] = field(default_factory=dict)
 
@@ -74,6 +76,9 @@ class Encoders:
         self.plan, self.outputs, self.images = plan, outputs, images
         self.root = root or FilePath()
         self.encoders = {fill.field: self._encoder(fill) for fill in plan.fills}
+        for encoder in self.encoders.values():
+            if isinstance(encoder.feature, Shifted):
+                encoder.follow(self.encoders[encoder.feature.of])
         self.weights: dict[str, RowWeights] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.rows: Counter[str] = Counter()
@@ -190,6 +195,8 @@ class Encoders:
             column = _try(problems, name, encoder.encode, part)
             if column is not None:
                 columns[name] = column
+        for encoder in self.used.values():
+            encoder.forget()
         weights = {}
         for name, weigher in self.weighers.items():
             weighed = _try(problems, name, weigher.weigh, part)
@@ -219,16 +226,17 @@ class Encoders:
                     units[name + UNIT] = unit
         return units
 
-    def _masks(self, columns: Mapping[str, Column]) -> dict[str, Mask]:
+    def _masks(self, columns: Mapping[str, Column]) -> dict[str, Mask | Ragged]:
         """By output, which targets exist: a value for each row, or for each of its steps. Whether an output
         has such a mask, and its rank, are the same for any rows: the parts of a table are joined.
         """
-        masks = {}
+        masks: dict[str, Mask | Ragged] = {}
         for name, output in self.outputs.items():
             column = columns.get(output.target)
             if column is None or self.plan.of(output.target).output is None:
                 continue
-            if column.mask is not None and output.mask is None and not sees_padding(output):
+            shifted = isinstance(self.encoders[output.target].feature, Shifted)
+            if column.mask is not None and (shifted or (output.mask is None and not sees_padding(output))):
                 masks[name] = column.mask
             if self.encoders[output.target].ignore and not isinstance(column.values, Ragged):
                 there = np.ones(len(column.values), bool) if column.missing is None else ~column.missing

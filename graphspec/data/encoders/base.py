@@ -50,8 +50,8 @@ class Column:
     values: Array | Ragged
     missing: Mask | None = None
     marks: Mapping[str, Mask] = field(default_factory=dict)
-    mask: Mask | None = None
-    """Of a target of fixed length, the steps that the row has, [n, steps]."""
+    mask: Mask | Ragged | None = None
+    """Of a target, the steps that count: of fixed length [n, steps], else of each row."""
     unit: Array | None = None
     """The shifts and scales of each row, where rows have their own, float32 [n, 2 * columns]."""
 
@@ -135,6 +135,14 @@ class Encoder(ABC):
     @abstractmethod
     def encode(self, part: TablePart) -> Column:
         """Encodes some rows, of training or not. Raises `SpecError`."""
+
+    def follow(self, other: Encoder) -> None:
+        """Says whose rows it reads, of a feature of another feature."""
+        raise TypeError(f"{type(self).__name__} reads columns")
+
+    def forget(self) -> None:
+        """Gives up what it keeps of the rows that it encoded last."""
+        return None
 
     def in_row(self) -> InRow | None:
         """Encodes one row, a dict from column names to Python values, as `encode` does a table of that row;

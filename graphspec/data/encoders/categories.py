@@ -191,7 +191,8 @@ class CategoryEncoder(Encoder):
             raise self._unseen(part, name, list_column.row(index), column[index].as_py(), vocabulary)
         ragged = Ragged(np.maximum(ids, 0), list_column.offsets)
         gone = list_column.missing if list_column.missing.any() else None
-        return to_length(self.fill, ragged, gone, marked("unseen", ragged, ids < 0), None, True)
+        cut = cut_of(self.fill, None, True)
+        return to_length(self.fill, ragged, gone, marked("unseen", ragged, ids < 0), cut)
 
     def in_row(self) -> InRow | None:
         unseen = None if self.strict else 0

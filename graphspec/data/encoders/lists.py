@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, texts, texts_of
 from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, names_at, scattered
+from graphspec.data.encoders.exact import Letters, Lookup
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens
@@ -34,29 +37,37 @@ def marked(word: str, ragged: Ragged, elements: Mask) -> dict[str, Mask]:
 
 
 def to_length(
-    fill: Fill, ragged: Ragged, missing: Mask | None, marks: Mapping[str, Mask], most: int | None, end: bool
+    fill: Fill, ragged: Ragged, missing: Mask | None, marks: Mapping[str, Mask], cut: IdCut
 ) -> Column:
-    """Rows truncated to `most`, or to the length of the field, to which they are also padded.
-
-    `end` says that the end is cut off, not the start. In a field of its own length rows keep theirs.
-    """
-    size = fill.tensor.shape[1]
-    length = size if isinstance(size, int) else most
-    if length is None:
+    """Rows as `cut` brings them to the length of the field."""
+    if cut.most is None:
         return Column(ragged, missing, marks)
-    long = ragged.lengths > length
+    long = ragged.lengths > cut.most
     if long.any():
-        ragged, marks = ragged.cut(length, end), {**marks, "cut": long}
-    if not isinstance(size, int):
+        ragged, marks = ragged.cut(cut.most, cut.end), {**marks, "cut": long}
+    if not cut.padded:
         return Column(ragged, missing, marks)
-    mask = np.arange(length) < ragged.lengths[:, None] if fill.target else None
-    return Column(ragged.padded(length), missing, marks, mask)
+    mask = np.arange(cut.most) < ragged.lengths[:, None] if fill.target else None
+    return Column(ragged.padded(cut.most), missing, marks, mask)
 
 
 def cut_of(fill: Fill, most: int | None, end: bool) -> IdCut:
-    """As `to_length`, of one row that is there."""
+    """Rows are truncated to `most`, or to the length of the field, to which they are also padded. `end` says
+    that the end is cut off, not the start. In a field of its own length rows keep theirs.
+    """
     size = fill.tensor.shape[1]
     return IdCut(size, end, True) if isinstance(size, int) else IdCut(most, end, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The ids of rows, which rows are missing (those are empty), and which ids a model may learn to say: all,
+    or those that are not of a prompt.
+    """
+
+    ragged: Ragged
+    missing: Mask
+    counted: Mask | None = None
 
 
 class ListEncoder(Encoder):
@@ -70,8 +81,8 @@ class ListEncoder(Encoder):
         """The number of ids, declared or found."""
         raise NotImplementedError
 
-    def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
-        """The ids of each row, and which rows are missing; those are empty."""
+    def ids(self, part: TablePart) -> Ids:
+        """The ids of each row."""
         raise NotImplementedError
 
     def unseen(self, ragged: Ragged) -> Mask:
@@ -99,11 +110,12 @@ class ListEncoder(Encoder):
     @property
     def row_cut(self) -> IdCut:
         """How the ids of one row come to the length of the field."""
-        return cut_of(self.fill, self.feature.length, self.feature.cut == "end")
+        return cut_of(self.fill, self.feature.most, self.feature.cut == "end")
 
     def encode(self, part: TablePart) -> Column:
         name = self.columns[0]
-        ragged, missing = self.ids(part, name)
+        found = self.ids(part)
+        ragged, missing = found.ragged, found.missing
         empty = (ragged.lengths == 0) & ~missing
         marks = marked("unseen", ragged, self.unseen(ragged))
         if self.feature.fill is not None and (missing | empty).any():
@@ -115,7 +127,7 @@ class ListEncoder(Encoder):
             at = int(empty.argmax())
             raise part.fail("data-gap", name, at, "it is empty", self.fill_help, "give what is not empty")
         gone = missing if self.ignore and missing.any() else None
-        return to_length(self.fill, ragged, gone, marks, self.feature.length, self.feature.cut == "end")
+        return to_length(self.fill, ragged, gone, marks, self.row_cut)
 
     def check_room(self) -> None:
         """Raises `SpecError` if the layer that reads the ids has too few."""
@@ -147,10 +159,12 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
         super().finish()
         self.check_room()
 
-    def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
+    def ids(self, part: TablePart) -> Ids:
+        (name,) = self.columns
         list_column = lists(part, name)
         ids = [self.vocabulary.ids(values, UNSEEN) for values in self._texts(part, name, list_column)]
-        return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), list_column.offsets), list_column.missing
+        ragged = Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), list_column.offsets)
+        return Ids(ragged, list_column.missing)
 
     def _texts(self, part: TablePart, name: str, list_column: Lists) -> Iterator[pa.Array]:
         """The elements of all rows as texts, some at a time: a text takes far more memory than a number."""
@@ -213,7 +227,9 @@ class TextEncoder(ListEncoder):
     def __init__(self, fill: Fill, ignore: bool = False):
         super().__init__(fill, ignore)
         self.tokenizer: Any = None
-        self._learned = Texts()
+        self._learned: Texts | Letters = Letters() if self.feature.tokenizer == "characters" else Texts()
+        self._lookup: Lookup | None = None
+        self._latest: tuple[TablePart, Ids] | None = None
 
     @property
     def size(self) -> int:
@@ -222,10 +238,12 @@ class TextEncoder(ListEncoder):
         return self.feature.vocabulary or int(self.tokenizer.get_vocab_size())
 
     def learn(self, part: TablePart) -> None:
-        name = self.columns[0]
-        column = self._column(part, name)
-        if self.feature.file is None:
-            self._learned.add(part.rows, column)
+        for name in self.columns:
+            column = self._column(part, name)
+            for mark in self.feature.marks:  # some texts hold the tokens around them already
+                column = pc.replace_substring(column, mark, "")
+            if self.feature.file is None:
+                self._learned.add(part.rows, column)
 
     def _column(self, part: TablePart, name: str) -> pa.Array:
         if is_list(part.table.schema.field(name).type):
@@ -237,34 +255,97 @@ class TextEncoder(ListEncoder):
     def finish(self) -> None:
         from graphspec.data.encoders.tokenizers import of_file, trained
 
-        if self.feature.file is not None:
-            self.tokenizer = of_file(self.root / self.feature.file)
-            self.notes.append(f"{self.columns[0]}: {self.size:,} tokens of {self.feature.file}")
+        column, feature = self.columns[0], self.feature
+        if feature.file is not None:
+            self.tokenizer = of_file(self.root / feature.file, feature.marks)
+            self.notes.append(f"{column}: {self.size:,} tokens of {feature.file}")
             self.check_room()
             return
-        self.tokenizer = trained(self.feature, self._learned)
+        self.tokenizer = trained(feature, self._learned)
         if self._learned.share < 1:
-            self.notes.append(f"{self.columns[0]}: tokens of {self._learned.share:.1%} of the training rows")
+            self.notes.append(f"{column}: tokens of {self._learned.share:.1%} of the training rows")
         self._learned = Texts()
-        self.notes.append(f"{self.columns[0]}: {self.tokenizer.get_vocab_size():,} tokens")
+        self.notes.append(f"{column}: {self.tokenizer.get_vocab_size():,} tokens")
         self.check_room()
 
-    def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
+    def ids(self, part: TablePart) -> Ids:
+        if self._latest is not None and self._latest[0] is part:
+            return self._latest[1]  # what comes next reads the same rows
         columns = [self._column(part, each) for each in self.columns]
         missing = np.logical_or.reduce([np.asarray(column.is_null()) for column in columns])
         rows = [[text or "" for text in column.to_pylist()] for column in columns]
+        if self.feature.goes_on:
+            ends = np.zeros(len(part), bool) if part.predicted else ~missing
+            ragged, counted = self._around(rows, ~missing, ends)
+            found = Ids(ragged, missing, counted)
+        else:
+            found = Ids(self._tokens([*zip(*rows, strict=True)] if len(rows) > 1 else rows[0]), missing)
+        self._latest = (part, found)
+        return found
+
+    def forget(self) -> None:
+        """Gives up the rows that were read last."""
+        self._latest = None
+
+    def stream(self, part: TablePart, begins: Mask, ends: Mask) -> tuple[Ragged, Mask | None]:
+        """The ids of texts that are joined, and which count where those of prompts do not: where a document
+        `begins` and where one `ends`, which pieces of long ones need not.
+
+        Raises `SpecError` (data-gap) where one is missing.
+        """
+        columns = [self._column(part, each) for each in self.columns]
+        for name, column in zip(self.columns, columns, strict=True):
+            if column.null_count:
+                raise self.gap(part, name, np.asarray(column.is_null()))
+        return self._around([column.to_pylist() for column in columns], begins, ends)
+
+    def _around(self, rows: list[list[str]], begins: Mask, ends: Mask) -> tuple[Ragged, Mask | None]:
+        """Texts after their prompts, and between the tokens around them."""
+        ragged, counted = self._tokens(rows[0]), None
+        if self.feature.prompt is not None:
+            prompts = self._tokens(rows[1])
+            turns = np.stack((prompts.lengths, ragged.lengths), 1).reshape(-1)
+            counted = ~np.repeat(np.tile([True, False], len(prompts)), turns)
+            values = np.empty(len(counted), np.int64)
+            values[~counted], values[counted] = prompts.values, ragged.values
+            ragged = Ragged(values, prompts.offsets + ragged.offsets)
+        feature = self.feature
+        for mark, where, after in ((feature.begin, begins, False), (feature.end, ends, True)):
+            if mark is None:
+                continue
+            places = ragged.offsets[1:][where] if after else ragged.offsets[:-1][where]
+            if counted is not None:
+                counted = np.insert(counted, places, after)
+            values = np.insert(ragged.values, places, self.tokenizer.token_to_id(mark))
+            ragged = Ragged(values, offsets_of(ragged.lengths + where))
+        return ragged, counted
+
+    def _tokens(self, texts: Sequence[Any]) -> Ragged:
+        """The ids of texts, or of pairs of them, without what is around texts that go on."""
+        feature = self.feature
+        if feature.tokenizer in ("characters", "bytes"):
+            self._lookup = self._lookup or Lookup(self.tokenizer, feature)
+            found = self._lookup(texts)
+            if found is not None:
+                return found
         with working():
-            by_column = list(zip(*rows, strict=True)) if self.feature.pair is not None else rows[0]
-            encoded = self.tokenizer.encode_batch_fast(by_column)
+            template = not feature.goes_on
+            encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=template)
         lengths = [len(one) for one in encoded]
-        offsets = offsets_of(lengths)
         ids = [np.array(self.text_ids.of(one), np.int64) for one in encoded]
-        return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), offsets), missing
+        return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), offsets_of(lengths))
+
+    @property
+    def row_cut(self) -> IdCut:
+        cut = super().row_cut
+        return cut if self.feature.pack is None else replace(cut, end=False)  # its end says what comes next
 
     def unseen(self, ragged: Ragged) -> Mask:
         return super().unseen(ragged) & (self.feature.part == "ids")
 
     def in_row(self) -> InRow | None:
+        if self.feature.goes_on:
+            return None
         return TextInRow(self.columns, self.text_ids, self.row_cut)
 
     def names(self, count: int) -> list[Any]:
@@ -294,7 +375,7 @@ class TextEncoder(ListEncoder):
     def restore(self, state: Mapping[str, Any]) -> None:
         import json
 
-        self._learned = Texts()
+        self._learned, self._lookup = Texts(), None
         with working():
             self.tokenizer = library().Tokenizer.from_str(json.dumps(state["tokenizer"]))
 

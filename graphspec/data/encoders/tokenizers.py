@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphspec.data.encoders import exact
+from graphspec.data.encoders.exact import SPECIAL
 from graphspec.data.features.settings import TextFeature
+from graphspec.data.mistakes import shown
 from graphspec.data.rows.tokenizers import library
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
 from graphspec.files.reading import content
 
-SPECIAL = ["[PAD]", "[UNK]"]
-"""The tokens of the ids 0 and 1."""
 MAX_FILE = 256 << 20
 """Bytes of a file with a tokenizer."""
 ALPHABET = 1000
 """Letters that `bpe` knows, the most frequent; others are unseen."""
 
 
-def trained(feature: TextFeature, texts: Iterable[list[str]]) -> Any:
-    """A tokenizer of texts in lower case: by frequency, ties by text, or merged for `bpe`."""
+def trained(feature: TextFeature, texts: Iterable[list[str]] | exact.Letters) -> Any:
+    """A tokenizer of texts: as they are, see `exact`; or in lower case, by frequency, ties by text, or merged
+    for `bpe`.
+    """
+    if feature.exact or isinstance(texts, exact.Letters):
+        return exact.trained(feature, texts)
     tokenizers, tokenizer = library(), _untrained(feature.tokenizer)
     shared = {
-        "special_tokens": SPECIAL,
+        "special_tokens": [*SPECIAL, *feature.marks],
         "min_frequency": feature.min_count,
         "show_progress": False,
     }
     trainers = tokenizers.trainers
     if feature.tokenizer == "bpe":
         size = feature.vocabulary
-        letters = _letters(tokenizer.normalizer, texts, min(ALPHABET, max(1, (size or 0) // 2)))
-        known = {"initial_alphabet": letters, "limit_alphabet": len(letters)}
+        alphabet = _letters(tokenizer.normalizer, texts, min(ALPHABET, max(1, (size or 0) // 2)))
+        known = {"initial_alphabet": alphabet, "limit_alphabet": len(alphabet)}
         trainer = trainers.BpeTrainer(vocab_size=size, **known, **shared)
     else:
         trainer = trainers.WordLevelTrainer(vocab_size=feature.vocabulary or 2**31, **shared)
     tokenizer.train_from_iterator(texts, trainer)
-    state = json.loads(tokenizer.to_str())
-    state["added_tokens"] = []  # else a text that holds `[PAD]` would be padding
-    return tokenizers.Tokenizer.from_str(json.dumps(state))
+    return exact.marked(tokenizer, feature.marks)
 
 
-def of_file(path: Path) -> Any:
+def of_file(path: Path, marks: Sequence[str] = ()) -> Any:
     """A tokenizer that was trained before, with its special tokens. Rows are padded and cut by the feature.
 
-    Raises `SpecError` (data-missing, data-format).
+    Raises `SpecError` (data-missing, data-format); data-range where it lacks one of the `marks`.
     """
     tokenizers = library()
     try:
@@ -66,6 +68,11 @@ def of_file(path: Path) -> Any:
         raise fail("data-format", f"`{path}` is not a tokenizer: {reason}", help) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    for mark in marks:
+        if tokenizer.token_to_id(mark) is None:
+            special = [t.content for t in tokenizer.get_added_tokens_decoder().values()]
+            help = f"its special tokens: {', '.join(map(shown, special[:20]))}" if special else None
+            raise fail("data-range", f"`{path}` has no token {shown(mark)}", help)
     return tokenizer
 
 

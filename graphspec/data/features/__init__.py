@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, FeatureType
+from graphspec.data.features.settings import (
+    FEATURES,
+    SYNONYMS,
+    Feature,
+    FeatureType,
+    Shifted,
+    TextFeature,
+)
 from graphspec.diagnostics import did_you_mean, meant
 from graphspec.diagnostics.foreign_terms import ENCODINGS, NAMES
 from graphspec.settings import TAKES, Problem, Problems, SettingError, Word, show, unfit, validate
@@ -25,6 +32,10 @@ def parse_features(value: object) -> dict[str, Feature]:
         with problems.under(name):
             features[name] = _feature(str(name), item)
     problems.raise_any()
+    for feature in features.values():
+        source = features.get(feature.of) if isinstance(feature, Shifted) else None
+        if isinstance(source, TextFeature):
+            source.go_on()
     return features
 
 
@@ -32,6 +43,8 @@ def _feature(name: str, value: object) -> Feature:
     if not isinstance(value, dict):
         help = f"write {{encode: {value}}}" if str(value) in FEATURES else "write {encode: number}"
         raise unfit("wrong-type", f"the feature `{name}` is a mapping, not {show(value)}", help)
+    if "encode" not in value and {"of", "shift"} & value.keys():
+        value = {"encode": "shift", **value}
     if "encode" not in value:
         word = next((key for key in value if Feature.synonyms.get(key) == "encode"), None)
         if word is not None:

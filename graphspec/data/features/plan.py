@@ -294,7 +294,7 @@ def _shape(fill: Fill, feature: Feature) -> Misfit | None:
     ):
         return _unsized(fill) or (_mask(fill, feature) if fill.mask else _picture(fill, feature))
     if len(wanted) == 1 and feature.may_list:
-        length = feature.length if isinstance(feature, Listed) else None
+        length = feature.most if isinstance(feature, Listed) else None
         if length is None or wanted[0] == length or not isinstance(wanted[0], int):
             return None
     elif wanted == shape or (not wanted and shape == (1,)):

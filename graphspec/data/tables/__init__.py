@@ -1,4 +1,4 @@
-"""Tables: rows of named columns, from one file, a folder of shards, or a folder of images.
+"""Tables: rows of named columns, from one file, a folder of shards, of texts, or of images.
 
 pyarrow reads them. Whatever the format, a column comes as one of a few plain types, and a missing value as
 null: the encoders see no difference between formats.
@@ -19,6 +19,7 @@ from graphspec.data.tables.lines import Lines
 from graphspec.data.tables.matrices import Matrices
 from graphspec.data.tables.parquet import Parquet
 from graphspec.data.tables.shards import Shards
+from graphspec.data.tables.texts import TextFiles
 
 __all__ = ["CHUNK", "Table", "open_table"]
 READERS: dict[str, type[Delimited | Lines | Parquet]] = {
@@ -40,6 +41,8 @@ def open_table(source: Found, options: DataFile, na_values: Sequence[str] = ("",
         return Images(source)
     if source.kind == "arrays":
         return Matrices(source, na_values)
+    if source.kind == "texts":
+        return TextFiles(source.path, source.files, options)
     reader = READERS[source.kind]
     try:
         if source.whole:

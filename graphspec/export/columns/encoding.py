@@ -163,6 +163,8 @@ class ColumnEncoding:
             return "ONNX decodes no images, and onnxruntime-extensions makes other pixels of a JPEG"
         if not isinstance(encoder, WRITTEN):
             return "nothing writes its encoder in the operators of ONNX"
+        if isinstance(encoder, TextEncoder) and (encoder.feature.exact or encoder.feature.goes_on):
+            return "it is a text as it is, or one that goes on"
         if isinstance(encoder, TextEncoder) and (reason := _foreign(encoder)) is not None:
             return reason
         if isinstance(encoder, TextEncoder) and (len(encoder.columns) > 1 or encoder.feature.part != "ids"):

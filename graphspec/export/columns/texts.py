@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from graphspec.data.encoders.exact import SPECIAL
 from graphspec.data.encoders.lists import TextEncoder
-from graphspec.data.encoders.tokenizers import SPECIAL
 from graphspec.data.features.settings import UNSEEN
 from graphspec.data.rows.tokenizers import library
 from graphspec.export.columns.graph import EXTENSIONS, MICROSOFT, WHOLE, GraphWriter

@@ -1,0 +1,61 @@
+"""Features of texts that go on: a text whose documents are joined, and the tokens that come next. It needs
+neither data nor a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from graphspec.data.features.settings import Feature, Listed, Shifted, TextFeature
+from graphspec.diagnostics import did_you_mean
+from graphspec.settings import Problem
+
+NEXT = "features: {tokens: {column: text, encode: text, pack: 256}, next: {of: tokens, shift: 1}}"
+"""What a first spec of such texts has."""
+
+
+def packed(features: Mapping[str, Feature]) -> tuple[str, TextFeature] | None:
+    """The feature whose documents are joined, and its name; None where rows are documents."""
+    each = ((name, f) for name, f in features.items() if isinstance(f, TextFeature) and f.pack is not None)
+    return next(each, None)
+
+
+def shift_misfits(config: Any) -> Iterator[Problem]:
+    """What of `data` cannot be had together with texts that go on; of the paths of the keys in `data`."""
+    features: Mapping[str, Feature] = config.features
+    for name, feature in features.items():
+        if isinstance(feature, Shifted):
+            yield from _unknown(name, feature, features)
+        merged = isinstance(feature, TextFeature) and feature.tokenizer == "bpe" and feature.exact
+        if merged and (feature.vocabulary or 0) <= feature.least:
+            there = f"{feature.least} tokens are there before any is learned"
+            message = f"`vocabulary` is {feature.vocabulary}, and {there}"
+            help = "among them are all bytes, so that nothing is lost: write `vocabulary: 2000`, or more"
+            yield Problem("feature-misfit", message, help, ("features", name, "vocabulary"))
+    joined = packed(features)
+    if joined is None:
+        return
+    name, feature = joined
+    path = ("features", name, "pack")
+    if config.windows is not None:
+        message = "`pack` makes rows of a text, and `windows` make them of a series"
+        yield Problem("feature-misfit", message, "keep one of them", path)
+    for other, each in features.items():
+        if other != name and not (isinstance(each, Shifted) and each.of == name):
+            message = f"`pack` cuts rows across documents, and `{other}` has something for each document"
+            help = "leave `pack` out, so that a row is a document; or leave this feature out"
+            yield Problem("feature-misfit", message, help, ("features", other))
+
+
+def _unknown(name: str, feature: Shifted, features: Mapping[str, Feature]) -> Iterator[Problem]:
+    """The mistake of tokens that are those of no feature, or of one that has none."""
+    path, source = ("features", name, "of"), features.get(feature.of)
+    lists = [each for each, other in features.items() if isinstance(other, Listed)]
+    if source is None:
+        message = f"`{name}` has the tokens of `{feature.of}`, which is no feature"
+        help = f"write {NEXT}" if not lists else f"features with tokens: {', '.join(lists)}"
+        yield Problem("feature-misfit", message, did_you_mean(feature.of, lists, help), path)
+    elif not isinstance(source, Listed):
+        message = f"`{name}` has the tokens of `{feature.of}`, and `encode: {source.encode}` makes none"
+        yield Problem("feature-misfit", message, "write `encode: text` there, or `encode: tokens`", path)

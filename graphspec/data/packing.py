@@ -1,0 +1,145 @@
+"""Texts that are joined: documents one after another in one stream of tokens, of which rows are views.
+
+A row is `pack` tokens, the next row begins with the token after it, and what comes next is the same stream,
+`shift` places later. So nothing is padded, and what comes after the last token of a row is the first one of the
+next row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphspec.data import reading
+from graphspec.data.batches import BLOCKS, InMemory
+from graphspec.data.columns import Mask, TablePart
+from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.lists import TextEncoder
+from graphspec.data.features.settings import Shifted
+from graphspec.data.ragged import Ragged
+from graphspec.data.store import Array, Budget, Filed, Store
+from graphspec.data.streamed import WINDOW
+from graphspec.data.tables import Table
+from graphspec.data.tables.texts import PIECE, TextFiles
+from graphspec.data.windows.views import View
+from graphspec.diagnostics import fail
+
+STREAM, COUNTED = ("arrays", "tokens"), ("masks", "tokens")
+"""The arrays of a store of tokens: the tokens, and which of them a model may learn to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What outputs say: a target, the outputs that have it, and how many places later its tokens are."""
+
+    target: str
+    outputs: tuple[str, ...]
+    shift: int
+
+
+def next_of(encoders: Encoders) -> tuple[Next, ...]:
+    """What the outputs say of a text that goes on."""
+    return tuple(
+        Next(
+            fill.field,
+            tuple(name for name, output in encoders.outputs.items() if output.target == fill.field),
+            fill.feature.shift,
+        )
+        for fill in encoders.plan.fills
+        if isinstance(fill.feature, Shifted)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """How rows follow from a stream: the input `name` reads `pack` tokens of it; there are `most` rows."""
+
+    name: str
+    pack: int
+    nexts: tuple[Next, ...]
+    most: int
+
+    @property
+    def shift(self) -> int:
+        """Tokens after a row that have to be there, too."""
+        return max((each.shift for each in self.nexts), default=0)
+
+    def rows(self, store: Store) -> int:
+        return min(self.most, max(0, (store.length - self.shift) // self.pack))
+
+    def examples(self, store: Store, dtypes: Mapping[str, torch.dtype]) -> InMemory:
+        """The rows of a stream, on the CPU."""
+        tokens, learned = (_whole(store, *each) for each in (STREAM, COUNTED))
+        origins, offsets = torch.arange(self.rows(store)) * self.pack, torch.arange(self.pack)
+        arrays, masks = {self.name: View(tokens, origins, offsets)}, dict[str, View]()
+        for each in self.nexts:
+            arrays[each.target] = View(tokens, origins, offsets + each.shift)
+            if learned is not None:
+                masks |= dict.fromkeys(each.outputs, View(learned, origins, offsets + each.shift))
+        row = self.pack * sum(each.element_size() for each in (tokens, learned) if each is not None)
+        block = max(1, WINDOW // (BLOCKS * row)) if store.filed else None
+        return InMemory(arrays, dtypes, masks=masks, block=block)
+
+    def notes(self, stores: Mapping[str, Store], file: str) -> list[str]:
+        """What became of the tokens of each part: a line. Raises `SpecError` (data-empty) where a part has no
+        row.
+        """
+        said = []
+        for label, store in stores.items():
+            rows, length = self.rows(store), store.length
+            if not rows and (length or label != "test"):
+                message = f"{label} has {length:,} tokens of `{file}`, and a row of `pack: {self.pack}` takes"
+                help = "write a smaller `pack`" + (", or another `split`" if len(stores) > 1 else "")
+                raise fail("data-empty", f"{message} {self.pack + self.shift}", help)
+            if rows:
+                left = f", {length - rows * self.pack:,} at the end left out"
+                said.append(f"{label} {length:,} in {rows:,} rows{left}")
+        return [f"{self.name}: tokens of {self.pack} a row: {'; '.join(said)}"]
+
+
+def encode(table: Table, encoder: TextEncoder, parts: Array | None, rows: int, budget: Budget) -> list[Store]:
+    """The first `rows` rows of a table as streams, each in the store of its part, without `parts` in the first
+    one. A row is a document, or a piece of one. Raises `SpecError`, as encoders do.
+    """
+    stores = [Store(budget) for _ in reading.LABELS]
+    small = np.int16 if encoder.size <= 2**15 else np.int32
+    last = table.last if isinstance(table, TextFiles) else None
+    for part in _parts(table, encoder, rows):
+        begins, ends = _borders(part, last)
+        ragged, counted = encoder.stream(part, begins, ends)
+        tokens = Ragged(ragged.values.astype(small), ragged.offsets)
+        learned = None if counted is None else Ragged(counted, ragged.offsets)
+        of = np.zeros(len(part), np.uint8) if parts is None else parts[part.rows]
+        for number in np.unique(of).tolist():
+            chosen = np.flatnonzero(of == number)
+            some = {STREAM: tokens.select(chosen).values}
+            if learned is not None:
+                some[COUNTED] = learned.select(chosen).values
+            stores[number].add(some, len(some[STREAM]))
+    return stores
+
+
+def _parts(table: Table, encoder: TextEncoder, rows: int) -> Iterator[TablePart]:
+    for first, part in reading.sliced(table.chunks(encoder.columns, PIECE), rows, 1):
+        yield reading.part_of(table, np.arange(first, first + part.num_rows), part)
+
+
+def _borders(part: TablePart, last: Mask | None) -> tuple[Mask, Mask]:
+    """Which rows begin a document, and which end one; `last` says it of the pieces of a table."""
+    if last is None:
+        return np.ones(len(part), bool), np.ones(len(part), bool)
+    return (part.rows == 0) | last[part.rows - 1], last[part.rows]
+
+
+def _whole(store: Store, group: str, name: str) -> Any:
+    """An array of a store; of one in files as memory that maps its file."""
+    if not store.filed:
+        array = store.group(group).get(name)
+    else:
+        file = store.files.get((group, name))
+        array = file.mapped() if isinstance(file, Filed) else None
+    return None if array is None else torch.from_numpy(array)
