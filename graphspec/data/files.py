@@ -29,7 +29,10 @@ INSTEAD = by_word(
     }
 )
 """What to do with files that are not read, by their ending."""
-READ = ".csv, .tsv, .jsonl and .txt (also .gz, .zst), .parquet, .npz, .npy, a folder of one of them, or of images"
+READ = (
+    ".csv, .tsv, .jsonl and .txt (also .gz, .zst), .parquet, .npz, .npy, "
+    "a folder of one of them, or of images"
+)
 Text = Annotated[str, Field(min_length=1)]
 
 

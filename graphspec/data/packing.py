@@ -1,8 +1,8 @@
 """Texts that are joined: documents one after another in one stream of tokens, of which rows are views.
 
 A row is `pack` tokens, the next row begins with the token after it, and what comes next is the same stream,
-`shift` places later. So nothing is padded, and what comes after the last token of a row is the first one of the
-next row.
+`shift` places later. So nothing is padded, and what comes after the last token of a row is the first one of
+the next row.
 """
 
 from __future__ import annotations
@@ -96,14 +96,14 @@ class Stream:
                 help = "write a smaller `pack`" + (", or another `split`" if len(stores) > 1 else "")
                 raise fail("data-empty", f"{message} {self.pack + self.shift}", help)
             if rows:
-                left = f", {length - rows * self.pack:,} at the end left out"
-                said.append(f"{label} {length:,} in {rows:,} rows{left}")
-        return [f"{self.name}: tokens of {self.pack} a row: {'; '.join(said)}"]
+                left = f" and {length - rows * self.pack:,} left out at the end"
+                said.append(f"{label}: {length:,} tokens, {rows:,} rows of {self.pack}{left}")
+        return [f"{self.name}: {'; '.join(said)}"]
 
 
 def encode(table: Table, encoder: TextEncoder, parts: Array | None, rows: int, budget: Budget) -> list[Store]:
-    """The first `rows` rows of a table as streams, each in the store of its part, without `parts` in the first
-    one. A row is a document, or a piece of one. Raises `SpecError`, as encoders do.
+    """The first `rows` rows of a table as streams, each in the store of its part; without `parts` all are in
+    the first one. A row is a document, or a piece of one. Raises `SpecError`, as encoders do.
     """
     stores = [Store(budget) for _ in reading.LABELS]
     small = np.int16 if encoder.size <= 2**15 else np.int32

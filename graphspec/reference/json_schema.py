@@ -215,15 +215,20 @@ class Writer:
         return {"anyOf": [{"type": "string"}, self._keys(DataConfig, properties, nullable=DATA_PARTS)]}
 
     def _features(self) -> None:
-        """A mapping with the arguments of the encoder that it names."""
+        """A mapping with the arguments of the encoder that it names, or of the feature that it is `of`."""
         schemas = {name: self._setting(cls, but="encode", closed=False) for name, cls in FEATURES.items()}
         rules = self._rules("encode", schemas)
         words = _described({name: _line(cls) for name, cls in FEATURES.items()})
         self.definitions["feature"] = {
             "type": "object",
             "properties": {"encode": {"anyOf": words, "description": meaning(Feature, "encode")}},
-            "required": ["encode"],
-            "allOf": rules,
+            "if": {"required": ["encode"]},
+            "then": {"allOf": rules},
+            "else": {
+                "if": {"anyOf": [{"required": [key]} for key in ("of", "shift")]},
+                "then": schemas["shift"],
+                "else": {"required": ["encode"]},
+            },
             "unevaluatedProperties": False,
         }
 

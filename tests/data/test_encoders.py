@@ -937,7 +937,7 @@ def test_the_schema_takes_what_the_language_takes() -> None:
 
     data = json_schema()["properties"]["data"]["anyOf"][1]["properties"]
     assert {"type": "string"} in data["train"]["anyOf"] and "features" in data
-    rules = json_schema()["$defs"]["feature"]["allOf"]
+    rules = json_schema()["$defs"]["feature"]["then"]["allOf"]
     date = next(each for each in rules if each["if"] == {"properties": {"encode": {"const": "date"}}})
     assert date["then"]["required"] == ["parts"]
 

@@ -261,7 +261,7 @@ MISTAKES: list[tuple[str, bytes, list[str]]] = [
     ("t.parquet", b"PAR1" + b"x" * 50 + b"PAR1", ["not a complete Parquet file"]),
     ("t.npz", b"PK\x03\x04" + b"x" * 50, ["not an .npz"]),
     ("t.npy", b"\x93NUMPY\x01\x00" + b"x" * 50, ["damaged"]),
-    ("t.txt", b"a,b\n", ["has a format that graphspec does not read", ".csv"]),
+    ("t.dat", b"a,b\n", ["has a format that graphspec does not read", ".csv"]),
     ("t.json", b"[]", ["has a format that graphspec does not read", "an object on each line", ".jsonl"]),
     ("t.xlsx", b"PK", ["has a format that graphspec does not read", "save the sheet as .csv"]),
     ("t.csv.zip", b"PK", ["has a format that graphspec does not read", "unpack it"]),
@@ -380,7 +380,7 @@ def write(place: Path, files: dict[str, str]) -> None:
         ({"oak/elm/1.png": ""}, ["`oak/elm`", "a folder"]),
         ({"1.png": "", "2.txt": ""}, ["`1.png` and `2.txt`"]),
         ({"a/.keep": "", "b/_x": ""}, ["no images"]),
-        ({"a.txt": ""}, ["has a format that graphspec does not read"]),
+        ({"a.dat": ""}, ["has a format that graphspec does not read"]),
     ],
 )
 def test_a_folder_holds_files_of_one_kind(tmp_path: Path, files: dict[str, str], words: list[str]) -> None:

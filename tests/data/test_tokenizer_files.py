@@ -140,7 +140,7 @@ def test_pairs_go_by_the_template_of_the_tokenizer(part: str, tmp_path: Path) ->
     read = encoder.in_row()
     assert read is not None and [list(read(row)) for row in pairs] == expected
     table = pa.table({"text": first, "other": second})
-    ragged, _ = encoder.ids(TablePart(table, np.arange(1000), "texts.csv", str), "text")
+    ragged = encoder.ids(TablePart(table, np.arange(1000), "texts.csv", str)).ragged
     assert ragged.values.tolist() == [number for row in expected for number in row]
     assert read({"text": "a", "other": None}) is None
 

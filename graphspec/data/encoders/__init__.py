@@ -58,7 +58,7 @@ class Encoded:
     """
 
     arrays: dict[str, Array | Ragged]
-    masks: dict[str, Mask | Ragged] = field(default_factory=dict)
+    masks: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
     sizes: dict[str, Array] = field(default_factory=dict)
 
@@ -226,17 +226,19 @@ class Encoders:
                     units[name + UNIT] = unit
         return units
 
-    def _masks(self, columns: Mapping[str, Column]) -> dict[str, Mask | Ragged]:
+    def _masks(self, columns: Mapping[str, Column]) -> dict[str, Any]:
         """By output, which targets exist: a value for each row, or for each of its steps. Whether an output
         has such a mask, and its rank, are the same for any rows: the parts of a table are joined.
         """
-        masks: dict[str, Mask | Ragged] = {}
+        masks: dict[str, Any] = {}
         for name, output in self.outputs.items():
             column = columns.get(output.target)
             if column is None or self.plan.of(output.target).output is None:
                 continue
-            shifted = isinstance(self.encoders[output.target].feature, Shifted)
-            if column.mask is not None and (shifted or (output.mask is None and not sees_padding(output))):
+            if column.counted is not None:
+                masks[name] = column.counted
+                continue
+            if column.mask is not None and output.mask is None and not sees_padding(output):
                 masks[name] = column.mask
             if self.encoders[output.target].ignore and not isinstance(column.values, Ragged):
                 there = np.ones(len(column.values), bool) if column.missing is None else ~column.missing

@@ -50,8 +50,10 @@ class Column:
     values: Array | Ragged
     missing: Mask | None = None
     marks: Mapping[str, Mask] = field(default_factory=dict)
-    mask: Mask | Ragged | None = None
-    """Of a target, the steps that count: of fixed length [n, steps], else of each row."""
+    mask: Mask | None = None
+    """Of a target of fixed length, the steps that the row has, [n, steps]."""
+    counted: Mask | Ragged | None = None
+    """Of tokens that come next, which count: of fixed length [n, steps], else of each row."""
     unit: Array | None = None
     """The shifts and scales of each row, where rows have their own, float32 [n, 2 * columns]."""
 

@@ -50,9 +50,9 @@ class ShiftEncoder(ListEncoder):
         if cut.most is not None:
             ragged, counted = (each.cut(cut.most, cut.end) for each in (ragged, counted))
         if not cut.padded:
-            return Column(ragged, mask=counted)
+            return Column(ragged, counted=counted)
         assert cut.most is not None
-        return Column(ragged.padded(cut.most), mask=counted.padded(cut.most))
+        return Column(ragged.padded(cut.most), counted=counted.padded(cut.most))
 
     def names(self, count: int) -> list[Any]:
         return self.source.names(count)

@@ -70,9 +70,9 @@ def of_file(path: Path, marks: Sequence[str] = ()) -> Any:
     tokenizer.no_truncation()
     for mark in marks:
         if tokenizer.token_to_id(mark) is None:
-            special = [t.content for t in tokenizer.get_added_tokens_decoder().values()]
-            help = f"its special tokens: {', '.join(map(shown, special[:20]))}" if special else None
-            raise fail("data-range", f"`{path}` has no token {shown(mark)}", help)
+            special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+            named = f"its special tokens: {', '.join(map(shown, special[:20]))}" if special else None
+            raise fail("data-range", f"`{path}` has no token {shown(mark)}", named)
     return tokenizer
 
 

@@ -27,11 +27,12 @@ def shift_misfits(config: Any) -> Iterator[Problem]:
     for name, feature in features.items():
         if isinstance(feature, Shifted):
             yield from _unknown(name, feature, features)
-        merged = isinstance(feature, TextFeature) and feature.tokenizer == "bpe" and feature.exact
-        if merged and (feature.vocabulary or 0) <= feature.least:
-            there = f"{feature.least} tokens are there before any is learned"
-            message = f"`vocabulary` is {feature.vocabulary}, and {there}"
-            help = "among them are all bytes, so that nothing is lost: write `vocabulary: 2000`, or more"
+        size = feature.vocabulary if isinstance(feature, TextFeature) else None
+        if isinstance(feature, TextFeature) and size is not None and size <= feature.least:
+            message = f"`vocabulary` is {size}, and {feature.least} tokens are there before any is learned"
+            help = f"write `vocabulary: {8 * feature.least}`, or more"
+            if feature.tokenizer == "bpe":
+                help = f"among them are all bytes, so that nothing is lost: {help}"
             yield Problem("feature-misfit", message, help, ("features", name, "vocabulary"))
     joined = packed(features)
     if joined is None:

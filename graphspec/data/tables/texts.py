@@ -16,13 +16,14 @@ from graphspec.data.columns import TablePart
 from graphspec.data.files import DataFile
 from graphspec.data.tables.base import CHUNK, Table
 from graphspec.data.tables.streams import head, need_text, utf8
-from graphspec.diagnostics import fail
+from graphspec.diagnostics import Span, SpecError, fail
 
 PIECE = 2**20
 """Bytes of a piece, at most about."""
 LONGEST = 2**28
 """Bytes of a document that is one row, at most."""
-MARK = b"\xef\xbb\xbf"
+MARK, LETTER = b"\xef\xbb\xbf", 4
+"""What some texts begin with, and bytes of a character at most."""
 Rows = NDArray[np.int64]
 
 
@@ -46,6 +47,11 @@ class TextFiles(Table):
     def place(self, row: int) -> str:
         document = row if self._pieces is None else int(self.documents[row])
         return f"`{self.files[document].name}`" if len(self.files) > 1 else "the text"
+
+    def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
+        told = "a .txt file is one text, its column is `text`; a table of text ends in .csv or .tsv"
+        note = "it has `file`, `text`"
+        return fail("data-column", f"`{self.file}` has no column `{name}`", told, note, span=span)
 
     def holds_rows(self) -> bool:
         return any(file.stat().st_size for file in self.files)
@@ -131,12 +137,13 @@ def pieces(file: Path, encoding: str, border: int | None = None) -> Iterator[byt
 
 def _raw(file: Path, encoding: str, border: int | None = None) -> Iterator[bytes]:
     with utf8(file, encoding) as stream:
-        data, begin, more = stream.read(PIECE), 0, True
-        data = data.removeprefix(MARK)
-        while data:
-            while more and len(data) < PIECE:
+        data, begin, more = stream.read(PIECE).removeprefix(MARK), 0, True
+        while data or more:
+            while more and len(data) < PIECE + LETTER:
                 block = stream.read(PIECE)
                 data, more = data + block, bool(block)
+            if not data:
+                break
             end = len(data) if not more and len(data) <= PIECE else _end(data, PIECE)
             if border is not None and begin < border:
                 end = min(end, border - begin)

@@ -1,0 +1,233 @@
+"""Texts that go on: rows of joined documents, what comes next, and what a model does not learn to say."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphspec.compiler import compile
+from graphspec.data.batches import Shuffle
+from graphspec.data.encoders.lists import TextEncoder
+from graphspec.data.loading import Data, load
+from graphspec.data.tables import texts as text_tables
+from graphspec.diagnostics import SpecError
+
+CPU = torch.device("cpu")
+SPEC = """
+inputs:
+  tokens: {shape: [length], dtype: int64}
+nodes:
+  words: {layer: Embedding, input_dim: 400, output_dim: 4}
+  next: {layer: Dense, units: 400, activation: softmax}
+outputs:
+  next: {loss: sparse_categorical_crossentropy}
+data:
+  train: DATA
+  validation: {split: 0.25}
+  features:
+    tokens: {column: text, encode: text, FEATURE}
+    next: {of: tokens, shift: 1}
+train: {epochs: 2, batch_size: 4, seed: 3}
+"""
+END = 2
+TOKENIZERS = {
+    "characters": "tokenizer: characters",
+    "bytes": "tokenizer: bytes",
+    "words": "tokenizer: words",
+    "bpe": "tokenizer: bpe, vocabulary: 300",
+}
+WORDS = ["Alice", "was", "beginning", "to", "get", "very", "tired", "—", "of", "sitting,", "by", "her"]
+WORDS += ["sister.", "", "\n"]
+
+
+def text(words: int, seed: int = 0) -> str:
+    """A text in which no two places look alike for long."""
+    drawn = np.random.default_rng(seed).integers(0, len(WORDS), words)
+    return " ".join(WORDS[word] for word in drawn)
+
+
+def spec(data: str, feature: str, **changes: str) -> str:
+    written = SPEC.replace("DATA", data).replace("FEATURE", feature)
+    for old, new in changes.items():
+        assert old in written
+        written = written.replace(old, new)
+    return written
+
+
+def loaded(folder: Path, written: str, **options: Any) -> Data:
+    return load(compile(written), None, folder, CPU, **options)
+
+
+def documents(folder: Path, texts: list[str], kind: str = "txt") -> str:
+    """Texts as a folder of files, a file of JSON lines or a table; what the spec names."""
+    if kind == "txt":
+        (folder / "books").mkdir()
+        for number, each in enumerate(texts):
+            (folder / "books" / f"{number:03}.txt").write_text(each, encoding="utf-8")
+        return "books"
+    if kind == "jsonl":
+        lines = "".join(json.dumps({"text": each}) + "\n" for each in texts)
+        (folder / "books.jsonl").write_text(lines, encoding="utf-8")
+        return "books.jsonl"
+    import pandas as pd
+
+    pd.DataFrame({"text": texts}).to_parquet(folder / "books.parquet")
+    return "books.parquet"
+
+
+def arrays(examples: Any, shuffle: Shuffle | None = None, start: int = 0) -> tuple[Any, Any]:
+    """All rows of tokens, and what comes next."""
+    batches = list(examples.batches(4, shuffle, start))
+    tokens, after = (torch.cat([b.arrays[name] for b in batches]).numpy() for name in ("tokens", "next"))
+    return tokens, after
+
+
+def encoder_of(data: Data) -> TextEncoder:
+    assert data.encoders is not None
+    encoder = data.encoders.encoders["tokens"]
+    assert isinstance(encoder, TextEncoder)
+    return encoder
+
+
+def said(data: Data, ids: Any) -> str:
+    text: str = encoder_of(data).tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
+    return text
+
+
+def held(folder: Path, data: Data, texts: list[str]) -> tuple[list[str], list[str]]:
+    """The documents of training and of validation, as their streams say."""
+    parts = []
+    for examples in (data.training, data.validation):
+        tokens, after = arrays(examples)
+        parts.append(said(data, [*tokens.reshape(-1), after[-1, -1]]).split("<|end|>"))
+    return parts[0], parts[1]
+
+
+@pytest.mark.parametrize("kind", ["txt", "jsonl", "parquet"])
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_what_comes_next_is_the_next_token_of_the_stream(tmp_path: Path, kind: str, tokenizer: str) -> None:
+    texts = [text(20 + 7 * number, number) for number in range(12)]
+    feature = f'{TOKENIZERS[tokenizer]}, pack: 16, end: "<|end|>"'
+    data = loaded(tmp_path, spec(documents(tmp_path, texts, kind), feature))
+    rest = set(texts)
+    for examples in (data.training, data.validation):
+        tokens, after = arrays(examples)
+        assert tokens.shape[1] == 16 and (tokens.reshape(-1)[1:] == after.reshape(-1)[:-1]).all()
+        *whole, begun = said(data, [*tokens.reshape(-1), after[-1, -1]]).split("<|end|>")
+        assert whole and rest.issuperset(whole)  # whole documents, of no other part
+        rest -= {*whole}
+        assert not begun or any(each.startswith(begun) for each in rest)
+        rest -= {each for each in rest if begun and each.startswith(begun)}
+        assert [each for each in texts if each in whole] == whole  # in the order of the file
+    assert len(rest) <= 2  # those of which all is in the part that fills no row
+
+
+def test_a_book_ends_in_validation(tmp_path: Path) -> None:
+    book = "\n".join(text(9, number) for number in range(40))
+    (tmp_path / "book.txt").write_text(book, encoding="utf-8")
+    feature = 'tokenizer: characters, pack: 8, end: "<|end|>"'
+    data = loaded(tmp_path, spec("book.txt", feature))
+    (first, after_first), (second, after_second) = arrays(data.training), arrays(data.validation)
+    training = said(data, [*first.reshape(-1), after_first[-1, -1]])
+    validation = said(data, [*second.reshape(-1), after_second[-1, -1]])
+    border = book.index(validation)
+    assert book[border - 1] == "\n" and len(book) * 0.7 < border < len(book) * 0.76
+    assert book.startswith(training) and border - 9 < len(training) <= border
+    assert "training" in data.notes[0] and "validation" in data.notes[0]
+
+
+def test_order_depends_on_seed_and_epoch_and_goes_on_after_a_stop(tmp_path: Path) -> None:
+    name = documents(tmp_path, [text(30, number) for number in range(8)])
+    data = loaded(tmp_path, spec(name, 'tokenizer: bytes, pack: 24, end: "<|end|>"'))
+    rows = np.hstack(arrays(data.training))
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    for epoch in (0, 1):
+        mixed = np.hstack(arrays(data.training, Shuffle(3, epoch)))
+        assert sorted(map(bytes, mixed)) == sorted(map(bytes, rows)) and not (mixed == rows).all()
+        resumed = np.hstack(arrays(data.training, Shuffle(3, epoch), 12))
+        assert (resumed == mixed[12:]).all()
+
+
+def test_in_files_rows_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = documents(tmp_path, [text(40, number) for number in range(30)])
+    written = spec(name, 'tokenizer: words, pack: 8, end: "<|end|>"')
+    in_memory = loaded(tmp_path, written)
+    monkeypatch.setenv("GRAPHSPEC_MEMORY", "1K")
+    filed = loaded(tmp_path, written)
+    assert any("are read from" in note for note in filed.notes)
+    for part in ("training", "validation"):
+        for one, other in zip(*(arrays(getattr(d, part)) for d in (in_memory, filed)), strict=True):
+            assert (one == other).all()
+    rows, mixed = (np.hstack(arrays(filed.training, each)) for each in (None, Shuffle(3, 0)))
+    assert sorted(map(bytes, mixed)) == sorted(map(bytes, rows)) and not (mixed == rows).all()
+
+
+def test_a_text_in_pieces_is_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [text(200, number) for number in range(3)] + ["ä" * 300, "", "one\r\ntwo"]
+    name = documents(tmp_path, texts)
+    written = spec(name, 'tokenizer: bytes, pack: 4, end: "<|end|>"', **{"  validation: {split: 0.25}\n": ""})
+    whole = loaded(tmp_path, written)
+    monkeypatch.setattr(text_tables, "PIECE", 100)
+    pieces = loaded(tmp_path, written)
+    assert whole.fingerprint == pieces.fingerprint
+    tokens, after = arrays(pieces.training)
+    stream = "".join(f"{each}<|end|>" for each in texts if each).replace("\r", "")
+    found = said(pieces, [*tokens.reshape(-1), after[-1, -1]])
+    assert stream.startswith(found) and len(found) > len(stream) - 14
+
+
+@given(
+    st.lists(st.text(st.sampled_from("ab é\n漢"), max_size=40), min_size=1, max_size=4),
+    st.integers(1, 60),
+    st.integers(0, 200),
+)
+def test_pieces_are_cut_at_the_border_and_between_characters(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], piece: int, border: int
+) -> None:
+    path = tmp_path_factory.mktemp("text") / "a.txt"
+    whole = "\n".join(lines).encode()
+    path.write_bytes(whole)
+    while border and border < len(whole) and whole[border] & 0xC0 == 0x80:
+        border -= 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_tables, "PIECE", piece)
+        pieces = list(text_tables.pieces(path, "utf-8", border))
+    assert b"".join(pieces) == whole and all(pieces)
+    ends = np.cumsum([0, *map(len, pieces)]).tolist()
+    assert border in ends or border > len(whole)
+    assert all(stop - start <= piece + 3 for start, stop in pairwise(ends))
+    for each in pieces:
+        each.decode()
+
+
+@pytest.mark.parametrize("tokenizer", [*TOKENIZERS])
+def test_nothing_of_a_text_is_lost(tmp_path: Path, tokenizer: str) -> None:
+    texts = ["  Zwei  Wörter\n\n\tund\u00a0mehr: [PAD] [UNK] naïve ½", "emoji 😀 e\u0301 <|end|> x"]
+    written = spec(
+        documents(tmp_path, texts, "jsonl"),
+        f'{TOKENIZERS[tokenizer]}, pack: 1, end: "<|end|>"',
+        **{"  validation: {split: 0.25}\n": ""},
+    )
+    data = loaded(tmp_path, written)
+    tokens, after = arrays(data.training)
+    assert said(data, [*tokens.reshape(-1), after[-1, -1]]) == "".join(f"{each}<|end|>" for each in texts)
+    encoder = encoder_of(data)
+    library = encoder.tokenizer.encode(texts[1], add_special_tokens=False).ids  # as what runs it alone does
+    assert library == tokens.reshape(-1).tolist()[-len(library) :]
+    assert library.count(END) == 1
+
+
+def test_short_texts_and_wrong_keys_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("too short", encoding="utf-8")
+    with pytest.raises(SpecError) as told:
+        loaded(tmp_path, spec("a.txt", "tokenizer: characters, pack: 16"))
+    (mistake,) = told.value.diagnostics
+    assert mistake.code == "data-empty" and "takes 17" in mistake.message and "pack" in (mistake.help or "")
