@@ -89,11 +89,9 @@ class Program(BaseProgram):
         from graphspec.emit import EmitOptions, emit
         from graphspec.emit.params import emit_with_params
 
-        derived = self.folding is not None or self.stepping is not None
-        options = EmitOptions(
-            inplace, exporting, initialize=not derived, params=not (fixed or exporting or derived)
-        )
-        params = options.params
+        params = not (fixed or exporting or self.folding is not None)
+        initialize = self.folding is None and self.stepping is None
+        options = EmitOptions(inplace, exporting, initialize=initialize, params=params)
         if options not in self._emitted:
             presets = self.document.get("presets") or {}
             self._emitted[options] = (
@@ -105,7 +103,10 @@ class Program(BaseProgram):
 
     def _again(self, params: Mapping[str, Any], symbols: frozenset[str]) -> Elaborated | None:
         """The same file with other params, and with these in the formulas of its numbers."""
-        return self.elaborate_again(self.parsed, self.path, params, symbols)
+        program = self.elaborate_again(self.parsed, self.path, params, symbols)
+        if program is None or self.stepping is None:
+            return program
+        return replace(program, **_step_of(program, self.outputs)[1])
 
     @cached_property
     def _with_formulas(self) -> Elaborated:
@@ -160,18 +161,10 @@ class Program(BaseProgram):
         program under the same keys, and states, which `module.begin(batch, longest)` makes and a call changes
         in place. Raises `SpecError` (not-causal) at the node that needs later steps.
         """
-        from graphspec.passes.stream import step_of, streamed_size
-
         names = [*self.outputs] if outputs is None else [*outputs]
         need_names(names)
-        wanted = {name: self.outputs[name] for name in names}
-        graph = replace(self.graph, outputs={name: self.graph.outputs[name] for name in names})
-        step = step_of(graph, streamed_size(graph))
-        inputs = {name: value.tensor for name, value in step.graph.inputs.items() if value is not None}
-        return replace(
-            self, graph=step.graph, inputs=inputs, outputs=wanted, stepping=step, masks={}, maximum_sizes={},
-            _emitted={},
-        )  # fmt: skip
+        step, changes = _step_of(self, names)
+        return replace(self, **changes, stepping=step, _emitted={})
 
     @checked
     def module(
@@ -388,3 +381,15 @@ class Folding:
 
     program: Program
     folded: Folded
+
+
+def _step_of(program: Elaborated, names: Iterable[str]) -> tuple[Step, dict[str, Any]]:
+    """A step that gives these outputs, and what its program has in the place of what this one has."""
+    from graphspec.passes.stream import step_of, streamed_size
+
+    wanted = {name: program.graph.outputs[name] for name in names}
+    whole = replace(program.graph, outputs=wanted)
+    step = step_of(whole, streamed_size(whole))
+    inputs = {name: value.tensor for name, value in step.graph.inputs.items() if value is not None}
+    changes = {"graph": step.graph, "inputs": inputs, "masks": {}, "maximum_sizes": {}}
+    return step, {**changes, "outputs": {name: program.outputs[name] for name in wanted}}

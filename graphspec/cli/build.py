@@ -208,7 +208,7 @@ def build(
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
         elif step:
-            _write_step(program, path, not no_check, as_json)
+            _write_step(program, path, not no_check, params == FIXED, as_json)
         else:
             _write_python(program, path, not no_check, not no_inplace, params == FIXED, bundle, as_json)
 
@@ -275,7 +275,7 @@ def _write_python(
         answer(as_json, f"wrote {path}", file=str(path), source=None)
 
 
-def _write_step(program: Program, path: Path | None, checked: bool, as_json: bool) -> None:
+def _write_step(program: Program, path: Path | None, checked: bool, fixed: bool, as_json: bool) -> None:
     """Writes the source of a step to a file, or to stdout, after it was compared with the whole."""
     from graphspec.generate.proof import prove
 
@@ -285,7 +285,7 @@ def _write_step(program: Program, path: Path | None, checked: bool, as_json: boo
             whole = program.module().eval()
             module = step.module(weights=whole.state_dict()).eval()
             difference = prove(program, step, module, whole)
-    source = stamped(step.emit().source)
+    source = stamped(step.emit(fixed=fixed).source)
     if path is None:
         answer(as_json, source, nl=False, file=None, source=source, difference=difference)
         return
@@ -336,8 +336,8 @@ def _check_options(
     for option in ("--no-inplace", "--bundle", "--params", "--step"):
         if given[option] and (format != "py" or fold):
             raise misuse(option, "only for a Python file that is not folded")
-        if given[option] and given["--step"] and option != "--step":
-            raise misuse(option, "not with --step, whose file has numbers for params")
+        if given[option] and given["--step"] and option in ("--no-inplace", "--bundle"):
+            raise misuse(option, "not with --step")
 
 
 def _write_folded(
