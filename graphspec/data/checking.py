@@ -13,6 +13,7 @@ from typing import Any
 
 from graphspec.data.arrays import Arrays, open_arrays
 from graphspec.data.binding import bind, check_weights, need_images
+from graphspec.data.features.next_tokens import pack_misfit
 from graphspec.data.features.plan import FillPlan, of_images, plan_fills
 from graphspec.data.features.settings import TextFeature
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
@@ -35,6 +36,8 @@ def check_files(program: BaseProgram, root: Path | None) -> Iterator[Diagnostic]
     except SpecError as error:
         yield from error.diagnostics
         return
+    if (misfit := pack_misfit(program)) is not None:
+        yield misfit
     for name, feature in (config.features or {}).items():
         word = feature.file if isinstance(feature, TextFeature) else None
         if word is not None and root is not None and not (root / word).is_file():

@@ -461,12 +461,11 @@ NAMES: Mapping[tuple[str, str], str] = {
     ("loss", "acc"): "it is a metric: metrics: [accuracy]",
     ("loss", "rmse"): "`mse` has the same minimum, and `rmse` is a metric: metrics: [rmse]",
     ("loss", "none"): "leave `loss` out",
-    ("loss", "perplexity"): "write `sparse_categorical_crossentropy`, whose exponential it is",
-    ("loss", "categorical"): "write `categorical_crossentropy`, or `sparse_...` for class numbers",
     (
-        "metric",
+        "loss",
         "perplexity",
-    ): "it is the exponential of `sparse_categorical_crossentropy`, which is a metric, too",
+    ): "write `sparse_categorical_crossentropy`; its exponential is a metric: metrics: [perplexity]",
+    ("loss", "categorical"): "write `categorical_crossentropy`, or `sparse_...` for class numbers",
     ("metric", "confusion_matrix"): "`graphspec predict` writes what it can be counted from",
     **{
         ("metric", word): "write {name: sparse_top_k_categorical_accuracy, k: 5}"

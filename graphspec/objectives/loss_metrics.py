@@ -31,7 +31,7 @@ class OfLoss(Metric):
     @property
     def loss(self) -> Loss:
         """The loss with these arguments."""
-        taken = set(self.of.model_fields) - {"name", "reduction"}
+        taken = (self.of.model_fields.keys() & type(self).model_fields) - {"name", "reduction"}
         return self.of(name=self.of.names()[0], **{key: getattr(self, key) for key in taken})
 
     def resolve(self, output: Tensor, loss: Loss | None) -> Metric:
@@ -71,6 +71,20 @@ class RootMeanSquaredError(OfLoss):
 
     def value(self, sums: Values) -> Values:
         return super().value(sums).sqrt()
+
+
+class Perplexity(OfLoss):
+    """The exponential of the mean crossentropy, over everything that was seen: among how many tokens a model
+    wavers. Targets are class numbers.
+    """
+
+    name: Literal["perplexity"] = "perplexity"
+    from_logits: bool = False
+    ignore_class: int | None = None
+    of = fields_of = losses.SparseCategoricalCrossentropy
+
+    def value(self, sums: Values) -> Values:
+        return super().value(sums).exp()
 
 
 OTHER_KINDS = {

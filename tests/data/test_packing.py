@@ -19,6 +19,8 @@ from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.loading import Data, load
 from graphspec.data.tables import texts as text_tables
 from graphspec.diagnostics import SpecError
+from graphspec.runs.run import Run
+from graphspec.train.loop import train
 
 CPU = torch.device("cpu")
 SPEC = """
@@ -231,3 +233,114 @@ def test_short_texts_and_wrong_keys_are_told(tmp_path: Path) -> None:
         loaded(tmp_path, spec("a.txt", "tokenizer: characters, pack: 16"))
     (mistake,) = told.value.diagnostics
     assert mistake.code == "data-empty" and "takes 17" in mistake.message and "pack" in (mistake.help or "")
+
+
+# --- a row a document
+
+PAIRS = [("say hi", "hi"), ("say more than that", "more than that"), ("", "x"), ("say no", "")]
+ANSWERS = """
+inputs:
+  tokens: {shape: [LENGTH], dtype: int64}
+nodes:
+  words: {layer: Embedding, input_dim: 60, output_dim: 4}
+  next: {layer: Dense, units: 60, activation: softmax}
+outputs:
+  next: {loss: sparse_categorical_crossentropy, metrics: [perplexity]}
+data:
+  train: pairs.jsonl
+  features:
+    tokens: {column: answer, encode: text, tokenizer: characters, FEATURE}
+    next: {of: tokens, shift: 1}
+train: {epochs: 1, batch_size: 4, seed: 3}
+"""
+MARKS = 'begin: "<", end: ">", fill: ""'
+
+
+def answers(folder: Path, length: str, feature: str) -> Data:
+    lines = [json.dumps({"prompt": prompt, "answer": answer}) + "\n" for prompt, answer in PAIRS]
+    (folder / "pairs.jsonl").write_text("".join(lines), encoding="utf-8")
+    return loaded(folder, ANSWERS.replace("LENGTH", length).replace("FEATURE", feature))
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+@pytest.mark.parametrize("length", ["length", "40"])
+@pytest.mark.parametrize("memory", ["1G", "1K"])
+def test_a_row_a_document_learns_what_comes_after_its_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: str, prompted: bool, memory: str
+) -> None:
+    monkeypatch.setenv("GRAPHSPEC_MEMORY", memory)
+    data = answers(tmp_path, length, f"{MARKS}, prompt: prompt" if prompted else MARKS)
+    (batch,) = data.training.batches(8, Shuffle(1, 0))
+    rows = zip(batch.arrays["tokens"], batch.arrays["next"], batch.masks["next"], strict=True)
+    found = []
+    for tokens, after, counted in rows:
+        there = tokens[tokens != 0]
+        assert (
+            after[: len(there) - 1][counted[: len(there) - 1]] == there[1:][counted[: len(there) - 1]]
+        ).all()
+        assert not counted[len(there) - 1 :].any() and len(counted) == len(tokens)
+        found.append((said(data, there), said(data, after[counted])))
+    expected = [(f"<{p}{a}>" if prompted else f"<{a}>", f"{a}>") for p, a in PAIRS]
+    assert sorted(found) == sorted(expected)
+
+
+def test_prompts_of_joined_documents_are_not_learned(tmp_path: Path) -> None:
+    data = answers(tmp_path, "length", 'end: ">", fill: "", prompt: prompt, pack: 4')
+    batches = list(data.training.batches(3))
+    after = torch.cat([b.arrays["next"][b.masks["next"]] for b in batches])
+    assert "hi>more than that>x>>".startswith(said(data, after)) and len(after) > 15
+    stream = "".join(f"{prompt}{answer}>" for prompt, answer in PAIRS)
+    tokens = torch.cat([b.arrays["tokens"].flatten() for b in batches])
+    assert stream.startswith(said(data, tokens))
+
+
+def test_a_longer_row_is_cut_and_its_last_place_knows_what_comes_next(tmp_path: Path) -> None:
+    data = answers(tmp_path, "length", f"{MARKS}, length: 6")
+    (batch,) = data.training.batches(8)
+    row, after, counted = (
+        each[1] for each in (batch.arrays["tokens"], batch.arrays["next"], batch.masks["next"])
+    )
+    assert said(data, row) == "<more " and said(data, after) == "more t" and counted.all()
+
+
+TRANSLATION = """
+inputs:
+  source: {shape: [words], dtype: int64}
+  target: {shape: [said], dtype: int64}
+nodes:
+  given: {layer: Embedding, from: source, input_dim: 40, output_dim: 8, mask_zero: true}
+  code:  {layer: GRU, units: 8}
+  known: {layer: Embedding, from: target, input_dim: 40, output_dim: 8, mask_zero: true}
+  heard: {layer: GRU, units: 8, from: {sequences: known, initial_state: [code]}, return_sequences: true}
+  next:  {layer: Dense, units: 40, activation: softmax}
+outputs:
+  next: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
+data:
+  train: pairs.jsonl
+  features:
+    source: {column: english, encode: text, tokenizer: characters}
+    target: {column: french, encode: text, tokenizer: characters, begin: "<s>", end: "</s>"}
+    next:   {of: target, shift: 1}
+train: {epochs: 1, batch_size: 2, seed: 3}
+"""
+
+
+def test_a_translation_is_learned_after_its_begin(tmp_path: Path) -> None:
+    pairs = [("one", "un"), ("two", "deux"), ("three", "trois"), ("four", "quatre")]
+    lines = [json.dumps({"english": e, "french": f}) + "\n" for e, f in pairs]
+    (tmp_path / "pairs.jsonl").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "spec.yaml").write_text(TRANSLATION)
+    program = compile(tmp_path / "spec.yaml")
+    data = load(program, None, tmp_path, CPU)
+    assert data.encoders is not None
+    said = data.encoders.encoders["target"].tokenizer  # type: ignore[attr-defined]
+    for batch in data.training.batches(3):
+        for target, after, counted in zip(
+            batch.arrays["target"], batch.arrays["next"], batch.masks["next"], strict=True
+        ):
+            row = said.decode(target[target != 0].tolist(), skip_special_tokens=False)
+            assert row.startswith("<s>") and row.endswith("</s>") and row[3:-4] in dict(pairs).values()
+            assert said.decode(after[counted].tolist(), skip_special_tokens=False) == row[3:]
+    run = Run(train(program, data=None, root=tmp_path, run_dir=tmp_path / "run", device="cpu").run_dir)
+    table = run.predict([{"english": "one", "french": "un"}])
+    assert table.num_rows == 1 and len(table.column("next")[0]) == 3  # after the begin, `u` and `n`

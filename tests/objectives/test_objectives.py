@@ -456,6 +456,24 @@ def _as_keras_takes(name: str, weight: torch.Tensor | None, target: torch.Tensor
     return weight if weight is None or name != "binary_iou" else weight[:, None].expand_as(target)
 
 
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_perplexity_is_of_all_that_counts(from_logits: bool) -> None:
+    metric = parse_metric({"name": "perplexity", "from_logits": from_logits, "ignore_class": 4})
+    source = torch.Generator().manual_seed(3)
+    parts = [
+        (torch.randn(n, 7, 5, generator=source), torch.randint(5, (n, 7), generator=source)) for n in (3, 2)
+    ]
+    there = [torch.rand(target.shape, generator=source) < 0.7 for _, target in parts]
+    sums = [
+        metric.statistics(raw if from_logits else raw.softmax(-1), target, mask)
+        for (raw, target), mask in zip(parts, there, strict=True)
+    ]
+    counted = torch.cat(there) & (torch.cat([target for _, target in parts]) != 4)
+    logs = torch.cat([raw.log_softmax(-1).gather(-1, target[..., None])[..., 0] for raw, target in parts])
+    found = metric.result(metric.joined(*sums))
+    assert found == pytest.approx(float(logs[counted].double().mean().neg().exp()), rel=1e-5)
+
+
 @bundled(16, ("name", "class_name", "arguments"), METRIC_CASES)
 def test_what_does_not_count_is_as_if_it_were_not_there(
     name: str, class_name: str, arguments: dict[str, Any]

@@ -61,13 +61,14 @@ def cut_of(fill: Fill, most: int | None, end: bool) -> IdCut:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The ids of rows, which rows are missing (those are empty), and which ids a model may learn to say: all,
-    or those that are not of a prompt.
+    """The ids of rows, and which rows are missing (those are empty); of texts that go on also which ids a
+    model may learn to say (all, or those that are not of a prompt), and which rows were filled.
     """
 
     ragged: Ragged
     missing: Mask
     counted: Mask | None = None
+    filled: Mask | None = None
 
 
 class ListEncoder(Encoder):
@@ -118,6 +119,8 @@ class ListEncoder(Encoder):
         ragged, missing = found.ragged, found.missing
         empty = (ragged.lengths == 0) & ~missing
         marks = marked("unseen", ragged, self.unseen(ragged))
+        if found.filled is not None:
+            marks["filled"] = found.filled
         if self.feature.fill is not None and (missing | empty).any():
             ragged = ragged.filled(missing | empty, np.array(self.filling(), np.int64))
             marks["filled"] = missing | empty
@@ -272,16 +275,20 @@ class TextEncoder(ListEncoder):
         if self._latest is not None and self._latest[0] is part:
             return self._latest[1]  # what comes next reads the same rows
         columns = [self._column(part, each) for each in self.columns]
-        missing = np.logical_or.reduce([np.asarray(column.is_null()) for column in columns])
-        rows = [[text or "" for text in column.to_pylist()] for column in columns]
+        gone = np.logical_or.reduce([np.asarray(column.is_null()) for column in columns])
         if self.feature.goes_on:
+            rows, missing = self._filled(columns), gone & (self.feature.fill is None)
             ends = np.zeros(len(part), bool) if part.predicted else ~missing
             ragged, counted = self._around(rows, ~missing, ends)
-            found = Ids(ragged, missing, counted)
+            found = Ids(ragged, missing, counted, gone & ~missing)
         else:
-            found = Ids(self._tokens([*zip(*rows, strict=True)] if len(rows) > 1 else rows[0]), missing)
+            rows = [[text or "" for text in column.to_pylist()] for column in columns]
+            found = Ids(self._tokens([*zip(*rows, strict=True)] if len(rows) > 1 else rows[0]), gone)
         self._latest = (part, found)
         return found
+
+    def _filled(self, columns: Sequence[pa.Array]) -> list[list[str]]:
+        return [pc.fill_null(column, self.feature.fill or "").to_pylist() for column in columns]
 
     def forget(self) -> None:
         """Gives up the rows that were read last."""
@@ -295,9 +302,9 @@ class TextEncoder(ListEncoder):
         """
         columns = [self._column(part, each) for each in self.columns]
         for name, column in zip(self.columns, columns, strict=True):
-            if column.null_count:
+            if column.null_count and self.feature.fill is None:
                 raise self.gap(part, name, np.asarray(column.is_null()))
-        return self._around([column.to_pylist() for column in columns], begins, ends)
+        return self._around(self._filled(columns), begins, ends)
 
     def _around(self, rows: list[list[str]], begins: Mask, ends: Mask) -> tuple[Ragged, Mask | None]:
         """Texts after their prompts, and between the tokens around them."""
@@ -351,7 +358,11 @@ class TextEncoder(ListEncoder):
     def names(self, count: int) -> list[Any]:
         if self.feature.part == "types":
             return list(range(count))
-        return [self.tokenizer.id_to_token(index) for index in range(count)]
+        if not self.feature.exact:
+            return [self.tokenizer.id_to_token(index) for index in range(count)]
+        alone = [[index] for index in range(count)]
+        texts: list[Any] = self.tokenizer.decode_batch(alone, skip_special_tokens=False)
+        return texts
 
     @property
     def text_ids(self) -> TextIds:
