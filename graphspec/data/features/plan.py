@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
+from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set, Shifted
 from graphspec.data.features.windows import Steps, Windows
 from graphspec.diagnostics import did_you_mean
 from graphspec.elaborated import OutputSpec
@@ -307,6 +307,8 @@ def _shape(fill: Fill, feature: Feature) -> Misfit | None:
 def _shape_help(fill: Fill, feature: Feature, made: tuple[int | None, ...]) -> str | None:
     if isinstance(feature, ImageFeature):
         return "give the input `shape: [height, width, channels]`"
+    if isinstance(feature, Shifted):
+        return "it makes class numbers: use the loss `sparse_categorical_crossentropy`"
     if isinstance(feature, Listed):
         return "write `shape: [length]`" + (f", or `length: {feature.length}`" if feature.length else "")
     if isinstance(feature, Number) and feature.columns is None and fill.tensor.rank == 2:

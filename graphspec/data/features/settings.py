@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +18,8 @@ from graphspec.diagnostics.foreign_terms import augmentation
 from graphspec.settings import Setting, show
 
 Text = Annotated[str, Field(min_length=1)]
+Tokenizer = Literal["word", "char", "bpe", "whitespace", "characters", "words", "bytes"]
+TOKENIZERS: tuple[str, ...] = get_args(Tokenizer)
 TokenizerFile = Annotated[str, Field(pattern=r"\.json$")]
 """A `tokenizer.json`, as the tokenizers library and Hugging Face write it, beside the spec."""
 Count = Annotated[int, Field(ge=1)]
@@ -349,9 +351,7 @@ class TextFeature(Listed):
     phrases: ClassVar = {"tokenizer": "tokenizer: bpe, vocabulary: 8000", "pack": "pack: 256"}
     reads_text: ClassVar = True
     encode: Literal["text"] = "text"
-    tokenizer: (
-        Literal["word", "char", "bpe", "whitespace", "characters", "words", "bytes"] | TokenizerFile
-    ) = "word"
+    tokenizer: Tokenizer | TokenizerFile = "word"
     """How text is split: word, char, whitespace, bpe; as it is, into characters, words or bytes; or a
     tokenizer.json.
     """
@@ -369,6 +369,14 @@ class TextFeature(Listed):
     """What of a tokenizer's result it is: ids, or types, which tell the texts of a pair apart."""
 
     _goes_on: bool = PrivateAttr(False)
+
+    @field_validator("tokenizer", mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        if isinstance(value, str) and value not in TOKENIZERS and not value.endswith(".json"):
+            names = ", ".join(TOKENIZERS)
+            raise ValueError(f"`tokenizer` is {show(value)}, but must be one of {names}, or a tokenizer.json")
+        return value
 
     def read(self, name: str) -> tuple[str, ...]:
         return super().read(name) + tuple(each for each in (self.pair, self.prompt) if each is not None)

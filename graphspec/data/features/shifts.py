@@ -43,7 +43,7 @@ def shift_misfits(config: Any) -> Iterator[Problem]:
         message = "`pack` makes rows of a text, and `windows` make them of a series"
         yield Problem("feature-misfit", message, "keep one of them", path)
     for other, each in features.items():
-        if other != name and not (isinstance(each, Shifted) and each.of == name):
+        if other != name and not isinstance(each, Shifted):
             message = f"`pack` cuts rows across documents, and `{other}` has something for each document"
             help = "leave `pack` out, so that a row is a document; or leave this feature out"
             yield Problem("feature-misfit", message, help, ("features", other))
