@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from graphspec.compiler import compile
 from graphspec.data.batches import Shuffle
@@ -344,3 +345,128 @@ def test_a_translation_is_learned_after_its_begin(tmp_path: Path) -> None:
     run = Run(train(program, data=None, root=tmp_path, run_dir=tmp_path / "run", device="cpu").run_dir)
     table = run.predict([{"english": "one", "french": "un"}])
     assert table.num_rows == 1 and len(table.column("next")[0]) == 3  # after the begin, `u` and `n`
+
+
+# --- in a training
+
+GPT = """
+params: {vocabulary: 30, context: 8, width: 8, heads: 2}
+inputs:
+  tokens: {shape: [length], dtype: int64}
+shared:
+  embedding: {layer: ReversibleEmbedding, input_dim: $vocabulary, output_dim: $width}
+nodes:
+  words:     {call: embedding, from: tokens}
+  places:    {layer: PositionEmbedding, sequence_length: $context}
+  sum:       {merge: add, from: [words, places]}
+  norm1:     {layer: LayerNormalization, epsilon: 1e-5}
+  attention:
+    layer: MultiHeadAttention
+    from: {query: norm1, value: norm1}
+    num_heads: $heads
+    key_dim: $(width // heads)
+    use_causal_mask: true
+  seen:      {merge: add, from: [sum, attention]}
+  norm2:     {layer: LayerNormalization, epsilon: 1e-5}
+  wide:      {layer: Dense, units: $(4 * width), activation: gelu}
+  narrow:    {layer: Dense, units: $width}
+  out:       {merge: add, from: [seen, narrow]}
+  norm:      {layer: LayerNormalization, epsilon: 1e-5}
+  scores:    {call: embedding, reverse: true}
+  next:      {layer: Activation, activation: softmax}
+outputs:
+  next: {loss: sparse_categorical_crossentropy, metrics: [perplexity]}
+data:
+  train: books
+  validation: {split: 0.25}
+  features:
+    tokens: {column: text, encode: text, tokenizer: characters, vocabulary: 30, pack: $context, end: "|"}
+    next: {of: tokens, shift: 1}
+train:
+  optimizer: {name: sgd, learning_rate: 0.5}
+  epochs: 2
+  batch_size: 16
+  seed: 3
+  callbacks: {backup_and_restore: {save_freq: 4}}
+"""
+
+
+def scores_by_hand(w: dict[str, torch.Tensor], tokens: torch.Tensor, heads: int = 2) -> torch.Tensor:
+    """A GPT of one layer, as one writes it without a library of layers: [batch, length] to scores."""
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        return torch.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], 1e-5)
+
+    def linear(x: torch.Tensor, name: str) -> torch.Tensor:
+        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    count, length = tokens.shape
+    x = w["embedding.weight"][tokens] + w["places.weight"][:length]
+    y = norm(x, "norm1")
+    q, k, v = (
+        linear(y, f"attention.{name}").view(count, length, heads, -1).transpose(1, 2)
+        for name in ("query", "key", "value")
+    )
+    past = torch.ones(length, length).tril() == 0
+    weight = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).masked_fill(past, -torch.inf).softmax(-1)
+    x = x + linear((weight @ v).transpose(1, 2).reshape(count, length, -1), "attention.output")
+    x = x + linear(torch.nn.functional.gelu(linear(norm(x, "norm2"), "wide")), "narrow")
+    return norm(x, "norm") @ w["embedding.weight"].T
+
+
+def test_a_training_is_the_loop_that_one_writes_by_hand(tmp_path: Path) -> None:
+    documents(tmp_path, [text(20, number) for number in range(12)])
+    program = compile(GPT, settings={"train.epochs": 1})
+    module, first = program.module(), tmp_path / "first.safetensors"
+    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, first)
+    run = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", weights=first)
+    weights = {name: value.clone().requires_grad_() for name, value in module.state_dict().items()}
+    total = places = 0.0
+    data = load(program, None, tmp_path, CPU)
+    for batch in data.training.batches(16, Shuffle(3, 0)):
+        scores = scores_by_hand(weights, batch.arrays["tokens"])
+        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), batch.arrays["next"].flatten())
+        gradients = torch.autograd.grad(loss, list(weights.values()))
+        with torch.no_grad():
+            for weight, gradient in zip(weights.values(), gradients, strict=True):
+                weight -= 0.5 * gradient
+        count = batch.arrays["next"].numel()
+        total, places = total + loss.item() * count, places + count
+    history = [json.loads(line) for line in (run.run_dir / "history.jsonl").read_text().splitlines()]
+    assert history[0]["loss"] == pytest.approx(total / places, rel=1e-5)
+    assert history[0]["val_perplexity"] == pytest.approx(np.exp(history[0]["val_loss"]), rel=1e-5)
+    last = load_file(run.run_dir / "last.safetensors")
+    for name, weight in weights.items():
+        torch.testing.assert_close(last[name], weight.detach(), rtol=1e-4, atol=1e-5)
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAt:
+    """A callback that ends the training in the middle of an epoch."""
+
+    def __init__(self, batch: int):
+        self.left = batch
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Stop
+
+
+def test_a_run_on_joined_documents_resumes_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents(tmp_path, [text(20, number) for number in range(12)])
+    program = compile(GPT)
+    whole = train(program, root=tmp_path, run_dir=tmp_path / "whole", device="cpu").run_dir
+    monkeypatch.setenv("GRAPHSPEC_MEMORY", "1G")
+    with pytest.raises(Stop):
+        train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", callbacks=[StopAt(6)])
+    run = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", resume=True).run_dir
+    for name in ("last.safetensors", "history.jsonl"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    scores = Run(run).evaluate(tmp_path / "books")
+    assert scores["perplexity"] == pytest.approx(np.exp(scores["loss"]), rel=1e-5)

@@ -117,6 +117,21 @@ def table(rows: int = ROWS) -> pa.Table:
     return pa.table(columns)
 
 
+BOOKS = """
+inputs: {tokens: {shape: [length], dtype: int64}}
+nodes:
+  words: {layer: Embedding, input_dim: 300, output_dim: 4}
+  next: {layer: Dense, units: 300, activation: softmax}
+outputs: {next: {loss: sparse_categorical_crossentropy}}
+data:
+  train: DATA
+  validation: {split: 0.25}
+  features:
+    tokens: {column: text, encode: text, tokenizer: bpe, vocabulary: 280, pack: 16, end: "<|end|>"}
+    next: {of: tokens, shift: 1}
+"""
+
+
 @dataclass
 class Threads:
     """Processes that are threads: `gather` as in `World`."""
@@ -232,8 +247,13 @@ def test_arrays_synthetic_data_and_windows_are_those_of_one_process(
     hours = [f"2024-01-{day:02} {hour:02}:00:00" for day in (1, 2, 4) for hour in range(24)]  # with a gap
     series = pa.table({"shop": ["a"] * 72 + ["b"] * 72, "time": 2 * hours, "y": source.random(144)})
     csv.write_csv(series, tmp_path / "series.csv")
+    (tmp_path / "books").mkdir()
+    for number in range(9):
+        (tmp_path / "books" / f"{number}.txt").write_text(f"the story of {number}, {number * 7}. " * 30)
     for memory in ("1G", "1K"):
         monkeypatch.setenv("GRAPHSPEC_MEMORY", memory)
+        told = assert_alike(loading(tmp_path, "books", BOOKS))[1]
+        assert ("are read from" in str(told)) == (memory == "1K")
         wanted = assert_alike(loading(tmp_path, "series.csv", WINDOWS))
         assert ("are read from" in str(wanted[1])) == (memory == "1K")
 
