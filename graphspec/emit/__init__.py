@@ -221,7 +221,9 @@ def origin(program: Elaborated, arguments: Collection[str]) -> list[str]:
 
     It has only the file name of the spec: a copy of the file gives the same source.
     """
-    fixed = {word: value for word, value in program.graph.params.items() if word not in arguments}
+    declared = program.graph.declared
+    given = {word for word, value in declared.items() if not (isinstance(value, str) and "$" in value)}
+    fixed = {w: value for w, value in program.graph.params.items() if w in given and w not in arguments}
     params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in fixed.items())
     spec = program.name + (f" with {params}" if params else "")
     text = f"{MADE_BY} {__version__} from the spec {spec}."

@@ -16,7 +16,7 @@ from graphspec.emit.module_class import MISSING, Cell, ClassName, ModuleClass, N
 from graphspec.emit.slots import Slot, kind_of
 from graphspec.emit.values import ValueWriter, Wish
 from graphspec.graph import Graph, Op
-from graphspec.traced import formulas_in, outward
+from graphspec.traced import Symbolic, formula_of, formulas_in, outward
 from graphspec.traced import plain as untraced
 
 
@@ -35,6 +35,11 @@ class Submodule:
     @property
     def op(self) -> Op:
         return next(iter(self.cells.values()))
+
+    @property
+    def count(self) -> Symbolic | None:
+        """How many instances a loop makes; None for one instance alone."""
+        return formula_of(self.op.count) if self.looped else None
 
     @property
     def graphs(self) -> dict[Cell, Graph]:
@@ -107,7 +112,7 @@ class SubmoduleWriter:
     def _wish(self, module: Submodule, word: str) -> Wish:
         inner = word in ("in_channels", "in_features") and word not in self.group.args
         hint = word if inner else f"{module.hint}_{word}"
-        return Wish(word, hint, False, module.looped, module.number)
+        return Wish(word, hint, False, module.count, module.number)
 
     def _leaf(self, values: dict[Cell, Leaf], module: Submodule, wish: Wish) -> ast.expr:
         """The code of an argument of a submodule."""
@@ -165,7 +170,7 @@ class SubmoduleWriter:
             return self.group.param(arg.param, always=True)
         free = arg.param is None and word not in self.group.args
         hint = word if free else f"{module.hint}_{word}"
-        wish = Wish(arg.param or word, hint, True, module.looped, module.number)
+        wish = Wish(arg.param or word, hint, True, module.count, module.number)
         return self._leaf(self._argument_values(module.graphs, word), module, wish)
 
     def _is_of_the_file(self, module: Submodule, word: str) -> bool:

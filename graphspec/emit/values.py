@@ -32,13 +32,14 @@ from graphspec.traced import plain as untraced
 @dataclass(frozen=True, slots=True)
 class Wish:
     """The use of a value: the argument `word` of the code at `hint`. With `strict`, only the spec's
-    expression under that key spells it. `looped` values may use `index`; others are of instance `number`.
+    expression under that key spells it. The values of a loop, `looped` so often, may use `index`; others are
+    of instance `number`.
     """
 
     word: str
     hint: str
     strict: bool = False
-    looped: bool = False
+    looped: Symbolic | None = None
     number: int = 0
 
 
@@ -125,7 +126,7 @@ class ValueWriter:
         """The code of a formula, if it gives these values."""
         if not all(self._gives(tree, body, number, value) for (body, number), value in values.items()):
             return None
-        return self.group.formula(tree, wish.looped)
+        return self.group.formula(tree, wish.looped is not None)
 
     def _whole(self, parts: list[ast.expr]) -> ast.expr | None:
         """A list by its name, where these are all of its items in order."""
@@ -206,12 +207,12 @@ class ValueWriter:
         return None
 
     def _constant(self, values: Mapping[Cell, Leaf], ops: Mapping[Cell, Op], wish: Wish) -> ast.expr | None:
-        code = self.traced(values, replace(wish, looped=False))
+        code = self.traced(values, replace(wish, looped=None))
         first = untraced(next(iter(values.values())))
         if code is None and all(same(value, first) for value in values.values()):
             return literal(first)
         once = {cell: ops[cell] if cell in ops else ops[cell[0], 0] for cell in values}
-        return code or self._spelled(values, once, replace(wish, looped=False))
+        return code or self._spelled(values, once, replace(wish, looped=None))
 
     def _argument(self, values: Mapping[Cell, Leaf], wish: Wish) -> ast.expr | None:
         """A new argument, if there is one value per body."""
@@ -238,35 +239,31 @@ def _formulas(values: Mapping[Cell, Leaf], wish: Wish) -> Iterator[Symbolic]:
     for row in rows.values():
         if all(tree.kind == "constant" for tree in row):
             continue
-        for tree in [*row[:1], *(_over_index(row) if wish.looped and len(row) > 1 else ())]:
+        for tree in [*row[:1], *(_over_index(row, wish.looped) if wish.looped and len(row) > 1 else ())]:
             if tree not in known and tree.kind != "constant":
                 known.add(tree)
                 yield tree
 
 
-def _over_index(row: list[Symbolic]) -> Iterator[Symbolic]:
-    """One formula for the instances of a loop."""
+def _over_index(row: list[Symbolic], count: Symbolic) -> Iterator[Symbolic]:
+    """One formula for the instances of a loop: with `index`, the one before it, or it counted from the end in
+    place of the number of an instance.
+    """
+    one = formula("constant", 1)
+    at_first = formula("compare", formula("constant", "Eq"), INDEX, formula("constant", 0))
+    from_end = formula("-", formula("-", count, INDEX), one)
     for first in (0, 1):
-        later = row[first]
-        for behind in (0, 1):
-            indexed = _indexed(later, first - behind, behind)
-            if first == 0:
-                yield indexed
-            else:
-                yield formula(
-                    "if",
-                    formula("compare", formula("constant", "Eq"), INDEX, formula("constant", 0)),
-                    row[0],
-                    indexed,
-                )
+        places = {first: INDEX, first - 1: formula("-", INDEX, one), len(row) - 1 - first: from_end}
+        for number, place in places.items():
+            yield (indexed := _with(row[first], formula("constant", number), place))
+            if first:
+                yield formula("if", at_first, row[0], indexed)
     step = simplest(formula("-", row[1], row[0]))
     yield formula("+", row[0], formula("*", *((step, INDEX) if step.kind == "constant" else (INDEX, step))))
 
 
-def _indexed(tree: Symbolic, number: int, behind: int) -> Symbolic:
-    """A formula with the index of a loop, or so many before it, in place of this number."""
-    place = formula("-", INDEX, formula("constant", behind)) if behind else INDEX
-    old = formula("constant", number)
+def _with(tree: Symbolic, old: Symbolic, place: Symbolic) -> Symbolic:
+    """A formula with another in place of a part."""
 
     def changed(part: Symbolic) -> Symbolic:
         if part is old:

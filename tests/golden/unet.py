@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec unet with depth = 3. It needs torch 2.10 or
-# later.
+# Made by graphspec 0.1.0 from the spec unet. It needs torch 2.10 or later.
 """unet: image float32[N, 8 * height, 8 * width, 3]
 -> mask float32[N, 8 * height, 8 * width, 1].
 """
@@ -50,18 +49,20 @@ class Up(nn.Module):
 
 
 class Unet(nn.Module):
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, depth: int = 3, width: int = 16) -> None:
         super().__init__()
         self.downs = nn.ModuleList(
-            [Down(3, width), Down(width, width * 2), Down(width * 2, width * 4)]
+            Down(3 if index == 0 else width * 2 ** (index - 1), width * 2**index)
+            for index in range(depth)
         )
-        self.bottom = Double(width * 4, width * 8)
+        self.bottom = Double(width * 2 ** (depth - 1), width * 2**depth)
         self.ups = nn.ModuleList(
-            [
-                Up(width * 8, width * 4, filters=width * 4),
-                Up(width * 4, width * 2, filters=width * 2),
-                Up(width * 2, width, filters=width),
-            ]
+            Up(
+                width * 2 ** (depth - index),
+                width * 2 ** (depth - index - 1),
+                filters=width * 2 ** (depth - 1 - index),
+            )
+            for index in range(depth)
         )
         self.mask = nn.Conv2d(width, 1, 1)
         self.apply(init_weights)
