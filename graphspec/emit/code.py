@@ -254,6 +254,11 @@ def folded(node: ast.expr) -> ast.expr:
                     ast.Constant(value=int(b)), ast.Mult(), x
                 ):
                     return ast.BinOp(ast.Constant(a * b), ast.Mult(), x)
+                case ast.Mult(), ast.UnaryOp(ast.USub(), ast.Constant(value=1)), x:
+                    return ast.UnaryOp(ast.USub(), x)
+                case ast.Sub() | ast.Add(), _, right if (positive := _without_sign(right)) is not None:
+                    opposite = ast.Add() if isinstance(node.op, ast.Sub) else ast.Sub()
+                    return ast.BinOp(left, opposite, positive)
             return ast.BinOp(left, node.op, right)
         case ast.Compare(ops=[operation]):
             left, right = folded(node.left), folded(node.comparators[0])
@@ -285,6 +290,16 @@ def folded(node: ast.expr) -> ast.expr:
         ):
             return ast.Constant(len(items))
     return node
+
+
+def _without_sign(node: ast.expr) -> ast.expr | None:
+    """What a term takes away; None where it has no minus before it."""
+    match node:
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return operand
+        case ast.BinOp(ast.UnaryOp(ast.USub(), first), (ast.Mult() | ast.Div()) as operation, second):
+            return ast.BinOp(first, operation, second)
+    return None
 
 
 def _is_whole(operation: ast.operator, a: Any, b: Any) -> bool:
