@@ -18,6 +18,7 @@ from graphspec.settings import Word, show, unquoted
 from graphspec.settings.remedies import EXAMPLES, remedy_of
 from graphspec.source import Path
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, show_size, symbol, unit_of
+from graphspec.traced import numerals
 
 
 def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor | Absent | None:
@@ -208,7 +209,8 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
         return None
     written = NAMED_SIZE.fullmatch(size) if isinstance(size, str) else None
     if written is not None:
-        factor, word = int(written["before"] or written["behind"] or 1), written["name"]
+        numbers, word = [*numerals(size)], written["name"]
+        factor = numbers[0] if written["before"] else numbers[-1] if written["behind"] else 1
         if factor == 0:
             message = f"a size is a multiple of a positive integer, not {show(size)}"
             body.error("out-of-range", span, message, "write, for example, `16 * height`")

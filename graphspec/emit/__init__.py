@@ -37,7 +37,7 @@ from graphspec.emit.values import Wish
 from graphspec.emit.writer import SourceWriter, write_definition
 from graphspec.graph import Definition, Graph, Op, Unit
 from graphspec.passes.layout import Layout
-from graphspec.tensor import BATCH, Tensor, show_size, symbol
+from graphspec.tensor import BATCH, Tensor, show_size, symbol, unit_of
 from graphspec.version import MADE_BY, __version__
 from graphspec.weights import names
 
@@ -76,7 +76,7 @@ def emit(
     fills = Initialization(classes) if options.initialize else None
     bodies = SourceWriter()
     for constructor, forward in classes.parts:
-        forward.finish(classes.program_bytes)
+        forward.finish()
         write_definition(bodies, forward, program if constructor.group is classes.root else None, fills)
     bodies.add(*beginning(program.graph))
     try:
@@ -121,24 +121,49 @@ def _write_class(program: Elaborated, classes: Classes[ClassParts], group: Modul
 def _limits(
     program: Elaborated, constructor: InitWriter, probes: Mapping[tuple[str, ...], Elaborated]
 ) -> dict[str, str]:
-    """The code of the largest legal sizes that depend on params. Raises `FixedParams` where other values of
-    params change more of what the file says of its inputs.
+    """The code of the largest legal sizes that depend on params, by name, and of factors that do, by `* name`.
+    Raises `FixedParams` where other values of params change more of what the file says of its inputs.
     """
-    group, limits = constructor.group, dict[str, str]()
+    limits: dict[str, str] = {}
     for words, probe in probes.items():
         alike = probe.minimum_sizes == program.minimum_sizes and probe.defaults == program.defaults
         if not alike or probe.maximum_sizes.keys() != program.maximum_sizes.keys():
             raise FixedParams(words)
+    own = _factors(program.inputs)
+    for at, factor in own.items():
+        others = {words: _factors(probe.inputs).get(at) for words, probe in probes.items()}
+        changed = [words for words, other in others.items() if other != factor]
+        if changed and (len([key for key in own if key[2] == at[2]]) > 1 or program.defaults):
+            raise FixedParams(_all(changed))
+        if changed:
+            limits[f"* {at[2]}"] = _kept(constructor, f"{at[2]}_factor", factor, others)
     for size, most in program.maximum_sizes.items():
-        values: dict[Cell, Leaf] = {(0, 0): most}
-        values |= {(n + 1, 0): probes[word].maximum_sizes[size] for n, word in enumerate(group.probes)}
-        if not all(same(value, most) for value in values.values()):
-            code = constructor.values.traced(values, Wish(size, f"longest_{size}"))
-            if code is None:
-                raise FixedParams(_all(w for w in group.probes if probes[w].maximum_sizes[size] != most))
-            word = code.id if isinstance(code, ast.Name) else f"longest_{size}"
-            limits[size] = flat(constructor.keep(names.attribute(word), code, group.template.slots[0]))
+        others = {words: probe.maximum_sizes[size] for words, probe in probes.items()}
+        if any(other != most for other in others.values()):
+            limits[size] = _kept(constructor, f"longest_{size}", most, others)
     return limits
+
+
+def _factors(inputs: Mapping[str, Tensor]) -> dict[tuple[str, int, str], int]:
+    """The factors of named sizes, by input, axis and name."""
+    return {
+        (name, axis, unit[0]): unit[1]
+        for name, tensor in inputs.items()
+        for axis, size in enumerate(tensor.shape)
+        if (unit := unit_of(size)) is not None
+    }
+
+
+def _kept(constructor: InitWriter, word: str, value: Leaf, others: Mapping[tuple[str, ...], Leaf]) -> str:
+    """The attribute that keeps a number that depends on params. Raises `FixedParams` where no formula does."""
+    group = constructor.group
+    values: dict[Cell, Leaf] = {(0, 0): value}
+    values |= {(n + 1, 0): others[words] for n, words in enumerate(group.probes)}
+    code = constructor.values.traced(values, Wish(word, word))
+    if code is None:
+        raise FixedParams(_all(words for words, other in others.items() if not same(other, value)))
+    word = code.id if isinstance(code, ast.Name) else word
+    return flat(constructor.keep(names.attribute(word), code, group.template.slots[0]))
 
 
 def assemble(

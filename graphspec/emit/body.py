@@ -65,14 +65,7 @@ class If:
     body: list[Assign | Return]
 
 
-@dataclass(eq=False, slots=True)
-class Delete:
-    """Releases the values of variables."""
-
-    variables: list[Variable]
-
-
-Statement = Assign | Effect | Return | For | If | Delete
+Statement = Assign | Effect | Return | For | If
 
 
 def expressions(statement: Statement) -> Iterator[ast.expr]:
@@ -81,7 +74,7 @@ def expressions(statement: Statement) -> Iterator[ast.expr]:
         yield statement.source if isinstance(statement, For) else statement.test
         for inner in statement.body:
             yield inner.value
-    elif not isinstance(statement, Delete):
+    else:
         yield statement.value
 
 

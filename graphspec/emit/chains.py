@@ -6,7 +6,6 @@ from typing import Any
 
 from graphspec.contract.activations import LINEAR
 from graphspec.emit.classes import Classes
-from graphspec.emit.memory import WORTH, size, storage
 from graphspec.emit.module_class import ModuleClass
 from graphspec.emit.slots import Slot
 
@@ -20,7 +19,7 @@ def is_chain(classes: Classes[Any], group: ModuleClass, slot: Slot) -> bool:
         return False
     if op.unit is None or op.unit.shared or any(value in classes.ending for value in last.outputs.values()):
         return False
-    if any(classes.reads(group, each.output) != 1 for each in slot.ops[:-1]) or _keeps(classes, group, slot):
+    if any(classes.reads(group, each.output) != 1 for each in slot.ops[:-1]):
         return False
     peers = list(group.cells(slot.position).values())
     if any(classes.recomputing(each) for each in peers):
@@ -37,11 +36,3 @@ def is_chain(classes: Classes[Any], group: ModuleClass, slot: Slot) -> bool:
         return False
     plain = all(code.construct is not None and code.activation == LINEAR for code in codes)
     return plain and layout.op_first(op) == (op.output in layout.channels_first)
-
-
-def _keeps(classes: Classes[Any], group: ModuleClass, slot: Slot) -> bool:
-    """Whether an `nn.Sequential` would keep a large tensor that a loop frees after its first iteration."""
-    value = slot.op.arguments[0]
-    if len(slot.ops) < 2 or storage(value).op is None or classes.reads(group, value) > 1:
-        return False
-    return size(value) >= WORTH * classes.program_bytes

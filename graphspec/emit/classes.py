@@ -18,7 +18,6 @@ from graphspec.emit.code import template, walk
 from graphspec.emit.emitted import EmitOptions
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
 from graphspec.emit.library_source import library_code, needed
-from graphspec.emit.memory import Peaks
 from graphspec.emit.module_class import FixedParams, ModuleClass, Varies
 from graphspec.emit.options import shared_options
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
@@ -54,8 +53,7 @@ class Classes(Generic[Part]):
         self._root, self._write, self._modules, self.options = program.graph, write, modules, options
         inputs = (self._root.inputs.get(word) for word in program.channels_first)
         self._channels_first = [value for value in inputs if value is not None]
-        self.layout, self.peaks = Layout(), Peaks()
-        self.program_bytes = self.peaks.of(self._root)
+        self.layout = Layout()
         self.groups: list[ModuleClass] = []
         self.parts: list[Part] = []
         self.of: dict[Graph, ModuleClass] = {}

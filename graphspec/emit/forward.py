@@ -13,16 +13,18 @@ from graphspec.emit.calls import Ending, turned
 from graphspec.emit.chains import is_chain
 from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
 from graphspec.emit.loops import write_loop
-from graphspec.emit.memory import WORTH, size
 from graphspec.emit.nest import Nesting
 from graphspec.emit.optional import joined
-from graphspec.emit.printer import WIDTH, bare
-from graphspec.emit.release import release
+from graphspec.emit.printer import WIDTH, bare, flat
 from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot
 from graphspec.emit.variables import Namer, merge_copies
 from graphspec.graph import Op, Value
-from graphspec.tensor import BATCH, show_size, symbol
+from graphspec.tensor import BATCH, Dim, show_size, symbol
+from graphspec.traced import Symbolic, as_code, formula_of
+
+SHORT = 3
+"""So many names and operations has a size in a comment; else it is a number."""
 
 
 @dataclass(eq=False, slots=True)
@@ -48,24 +50,15 @@ class Forward(ForwardScope):
                 self._slot(slot)
         self._return()
 
-    def finish(self, program: int) -> None:
-        """Nests the statements, names the variables, and adds `del` statements.
-
-        A `del` is added if it saves enough of `program`, the program's memory in bytes.
-        """
-        peaks = self.constructor.classes.peaks
-        room = peaks.of(self.group.graph) + int(WORTH * program)
-        alone = self.group.real == 1  # only then a shape is worth a line of its own
-        results = [each for each in self.body if isinstance(each, Assign | Return)] if alone else []
-        shapes = {each: self.shape(each) for each in results}
-        shown = {each: text for each, text in shapes.items() if text}
-        self.body = Nesting(joined(self.body), shown, room, peaks).nested()
+    def finish(self) -> None:
+        """Nests the statements, and names the variables."""
+        results = [each for each in self.body if isinstance(each, Assign | Return)]
+        shown = {each: text for each in results if (text := self.shape(each))}
+        self.body = Nesting(joined(self.body), shown).nested()
         functions = {group.name for group in self.constructor.classes.groups if group.is_function}
         taken = {*self.group.helpers, *functions}
         self.body = merge_copies(self.body)
         Namer(self.body, self.parameters, taken).run()
-        if self.group.real == 1:  # the sizes of a block that is used again are not known here
-            self.body = release(self.body, program, peaks)
 
     def _find_ends(self, slots: Mapping[Op, Slot]) -> None:
         """Fills `ends` and `inside`. A read of a left-out node's output is a read of the value passed on."""
@@ -96,14 +89,28 @@ class Forward(ForwardScope):
         return variable
 
     def shape(self, statement: Assign | Return) -> str:
-        """The comment with a result's shape in memory; empty where the instances differ in it."""
+        """The comment with a result's shape in memory, in the class of the program: a block has many."""
         value = statement.result
-        if value is None or self.optional:
+        if value is None or self.optional or not self.group.is_main:
             return ""
-        instances = self.group.template.instances.get(value, [value])[: self.group.real]
-        if any(each is None or each.tensor.shape != value.tensor.shape for each in instances):
-            return ""
-        return shape_of(value, statement.channels_first)
+        sizes = list(value.tensor.shape)
+        if statement.channels_first and len(sizes) > 2:
+            sizes = [sizes[0], sizes[-1], *sizes[1:-1]]
+        return f"[{', '.join(map(self._size, sizes))}]"
+
+    def _size(self, size: Dim) -> str:
+        """A size in a comment: over the arguments of the class where it follows from them."""
+        if size == symbol(BATCH):
+            return "N"
+        tree = formula_of(size)
+        said = tree is not None and tree.length <= SHORT and any(tree.leaves())
+        code = as_code(tree, self._argument) if said and tree is not None else None
+        return flat(code) if code is not None else show_size(size)
+
+    def _argument(self, leaf: Symbolic) -> ast.expr | None:
+        named = {arg.param: arg.name for arg in self.group.args.values()}
+        word = named.get(leaf.parts[0]) if leaf.kind == "param" else None
+        return name(word) if word is not None else None
 
     @property
     def optional(self) -> bool:
@@ -154,20 +161,13 @@ class Forward(ForwardScope):
                 passed, channels_first = self.values.code[instead], self.values.channels_first[instead]
             self.assign(value, presence.choose(computed, passed), word, op.span, channels_first, [op])
         elif ending is not None:
-            apart = not isinstance(code, Read) and (ending.twice or self._frees(op))
+            apart = not isinstance(code, Read) and ending.twice
             operand = self._step(value, code, word, op, channels_first) if apart else code
             self.assign(value, ending.apply(operand), word, op.span, channels_first, [] if apart else [op])
         elif isinstance(code, Read):
             self.values.bind(value, code, channels_first)
         else:
             self.assign(value, code, word, op.span, channels_first, [op])
-
-    def _frees(self, op: Op) -> bool:
-        """Whether it pays to free a layer's input before its activation creates a new tensor."""
-        classes = self.constructor.classes
-        if op.layer is None or len(op.inputs) != 1 or classes.code(op).inplace:
-            return False
-        return size(op.inputs[0]) >= WORTH * classes.program_bytes
 
     def _step(self, value: Value, code: ast.expr, word: str, op: Op, channels_first: bool) -> Read:
         """A layer's call, before its activation."""
@@ -378,14 +378,6 @@ def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:
         return None
     alone = {read.variable for read in reads(code.orelse)} == {code.body.variable}
     return (code.body, code.orelse) if alone else None
-
-
-def shape_of(value: Value, channels_first: bool) -> str:
-    """The text of a value's shape in a comment."""
-    sizes = list(value.tensor.shape)
-    if channels_first and len(sizes) > 2:
-        sizes = [sizes[0], sizes[-1], *sizes[1:-1]]
-    return f"[{', '.join('N' if size == symbol(BATCH) else show_size(size) for size in sizes)}]"
 
 
 def _is_shared(op: Op) -> bool:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from graphspec.emit.body import Assign, Return, Statement, assigned_by, read_by
-from graphspec.emit.code import Read, Variable, reads, replace, walk
-from graphspec.emit.memory import Peaks, size, storage
+from graphspec.emit.body import Assign, Return, Statement, read_by
+from graphspec.emit.code import Read, reads, replace, walk
 from graphspec.emit.printer import WIDTH, bare, flat, lines
 from graphspec.graph import Formula
 
@@ -21,60 +19,38 @@ DEPTH = 3
 """So many calls are nested."""
 
 
-@dataclass(eq=False, slots=True)
-class PlacedStatement:
-    """A written statement, its position, and the bytes that nesting keeps in memory while it runs."""
-
-    statement: Statement
-    number: int
-    kept: int = 0
-
-
 class Nesting:
-    """`shown` are the shapes that comments show, `room` the bytes that may be in use."""
+    """`shown` are the shapes that comments show."""
 
-    def __init__(self, body: list[Statement], shown: dict[Assign | Return, str], room: int, peaks: Peaks):
-        self.body, self.shown, self.room, self.peaks = body, shown, room, peaks
-        self.shows = bool(shown)
-        self.counts: Counter[Variable] = Counter()
-        self.last: dict[Variable, int] = {}
-        for number, statement in enumerate(body):
-            for variable in read_by(statement):
-                self.counts[variable] += 1
-                self.last[variable] = number
-        self.written: list[PlacedStatement] = []
+    def __init__(self, body: list[Statement], shown: dict[Assign | Return, str]):
+        self.body, self.shown, self.shows = body, shown, bool(shown)
+        self.counts = Counter(variable for statement in body for variable in read_by(statement))
+        self.written: list[Statement] = []
 
     def nested(self) -> list[Statement]:
         """The statements after nesting."""
-        held = 0
-        for number, statement in enumerate(self.body):
-            placed = PlacedStatement(statement, number)
-            done = {variable for variable in read_by(statement) if self.last[variable] == number}
+        for statement in self.body:
             if isinstance(statement, Assign | Return):
-                self._take_in(placed, held)
-            self.written.append(placed)
-            held += sum(map(bytes_of, set(assigned_by(statement))))
-            held -= sum(map(bytes_of, done))
-        return [placed.statement for placed in self.written]
+                self._take_in(statement)
+            self.written.append(statement)
+        return self.written
 
-    def _take_in(self, placed: PlacedStatement, held: int) -> None:
-        statement = placed.statement
-        assert isinstance(statement, Assign | Return)
+    def _take_in(self, statement: Assign | Return) -> None:
         while self.written:
-            for before, read in self._items(statement, held):
-                self._join(before, placed, read)
+            for source, read in self._items(statement):
+                self._join(source, statement, read)
             if not self.written:
                 break
             before = self.written[-1]
-            nearest = self._readable(before.statement, statement)
+            nearest = self._readable(before, statement)
             if nearest is None:
                 break
-            assert isinstance(before.statement, Assign)
-            if calls_module(before.statement.value) and _is_item(nearest, statement.value):
+            assert isinstance(before, Assign)
+            if calls_module(before.value) and _is_item(nearest, statement.value):
                 break
-            if not self._fits(before, placed, nearest, held):
+            if not self._fits(before, statement, nearest):
                 break
-            self._join(before, placed, nearest)
+            self._join(before, statement, nearest)
 
     def _readable(self, before: Statement, statement: Assign | Return) -> Read | None:
         """Where a statement reads the result of the statement before it, if nothing else does."""
@@ -85,7 +61,7 @@ class Nesting:
             return None
         return next((read for read in unconditional(statement.value) if read.variable is variable), None)
 
-    def _items(self, statement: Assign | Return, held: int) -> list[tuple[PlacedStatement, Read]]:
+    def _items(self, statement: Assign | Return) -> list[tuple[Assign, Read]]:
         """The statements that compute the items of a list, the last first.
 
         Nothing else may read their results, and the list must fit on one line, or each item on one line.
@@ -93,26 +69,24 @@ class Nesting:
         """
         if self.shows or not any(_items(node) for node in walk(statement.value)):
             return []
-        trial, pairs = statement.value, list[tuple[PlacedStatement, Read]]()
+        trial, pairs = statement.value, list[tuple[Assign, Read]]()
         alone = {r.variable for r in reads(trial) if self.counts[r.variable] == 1 and not r.variable.several}
-        for placed in reversed(self.written):
-            read = self._readable(placed.statement, statement)
+        for before in reversed(self.written):
+            read = self._readable(before, statement)
             if not alone:
                 break
             if read is None or read.variable not in alone:
-                if _only_computes(placed.statement):
+                if _only_computes(before):
                     continue
                 return []
-            assert isinstance(placed.statement, Assign)
-            value = placed.statement.value
+            assert isinstance(before, Assign)
+            value = before.value
             if isinstance(value, ast.IfExp | ast.ListComp) or depth(value) >= DEPTH - 1:
                 return []
             trial = replace(trial, read, value)
             alone.discard(read.variable)
-            pairs.append((placed, read))
-        makes = max((self.peaks.during(op) for op in statement.ops), default=0)
-        kept = sum(self._let_go(placed) for placed, _ in pairs)
-        if alone or depth(trial) > DEPTH or held + kept + makes > self.room:
+            pairs.append((before, read))
+        if alone or depth(trial) > DEPTH:
             return []
         return pairs if self._is_short(statement, trial, len(pairs)) else []
 
@@ -122,9 +96,7 @@ class Nesting:
             return True
         return saved >= 3 == len(lines(_head(statement), value, 8))
 
-    def _fits(self, before: PlacedStatement, placed: PlacedStatement, read: Read, held: int) -> bool:
-        statement, source = placed.statement, before.statement
-        assert isinstance(statement, Assign | Return) and isinstance(source, Assign)
+    def _fits(self, source: Assign, statement: Assign | Return, read: Read) -> bool:
         if statement.value is read:
             return True
         if formula_of(source, statement) is not None:
@@ -137,15 +109,7 @@ class Nesting:
         elif self.shows and calls_module(source.value) and calls_module(statement.value):
             return False
         trial = replace(statement.value, read, source.value)
-        if depth(trial) > DEPTH or self._line(statement, trial) > WIDTH:
-            return False
-        makes = max(map(self.peaks.during, statement.ops), default=0)
-        return held + self._let_go(before) + makes <= self.room
-
-    def _let_go(self, before: PlacedStatement) -> int:
-        """The bytes that a statement reads for the last time. Nesting holds them for one more statement."""
-        mine = {variable for variable in read_by(before.statement) if self.last[variable] == before.number}
-        return before.kept + sum(bytes_of(variable) for variable in mine if not variable.is_argument)
+        return depth(trial) <= DEPTH and self._line(statement, trial) <= WIDTH
 
     def _line(self, statement: Assign | Return, value: ast.expr) -> int:
         """The length of the line; for a dictionary, of its longest line.
@@ -158,21 +122,15 @@ class Nesting:
         shape = self.shown.get(statement, "") if isinstance(statement, Assign) else ""
         return 8 + len(_head(statement)) + len(bare(value)) + (len(shape) + 4 if shape else 0)
 
-    def _join(self, before: PlacedStatement, placed: PlacedStatement, read: Read) -> None:
-        statement, source = placed.statement, before.statement
-        assert isinstance(statement, Assign | Return) and isinstance(source, Assign)
-        if statement.value is read:
-            if statement.result is None:
-                statement.result, statement.channels_first = source.result, source.channels_first
-                if source in self.shown:
-                    self.shown[statement] = self.shown[source]
-            placed.kept = before.kept
-        else:
-            placed.kept += self._let_go(before)
+    def _join(self, source: Assign, statement: Assign | Return, read: Read) -> None:
+        if statement.value is read and statement.result is None:
+            statement.result, statement.channels_first = source.result, source.channels_first
+            if source in self.shown:
+                self.shown[statement] = self.shown[source]
         statement.value = replace(statement.value, read, source.value)
         statement.span = statement.span or source.span
         statement.ops = [*source.ops, *statement.ops]
-        self.written.remove(before)
+        self.written.remove(source)
 
 
 def formula_of(*statements: Assign | Return) -> Formula | None:
@@ -212,13 +170,6 @@ def _only_computes(statement: Statement) -> bool:
     words = {part.id for part in parts if isinstance(part, ast.Name)}
     words |= {part.arg or "" for part in parts if isinstance(part, ast.keyword)}
     return not words & {"self", "inplace"}
-
-
-def bytes_of(variable: Variable) -> int:
-    """The bytes that a variable holds; a view holds none."""
-    if variable.is_argument:
-        return 0
-    return sum(size(value) for value in variable.holds if storage(value) is value)
 
 
 def unconditional(node: ast.expr) -> Iterator[Read]:

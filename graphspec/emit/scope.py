@@ -35,7 +35,7 @@ class ForwardScope:
     ends: dict[Value, int] = field(default_factory=dict)  # the last slot that reads a value
     limits: dict[str, str] = field(
         default_factory=dict
-    )  # the code of the largest sizes that depend on params
+    )  # the code of what sizes must be, where that depends on params
 
     @property
     def group(self) -> ModuleClass:

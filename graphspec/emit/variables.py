@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 
 from graphspec.emit.body import Assign, For, Return, Statement, assigned_by, read_by, rename
 from graphspec.emit.code import Read, Variable
-from graphspec.emit.nest import bytes_of
 from graphspec.weights import names
 
 TEMPORARIES = ("x", "y", "z")
@@ -104,7 +103,7 @@ class Namer:
         if _is_plain(statement) and self._is_temporary(variable, number):
             free = [word for word in self.temporaries if self._is_free(word, end)]
             if free:
-                return max(free, key=lambda word: bytes_of(self.holders[word]) if word in self.holders else 0)
+                return free[0]
         word = names.local(variable.word)
         old = self.holders.get(word)
         alike = (False, variable.listed, variable.word)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from graphspec.diagnostics import Span
 from graphspec.elaborated import Elaborated
-from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
+from graphspec.emit.body import Assign, Effect, For, If, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Variable, equal, literal, template
 from graphspec.emit.construct import InitWriter
 from graphspec.emit.definitions import signature
@@ -98,8 +98,6 @@ class SourceWriter:
                 self.line("if ", statement.test, indent, None, ":")
                 for part in statement.body:
                     self._statement(forward, part, indent + 4)
-            case Delete():
-                self.add(f"{' ' * indent}del {', '.join(each.name for each in statement.variables)}")
 
     def _targets(self, targets: Sequence[Variable | None], indent: int) -> str:
         """What is written before the value of an assignment; of long targets each has a line."""
@@ -265,8 +263,8 @@ def size_checks(
     """The statements that refuse invalid sizes.
 
     These are lengths outside of the model's bounds, sizes that are not multiples of what they should be, and
-    sizes that should be equal and differ. `taken` are the names of its variables, `limits` the code of the
-    largest sizes that are no numbers.
+    sizes that should be equal and differ. `taken` are the names of its variables, `limits` the code of
+    what is no number.
     """
     variable = names.Namespace(taken | group.helpers).claim("size")
     runs: list[list[SizeCheck]] = []
@@ -301,21 +299,31 @@ def _checks(program: Elaborated, group: ModuleClass, limits: Mapping[str, str]) 
                     yield SizeCheck(name, axis, f"`{label}`", f"!= {wanted}", must, must)
                 continue
             seen[word] = name, f"{group.input(name)}.shape[{axis}]", factor
-            if factor > 1:
-                what = "a size" if word.startswith("?") else f"`{label}`"
-                refused, must = f"% {factor} != 0", f"must be a multiple of {factor}, not {{}}"
-                yield SizeCheck(name, axis, what, refused, must, f"must be multiples of {factor}")
-            least = program.minimum_sizes.get(word, 1) * factor
-            if least > factor:
-                must = f"must be at least {least}"
-                yield SizeCheck(name, axis, f"`{label}`", f"< {least}", f"{must}, not {{}}", must)
-            if (most := program.maximum_sizes.get(word)) is not None:
-                limit = shown = str(most * factor)
-                if word in limits:
-                    limit = f"{limits[word]} * {factor}" if factor > 1 else limits[word]
-                    shown = f"{{{limit}}}"
-                must, refused = f"must be at most {shown}", f"> {limit}"
-                yield SizeCheck(name, axis, f"`{label}`", refused, f"{must}, not {{}}", must)
+            times = limits.get(f"* {word}", str(factor))
+            if times != "1":
+                what = "a size" if word.startswith("?") else f"`{label if times.isdecimal() else word}`"
+                refused, must = f"% {times} != 0", f"must be a multiple of {_shown(times)}, not {{}}"
+                yield SizeCheck(name, axis, what, refused, must, f"must be multiples of {_shown(times)}")
+            least, most = program.minimum_sizes.get(word, 1), program.maximum_sizes.get(word)
+            if least > 1:
+                limit = _product(str(least), times)
+                must = f"must be at least {_shown(limit)}"
+                yield SizeCheck(name, axis, f"`{label}`", f"< {limit}", f"{must}, not {{}}", must)
+            if most is not None:
+                limit = _product(limits.get(word, str(most)), times)
+                must = f"must be at most {_shown(limit)}"
+                yield SizeCheck(name, axis, f"`{label}`", f"> {limit}", f"{must}, not {{}}", must)
+
+
+def _product(a: str, b: str) -> str:
+    if a.isdecimal() and b.isdecimal():
+        return str(int(a) * int(b))
+    return a if b == "1" else f"{a} * {b}"
+
+
+def _shown(code: str) -> str:
+    """A number in a message, as the part of an f-string."""
+    return code if code.isdecimal() else f"{{{code}}}"
 
 
 def _written(run: list[SizeCheck], local: str, variable: str) -> list[str]:

@@ -394,26 +394,6 @@ def skips_of(count: int) -> str:
     return f"inputs: {{x: {{shape: [8]}}}}\nnodes:\n{nodes}outputs: [n{count - 1}]\n"
 
 
-def test_every_skip_is_let_go_of() -> None:
-    assert graphspec.compile(skips_of(100)).source.count(" del ") > 10
-
-
-def test_what_one_call_gave_is_let_go_of_together() -> None:
-    spec = """
-inputs: {x: {shape: [6, 4]}}
-nodes:
-  wide: {merge: add, from: [x, x]}
-  both: {op: split, indices_or_sections: 2, axis: -1}
-  y: {merge: concatenate, from: [both.part1, both]}
-  z: {layer: GlobalAveragePooling1D}
-outputs: [y, z]
-"""
-    program, x = graphspec.compile(spec), torch.randn(2, 6, 4)
-    assert "del both_part0, both_part1" in program.source
-    expected = 2 * torch.cat([x[..., 2:], x[..., :2]], -1)
-    torch.testing.assert_close(program.module()(x), {"y": expected, "z": expected.mean(1)})
-
-
 @pytest.mark.parametrize("spec_of", [chain_of, skips_of])
 def test_emission_is_linear(spec_of: Callable[[int], str]) -> None:
     """Calls grow as nodes do: counted, not timed."""

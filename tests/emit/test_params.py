@@ -262,3 +262,11 @@ def test_the_state_of_a_model_of_images_can_be_saved(tmp_path: Path) -> None:
     """Its weights are as PyTorch makes them: who wants another memory format asks for it."""
     program = graphspec.compile(ROOT / "specs/digits.yaml")
     save_file(class_of(program)().state_dict(), tmp_path / "weights.safetensors")
+
+
+def test_sizes_of_inputs_follow_params() -> None:
+    """A U-Net of another depth asks for multiples of another power of two, and halves as often."""
+    made = class_of(graphspec.compile(ROOT / "specs/unet.yaml"))
+    assert made(depth=1, width=4).eval()(torch.zeros(1, 6, 6, 3)).shape == (1, 6, 6, 1)
+    with pytest.raises(ValueError, match="multiples of 4"):
+        made(depth=2, width=4)(torch.zeros(1, 6, 6, 3))

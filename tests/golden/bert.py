@@ -76,9 +76,9 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         x = x + self.drop1(self.attention(x, x, mask=real[:, None, None]))
-        norm1 = self.norm1(x)  # [N, length, 64]
-        x = self.projected(F.gelu(self.expanded(norm1)))  # [N, length, 64]
-        return self.norm2(norm1 + self.drop2(x))  # [N, length, 64]
+        norm1 = self.norm1(x)
+        x = self.projected(F.gelu(self.expanded(norm1)))
+        return self.norm2(norm1 + self.drop2(x))
 
 
 class Bert(nn.Module):
@@ -114,15 +114,15 @@ class Bert(nn.Module):
             raise ValueError(
                 f"segments: `length` is {size}, but {tokens.shape[1]} in tokens"
             )
-        words = self.words(tokens)  # [N, length, 64]
-        x = self.places(words)  # [N, length, 64]
-        x = words + x + self.kinds(segments)  # [N, length, 64]
-        x = self.norm(x)  # [N, length, 64]
-        states = self.drop(x)  # [N, length, 64]
+        words = self.words(tokens)  # [N, length, width]
+        x = self.places(words)  # [N, length, width]
+        x = words + x + self.kinds(segments)  # [N, length, width]
+        x = self.norm(x)  # [N, length, width]
+        states = self.drop(x)  # [N, length, width]
         real = tokens != 0  # [N, length]
         for layer in self.layers:
-            states = layer(states, real)
-        pooled = self.pooled(states[:, 0]).tanh()  # [N, 64]
+            states = layer(states, real)  # [N, length, width]
+        pooled = self.pooled(states[:, 0]).tanh()  # [N, width]
         return {"states": states, "pooled": pooled}
 
 

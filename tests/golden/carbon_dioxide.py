@@ -18,4 +18,4 @@ class CarbonDioxide(nn.Module):
         self.apply(init_weights)
 
     def forward(self, past: Tensor) -> Tensor:
-        return self.co2(past)  # [N, 26]
+        return self.co2(past)  # [N, next]

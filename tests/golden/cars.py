@@ -49,8 +49,7 @@ class Cars(nn.Module):
         for layer in self.hidden:
             hidden = F.relu(layer(hidden), inplace=True)  # [N, 64]
         mpg = self.mpg(hidden)  # [N, 1]
-        vectors_mask = name != 0  # [N, words]
-        x = masked_mean(self.vectors(name), vectors_mask, 1)  # [N, 16]
+        x = masked_mean(self.vectors(name), name != 0, 1)  # [N, 16]
         x = self.drop(x)  # [N, 16]
         origin = self.origin(torch.cat([x, hidden], -1))  # [N, 3]
         return {"mpg": mpg, "origin": origin if logits else origin.softmax(-1)}

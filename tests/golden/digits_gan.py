@@ -37,8 +37,8 @@ class Drawing(nn.Module):
 
     def forward(self, noise: Tensor) -> Tensor:
         for layer in self.wide:
-            noise = F.relu(layer(noise), inplace=True)  # [N, 128]
-        return self.drawn(noise).tanh().unflatten(1, (8, 8, 1))  # [N, 8, 8, 1]
+            noise = F.relu(layer(noise), inplace=True)
+        return self.drawn(noise).tanh().unflatten(1, (8, 8, 1))
 
 
 class Judging(nn.Module):
@@ -48,10 +48,10 @@ class Judging(nn.Module):
         self.score = nn.Linear(128, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = pixels.flatten(1)  # [N, 64]
+        x = pixels.flatten(1)
         for layer in self.wide:
-            x = F.leaky_relu(layer(x), 0.2)  # [N, 128]
-        return self.score(x)  # [N, 1]
+            x = F.leaky_relu(layer(x), 0.2)
+        return self.score(x)
 
 
 class DigitsGan(nn.Module):

@@ -64,7 +64,7 @@ class DigitsTuned(nn.Module):
         self, filters: int = 16, dropout: float = 0.3, shift: float = 0.05
     ) -> None:
         super().__init__()
-        self.moved = RandomTranslation((-1 * shift, shift), (-1 * shift, shift))
+        self.moved = RandomTranslation((-shift, shift), (-shift, shift))
         self.convs = nn.Sequential(ConvPool(1, filters), ConvPool(filters, filters * 2))
         self.drop = nn.Dropout(dropout)
         self.digit = nn.Linear(4 * (filters * 2), 10)

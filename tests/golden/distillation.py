@@ -30,9 +30,7 @@ class Large(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         for conv in self.convs:
             image = F.relu(conv(image), inplace=True)
-        x = image.permute(0, 2, 3, 1).flatten(1)  # [N, 4096]
-        x = self.drop(x)  # [N, 4096]
-        return self.scores(x)  # [N, 10]
+        return self.scores(self.drop(image.permute(0, 2, 3, 1).flatten(1)))
 
 
 class Small(nn.Module):
@@ -42,8 +40,7 @@ class Small(nn.Module):
         self.scores = nn.Linear(16, 10)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = F.relu(self.hidden(image.flatten(1)), inplace=True)  # [N, 16]
-        return self.scores(x)  # [N, 10]
+        return self.scores(F.relu(self.hidden(image.flatten(1)), inplace=True))
 
 
 class Distillation(nn.Module):

@@ -26,4 +26,4 @@ class Encoder(nn.Module):
         x = (image.to(self.code.weight.dtype) / 16).permute(0, 3, 1, 2)
         for conv in self.convs:
             x = F.relu(conv(F.pad(x, (0, 1, 0, 1))), inplace=True)
-        return self.code(x.permute(0, 2, 3, 1).flatten(1))  # [N, 8]
+        return self.code(x.permute(0, 2, 3, 1).flatten(1))  # [N, code_size]

@@ -24,9 +24,8 @@ class Digits(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = F.relu(self.conv1(image.to(self.conv1.weight.dtype) / 16), inplace=True)
-        x = F.max_pool2d(x, 2)  # [N, 32, 4, 4]
-        x = F.relu(self.conv2(x), inplace=True).permute(0, 2, 3, 1).flatten(1)
-        return self.digit(self.drop(x)).softmax(-1)  # [N, 10]
+        x = F.relu(self.conv2(F.max_pool2d(x, 2)), inplace=True)
+        return self.digit(self.drop(x.permute(0, 2, 3, 1).flatten(1))).softmax(-1)
 
 
 class Ensemble(nn.Module):

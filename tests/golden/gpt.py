@@ -69,10 +69,10 @@ class Layer(nn.Module):
         self.drop2 = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm1(x)  # [N, length, 64]
-        seen = x + self.drop1(self.attention(y, y, is_causal=True))  # [N, length, 64]
-        y = F.gelu(self.expanded(self.norm2(seen)))  # [N, length, 256]
-        return seen + self.drop2(self.projected(y))  # [N, length, 64]
+        y = self.norm1(x)
+        seen = x + self.drop1(self.attention(y, y, is_causal=True))
+        x = F.gelu(self.expanded(self.norm2(seen)))
+        return seen + self.drop2(self.projected(x))
 
 
 class Gpt(nn.Module):
@@ -101,9 +101,10 @@ class Gpt(nn.Module):
             raise ValueError(
                 f"tokens: `length` must be at most {self.context}, not {size}"
             )
-        x = self.embedding(tokens)  # [N, length, 64]
-        x = x + self.positions(x)  # [N, length, 64]
-        x = self.drop(x)  # [N, length, 64]
-        x = self.layers(x)  # [N, length, 64]
-        x = F.linear(self.norm(x), self.embedding.weight)  # [N, length, 96]
+        x = self.embedding(tokens)  # [N, length, width]
+        x = x + self.positions(x)  # [N, length, width]
+        x = self.drop(x)  # [N, length, width]
+        x = self.layers(x)  # [N, length, width]
+        x = self.norm(x)  # [N, length, width]
+        x = F.linear(x, self.embedding.weight)  # [N, length, vocabulary]
         return x if logits else x.softmax(-1)

@@ -64,15 +64,12 @@ class Inception(nn.Module):
         self.branch_d = Conv(128, kernel_size=3, strides=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch_a = self.branch_a(x)  # [N, 128, 16, 16]
-        y = self.reduce_b(x)  # [N, 128, 32, 32]
-        branch_b = self.branch_b(y)  # [N, 128, 16, 16]
+        branch_a = self.branch_a(x)
+        branch_b = self.branch_b(self.reduce_b(x))
         y = F.avg_pool2d(x, 3, stride=2, ceil_mode=True, count_include_pad=False)
-        branch_c = self.branch_c(y)  # [N, 128, 16, 16]
-        y = self.reduce_d(x)  # [N, 128, 32, 32]
-        y = self.middle_d(y)  # [N, 128, 32, 32]
-        y = self.branch_d(y)  # [N, 128, 16, 16]
-        return torch.cat([branch_a, branch_b, branch_c, y], 1)  # [N, 512, 16, 16]
+        branch_c = self.branch_c(y)
+        x = self.branch_d(self.middle_d(self.reduce_d(x)))
+        return torch.cat([branch_a, branch_b, branch_c, x], 1)
 
 
 class InceptionModule(nn.Module):

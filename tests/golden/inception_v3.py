@@ -94,9 +94,8 @@ class ReductionA(nn.Module):
         self.branch3x = Conv(96, 96, 3, strides=2, padding="valid")
 
     def forward(self, x: Tensor) -> Tensor:
-        branch3 = self.branch3(x)  # [N, 384, 17, 17]
-        y = self.double3(x)  # [N, 96, 35, 35]
-        y = self.branch3x(y)  # [N, 96, 17, 17]
+        branch3 = self.branch3(x)
+        y = self.branch3x(self.double3(x))
         return torch.cat([branch3, y, F.max_pool2d(x, 3, stride=2)], 1)
 
 
@@ -139,9 +138,9 @@ class ReductionB(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        branch3 = self.branch3(x)  # [N, 320, 8, 8]
-        y = self.branch7(x)  # [N, 192, 8, 8]
-        return torch.cat([branch3, y, F.max_pool2d(x, 3, stride=2)], 1)
+        return torch.cat(
+            [self.branch3(x), self.branch7(x), F.max_pool2d(x, 3, stride=2)], 1
+        )
 
 
 class Fork(nn.Module):
@@ -151,7 +150,7 @@ class Fork(nn.Module):
         self.tall = Conv(in_channels, 384, (3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.wide(x), self.tall(x)], 1)  # [N, 768, 8, 8]
+        return torch.cat([self.wide(x), self.tall(x)], 1)
 
 
 class InceptionC(nn.Module):
@@ -165,12 +164,12 @@ class InceptionC(nn.Module):
         self.pooled = Conv(in_channels, 192)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch1 = self.branch1(x)  # [N, 320, 8, 8]
-        branch3 = self.branch3(self.reduce3(x))  # [N, 768, 8, 8]
-        branch9 = self.branch9(self.double3(x))  # [N, 768, 8, 8]
+        branch1 = self.branch1(x)
+        branch3 = self.branch3(self.reduce3(x))
+        branch9 = self.branch9(self.double3(x))
         x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-        x = self.pooled(x)  # [N, 192, 8, 8]
-        return torch.cat([branch1, branch3, branch9, x], 1)  # [N, 2048, 8, 8]
+        x = self.pooled(x)
+        return torch.cat([branch1, branch3, branch9, x], 1)
 
 
 class InceptionV3(nn.Module):
@@ -204,5 +203,5 @@ class InceptionV3(nn.Module):
         x = self.mixed_b(x)  # [N, 768, 17, 17]
         x = self.reduced_b(x)  # [N, 1280, 8, 8]
         x = self.mixed_c(x).mean((2, 3))  # [N, 2048]
-        x = self.probs(x)  # [N, 1000]
+        x = self.probs(x)  # [N, classes]
         return x if logits else x.softmax(-1)

@@ -18,7 +18,7 @@ class Rotary(nn.Module):
     def __init__(self, width: int, heads: int, theta: float) -> None:
         super().__init__()
         self.exponents = nn.Buffer(
-            torch.linspace(0, -1 - -1 / (width // heads // 2), width // heads // 2)[
+            torch.linspace(0, -1 + 1 / (width // heads // 2), width // heads // 2)[
                 None
             ],
             persistent=False,
@@ -27,8 +27,8 @@ class Rotary(nn.Module):
 
     def forward(self, words: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.arange(words.shape[1], dtype=torch.float32, device=words.device)[None]
-        x = x.unsqueeze(-1) * self.theta**self.exponents  # [1, length, 8]
-        x = torch.cat([x, x], -1).unsqueeze(2)  # [1, length, 1, 16]
+        x = x.unsqueeze(-1) * self.theta**self.exponents
+        x = torch.cat([x, x], -1).unsqueeze(2)
         return x.cos().to(words.dtype), x.sin().to(words.dtype)
 
 
@@ -63,23 +63,23 @@ class Layer(nn.Module):
         self.offers_repeats = heads // kv_heads
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        norm1 = self.norm1(x)  # [N, length, 64]
+        norm1 = self.norm1(x)
         queries = self.query(norm1).unflatten(2, self.queries_sizes)
-        keys = self.key(norm1).unflatten(2, self.keys_sizes)  # [N, length, 2, 16]
-        values = self.value(norm1).unflatten(2, self.keys_sizes)  # [N, length, 2, 16]
-        asked = self.asked(queries, cosine, sine)  # [N, length, 4, 16]
-        y = self.offered(keys, cosine, sine)  # [N, length, 2, 16]
-        offers = y.repeat_interleave(self.offers_repeats, 2)  # [N, length, 4, 16]
-        y = values.repeat_interleave(self.offers_repeats, 2)  # [N, length, 4, 16]
+        keys = self.key(norm1).unflatten(2, self.keys_sizes)
+        values = self.value(norm1).unflatten(2, self.keys_sizes)
+        asked = self.asked(queries, cosine, sine)
+        y = self.offered(keys, cosine, sine)
+        offers = y.repeat_interleave(self.offers_repeats, 2)
+        y = values.repeat_interleave(self.offers_repeats, 2)
         y = F.scaled_dot_product_attention(
             asked.transpose(1, 2),
             offers.transpose(1, 2),
             y.transpose(1, 2),
             is_causal=True,
         ).transpose(1, 2)
-        seen = x + self.output(y.flatten(2))  # [N, length, 64]
-        y = self.norm2(seen)  # [N, length, 64]
-        return seen + self.down(F.silu(self.gate(y)) * self.up(y))  # [N, length, 64]
+        seen = x + self.output(y.flatten(2))
+        x = self.norm2(seen)
+        return seen + self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class Llama(nn.Module):
@@ -105,12 +105,12 @@ class Llama(nn.Module):
         self.apply(init_weights)
 
     def forward(self, tokens: Tensor, *, logits: bool = False) -> Tensor:
-        x = self.words(tokens)  # [N, length, 64]
+        x = self.words(tokens)  # [N, length, width]
         rotary_cosine, rotary_sine = self.rotary(x)
         for layer in self.layers:
-            x = layer(x, rotary_cosine, rotary_sine)
-        x = self.norm(x)  # [N, length, 64]
-        x = self.next(x)  # [N, length, 96]
+            x = layer(x, rotary_cosine, rotary_sine)  # [N, length, width]
+        x = self.norm(x)  # [N, length, width]
+        x = self.next(x)  # [N, length, vocabulary]
         return x if logits else x.softmax(-1)
 
 

@@ -54,7 +54,8 @@ class QuestionAnswering(nn.Module):
     def forward(
         self, text: Tensor, question: Tensor, *, logits: bool = False
     ) -> Tensor:
-        text_code = self.text_code(self.text_vectors(text))  # [N, 32]
+        x = self.text_vectors(text)  # [N, text_length, 64]
+        text_code = self.text_code(x)  # [N, 32]
         x = self.question_vectors(question)  # [N, question_length, 32]
         x = self.question_code(x)  # [N, 32]
         x = self.answer(torch.cat([text_code, x], -1))  # [N, 500]

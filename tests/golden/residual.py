@@ -38,8 +38,8 @@ class Projection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for conv in self.convs:
-            y = F.relu(conv(y), inplace=True)  # [N, 64, 32, 32]
-        return F.max_pool2d(y, 2, ceil_mode=True) + self.shortcut(x)  # [N, 64, 16, 16]
+            y = F.relu(conv(y), inplace=True)
+        return F.max_pool2d(y, 2, ceil_mode=True) + self.shortcut(x)
 
 
 class Residual(nn.Module):
@@ -54,8 +54,8 @@ class Residual(nn.Module):
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)
-        x = self.first(x)  # [N, 32, 32, 32]
-        x = self.down(x)  # [N, 64, 16, 16]
-        x = self.last(x).mean((2, 3))  # [N, 64]
+        x = self.first(x)  # [N, width, 32, 32]
+        x = self.down(x)  # [N, 2 * width, 16, 16]
+        x = self.last(x).mean((2, 3))  # [N, 2 * width]
         x = self.probs(x)  # [N, 10]
         return x if logits else x.softmax(-1)

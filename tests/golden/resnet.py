@@ -103,16 +103,15 @@ class Stage(nn.Module):
         self.first = Bottleneck(
             in_channels, filters, strides=strides, use_bias=use_bias
         )
-        self.rest = nn.ModuleList(
-            Bottleneck(4 * filters, filters, use_bias=use_bias)
-            for _ in range(depth - 1)
+        self.rest = nn.Sequential(
+            *(
+                Bottleneck(4 * filters, filters, use_bias=use_bias)
+                for _ in range(depth - 1)
+            ),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        for block in self.rest:
-            x = block(x)
-        return x
+        return self.rest(self.first(x))
 
 
 class Resnet(nn.Module):
@@ -144,7 +143,7 @@ class Resnet(nn.Module):
         x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
         x = F.max_pool2d(x, 3, stride=2, padding=1)  # [N, 64, 56, 56]
         x = self.stages(x).mean((2, 3))  # [N, 2048]
-        x = self.probs(x)  # [N, 1000]
+        x = self.probs(x)  # [N, classes]
         return x if logits else x.softmax(-1)
 
 

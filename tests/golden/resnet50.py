@@ -90,15 +90,12 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.first = Bottleneck(in_channels, filters, strides=strides)
-        self.rest = nn.ModuleList(
-            Bottleneck(4 * filters, filters) for _ in range(depth - 1)
+        self.rest = nn.Sequential(
+            *(Bottleneck(4 * filters, filters) for _ in range(depth - 1))
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        for block in self.rest:
-            x = block(x)
-        return x
+        return self.rest(self.first(x))
 
 
 class Resnet50(nn.Module):

@@ -122,8 +122,8 @@ class TorchvisionResnet(nn.Module):
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
         x = F.max_pool2d(x, 3, stride=2, padding=1)  # [N, 64, 56, 56]
-        x = self.stages(x).mean((2, 3))  # [N, 512]
-        x = self.probs(x)  # [N, 1000]
+        x = self.stages(x).mean((2, 3))  # [N, widths[-1]]
+        x = self.probs(x)  # [N, classes]
         return x if logits else x.softmax(-1)
 
 

@@ -83,9 +83,9 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, x_mask: Tensor) -> Tensor:
         x = x + self.attention(x, x, mask=x_mask[:, None, None], query_mask=x_mask)
-        norm1 = self.norm1(x)  # [N, length, 32]
+        norm1 = self.norm1(x)
         x = self.projected(F.relu(self.expanded(norm1), inplace=True))
-        return self.norm2(norm1 + self.drop(x))  # [N, length, 32]
+        return self.norm2(norm1 + self.drop(x))
 
 
 class TransformerClassifier(nn.Module):
@@ -112,9 +112,9 @@ class TransformerClassifier(nn.Module):
                 f"text: `length` must be at most {self.longest}, not {text.shape[1]}"
             )
         words_mask = text != 0  # [N, length]
-        x = self.words(text)  # [N, length, 32]
-        x = x + self.positions(x)  # [N, length, 32]
+        x = self.words(text)  # [N, length, width]
+        x = x + self.positions(x)  # [N, length, width]
         for encoder in self.encoders:
-            x = encoder(x, words_mask)
-        x = self.class_(masked_mean(x, words_mask, 1))  # [N, 2]
+            x = encoder(x, words_mask)  # [N, length, width]
+        x = self.class_(masked_mean(x, words_mask, 1))  # [N, classes]
         return x if logits else x.softmax(-1)

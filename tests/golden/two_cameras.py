@@ -130,7 +130,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convs(F.relu(x)) + x  # [N, 728, 16, 16]
+        return self.convs(F.relu(x)) + x
 
 
 class Xception(nn.Module):
@@ -149,15 +149,15 @@ class Xception(nn.Module):
         self.last2 = Separable(1536, 2048)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.entry(self.stem2(self.stem1(image)))  # [N, 728, 16, 16]
-        x = self.last1(self.exit(self.middle(x)))  # [N, 1536, 8, 8]
-        return self.last2(x).mean((2, 3))  # [N, 2048]
+        x = self.entry(self.stem2(self.stem1(image)))
+        x = self.last1(self.exit(self.middle(x)))
+        return self.last2(x).mean((2, 3))
 
 
 class TwoCameras(nn.Module):
     def __init__(self, size: int = 250) -> None:
         super().__init__()
-        self.vision = Xception(3, (1 + -1 * ((size + 1) // 2 - 3) % 2) // 2)
+        self.vision = Xception(3, (1 + -((size + 1) // 2 - 3) % 2) // 2)
         self.distance = nn.Linear(4096, 1)
         self.apply(init_weights)
 

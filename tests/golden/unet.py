@@ -65,11 +65,14 @@ class Unet(nn.Module):
             for index in range(depth)
         )
         self.mask = nn.Conv2d(width, 1, 1)
+        self.height_factor = 2**depth
         self.apply(init_weights)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        if any(size % 8 != 0 for size in image.shape[1:3]):
-            raise ValueError(f"image: {[*image.shape[1:3]]} must be multiples of 8")
+        if any(size % self.height_factor != 0 for size in image.shape[1:3]):
+            raise ValueError(
+                f"image: `height`, `width` must be multiples of {self.height_factor}: {[*image.shape[1:3]]}",
+            )
         x = image.permute(0, 3, 1, 2)
         skips = []
         for down in self.downs:

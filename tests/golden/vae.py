@@ -22,10 +22,10 @@ class Encoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image.to(next(self.parameters()).dtype) / 16  # [N, 1, 8, 8]
+        x = image.to(next(self.parameters()).dtype) / 16
         for conv in self.convs:
             x = F.relu(conv(F.pad(x, (0, 1, 0, 1))), inplace=True)
-        return x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
+        return x.permute(0, 2, 3, 1).flatten(1)
 
 
 class Decoder(nn.Module):
@@ -36,11 +36,10 @@ class Decoder(nn.Module):
         self.pixels = nn.Conv2d(16, 1, 3, padding="same")
 
     def forward(self, code: Tensor) -> Tensor:
-        x = F.relu(self.wide(code), inplace=True)  # [N, 128]
-        x = x.unflatten(1, (2, 2, 32))  # [N, 2, 2, 32]
-        x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2)  # [N, 32, 4, 4]
-        x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
-        return self.pixels(F.interpolate(x, scale_factor=2)).sigmoid() * 16
+        x = F.relu(self.wide(code), inplace=True).unflatten(1, (2, 2, 32))
+        x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2)
+        x = F.interpolate(F.relu(self.conv(x), inplace=True), scale_factor=2)
+        return self.pixels(x).sigmoid() * 16
 
 
 class Vae(nn.Module):
@@ -54,9 +53,9 @@ class Vae(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         encoder = self.encoder(image.permute(0, 3, 1, 2))  # [N, 128]
-        mean = self.mean(encoder)  # [N, 4]
-        log_var = self.log_var(encoder)  # [N, 4]
-        x = mean + (0.5 * log_var).exp() * torch.randn_like(mean)  # [N, 4]
+        mean = self.mean(encoder)  # [N, code_size]
+        log_var = self.log_var(encoder)  # [N, code_size]
+        x = mean + (0.5 * log_var).exp() * torch.randn_like(mean)  # [N, code_size]
         decoder = self.decoder(x)  # [N, 1, 8, 8]
         return {
             "decoder": decoder.permute(0, 2, 3, 1),

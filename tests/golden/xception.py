@@ -129,7 +129,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convs(F.relu(x)) + x  # [N, 728, 19, 19]
+        return self.convs(F.relu(x)) + x
 
 
 class Xception(nn.Module):
@@ -157,5 +157,5 @@ class Xception(nn.Module):
         x = self.exit(x)  # [N, 1024, 10, 10]
         x = self.last1(x)  # [N, 1536, 10, 10]
         x = self.last2(x).mean((2, 3))  # [N, 2048]
-        x = self.probs(x)  # [N, 1000]
+        x = self.probs(x)  # [N, classes]
         return x if logits else x.softmax(-1)

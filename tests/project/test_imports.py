@@ -35,7 +35,7 @@ ALLOWED = {
     "elaborate": "contract data declarations diagnostics elaborated expressions files graph language "
     "objectives passes settings source tensor train tune weights traced",
     "emit": "contract custom diagnostics elaborated expressions files fold graph passes tensor transfer "
-    "version view weights traced",
+    "version weights traced",
     "export": "data diagnostics elaborated files objectives tensor version",
     "expressions": "diagnostics traced",
     "files": "diagnostics",
