@@ -16,7 +16,6 @@ from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf
 from graphspec.diagnostics import SpecError
 from graphspec.elaborated import Elaborated
-from graphspec.emit.absent_outputs import with_absent_outputs
 from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import HOLE, call, literal, without
@@ -95,7 +94,7 @@ def _all(probes: Iterable[tuple[str, ...]]) -> set[str]:
 
 def _rewritten(program: Elaborated) -> Elaborated:
     """A program in the terms of emission."""
-    for rewritten in (with_optional_operands, with_absent_outputs, expanded):
+    for rewritten in (with_optional_operands, expanded):
         graph, values = rewritten(program.graph)
         if values:
             program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})
@@ -121,7 +120,7 @@ def _write_class(program: Elaborated, classes: Classes[ClassParts], group: Modul
 def _limits(
     program: Elaborated, constructor: InitWriter, probes: Mapping[tuple[str, ...], Elaborated]
 ) -> dict[str, str]:
-    """The code of the largest legal sizes that depend on params, by name, and of factors that do, by `* name`.
+    """The code of the largest sizes that depend on params, by name, and of factors that do, by `* name`.
     Raises `FixedParams` where other values of params change more of what the file says of its inputs.
     """
     limits: dict[str, str] = {}
@@ -155,7 +154,7 @@ def _factors(inputs: Mapping[str, Tensor]) -> dict[tuple[str, int, str], int]:
 
 
 def _kept(constructor: InitWriter, word: str, value: Leaf, others: Mapping[tuple[str, ...], Leaf]) -> str:
-    """The attribute that keeps a number that depends on params. Raises `FixedParams` where no formula does."""
+    """The attribute that keeps a number that depends on params. Raises `FixedParams` if no formula does."""
     group = constructor.group
     values: dict[Cell, Leaf] = {(0, 0): value}
     values |= {(n + 1, 0): others[words] for n, words in enumerate(group.probes)}
