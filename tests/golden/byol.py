@@ -160,7 +160,7 @@ class View(nn.Module):
         self.zoomed = RandomZoom((-0.15, 0.15))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.zoomed(self.turned(self.shifted(image)))  # [N, 1, 8, 8]
+        return self.zoomed(self.turned(self.shifted(image)))
 
 
 class Mlp(nn.Module):
@@ -171,8 +171,8 @@ class Mlp(nn.Module):
         self.out = nn.Linear(2 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm(self.hidden(x)), inplace=True)  # [N, 128]
-        return self.out(x)  # [N, 64]
+        x = F.relu(self.norm(self.hidden(x)), inplace=True)
+        return self.out(x)
 
 
 class Encoder(nn.Module):
@@ -189,7 +189,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         for conv in self.convs:
             x = F.relu(conv(x), inplace=True)
-        code = x.permute(0, 2, 3, 1).flatten(1)  # [N, 4096]
+        code = x.permute(0, 2, 3, 1).flatten(1)
         return self.projected(code), code
 
 
@@ -204,7 +204,6 @@ class Byol(nn.Module):
         self.two = View()
         self.digit = nn.Linear(4096, 10)
         self.apply(init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
         scaled = image.to(self.digit.weight.dtype) / 16  # [N, 8, 8, 1]
@@ -214,14 +213,14 @@ class Byol(nn.Module):
         from_two_projected, _ = self.online(two)
         said_one_projected, _ = self.target(one)
         said_two_projected, _ = self.target(two)
-        guess_one = self.predict(from_two_projected)  # [N, 64]
-        guess_two = self.predict(from_one_projected)  # [N, 64]
-        x = F.normalize(guess_one, 2, -1, 1e-07)  # [N, 64]
-        x = x * F.normalize(said_one_projected, 2, -1, 1e-07)  # [N, 64]
-        unlike_5 = 2 - x.sum(-1)  # [N]
-        x = F.normalize(guess_two, 2, -1, 1e-07)  # [N, 64]
-        x = x * F.normalize(said_two_projected, 2, -1, 1e-07)  # [N, 64]
-        unlike = unlike_5 - x.sum(-1)  # [N]
+        guess_one = self.predict(from_two_projected)  # [N, width]
+        guess_two = self.predict(from_one_projected)  # [N, width]
+        unlike_1 = F.normalize(guess_one, 2, -1, 1e-07)  # [N, width]
+        x = F.normalize(said_one_projected, 2, -1, 1e-07)  # [N, width]
+        unlike_5 = 2 - (unlike_1 * x).sum(-1)  # [N]
+        unlike_6 = F.normalize(guess_two, 2, -1, 1e-07)  # [N, width]
+        x = F.normalize(said_two_projected, 2, -1, 1e-07)  # [N, width]
+        unlike = unlike_5 - (unlike_6 * x).sum(-1)  # [N]
         _, plain_code = self.online(scaled.permute(0, 3, 1, 2))
         digit = self.digit(plain_code.detach())  # [N, 10]
         return {"unlike": unlike, "digit": digit if logits else digit.softmax(-1)}
