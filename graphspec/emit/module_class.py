@@ -350,7 +350,8 @@ class ModuleClass:
             number += 1
             spelled = f"{first}_{number}"
         kind = annotation(values)
-        if self.is_main and isinstance(values[0], tuple):  # a list, whose length is a part of the choice
+        of_file = param is not None and (self.is_main or param not in self.graph.declared)
+        if of_file and isinstance(values[0], tuple):  # a list, whose length is a part of the choice
             kind = f"tuple[{annotation(values[0])}, ...]"
         arg = Arg(spelled, values, kind, default, param, channels)
         self.args[spelled] = arg

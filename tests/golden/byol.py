@@ -1,6 +1,8 @@
 # Made by graphspec 0.1.0 from the spec byol. It needs torch 2.10 or later.
 """byol: image uint8[N, 8, 8, 1] -> unlike float32[N], digit float32[N, 10]."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,10 +11,9 @@ from torch.nn import functional as F
 class UncountedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalization whose count of batches is in no file, and may be in any."""
 
-    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         state_dict.pop(prefix + "num_batches_tracked", None)
-        metadata = {**metadata, "version": 2}
-        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *args)
 
 
 class KerasBatchNorm(UncountedBatchNorm):
@@ -70,7 +71,7 @@ def warp(x: Tensor, theta: Tensor, fill: float) -> Tensor:
 class RandomRotation(nn.Module):
     """Rotates images [N, C, H, W] in training, by a number of turns from `factor`."""
 
-    def __init__(self, factor):
+    def __init__(self, factor: tuple[float, float]):
         super().__init__()
         self.factor = factor
 
@@ -90,7 +91,7 @@ class RandomTranslation(nn.Module):
     The share of the height is drawn from `height`, that of the width from `width`.
     """
 
-    def __init__(self, height, width):
+    def __init__(self, height: tuple[float, float], width: tuple[float, float]):
         super().__init__()
         self.height, self.width = height, width
 
@@ -110,7 +111,7 @@ class RandomZoom(nn.Module):
     h is drawn from `height`. Without `width`, it shows as much of the width.
     """
 
-    def __init__(self, height):
+    def __init__(self, height: tuple[float, float]):
         super().__init__()
         self.height = height
 

@@ -28,7 +28,7 @@ class RandomTranslation(nn.Module):
     The share of the height is drawn from `height`, that of the width from `width`.
     """
 
-    def __init__(self, height, width):
+    def __init__(self, height: tuple[float, float], width: tuple[float, float]):
         super().__init__()
         self.height, self.width = height, width
 

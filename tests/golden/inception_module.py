@@ -1,12 +1,14 @@
 # Made by graphspec 0.1.0 from the spec inception_module. It needs torch 2.10 or later.
 """inception_module: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def same_padding(x: Tensor, kernel_size, stride, dilation) -> list[int]:
+def same_padding(x: Tensor, kernel_size: Any, stride: Any, dilation: Any) -> list[int]:
     """Keras' `same` padding, as F.pad takes it: an odd row or column goes last."""
     pads: list[int] = []
     for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):

@@ -3,6 +3,8 @@
 -> distance float32[N, 1].
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,10 +35,9 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(var, self.momentum)
         return y
 
-    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         state_dict.pop(prefix + "num_batches_tracked", None)
-        metadata = {**metadata, "version": 2}
-        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *args)
 
 
 class SeparableConv2d(nn.Module):

@@ -72,7 +72,13 @@ class RandomErasing(nn.Module):
     from `scale`, times the side of the image.
     """
 
-    def __init__(self, factor, scale, fill, value_range: tuple[float, float]):
+    def __init__(
+        self,
+        factor: tuple[float, float],
+        scale: tuple[float, float],
+        fill: float | None,
+        value_range: tuple[float, float],
+    ):
         super().__init__()
         self.factor, self.scale = factor, scale
         self.fill, self.value_range = fill, value_range
@@ -145,7 +151,13 @@ class RandomPerspective(nn.Module):
     distance from the first corner.
     """
 
-    def __init__(self, factor, scale: float, mode="bilinear", fill=0.0):
+    def __init__(
+        self,
+        factor: tuple[float, float],
+        scale: float,
+        mode: str = "bilinear",
+        fill: float = 0.0,
+    ):
         super().__init__()
         self.factor, self.scale, self.mode, self.fill = factor, scale, mode, fill
 
@@ -190,7 +202,13 @@ def homography(source: Tensor, target: Tensor) -> Tensor:
 class RandomRotation(nn.Module):
     """Rotates images [N, C, H, W] in training, by a number of turns from `factor`."""
 
-    def __init__(self, factor, mode="bilinear", fill_mode="reflect", fill=0.0):
+    def __init__(
+        self,
+        factor: tuple[float, float],
+        mode: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill: float = 0.0,
+    ):
         super().__init__()
         self.factor = factor
         self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
@@ -212,7 +230,14 @@ class RandomShear(nn.Module):
     Both get the same random sign.
     """
 
-    def __init__(self, across, down, mode="bilinear", fill_mode="reflect", fill=0.0):
+    def __init__(
+        self,
+        across: tuple[float, float],
+        down: tuple[float, float],
+        mode: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill: float = 0.0,
+    ):
         super().__init__()
         self.across, self.down = across, down
         self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
@@ -239,7 +264,14 @@ class RandomTranslation(nn.Module):
     The share of the height is drawn from `height`, that of the width from `width`.
     """
 
-    def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):
+    def __init__(
+        self,
+        height: tuple[float, float],
+        width: tuple[float, float],
+        mode: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill: float = 0.0,
+    ):
         super().__init__()
         self.height, self.width = height, width
         self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
@@ -261,7 +293,12 @@ class RandomZoom(nn.Module):
     """
 
     def __init__(
-        self, height, width=None, mode="bilinear", fill_mode="reflect", fill=0.0
+        self,
+        height: tuple[float, float],
+        width: tuple[float, float] | None = None,
+        mode: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill: float = 0.0,
     ):
         super().__init__()
         self.height, self.width = height, width

@@ -10,7 +10,12 @@ from graphspec.emit.library.initializers import variance_scaling_
 class EinsumDense(nn.Module):
     """A linear layer over any axes, given by an einsum equation."""
 
-    def __init__(self, equation: str, kernel_shape, bias_shape=None):
+    def __init__(
+        self,
+        equation: str,
+        kernel_shape: tuple[int, ...],
+        bias_shape: tuple[int, ...] | None = None,
+    ):
         super().__init__()
         self.equation = equation
         self.weight = nn.Parameter(torch.empty(kernel_shape))

@@ -50,7 +50,7 @@ def structural_similarity(
 class RandomSharpness(nn.Module):
     """Sharpens or blurs images in training; a `factor` of 0.5 changes nothing."""
 
-    def __init__(self, factor, value_range: tuple[float, float]):
+    def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
         super().__init__()
         self.factor, self.value_range = factor, value_range
 
@@ -69,7 +69,13 @@ class RandomGaussianBlur(nn.Module):
     The standard deviations are drawn from `sigma`, the same for all images of a batch.
     """
 
-    def __init__(self, factor, sigma, value_range, kernel_size: int = 3):
+    def __init__(
+        self,
+        factor: tuple[float, float],
+        sigma: tuple[float, float],
+        value_range: tuple[float, float],
+        kernel_size: int = 3,
+    ):
         super().__init__()
         self.factor, self.sigma, self.value_range = factor, sigma, value_range
         self.kernel_size = kernel_size

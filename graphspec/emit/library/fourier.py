@@ -1,5 +1,6 @@
 """Fourier transforms."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,7 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def sliding_fft(x: Tensor, width: int, stride: int, length: int, window, center=True):
+def sliding_fft(
+    x: Tensor,
+    width: int,
+    stride: int,
+    length: int,
+    window: Callable[..., Tensor],
+    center: bool = True,
+) -> tuple[Tensor, ...]:
     """The Fourier transform of windows of x: its real and its imaginary parts.
 
     Both are [batch, frames, frequencies].

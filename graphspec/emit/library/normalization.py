@@ -10,10 +10,9 @@ from torch.nn import functional as F
 class UncountedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalization whose count of batches is in no file, and may be in any."""
 
-    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         state_dict.pop(prefix + "num_batches_tracked", None)
-        metadata = {**metadata, "version": 2}
-        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *args)
 
 
 class KerasBatchNorm(UncountedBatchNorm):

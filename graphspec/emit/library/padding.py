@@ -1,10 +1,12 @@
 """Keras' `same` padding."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 
-def same_padding(x: Tensor, kernel_size, stride, dilation) -> list[int]:
+def same_padding(x: Tensor, kernel_size: Any, stride: Any, dilation: Any) -> list[int]:
     """Keras' `same` padding, as F.pad takes it: an odd row or column goes last."""
     pads: list[int] = []
     for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):

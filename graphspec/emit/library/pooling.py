@@ -1,5 +1,7 @@
 """Pooling with Keras' padding, or with a mask."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,7 +9,7 @@ from torch.nn import functional as F
 from graphspec.emit.library.padding import same_padding
 
 
-def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
+def avg_pool3d_same(x: Tensor, kernel_size: Any, stride: Any) -> Tensor:
     """Average pooling of [N, C, D, H, W], Keras' `same`: padding does not count."""
     pads = same_padding(x, kernel_size, stride, (1, 1, 1))
     uneven = any(
@@ -26,7 +28,7 @@ def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
     )
 
 
-def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
+def avg_pool_same(x: Tensor, kernel_size: Any, stride: Any) -> Tensor:
     """Average pooling of [N, C, H, W], Keras' `same`: padding does not count."""
     pads = same_padding(x, kernel_size, stride, (1, 1))
     uneven = any(
@@ -57,7 +59,7 @@ def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor
     return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
 
 
-def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
+def max_pool3d_same(x: Tensor, kernel_size: Any, stride: Any) -> Tensor:
     """Max pooling of [N, C, D, H, W] with Keras' `same` padding."""
     pads = same_padding(x, kernel_size, stride, (1, 1, 1))
     uneven = any(
@@ -70,7 +72,7 @@ def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
     return F.max_pool3d(x, kernel_size, stride, pads[-2::-2], ceil_mode=True)
 
 
-def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
+def max_pool_same(x: Tensor, kernel_size: Any, stride: Any) -> Tensor:
     """Max pooling of [N, C, H, W] with Keras' `same` padding."""
     pads = same_padding(x, kernel_size, stride, (1, 1))
     uneven = any(

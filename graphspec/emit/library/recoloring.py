@@ -16,7 +16,7 @@ def grayscale(x: Tensor) -> Tensor:
 class RandomColorDegeneration(nn.Module):
     """Blends images [batch, 3, height, width] with grayscale in training."""
 
-    def __init__(self, factor, value_range: tuple[float, float]):
+    def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
         super().__init__()
         self.factor, self.value_range = factor, value_range
 
@@ -31,7 +31,12 @@ class RandomColorJitter(nn.Sequential):
     """Changes brightness, contrast, saturation and hue in training, where given."""
 
     def __init__(
-        self, value_range, brightness=None, contrast=None, saturation=None, hue=None
+        self,
+        value_range: tuple[float, float],
+        brightness: tuple[float, float] | None = None,
+        contrast: tuple[float, float] | None = None,
+        saturation: tuple[float, float] | None = None,
+        hue: tuple[float, float] | None = None,
     ):
         factors = {
             RandomBrightness: brightness,
@@ -50,7 +55,7 @@ class RandomHue(nn.Module):
     The shift is half of a number drawn from `factor`, in either direction.
     """
 
-    def __init__(self, factor, value_range: tuple[float, float]):
+    def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
         super().__init__()
         self.factor, self.value_range = factor, value_range
 
@@ -71,7 +76,7 @@ class RandomSaturation(nn.Module):
     The scale is f / (1 - f), with f drawn from `factor`.
     """
 
-    def __init__(self, factor, value_range: tuple[float, float]):
+    def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
         super().__init__()
         self.factor, self.value_range = factor, value_range
 

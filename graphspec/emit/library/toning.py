@@ -33,7 +33,12 @@ class Solarization(nn.Module):
     Values above a number drawn from `threshold` are inverted, on a scale of 0 to 255.
     """
 
-    def __init__(self, addition, threshold, value_range: tuple[float, float]):
+    def __init__(
+        self,
+        addition: tuple[float, float],
+        threshold: tuple[float, float],
+        value_range: tuple[float, float],
+    ):
         super().__init__()
         self.addition, self.threshold = addition, threshold
         self.value_range = value_range
