@@ -34,11 +34,9 @@ def __getattr__(name: str) -> Any:
         return import_module("graphspec.export")
     if name in _HOMES:
         return getattr(import_module(f"graphspec.{_HOMES[name]}"), name)
-    from difflib import get_close_matches
+    from graphspec.diagnostics.attributes import OF_PACKAGE, no_attribute
 
-    near = get_close_matches(name, __all__, 1)
-    meant = f"; did you mean `{near[0]}`?" if near else ""
-    raise AttributeError(f"module 'graphspec' has no attribute '{name}'{meant}")
+    raise no_attribute("graphspec", name, OF_PACKAGE, __all__)
 
 
 def __dir__() -> list[str]:

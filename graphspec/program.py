@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphspec.data.augmentation import chain
-from graphspec.diagnostics import Span
+from graphspec.diagnostics import Span, fail
 from graphspec.diagnostics.arguments import checked, need_names, need_sizes
+from graphspec.diagnostics.attributes import OF_PROGRAMS, no_attribute
 from graphspec.elaborated import BaseProgram, Elaborated
 from graphspec.source import Document
 from graphspec.version import LANGUAGE
@@ -304,6 +305,16 @@ class Program(BaseProgram):
         outputs = {**kept, **{key: {"from": name} for key, name in zip(keys, names, strict=True)}}
         text = write({"name": self.name, **self.document, "outputs": outputs})
         return self.compile_text(text, "<activations>", self.path, self.allow), keys
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """A program computes nothing itself. Raises `SpecError` (wrong-type), which names what does."""
+        help = "`program.module()` is one; of a trained run it is `graphspec.Run(RUN_DIR).module()`"
+        raise fail("wrong-type", "a program is no module, and cannot be called", help)
+
+    if not TYPE_CHECKING:  # to which a word that it lacks is a mistake
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute("a program", name, OF_PROGRAMS, dir(type(self)))
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name} {tensor}" for name, tensor in self.inputs.items())

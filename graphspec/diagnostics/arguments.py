@@ -88,8 +88,18 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
             legal = [name for name in names if name != "self"]
             help = did_you_mean(unknown, legal, f"it takes: {', '.join(legal)}")
             raise fail("unknown-key", f"`{title}` has no argument `{unknown}`", help)
-        if len(args) > len(positional) or len(given) < len(args) + len(kwargs):
-            return function(*args, **kwargs)  # Python tells
+        if len(args) > len(positional):
+            taken = [f"`{name}`" for name in positional if name != "self"]
+            by_place = f"takes {' and '.join(taken) or 'nothing'} by place"
+            by_name = [f"{name}=..." for name in names if name not in positional]
+            help = f"give others by name: {', '.join(by_name)}" if by_name else None
+            if "data" in positional:
+                help = "give all arrays as one dict, by the names of inputs and targets: {'x': x, 'y': y}"
+            message = f"`{title}` {by_place}, and gets {len(args) - len(positional) + len(taken)} values"
+            raise fail("wrong-type", message, help)
+        if len(given) < len(args) + len(kwargs):
+            twice = next(name for name in positional[: len(args)] if name in kwargs)
+            raise fail("duplicate-key", f"`{title}` is given `{twice}` by place and by name")
         for name in names:
             if name not in given and name not in defaults:
                 raise fail("missing-key", f"`{title}` needs `{name}`")

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.serve.http import Rejected
+from graphspec.serve.options import ServeOptions
 
+USUAL = ServeOptions([])
 TOGETHER = 16
 """Bodies of the largest size that are held at once."""
 
@@ -17,23 +19,23 @@ TOGETHER = 16
 class Limits:
     """What a request may ask for."""
 
-    bytes: int = 16 * 2**20
-    rows: int = 10_000
-    seconds: float = 60.0
-    batch: int = 256
+    bytes: int = USUAL.max_bytes
+    rows: int = USUAL.max_rows
+    seconds: float = USUAL.timeout
+    batch: int = USUAL.batch
     """Rows of several requests that are predicted together."""
-    wait: float = 0.0
+    wait: float = USUAL.batch_wait
     """Seconds for which the first row of a batch waits for others."""
-    head: int = 32 * 2**10
+    head: int = USUAL.max_head
     """Bytes of the head of a request."""
-    target: int = 4096
+    target: int = USUAL.max_target
     """Bytes of its path and query."""
-    head_seconds: float = 10.0
+    head_seconds: float = USUAL.head_timeout
     """In which the head has to come."""
-    idle: float = 5.0
+    idle: float = USUAL.idle_timeout
     """Seconds after an answer in which a connection waits for the next request."""
-    connections: int = 1000
-    client_connections: int = 500
+    connections: int = USUAL.max_connections
+    client_connections: int = USUAL.max_client_connections
     """Those from one address."""
 
 

@@ -226,6 +226,10 @@ ARGUMENTS: list[tuple[Callable[[Any, Any], Any], str, str]] = [
     (lambda p, run: p.fit(run_dir=3), "wrong-type", "a path"),
     (lambda p, run: p.fit(resume="yes"), "wrong-type", "True or False"),
     (lambda p, run: p.fit(device=3), "wrong-type", "'cpu'"),
+    (lambda p, run: p.fit({}, {}), "wrong-type", "one dict, by the names"),
+    (lambda p, run: p.fit({}, data={}), "duplicate-key", "by place and by name"),
+    (lambda p, run: p.metrics(True), "wrong-type", "nothing by place"),
+    (lambda p, run: p(1), "wrong-type", "`program.module()`"),
     (lambda p, run: p.module(device="gpu"), "device-missing", "auto, cpu"),
     (lambda p, run: p.module(seed="a"), "wrong-type", "a whole number"),
     (lambda p, run: p.module(seed=2**70), "out-of-range", "64 bits"),
@@ -267,3 +271,23 @@ outputs: {y: {loss: mse}}
         call(program, run)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == code and words in f"{diagnostic.message} {diagnostic.help}"
+
+
+ATTRIBUTES = {
+    "predict": "graphspec.Run(result.run_dir).predict",
+    "parameters": "program.module()",
+    "compile": "program.fit(data)",
+    "fitt": "did you mean `fit`?",
+}
+
+
+@pytest.mark.parametrize(("word", "meant"), ATTRIBUTES.items())
+def test_a_word_of_another_library_is_told_ours(word: str, meant: str) -> None:
+    program = graphspec.compile("inputs: {x: {shape: [2]}}\nnodes: {y: {layer: Flatten}}\noutputs: [y]\n")
+    assert not hasattr(program, "_repr_html_")
+    with pytest.raises(AttributeError) as caught:
+        getattr(program, word)
+    assert f"`{word}`: " in str(caught.value) and meant in str(caught.value)
+    for foreign in ("load_model", "Trainer"):
+        with pytest.raises(AttributeError, match=r"graphspec\.Run\(RUN_DIR\)"):
+            getattr(graphspec, foreign)

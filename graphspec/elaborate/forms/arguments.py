@@ -90,9 +90,11 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
     if word in LAYERS:
         return LAYERS[word]
     if word in node.body.file.blocks:
-        return _as_form(node, kind, "block", f"`{word}` is a block of this file: write {{block: {word}}}")
+        return renamed(
+            node.written, kind, "block", f"`{word}` is a block of this file: write {{block: {word}}}"
+        )
     if any(word in body.declared.shared for body in (node.body, node.body.of_file or node.body)):
-        return _as_form(node, kind, "call", f"`{word}` is a shared layer: write {{call: {word}}}")
+        return renamed(node.written, kind, "call", f"`{word}` is a shared layer: write {{call: {word}}}")
     activation = next((each for each in ACTIVATIONS if _letters(each) == _letters(word)), None)
     if kind == "layer" and activation is not None:
         beside = f"`activation: {activation}` on the layer before"
@@ -108,13 +110,8 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
         )
         if other != kind and name is not None:
             words = f"`{name}` is {a(f'`{other}`')}: write {{{other}: {name}}}"
-            return _as_form(node, kind, other, words) if name == node.written.get(kind) else words
+            return renamed(node.written, kind, other, words) if name == node.written.get(kind) else words
     return None
-
-
-def _as_form(node: NodeInstance, kind: Kind, form: str, words: str) -> str:
-    """The remedy that a node has the right name, and another form."""
-    return renamed(node.written, kind, form, words)
 
 
 def read_layer(
