@@ -309,7 +309,7 @@ class Program(BaseProgram):
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """A program computes nothing itself. Raises `SpecError` (wrong-type), which names what does."""
         help = "`program.module()` is one; of a trained run it is `graphspec.Run(RUN_DIR).module()`"
-        raise fail("wrong-type", "a program is no module, and cannot be called", help)
+        raise fail("wrong-type", "a program is not a module: it cannot be called", help)
 
     if not TYPE_CHECKING:  # to which a word that it lacks is a mistake
 

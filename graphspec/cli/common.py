@@ -173,11 +173,11 @@ def _usage(args: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        option = getattr(error, "option_name", "")
-        if type(error).__name__ == "NoSuchOption":
-            from graphspec.cli.usage import unknown_option
+        from graphspec.cli.usage import explained
 
-            error = UsageError(unknown_option(option, error.ctx, args), ctx=error.ctx)
+        said = explained(error, args)
+        if said is not None:
+            error = UsageError(said, ctx=error.ctx)
         if "--json" not in args:
             error.message = legible(error.message)
             raise error from None

@@ -107,11 +107,11 @@ def torch(
         str, typer.Argument(metavar="PKG:CALLABLE", help="A class or function that returns the module.")
     ],
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--input", metavar="NAME: {shape: ...}", help="An input of `forward`, without the batch."
         ),
-    ],
+    ] = None,
     allow: Allow = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="A file with a state dict of the module.")
@@ -136,8 +136,9 @@ def torch(
         from graphspec.convert.pytorch.asked import BadOption, inputs_of, load, module_of
 
         try:
-            examples, shapes = inputs_of(inputs)
+            known = inputs_of(inputs) if inputs else None
             module = module_of(target, allow or [])
+            examples, shapes = known or inputs_of([])
         except BadOption as error:
             raise misuse(error.option, error.message) from None
         if weights is not None:

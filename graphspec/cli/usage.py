@@ -2,13 +2,76 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import nearest
 from graphspec.diagnostics.foreign_terms import COMMANDS, OPTIONS
+
+
+def explained(error: Any, args: Sequence[str]) -> str | None:
+    """The message for what was written wrong, where there is a better one than the parser's."""
+    if type(error).__name__ == "NoSuchOption":
+        return unknown_option(error.option_name, error.ctx, args)
+    if type(error).__name__ == "MissingParameter" and error.ctx is not None:
+        return _lacking(error.param, error.ctx, args)
+    if type(error).__name__ == "BadParameter" and error.param is not None:
+        return _no_number(error.param, error.message, args)
+    extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message or "")
+    return _too_many(extra[1].split(" "), error.ctx) if extra and error.ctx is not None else None
+
+
+def _too_many(extra: Sequence[str], context: Any) -> str:
+    """The message for words after the arguments that a command takes."""
+    command, path = context.command, context.command_path
+    taken = [each for each in command.params if each.param_type_name == "argument"]
+    options = {name for parameter in command.params for name in parameter.opts}
+    names = " ".join(str(each.metavar or each.name.upper()) for each in taken)
+    message = f"`{path}` takes {names or 'no argument'}, and `{extra[0]}` is one more"
+    settings = [word for word in extra if re.fullmatch(r"[A-Za-z_][\w.]*=.+", word)]
+    if settings and "--set" in options:
+        return f"{message}: write {' '.join(f'`--set {word}`' for word in settings)}"
+    if Path(extra[0]).is_file() and taken:
+        return f"{message}: run it once for each file"
+    near = nearest(extra[0], [name.lstrip("-") for name in options if name.startswith("--")])
+    return f"{message}: write `--{near}`?" if near else message
+
+
+_WANTED = (
+    (r"valid integer|not a valid int", "a whole number"),
+    (r"valid number|not a valid float", "a number"),
+    (r"greater than or equal to (\S+)|x>=(\S+)\.", "at least {}"),
+    (r"less than or equal to (\S+)|x<=(\S+)\.", "at most {}"),
+)
+"""What the parsers of typer's releases say of a number."""
+
+
+def _no_number(option: Any, message: str, args: Sequence[str]) -> str | None:
+    """The message for the value of an option that takes a number, and is none, or out of its range."""
+    found = next(((known, words) for each, words in _WANTED if (known := re.search(each, message))), None)
+    name = next((name for name in option.opts if _value(name, args, signed=True) is not None), None)
+    if found is None or name is None:
+        return None
+    bound = next(filter(None, found[0].groups()), "")
+    return f"`{name}` is `{_value(name, args, signed=True)}`, but must be {found[1].format(bound)}"
+
+
+def _lacking(parameter: Any, context: Any, args: Sequence[str]) -> str:
+    """The message for an argument or an option that a command needs."""
+    word = parameter.metavar or parameter.name.upper()
+    is_option = parameter.param_type_name == "option"
+    name = f"{parameter.opts[0]} {word}" if is_option else word
+    words = [arg for before, arg in pairwise(["", *args]) if "-" not in (before[:1], arg[:1])]
+    arguments = [each for each in context.command.params if each.param_type_name == "argument"]
+    files = list(filter(os.path.isfile, words[context.command_path.count(" ") + len(arguments) :]))
+    if is_option and files:
+        return f"`{context.command_path}` needs `{name}`: write `{parameter.opts[0]} {files[-1]}`"
+    about = f": {parameter.help}" if parameter.help else ""
+    return f"`{context.command_path}` needs `{name}`{about}"
 
 
 def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str:
@@ -32,6 +95,9 @@ def unknown_option(written: str, context: Any, args: Sequence[str]) -> str:
     if later is not None:
         return f"`{path}` has no option `{written}`: options come after the command, `{path} {later} ...`"
     options = [name for parameter in command.params for name in parameter.opts if not _hidden(parameter)]
+    short = next((arg for arg in args if f"-{arg.partition('=')[0]}" in options), None)
+    if short is not None:
+        return f"`{path}` has no option `{short}`: write `-{short}`, with two dashes"
     value = _value(written, args)
     message = f"`{path}` has no option `{written}`"
     meant = next(_replacements(written.lstrip("-").lower(), options, value), None)
@@ -62,12 +128,14 @@ def _hidden(parameter: Any) -> bool:
     return bool(getattr(parameter, "hidden", False))
 
 
-def _value(written: str, args: Sequence[str]) -> str | None:
-    """What was given to an option: `--name=value`, or the word after it."""
+def _value(written: str, args: Sequence[str], signed: bool = False) -> str | None:
+    """What was given to an option: `--name=value`, or the word after it; `signed` where that may begin with a
+    dash.
+    """
     for arg, behind in zip(args, [*args[1:], ""], strict=True):
         name, equals, value = arg.partition("=")
         if name == written:
-            return value if equals else behind if behind and not behind.startswith("-") else None
+            return value if equals else behind if behind and (signed or not behind.startswith("-")) else None
     return None
 
 

@@ -315,6 +315,7 @@ given.
 
 _ONE_GPU, _SEVERAL = "--device cuda", "--devices VALUE"
 _PRECISION = "--set train.precision=bf16"
+_PORTS = "--port N: a server is one process, which batches requests; start another at each port"
 _CHOSEN = "leave it out: graphspec chooses how to read data"
 OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
     {
@@ -336,7 +337,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
         ),
         "pretrained init-from load-weights": ("--weights FILE",),
         "last": ("--weights last",),
-        "workers num-workers": ("--jobs VALUE", _CHOSEN),
+        "workers num-workers": ("--jobs VALUE", _PORTS, _CHOSEN),
         "n-jobs": ("--jobs VALUE",),
         "n-trials num-trials": ("--set tune.trials=VALUE",),
         "fp16 amp bf16 half mixed-precision mixed": (_PRECISION,),

@@ -172,6 +172,30 @@ def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
     assert written.exit_code == 0 and "{name: rmsprop, learning_rate: 0.5}" in written.stdout
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("train s.yaml train.epochs=3", "write `--set train.epochs=3`"),
+        ("build s.yaml s.yaml", "takes SPEC, and `s.yaml` is one more: run it once for each file"),
+        ("train s.yaml run-dir a", "write `--run-dir`?"),
+        ("train s.yaml -set a=1", "write `--set`, with two dashes"),
+        ("train", "`graphspec train` needs `SPEC`: A spec file"),
+        ("predict r s.yaml", "needs `--data PATH`: write `--data s.yaml`"),
+        ("weights s.yaml", "needs `--from FILE`: A checkpoint"),
+        ("serve s.yaml --workers 4", "write `--port N`: a server is one process"),
+        ("train s.yaml --limit ten", "`--limit` is `ten`, but must be a whole number"),
+        ("train s.yaml --limit=-1", "`--limit` is `-1`, but must be at least 1"),
+        ("serve s.yaml --port 99999", "`--port` is `99999`, but must be at most 65535"),
+        ("import torch s.pt", "s.pt holds weights, and not what makes the module"),
+        ("import torch net.py", "write the module and the name in it, such as `net:Net`"),
+        ("import torch torch.nn.Flatten", "such as `torch.nn:Flatten`"),
+        ("import torch torch.nn:Flatten --allow torch", 'say what it takes, --input "x: {shape'),
+    ],
+)
+def test_words_that_are_too_many_or_missing(spec: None, written: str, meant: str) -> None:
+    assert meant in told(*written.split())
+
+
 LONG = "x" * 5000
 IMPOSSIBLE: dict[str, tuple[list[str], str]] = {
     "argument": (["check", LONG], "File name too long"),

@@ -18,6 +18,9 @@ from graphspec.transfer.checkpoints import open_checkpoint
 
 KEYS = ("shape", "dtype")
 DTYPES = ("float32", "int64", "int32", "bool")
+EXAMPLE = '--input "x: {shape: [3, 224, 224]}"'
+WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".npz", ".h5", ".onnx", ".pt2")
+"""The suffixes of files that hold weights."""
 LARGEST = 2**26
 """Numbers of an example."""
 
@@ -35,8 +38,8 @@ def module_of(target: str, allow: list[str]) -> nn.Module:
     module-missing, import-unsupported).
     """
     home, _, word = target.partition(":")
-    if not all(part.isidentifier() for part in f"{home}.{word}".split(".")):
-        raise BadOption("PKG:CALLABLE", f"{target} is not a module and a name in it, such as `my_model:Net`")
+    if not all(part.isidentifier() for part in f"{home}.{word}".split(".")) or Path(target).is_file():
+        raise BadOption("PKG:CALLABLE", _no_name(Path(target)))
     path = f"{home}.{word}"
     member = custom.bring([custom.NamedCode(path, None)], Path(), allow)[path]
     if isinstance(member, nn.Module):
@@ -60,8 +63,22 @@ def module_of(target: str, allow: list[str]) -> nn.Module:
     return module
 
 
+def _no_name(target: Path) -> str:
+    """What is wrong with a target that is not a module and a name in it."""
+    if target.suffix == ".py":
+        return f"{target} is a file: write the module and the name in it, such as `{target.stem}:Net`"
+    if target.suffix in WEIGHTS:
+        takes = f"`graphspec weights SPEC --from {target} -o OUT.safetensors` takes its weights over"
+        return f"{target} holds weights, and not what makes the module, such as `my_model:Net`; {takes}"
+    home, _, word = str(target).rpartition(".")
+    example = f"{home}:{word}" if home and word.isidentifier() else "my_model:Net"
+    return f"{target} is not a module and a name in it, such as `{example}`"
+
+
 def inputs_of(written: list[str]) -> tuple[dict[str, Tensor], dict[str, list[str | int | None]]]:
     """The example inputs and the shapes that `--input` gives, by name."""
+    if not written:
+        raise BadOption("--input", f"the module is run on examples: say what it takes, {EXAMPLE}")
     tensors: dict[str, Tensor] = {}
     shapes: dict[str, list[str | int | None]] = {}
     for text in written:
@@ -69,9 +86,7 @@ def inputs_of(written: list[str]) -> tuple[dict[str, Tensor], dict[str, list[str
         document = read(text, "--input", diagnostics)
         value = document.value if document is not None and not diagnostics.errors else None
         if not isinstance(value, dict) or len(value) != 1:
-            raise BadOption(
-                "--input", f'{text} is not a name and a shape: --input "x: {{shape: [3, 224, 224]}}"'
-            )
+            raise BadOption("--input", f"{text} is not a name and a shape: {EXAMPLE}")
         name, settings = next(iter(value.items()))
         settings = {"shape": settings} if isinstance(settings, list) else settings
         tensors[name], shapes[name] = _example(name, settings)
