@@ -92,11 +92,11 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
             taken = [f"`{name}`" for name in positional if name != "self"]
             by_place = f"takes {' and '.join(taken) or 'nothing'} by place"
             by_name = [f"{name}=..." for name in names if name not in positional]
-            help = f"give others by name: {', '.join(by_name)}" if by_name else None
+            others = f"give others by name: {', '.join(by_name)}" if by_name else None
             if "data" in positional:
-                help = "give all arrays as one dict, by the names of inputs and targets: {'x': x, 'y': y}"
+                others = "give all arrays as one dict, by the names of inputs and targets: {'x': x, 'y': y}"
             message = f"`{title}` {by_place}, and gets {len(args) - len(positional) + len(taken)} values"
-            raise fail("wrong-type", message, help)
+            raise fail("wrong-type", message, others)
         if len(given) < len(args) + len(kwargs):
             twice = next(name for name in positional[: len(args)] if name in kwargs)
             raise fail("duplicate-key", f"`{title}` is given `{twice}` by place and by name")
