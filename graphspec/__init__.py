@@ -34,9 +34,8 @@ def __getattr__(name: str) -> Any:
         return import_module("graphspec.export")
     if name in _HOMES:
         return getattr(import_module(f"graphspec.{_HOMES[name]}"), name)
-    from graphspec.diagnostics.attributes import OF_PACKAGE, no_attribute
-
-    raise no_attribute("graphspec", name, OF_PACKAGE, __all__)
+    words = import_module("graphspec.diagnostics.attributes")
+    raise words.no_attribute("graphspec", name, words.OF_PACKAGE, __all__)
 
 
 def __dir__() -> list[str]:
