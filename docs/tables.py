@@ -21,6 +21,7 @@ from graphspec.data.features.settings import Feature, Several
 from graphspec.data.features.windows import Windows
 from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import CODES
+from graphspec.generate.config import GenerateSettings
 from graphspec.language.docstrings import first_sentence
 from graphspec.language.glossary import keys_of, meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
@@ -47,6 +48,7 @@ LINKS = {
     "data": "data.md",
     "train": "training.md",
     "tune": "search.md",
+    "generate": "generate.md",
 }
 """The page of each section of a spec."""
 NODE_LINKS = {
@@ -102,6 +104,7 @@ def tables() -> dict[str, Callable[[], str]]:
         "callbacks": lambda: settings("callback", ((c, CALLBACKS.members[c]) for c in canonical(CALLBACKS))),
         "encoders": lambda: settings("encode", FEATURES.items()),
         "mixings": lambda: settings("layer", MIXINGS.items()),
+        "generate_keys": lambda: keys(GenerateSettings),
         "spec_keys": lambda: keys(Spec, links=LINKS),
         "input_keys": lambda: keys(Input),
         "block_keys": lambda: keys(Block),

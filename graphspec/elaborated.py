@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from graphspec.data.config import DataConfig
     from graphspec.emit.emitted import Emitted
+    from graphspec.generate.config import GenerateSettings
     from graphspec.source import Document
     from graphspec.train.config import TrainConfig
     from graphspec.tune.config import TuneConfig
@@ -112,6 +113,8 @@ class Elaborated:
     """The inputs that come as [batch, channels, ...], and lie so in memory."""
     defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
     """What fills the inputs that may be left out."""
+    generation: dict[str, GenerateSettings] | None = None
+    """The settings of `generate`, by input; None without such a section."""
 
     @cached_property
     def training(self) -> TrainConfig:

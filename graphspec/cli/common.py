@@ -76,6 +76,7 @@ ELSEWHERE = {
     "train": "train:train",
     "evaluate": "runs:evaluate",
     "predict": "runs:predict",
+    "generate": "generate:generate",
     "serve": "serve:serve",
     "report": "report:report",
     "runs": "runs:runs",

@@ -58,7 +58,7 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
         "presets": _presets(reader, spec.presets, body),
         **{
             key: value
-            for key in ("data", "train", "tune")
+            for key in ("data", "train", "tune", "generate")
             if (value := getattr(spec, key)) is not None and not reader.damaged((key,))
         },
     }

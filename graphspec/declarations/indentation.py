@@ -10,7 +10,19 @@ from graphspec.diagnostics import Change, Diagnostic, Diagnostics, Label, Remedy
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Output, Spec
 from graphspec.source import Document, Path
 
-_SECTIONS = ("params", "presets", "inputs", "blocks", "shared", "nodes", "outputs", "data", "train", "tune")
+_SECTIONS = (
+    "params",
+    "presets",
+    "inputs",
+    "blocks",
+    "shared",
+    "nodes",
+    "outputs",
+    "data",
+    "train",
+    "tune",
+    "generate",
+)
 
 
 def indented(document: Document, diagnostics: Diagnostics) -> tuple[Document, bool]:

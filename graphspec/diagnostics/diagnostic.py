@@ -166,6 +166,7 @@ CODES: dict[str, str] = {
     "build-failed": "torch cannot create or run the module",
     "run-failed": "torch cannot train the module",
     "not-causal": "a node that needs later steps, in a model that goes on step by step",
+    "prompt-misfit": "a prompt that a model cannot go on from",
     "export-failed": "torch or onnxruntime cannot take the module",
     "fold-differs": "a folded program does not compute what the program computes",
     "export-differs": "an exported program does not compute what the module computes",

@@ -290,7 +290,7 @@ COMMANDS: Mapping[str, str] = _by_word(
         "fit run start learn teach": "train SPEC",
         "resume continue restart": "train RUN --resume",
         "finetune fine-tune": "train SPEC --weights FILE",
-        "init create generate scaffold template draft": "new NAME",
+        "init create scaffold template draft": "new NAME",
         "compile codegen emit transpile write": "build SPEC -o model.py",
         "export onnx to-onnx torchscript save": "build SPEC -o model.onnx",
         "eval test score benchmark": "evaluate RUN",

@@ -10,6 +10,7 @@ from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.context import Context, OutOfBudget
 from graphspec.elaborate.features import check_features, read_features
+from graphspec.elaborate.generating import check_generate
 from graphspec.elaborate.inputs import (
     Defaults,
     declared_defaults,
@@ -73,6 +74,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     graph, words = findings.graph, _mask_names(outputs.known, findings)
     finished = {name: _finished(output, findings, words) for name, output in outputs.known.items()}
     warn(body, graph, finished, sections)
+    if sections.generate is not None and not check_generate(body, graph, sections.generate):
+        return None
     return Elaborated(
         file.name,
         graph,
@@ -87,6 +90,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         {words[name]: mask for name, mask in findings.masks.items()},
         channels_first,
         defaults,
+        sections.generate,
     )
 
 

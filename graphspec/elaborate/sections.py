@@ -1,4 +1,4 @@
-"""The sections of a file besides its graph: `train`, `data` and `tune`."""
+"""The sections of a file besides its graph: `train`, `data`, `tune` and `generate`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from graphspec.objectives import SettingError
 
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
+    from graphspec.generate.config import GenerateSettings
     from graphspec.train.config import TrainConfig
     from graphspec.tune.config import TuneConfig
 
@@ -22,12 +23,14 @@ class Sections:
     train: TrainConfig | None = None
     data: DataConfig | None = None
     tune: TuneConfig | None = None
+    generate: dict[str, GenerateSettings] | None = None
 
 
 def read_sections(body: BodyElaborator) -> Sections:
     """Those of a file; their errors are reported."""
     parsed: dict[str, Any] = {}
-    for section, parse in (("train", _parse_train), ("data", _parse_data), ("tune", _parse_tune)):
+    readers = {"train": _parse_train, "data": _parse_data, "tune": _parse_tune, "generate": _parse_generate}
+    for section, parse in readers.items():
         value = body.scope.evaluate(body.file.sections.get(section), (section,))
         if value is None or value is FAILED:
             continue
@@ -54,3 +57,9 @@ def _parse_tune(value: Any) -> TuneConfig:
     from graphspec.tune.config import parse_tune  # few specs have the section
 
     return parse_tune(value)
+
+
+def _parse_generate(value: Any) -> dict[str, GenerateSettings]:
+    from graphspec.generate.config import parse_generate
+
+    return parse_generate(value)

@@ -484,6 +484,11 @@ class Spec(Setting):
 
     Example: tune: {objective: val_loss, search: {width: {int: [16, 256]}}}
     """
+    generate: Any = None
+    """How a trained model goes on with a sequence, as `graphspec generate` makes it.
+
+    Example: generate: {tokens: {from: next, length: 200, temperature: 0.8}}
+    """
 
 
 def is_plain(value: Any) -> bool:

@@ -25,6 +25,7 @@ from graphspec.data.features import FEATURES
 from graphspec.data.features.settings import Feature
 from graphspec.data.features.windows import Windows
 from graphspec.data.mixing import MIXINGS, Mixing
+from graphspec.generate.config import GenerateSettings
 from graphspec.language.glossary import OF_FORMS, keys_of, meaning
 from graphspec.language.row_settings import RowSettings
 from graphspec.language.schema import DRAWN, FORMS, REPEATABLE, Block, Input, Node, Output, Spec
@@ -125,6 +126,7 @@ class Writer:
         output = {"anyOf": [_ref("output"), NULL]}
         outputs = [_named(output), _ref("name"), {"type": "array", "items": _ref("name")}]
         tune = self._keys(TuneConfig, self._properties(TuneConfig))
+        generate = self._keys(GenerateSettings, self._properties(GenerateSettings))
         return self._keys(
             Spec,
             {
@@ -141,6 +143,7 @@ class Writer:
                 "data": self._data(),
                 "train": self._train(),
                 "tune": tune,
+                "generate": _named({"anyOf": [generate, NULL]}),
             },
         )
 

@@ -28,6 +28,7 @@ from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import did_you_mean, fail, same_word
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS, ENCODINGS, LAYERS, bare
+from graphspec.generate.config import GenerateSettings
 from graphspec.language.docstrings import field_doc
 from graphspec.language.glossary import OF_FORMS, keys_of, meaning
 from graphspec.language.schema import FORMS, Block, Input, Node, Output, Spec
@@ -334,6 +335,7 @@ SECTIONS: Mapping[type[BaseModel], str] = {
     StepSettings: "`train.steps`",
     TuneConfig: "`tune`",
     **dict.fromkeys((IntRange, FloatRange, Choice), "`tune.search`"),
+    GenerateSettings: "`generate`",
 }
 """What the classes are of which a spec has keys without naming them."""
 

@@ -41,7 +41,7 @@ def with_defaults(spec: Mapping[str, Any], training: TrainConfig) -> dict[str, A
     kept = {key: written[key] for key in _KEPT if key in written}
     settings = as_written(training)
     document["train"] = {**{key: value for key, value in settings.items() if key not in _KEPT}, **kept}
-    order = [key for key in ("data", "train", "tune") if key in document]
+    order = [key for key in ("data", "train", "tune", "generate") if key in document]
     return {
         **{key: value for key, value in document.items() if key not in order},
         **{key: document[key] for key in order},

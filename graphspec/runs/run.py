@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from graphspec.data.batches import Examples
     from graphspec.data.encoders import Encoders
+    from graphspec.generate.generating import Maker
     from graphspec.runs.forecasting import StepErrors
     from graphspec.runs.model import Model
     from graphspec.train.penalties import Penalties
@@ -281,6 +282,53 @@ class Run:
             noted,
             every_window,
         )
+
+    @checked
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        length: int | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float | None = None,
+        beams: int | None = None,
+        end: str | int | None = None,
+        seed: int | None = None,
+        device: str = "auto",
+        batch_size: int = 16,
+    ) -> Iterator[str]:
+        """How texts go on. Of one text the pieces of what follows, as they are made; of several what follows
+        each, in order, `batch_size` of them at a time.
+
+        Without a tokenizer, in the run or as `tokenizer.json` next to a spec, texts are numbers of tokens.
+        The settings replace those of `generate` in the spec. What is drawn for a text does not depend on the
+        others. Raises `SpecError` (not-causal, prompt-misfit) before anything is computed.
+        """
+        from graphspec.runs.generation import continuations, pieces
+
+        given: dict[str, Any] = {
+            "length": length,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+        }
+        given |= {"repetition_penalty": repetition_penalty, "beams": beams, "end": end, "seed": seed}
+        made = self.maker({key: value for key, value in given.items() if value is not None}, device)
+        if isinstance(prompts, str):
+            return pieces(made, prompts)
+        return continuations(made, [*prompts], batch_size)
+
+    def maker(self, settings: Mapping[str, Any], device: str = "auto") -> Maker:
+        """What makes texts, with these settings in the place of those of `generate` in the spec."""
+        from graphspec.runs.generation import maker
+        from graphspec.train import device as devices
+
+        place = str(devices.choose(device))
+        return maker(self.program, self.files, lambda: self.module(place), self.encoders(), settings)
 
     def again(self) -> Run:
         """The same run, read from its directory again."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphspec.data.config import DataConfig
 from graphspec.data.files import DataFile, Marked, Split
+from graphspec.generate.config import GenerateSettings
 from graphspec.language.schema import Block, Input, Output, Spec
 from graphspec.reference.layers import Parameter, parameters_of
 from graphspec.train.config import TrainConfig
@@ -32,6 +33,7 @@ _AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
     ("data", "test"): (DataFile,),
     ("tune",): (TuneConfig,),
     ("tune", "search", "*"): (IntRange, FloatRange, Choice),
+    ("generate", "*"): (GenerateSettings,),
 }
 """What a mapping at a path can be; * is any name, or an item of a list."""
 

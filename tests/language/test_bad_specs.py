@@ -44,7 +44,7 @@ ELSEWHERE = {
     "build-failed",
     "emission-failed",
     "run-failed",
-    "not-causal",  # tests/generate/test_step.py
+    "prompt-misfit",  # tests/generate/test_generate.py
     "export-failed",
     "fold-differs",
     "export-differs",

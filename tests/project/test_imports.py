@@ -32,8 +32,8 @@ ALLOWED = {
     "data": "diagnostics elaborated files language objectives settings source tensor",
     "declarations": "contract diagnostics expressions language settings source",
     "diagnostics": "",
-    "elaborate": "contract data declarations diagnostics elaborated expressions files graph language "
-    "objectives passes settings source tensor train tune weights traced",
+    "elaborate": "contract data declarations diagnostics elaborated expressions files generate graph "
+    "language objectives passes settings source tensor train tune weights traced",
     "emit": "contract custom diagnostics elaborated expressions files fold graph passes tensor transfer "
     "version weights traced",
     "export": "data diagnostics elaborated files objectives tensor version",
@@ -42,7 +42,7 @@ ALLOWED = {
     "fixing": "compiler custom data diagnostics language program source tune weights",
     "fold": "contract graph layers passes tensor weights",
     "formatting": "diagnostics source",
-    "generate": "contract diagnostics program tensor weights",
+    "generate": "contract data diagnostics program settings tensor weights",
     "graph": "contract diagnostics expressions tensor traced",
     "language": "diagnostics settings source train tune version",
     "layers": "contract diagnostics settings tensor traced",
@@ -53,12 +53,12 @@ ALLOWED = {
     "passes": "contract diagnostics graph tensor",
     "plot": "diagnostics elaborated graph objectives source tensor view",
     "elaborated": "diagnostics graph language objectives tensor train",
-    "reference": "contract data diagnostics language objectives settings source tensor train tune",
-    "runs": "compare compiler custom data diagnostics elaborated emit export files fold objectives "
+    "reference": "contract data diagnostics generate language objectives settings source tensor train tune",
+    "runs": "compare compiler custom data diagnostics elaborated emit export files fold generate objectives "
     "program source tensor train version weights",
     "serve": "data diagnostics runs tensor version",
-    "server": "contract data diagnostics expressions files fixing formatting graph language objectives "
-    "program reference settings source tensor train tune version view weights",
+    "server": "contract data diagnostics expressions files fixing formatting generate graph language "
+    "objectives program reference settings source tensor train tune version view weights",
     "settings": "diagnostics tensor",
     "source": "diagnostics expressions",
     "tensor": "",
@@ -83,6 +83,7 @@ SETTINGS_ONLY = {
         "graphspec.data.mixing",
     ),
     "tune": ("graphspec.tune.config",),
+    "generate": ("graphspec.generate.config",),
 }
 """Of these rooms the front half reads the settings, and nothing that runs."""
 
@@ -237,6 +238,7 @@ def test_no_more_rooms_import_each_other() -> None:
 LATER = (
     *(
         "cli",
+        "generate",
         "program",
         "compiler",
         "convert",

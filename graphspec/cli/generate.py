@@ -1,0 +1,186 @@
+"""`generate`: what a trained model says after a prompt."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphspec.cli.common import Allow, Device, Json, misuse
+from graphspec.cli.outputs import Force, check_output
+from graphspec.cli.printing import print_json
+from graphspec.cli.runs import RunArgument, Weights, using
+from graphspec.diagnostics.terminal import say
+
+if TYPE_CHECKING:
+    from graphspec.generate.generating import Maker
+
+PROMPT, TEXT = "prompt", "text"
+"""The column of prompts in --data, and that of what follows."""
+
+
+def generate(
+    run: RunArgument,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", metavar="TEXT", help="Text to go on from; several for several texts."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("-n", "--samples", min=1, metavar="N", help="Continuations of each prompt.")
+    ] = 1,
+    length: Annotated[
+        int | None,
+        typer.Option("--length", metavar="N", help="Most new tokens. [default: the spec's, or 200]"),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", metavar="T", help="Divisor of scores; 0 takes the likeliest token."),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", metavar="N", help="Draw from the N likeliest tokens.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", metavar="P", help="Draw from the likeliest, with probability P together."),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option("--min-p", metavar="P", help="Draw from tokens P times as likely as the likeliest."),
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None,
+        typer.Option("--repetition-penalty", metavar="F", help="Divisor of scores of tokens there before."),
+    ] = None,
+    beams: Annotated[
+        int | None,
+        typer.Option("--beams", metavar="N", help="Search for the likeliest text, N at a time."),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="TOKEN", help="Token that ends a text.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of what is drawn.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="PATH", help="A table with a column of prompts.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Output: .csv, .tsv, .jsonl or .parquet."),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, metavar="N", help="Sequences that go on together.")
+    ] = 16,
+    weights: Weights = "best",
+    device: Device = "auto",
+    force: Force = False,
+    allow: Allow = None,
+    as_json: Json = False,
+) -> None:
+    """Write how a text goes on, with a trained model.
+
+    Without a tokenizer, in the run or as tokenizer.json next to a spec, texts are numbers of tokens.
+
+    Example: graphspec generate runs/gpt-1 --prompt "Once upon a time"
+    """
+    given: dict[str, Any] = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    given |= {"min_p": min_p, "repetition_penalty": repetition_penalty, "beams": beams, "seed": seed}
+    given |= {"end": int(end) if end is not None and end.isdecimal() else end}
+    if (prompt is None) == (data is None):
+        raise misuse("--prompt", "give --prompt TEXT, or --data PATH with prompts")
+    if data is not None and output is None:
+        raise misuse("--data", "name a file for what follows each prompt: -o FILE")
+    if samples > 1 and beams is not None and beams > 1:
+        raise misuse("-n", "a search with --beams finds one text")
+    if output is not None:
+        check_output(output, lambda path: True, force, [data])
+    with using(run, weights, as_json, allow) as loaded:
+        made = loaded.maker({key: value for key, value in given.items() if value is not None}, device)
+        prompts = prompt or []
+        if data is not None:
+            prompts = _prompts(data)
+        texts = _Job(made, prompts, [each for each in range(len(prompts)) for _ in range(samples)])
+        live = len(texts.jobs) == 1 and not as_json and output is None
+        began = time.perf_counter()
+        texts.make(batch_size, live)
+        texts.tell(output, as_json, live, time.perf_counter() - began)
+
+
+def _prompts(path: Path) -> list[str]:
+    """The column of prompts of a table. Raises `SpecError`."""
+    from graphspec.data.files import DataFile
+    from graphspec.data.folders import find
+    from graphspec.data.tables import open_table
+    from graphspec.diagnostics import fail
+
+    table = open_table(find(path), DataFile(path=str(path)))
+    names = [*table.columns]
+    if PROMPT not in names and len(names) != 1:
+        raise fail("data-column", f"`{path}` has no column `{PROMPT}`", f"it has: {', '.join(names)}")
+    column = PROMPT if PROMPT in names else names[0]
+    table.read_as_text([column])
+    return ["" if each is None else str(each) for each in table.read([column])[column].to_pylist()]
+
+
+@dataclass(slots=True)
+class _Made:
+    """What follows a prompt: how many tokens, and why no more."""
+
+    text: str = ""
+    tokens: int = 0
+    ended: str = ""
+
+
+class _Job:
+    """Texts that are made, and how they are told. `jobs` are the numbers of their prompts."""
+
+    def __init__(self, made: Maker, prompts: list[str], jobs: list[int]):
+        self.made, self.prompts, self.jobs = made, prompts, jobs
+        self.ids = [made.ids(prompt) for prompt in prompts]
+        self.found = [_Made() for _ in jobs]
+
+    def make(self, batch_size: int, live: bool) -> None:
+        """Makes all; `live` writes the pieces of the only one as they come."""
+        from graphspec.runs.generation import said
+
+        if live:
+            say(self.prompts[0], end="")
+        for first in range(0, len(self.jobs), batch_size):
+            numbers = range(first, min(first + batch_size, len(self.jobs)))
+            for token, piece in said(self.made, [self.ids[self.jobs[each]] for each in numbers], numbers):
+                found = self.found[token.sequence]
+                found.text += piece
+                found.tokens += 1
+                found.ended = token.ended or ""
+                if live:
+                    say(piece, end="")
+                    sys.stdout.flush()
+
+    def tell(self, output: Path | None, as_json: bool, live: bool, took: float) -> None:
+        """Writes or prints all."""
+        prompts = [self.prompts[job] for job in self.jobs]
+        pairs = list(zip(prompts, self.found, strict=True))
+        if output is not None:
+            import pyarrow as pa
+
+            from graphspec.data.writers import writing
+
+            with writing(output) as append:
+                append(pa.table({PROMPT: prompts, TEXT: [each.text for each in self.found]}))
+        total = sum(each.tokens for each in self.found)
+        if as_json:
+            rows = [
+                {PROMPT: prompt, TEXT: each.text, "tokens": each.tokens, "ended": each.ended}
+                for prompt, each in pairs
+            ]
+            file = None if output is None else str(output)
+            print_json({"ok": True, "texts": rows, "tokens": total, "seconds": took, "file": file})
+            return
+        if output is not None:
+            say(f"wrote {output}: {len(pairs):,} rows")
+        elif live:
+            say("")
+        else:
+            for number, (prompt, each) in enumerate(pairs, 1):
+                say(f"[{number}] {prompt}{each.text}")
+        say(f"{total:,} tokens in {took:.1f} s, {total / max(took, 1e-9):,.0f} a second", sys.stderr)

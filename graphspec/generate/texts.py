@@ -1,0 +1,131 @@
+"""TextCodec to tokens and back: with the tokenizer of a run, with one in a file, or as numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.lists import TextEncoder
+from graphspec.data.features.settings import PADDING, UNSEEN
+from graphspec.data.mistakes import shown
+from graphspec.data.rows.tokenizers import working
+from graphspec.diagnostics import SpecError, fail
+
+BROKEN = "\ufffd"
+"""What a text ends in whose last token is a part of a character."""
+
+
+def refused(message: str, help: str | None = None) -> SpecError:
+    """The error of a prompt."""
+    return fail("prompt-misfit", message, help)
+
+
+class TextCodec(ABC):
+    """What a model reads and says, as text."""
+
+    @abstractmethod
+    def ids(self, prompt: str) -> list[int]:
+        """The tokens of a prompt. Raises `SpecError` (prompt-misfit)."""
+
+    @abstractmethod
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of tokens."""
+
+    def unsaid(self, count: int) -> list[int]:
+        """Those of the first tokens that stand for no text: a model that learned to has no use for them."""
+        return []
+
+    @abstractmethod
+    def end(self, word: str | int | None) -> int | None:
+        """The token that ends a sequence. Raises `SpecError` (prompt-misfit)."""
+
+
+class Numbers(TextCodec):
+    """Tokens as numbers, with spaces between them."""
+
+    def ids(self, prompt: str) -> list[int]:
+        words = prompt.replace(",", " ").split()
+        wrong = next((word for word in words if not word.isdecimal()), None)
+        if wrong is not None:
+            help = "the run has no tokenizer: give numbers of tokens, such as `5 17 9`"
+            raise refused(f"{shown(wrong)} of the prompt is not the number of a token", help)
+        return [int(word) for word in words]
+
+    def text(self, ids: Sequence[int]) -> str:
+        return " ".join(map(str, ids))
+
+    def end(self, word: str | int | None) -> int | None:
+        if isinstance(word, str):
+            raise refused(f"`end` is {shown(word)}, and the run has no tokenizer", "write its number")
+        return word
+
+
+class Tokenized(TextCodec):
+    """Tokens of a tokenizer of the tokenizers library. `begin` comes before each prompt, `last` ends a
+    sequence unless the settings say otherwise; ids of tokens that it has not seen are `unseen`.
+    """
+
+    def __init__(self, tokenizer: Any, begin: int | None, last: int | None, unseen: int | None, around: bool):
+        self.tokenizer, self.begin, self.last, self.unseen = tokenizer, begin, last, unseen
+        self.around = around
+
+    def ids(self, prompt: str) -> list[int]:
+        with working():
+            encoded = self.tokenizer.encode(prompt, add_special_tokens=self.around)
+        for place, index in zip(encoded.offsets, encoded.ids, strict=True):
+            if index == self.unseen:
+                part = prompt[place[0] : place[1]]
+                help = "the texts of the training lack it: leave it out, or train with it"
+                raise refused(f"{shown(part)} of the prompt is not a token of the model", help)
+        return [*([] if self.begin is None else [self.begin]), *encoded.ids]
+
+    def unsaid(self, count: int) -> list[int]:
+        if self.unseen is None:
+            return []
+        known = int(self.tokenizer.get_vocab_size())
+        return [*{PADDING, self.unseen, *([] if self.begin is None else [self.begin])}, *range(known, count)]
+
+    def text(self, ids: Sequence[int]) -> str:
+        with working():
+            return str(self.tokenizer.decode([*ids], skip_special_tokens=False))
+
+    def end(self, word: str | int | None) -> int | None:
+        if not isinstance(word, str):
+            return self.last if word is None else word
+        found: int | None = self.tokenizer.token_to_id(word)
+        if found is None:
+            raise refused(
+                f"`end` is {shown(word)}, which is not a token of the model", "name a token that it has"
+            )
+        return found
+
+
+def texts_of(encoders: Encoders | None, name: str, tokenizer: Any) -> TextCodec:
+    """The texts of an input, with what its encoder learned, or with the tokenizer of a file."""
+    encoder = encoders.encoders.get(name) if encoders is not None else None
+    if isinstance(encoder, TextEncoder):
+        feature, known = encoder.feature, encoder.tokenizer
+        marks = [None if mark is None else known.token_to_id(mark) for mark in (feature.begin, feature.end)]
+        unseen = UNSEEN if feature.file is None else None
+        return Tokenized(known, marks[0], marks[1], unseen, not feature.goes_on)
+    return Numbers() if tokenizer is None else Tokenized(tokenizer, None, None, None, True)
+
+
+class Pieces:
+    """The text of a sequence as it grows: of each token what it adds."""
+
+    def __init__(self, texts: TextCodec, prompt: Sequence[int]):
+        self.texts, self.ids = texts, [*prompt]
+        self.said = texts.text(self.ids)
+
+    def add(self, token: int | None) -> str:
+        """What a token adds to the text; nothing while a character is not complete. None: no more come."""
+        if token is not None:
+            self.ids.append(token)
+        whole = self.texts.text(self.ids)
+        if token is not None and whole.endswith(BROKEN):
+            return ""
+        piece, self.said = whole[len(self.said) :], whole
+        return piece

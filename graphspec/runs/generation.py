@@ -1,0 +1,70 @@
+"""What a run makes of prompts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphspec.data.encoders.tokenizers import of_file
+from graphspec.generate.generating import Maker, NextToken, chosen
+from graphspec.generate.texts import Pieces, texts_of
+from graphspec.runs.spec_files import SpecFiles
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from graphspec.data.encoders import Encoders
+    from graphspec.program import Program
+    from graphspec.runs.directory import RunFiles
+
+TOKENIZER = "tokenizer.json"
+"""The file next to a spec with its tokenizer, as `graphspec import huggingface` copies it."""
+
+
+def maker(
+    program: Program,
+    files: RunFiles | SpecFiles,
+    load: Callable[[], nn.Module],
+    encoders: Encoders | None,
+    given: Mapping[str, Any],
+) -> Maker:
+    """What makes texts with the trained module that `load` gives; `given` are settings in the place of those
+    of the spec. Raises `SpecError`.
+    """
+    name, settings = chosen(program, given)
+    file = files.spec.with_name(TOKENIZER) if isinstance(files, SpecFiles) else None
+    tokenizer = of_file(file) if file is not None and file.is_file() else None
+    return Maker(program, load, texts_of(encoders, name, tokenizer), name, settings)
+
+
+def pieces(made: Maker, prompt: str) -> Iterator[str]:
+    """The text that follows a prompt, token by token."""
+    ids = made.ids(prompt)
+    return (piece for _, piece in said(made, [ids], [0]) if piece)
+
+
+def continuations(made: Maker, prompts: Sequence[str], batch_size: int) -> Iterator[str]:
+    """The text that follows each prompt."""
+    ids = deque(enumerate([made.ids(prompt) for prompt in prompts]))
+
+    def texts() -> Iterator[str]:
+        while ids:
+            batch = [ids.popleft() for _ in range(min(batch_size, len(ids)))]
+            found = dict.fromkeys((number for number, _ in batch), "")
+            for token, piece in said(made, [each for _, each in batch], [*found]):
+                found[token.sequence] += piece
+            yield from found.values()
+
+    return texts()
+
+
+def said(
+    made: Maker, prompts: Sequence[Sequence[int]], numbers: Sequence[int]
+) -> Iterator[tuple[NextToken, str]]:
+    """The tokens of sequences as they are made, and what each adds to its text; that of an end is nothing."""
+    texts = {number: Pieces(made.texts, ids) for number, ids in zip(numbers, prompts, strict=True)}
+    for token in made.make(prompts, numbers):
+        pieces = texts[token.sequence]
+        piece = "" if token.ended == "end" else pieces.add(token.token)
+        yield token, piece + (pieces.add(None) if token.ended is not None else "")
