@@ -8,10 +8,8 @@ import sys
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):
     del sys.path[0]  # `-m` puts the working directory there, and nothing in it may run unasked
 
-import atexit
 import gc
 import signal
-import threading
 from contextlib import suppress
 from types import FrameType
 
@@ -29,27 +27,11 @@ def main() -> None:
         from graphspec.cli import main as command_line
 
         command_line()
-    except SystemExit as end:
-        _end(end.code)
-        raise
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, _leave)  # the interpreter is closing down: nothing is left to save
         gc.freeze()  # it would look for garbage once more, among everything that was imported
-
-
-def _end(code: object) -> None:
-    """End without taking apart what was imported, which takes a twentieth of a check. mypy does so, too.
-
-    Returns where something is still to be done, or said.
-    """
-    waiting = getattr(atexit, "_ncallbacks", lambda: 1)() or threading.active_count() > 1
-    if not waiting and isinstance(code, int | None):
-        with suppress(OSError):  # nobody reads any more
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code or 0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

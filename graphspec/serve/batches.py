@@ -12,11 +12,6 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
-try:
-    import resource
-except ImportError:  # on Windows
-    resource = None  # type: ignore[assignment]
-
 QUICK = 0.005
 """Seconds for which the loop may compute: others wait meanwhile, and a thread costs a tenth of that."""
 KEPT = 0.9
@@ -85,10 +80,7 @@ class Batcher:
         self._thread.shutdown()
 
     def _at_once(self, worker: Worker, rows: Sequence[Any]) -> list[Any]:
-        """Answers a request that is alone. This clock is read without a system call, but it also counts other
-        processes: after a row that seems slow, the next one is computed in the thread, which measures its own
-        time.
-        """
+        """Answers a request that is alone. After a slow row the next one is computed in the thread."""
         self.batches += 1
         began = time.perf_counter()
         answers = worker.predict(list(rows))
@@ -165,25 +157,11 @@ def _predicted(
     """The answers to each part or its error, and the seconds that they took. What fails with others fails
     alone: their rows are none of its fault.
     """
-    began = _now()
+    began = time.perf_counter()
     try:
         answers = worker.predict([row for part in parts for row in part])
     except BaseException as error:
         alone = len(parts) == 1 or not isinstance(error, Exception)
         return ([error] * len(parts) if alone else [_predicted(worker, [part])[0][0] for part in parts]), 0.0
-    seconds, ends = _between(began, _now()), [*accumulate(map(len, parts), initial=0)]
+    seconds, ends = time.perf_counter() - began, [*accumulate(map(len, parts), initial=0)]
     return [answers[first:last] for first, last in pairwise(ends)], seconds
-
-
-def _now() -> tuple[float, float, int]:
-    """The clock, the processor time of this thread, and how often it has waited, where the system tells."""
-    waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw if resource is not None else 0
-    return time.perf_counter(), time.thread_time(), waits
-
-
-def _between(began: tuple[float, float, int], ended: tuple[float, float, int]) -> float:
-    """The seconds that a thread took: by the clock if it waited; else its processor time, since by the clock
-    all rows of a busy machine are slow, and slower in a thread of their own.
-    """
-    (clock, used, waits), (clock_then, used_then, waits_then) = began, ended
-    return clock_then - clock if waits_then > waits else used_then - used

@@ -1,8 +1,7 @@
-"""uvicorn's HTTP with limits for heads and waiting; the head and the body of an answer go out together."""
+"""uvicorn's HTTP with limits for heads and waiting."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,35 +11,6 @@ from graphspec.serve.http import Rejected
 
 PIPELINED = 16
 """Requests that may wait for the answer to another one of their connection."""
-
-
-class Joining:
-    """A transport that sends two things in one piece where one is written after the other: each would be a
-    system call, a packet, and a waking of the client. One that is alone is sent before the loop waits.
-    """
-
-    def __init__(self, transport: asyncio.Transport):
-        self._transport, self._loop = transport, asyncio.get_running_loop()
-        self._held: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        self._held.append(data)
-        if len(self._held) == 1:
-            self._loop.call_soon(self._send)
-        else:
-            self._send()
-
-    def _send(self) -> None:
-        held, self._held = self._held, []
-        if held and not self._transport.is_closing():
-            self._transport.writelines(held)
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
 
 
 class ClientConnection(HttpToolsProtocol):
@@ -64,8 +34,7 @@ class ClientConnection(HttpToolsProtocol):
     # --- what uvicorn and the parser call
 
     def connection_made(self, transport: Any) -> None:
-        joining: Any = Joining(transport)
-        super().connection_made(joining)
+        super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
         self.since = self.loop.time()
         if not self._all.add(self):

@@ -23,7 +23,7 @@ import pytest
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 from graphspec.serve.app import Server
-from graphspec.serve.batches import QUICK, Batcher, _between
+from graphspec.serve.batches import QUICK, Batcher
 from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.running import listen
@@ -347,7 +347,8 @@ def test_what_takes_no_time_is_computed_at_once(monkeypatch: pytest.MonkeyPatch)
 def test_quick_rows_do_not_bring_slow_ones_into_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither rows that are not answered nor short ones say that the next takes no time; many short do."""
     clock, in_loop, batcher = [0.0], list[bool](), Batcher(8, 0.0)
-    monkeypatch.setattr("graphspec.serve.batches._now", lambda: (clock[0], clock[0], 0))
+    now = dict.fromkeys(("perf_counter", "monotonic"), lambda: clock[0])
+    monkeypatch.setattr("graphspec.serve.batches.time", SimpleNamespace(**now))
 
     class Clocked:
         """Rows are the seconds that they take; negative ones are refused."""
@@ -377,9 +378,8 @@ def test_a_request_that_is_alone_is_computed_before_others_have_their_turn(
 ) -> None:
     """Not one beside others, which go together, nor one that may wait, nor the one after a slow one."""
     clock, took = [0.0], 0.001
-    now = dict.fromkeys(("perf_counter", "thread_time", "monotonic"), lambda: clock[0])
+    now = dict.fromkeys(("perf_counter", "monotonic"), lambda: clock[0])
     monkeypatch.setattr("graphspec.serve.batches.time", SimpleNamespace(**now))
-    monkeypatch.setattr("graphspec.serve.batches.resource", None)
     batcher, waiting = Batcher(8, 0.0), Batcher(8, 0.001)
 
     class Ticking:
@@ -418,11 +418,6 @@ def test_a_request_that_is_alone_is_computed_before_others_have_their_turn(
     asyncio.run(all_of_them())
     batcher.close()
     waiting.close()
-
-
-def test_a_row_that_waits_is_slow_though_it_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _between((0.0, 0.0, 3), (1.0, 0.1, 3)) == 0.1
-    assert _between((0.0, 0.0, 3), (1.0, 0.1, 4)) == 1.0
 
 
 def test_what_fails_among_others_fails_alone() -> None:
