@@ -31,6 +31,7 @@ from graphspec.settings import show
 from graphspec.settings.families import Family
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, StepSettings, TrainConfig
 from graphspec.train.config.optimizers import OptimizerSettings
+from graphspec.train.config.varying import Varying
 from graphspec.tune.config import TuneConfig
 
 PAGES = Path(__file__).parent / "language"
@@ -115,6 +116,7 @@ def tables() -> dict[str, Callable[[], str]]:
         "window_keys": lambda: keys(Windows),
         "train_keys": lambda: keys(TrainConfig, links=TRAIN_LINKS),
         "step_keys": lambda: keys(StepSettings),
+        "varying_keys": lambda: keys(Varying),
         "optimizer_keys": lambda: keys(OptimizerSettings, without=("name",)),
         "search_keys": lambda: keys(TuneConfig),
     }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from graphspec.generate.config import GenerateSettings
     from graphspec.source import Document
     from graphspec.train.config import TrainConfig
+    from graphspec.train.config.varying import Varying
     from graphspec.tune.config import TuneConfig
     from graphspec.view.summary import Summary
 
@@ -44,7 +45,7 @@ class OutputSpec:
     name: str
     tensors: tuple[Tensor, ...]
     loss: Loss | None
-    loss_weight: float | Literal["learned"]
+    loss_weight: float | Literal["learned"] | Varying
     metrics: tuple[Metric, ...]
     target: str
     activation: str | None = None
@@ -55,6 +56,12 @@ class OutputSpec:
     def keys(self) -> list[str]:
         """The names under which a module returns its tensors: from the second on with a number."""
         return [f"{self.name}.{index}" if index else self.name for index in range(len(self.tensors))]
+
+    @property
+    def last_weight(self) -> float | Literal["learned"]:
+        """The weight of its loss, at the end of a training where it varies."""
+        weight = self.loss_weight
+        return weight if isinstance(weight, int | float | str) else weight.to
 
     @property
     def logits_key(self) -> str:

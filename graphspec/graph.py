@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from graphspec.contract.layer import Layer, Site, Weight
 from graphspec.diagnostics import Span
 from graphspec.expressions import Expression
 from graphspec.tensor import Dim, Tensor
 from graphspec.traced import Symbolic
+
+if TYPE_CHECKING:
+    from graphspec.train.config.varying import Varying
 
 Plain = Any  # a plain value of a spec: number, string, boolean, null, or a list of them
 
@@ -46,7 +49,7 @@ class WeightAverage(NamedTuple):
     """What a shared unit averages: the name of another one of its graph, and the share that a step keeps."""
 
     of: str
-    momentum: float
+    momentum: float | Varying
 
 
 @dataclass(eq=False, slots=True)
@@ -116,6 +119,7 @@ class Op:
     when: Expression | None = None
     repeated: Literal["repeat", "parallel", None] = None
     count: int = 1  # of the instances of its node
+    varying: Varying | None = None  # what a constant is over a training
     formula: Formula | None = None  # which it is a step of
     checkpoint: bool = False  # in training what is inside is computed again, and not kept
 

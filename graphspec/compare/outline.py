@@ -10,6 +10,7 @@ from graphspec.contract.named import NamedValue
 from graphspec.graph import Graph, Op, steps
 from graphspec.reference.resolution import as_written, with_defaults
 from graphspec.tensor import Dim
+from graphspec.train.config.varying import Varying
 from graphspec.view.summary import Row, show_shape
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _arguments(op: Op) -> dict[str, Any]:
             each.alias or name: as_written(getattr(op.layer, name)) for name, each in fields.items()
         }
     if op.unit is not None and op.unit.average is not None:
-        arguments |= {"average_of": op.unit.average.of, "momentum": op.unit.average.momentum}
+        arguments |= {"average_of": op.unit.average.of, "momentum": _value(op.unit.average.momentum)}
     elif op.unit is not None and not op.unit.trainable:
         arguments["trainable"] = False
     if op.unit is not None and op.unit.weights is not None:
@@ -142,4 +143,6 @@ def _arguments(op: Op) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
+    if isinstance(value, Varying):
+        return value.model_dump(by_alias=True, exclude_unset=True)
     return as_written(value) if isinstance(value, NamedValue | tuple | list) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import Change, Remedy, certain, nearest
 from graphspec.elaborate.body import BodyElaborator
@@ -20,6 +20,9 @@ from graphspec.objectives.history import loss_names, metric_names
 from graphspec.objectives.losses import Misfit, VectorLoss
 from graphspec.passes.logits import ending
 from graphspec.source import Path
+
+if TYPE_CHECKING:
+    from graphspec.train.config.varying import Varying
 
 
 def read_outputs(body: BodyElaborator) -> dict[str, Resolved]:
@@ -138,6 +141,7 @@ def _output_spec(
     }
     loss = _objective(body, parse_loss, settings["loss"], (*path, "loss"))
     metrics = _metrics(body, settings["metrics"], (*path, "metrics"))
+    varying = _varying_weight(body, settings, path)
     rows = _row_settings(body, name, settings)
     if any(value is FAILED for value in settings.values()):
         return None
@@ -145,7 +149,7 @@ def _output_spec(
         name,
         tuple(value.tensor for value in values),
         loss,
-        rows.loss_weight,
+        varying or rows.loss_weight,
         tuple(metrics.values()),
         rows.target or name,
         rows=rows,
@@ -153,6 +157,22 @@ def _output_spec(
     if values and (settings["loss"] is None or loss is not None):
         _check_fit(body, spec, ending(values[0]), metrics)
     return spec
+
+
+def _varying_weight(body: BodyElaborator, settings: dict[str, Any], path: Path) -> Varying | None:
+    """The weight of a loss that varies over the training; it is no more in the settings."""
+    if not isinstance(settings["loss_weight"], dict):
+        return None
+    from graphspec.train.config.varying import read_varying  # few specs have one
+
+    weight, missing = dict(settings), settings["loss"] is None
+    settings["loss_weight"] = 1.0 if missing else None
+    try:
+        return read_varying(weight, "loss_weight")
+    except SettingError as error:
+        body.scope.setting_error(error, path)
+        settings["loss_weight"] = FAILED
+        return None
 
 
 def _row_settings(body: BodyElaborator, name: str, settings: dict[str, Any]) -> RowSettings:

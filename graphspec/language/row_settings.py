@@ -20,7 +20,7 @@ class RowSettings(Setting):
     phrases: ClassVar = {"missing": "missing: ignore"}
 
     loss_weight: float | Literal["learned"] = 1.0
-    """Weight of the loss in the sum; `learned` weights by uncertainty.
+    """Weight of the loss in the sum, which may vary; `learned` weights by uncertainty.
 
     Example: {loss: mse, loss_weight: 0.3}
     """

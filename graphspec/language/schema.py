@@ -163,7 +163,7 @@ class Node(Setting):
     Example: {parameter: [1, 768], initializer: zeros}
     """
     constant: Any = MISSING
-    """A fixed tensor: numbers or booleans in nested lists.
+    """A fixed tensor, numbers or booleans in nested lists; or one number that varies over the training.
 
     Example: {constant: [0.2, 0.7]}
     """

@@ -198,7 +198,7 @@ class _Drawer:
         if result is not None and result.loss is not None:
             title = result.loss.name if isinstance(result.loss, CustomLoss) else result.loss.canonical
             if (weight := result.loss_weight) != 1:
-                detail = f"loss_weight {weight if isinstance(weight, str) else format(weight, 'g')}"
+                detail = f"loss_weight {format(weight, 'g') if isinstance(weight, float) else weight}"
         return Box("output", name, title, detail, name)
 
 

@@ -35,6 +35,7 @@ from graphspec.settings.families import Named
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.train.config.phases import NOTHING, PhaseSettings, StepSettings
+from graphspec.train.config.varying import Varying
 from graphspec.tune.config import TuneConfig
 
 Schema = dict[str, Any]
@@ -116,6 +117,9 @@ class Writer:
                 "when": BOOLEAN,
             },
         )
+        schedule = {**_ref("schedule"), "description": meaning(Varying, "schedule")}
+        varying = self._properties(Varying) | {"schedule": schedule}
+        defined["varying"] = self._keys(Varying, varying)
         defined["output"] = self._output()
         defined["block"] = self._block()
         return {"$schema": URL, **self._top(), "$defs": defined}
@@ -169,6 +173,9 @@ class Writer:
                 **self._properties(Output),
                 "from": _ref("references"),
                 "loss": _ref("loss"),
+                "loss_weight": {
+                    "anyOf": [{"type": "number"}, {"const": "learned"}, _ref("varying"), EXPRESSION]
+                },
                 "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},
                 "when": BOOLEAN,
             },
@@ -256,7 +263,7 @@ class Writer:
         }
         forms: Schema = {form: {"type": "string"} for form in FORMS} | {
             "parameter": {"anyOf": [{"type": "array"}, EXPRESSION]},
-            "constant": {"anyOf": [{"type": ["array", "number", "boolean"]}, EXPRESSION]},
+            "constant": {"anyOf": [{"type": ["array", "number", "boolean"]}, _ref("varying"), EXPRESSION]},
             "module": _ref("path"),
         }
         for kind, classes in REGISTRY.items():

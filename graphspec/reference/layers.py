@@ -41,6 +41,7 @@ from graphspec.train.config.adapters import AdapterSettings
 from graphspec.train.config.groups import ParameterGroup
 from graphspec.train.config.optimizers import Adam
 from graphspec.train.config.phases import PhaseSettings, StepSettings
+from graphspec.train.config.varying import Varying
 from graphspec.tune.config import Choice, FloatRange, IntRange, TuneConfig
 
 START = """\
@@ -333,6 +334,7 @@ SECTIONS: Mapping[type[BaseModel], str] = {
     AdapterSettings: "`train.adapters`",
     PhaseSettings: "`train.phases`",
     StepSettings: "`train.steps`",
+    Varying: "a number that varies",
     TuneConfig: "`tune`",
     **dict.fromkeys((IntRange, FloatRange, Choice), "`tune.search`"),
     GenerateSettings: "`generate`",

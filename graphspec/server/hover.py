@@ -74,7 +74,7 @@ def of_node(ops: list[Op]) -> Iterable[str]:
     if op.options:
         yield "`" + ", ".join(f"{key}: {show(value)}" for key, value in op.options.items()) + "`"
     if op.unit is not None and op.unit.average is not None:
-        yield f"a moving average of `{op.unit.average.of}`, momentum {op.unit.average.momentum:g}"
+        yield f"a moving average of `{op.unit.average.of}`, momentum {op.unit.average.momentum}"
     count = weights(op)
     cost = op.flops()
     costs = "" if isinstance(cost, Size) else f", {show_flops(cost)} for an example"

@@ -15,6 +15,7 @@ from graphspec.train.config import TrainConfig
 from graphspec.train.config.adapters import AdapterSettings
 from graphspec.train.config.groups import ParameterGroup
 from graphspec.train.config.phases import PhaseSettings, StepSettings
+from graphspec.train.config.varying import Varying
 from graphspec.tune.config import Choice, FloatRange, IntRange, TuneConfig
 
 _AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
@@ -22,6 +23,9 @@ _AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
     ("inputs", "*"): (Input,),
     ("outputs", "*"): (Output,),
     ("blocks", "*"): (Block,),
+    ("outputs", "*", "loss_weight"): (Varying,),
+    ("nodes", "*", "constant"): (Varying,),
+    ("shared", "*", "momentum"): (Varying,),
     ("train",): (TrainConfig,),
     ("train", "parameter_groups", "*"): (ParameterGroup,),
     ("train", "adapters", "*"): (AdapterSettings,),

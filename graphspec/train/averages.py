@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.graph import Graph
+from graphspec.train.config.varying import Varying
 from graphspec.train.parallel.shards import local
 from graphspec.weights import averages
 
@@ -21,30 +22,39 @@ class Averages:
 
     def __init__(self, graph: Graph, module: nn.Module):
         self._module, self._averages = module, list(averages(graph))
+        self.momenta: list[float | Varying] = list(
+            dict.fromkeys(each.momentum for *_, each in self._averages)
+        )
+        """What averages keep of themselves, each other one once."""
+        self._kept = [each.to if isinstance(each, Varying) else each for each in self.momenta]
         self._again = any(op.layer is not None and op.layer.opaque for op in graph.walk())
         """Whether code of one's own may assign other tensors to its buffers at each step."""
         self._find()
 
     def _find(self) -> None:
-        self._moved: dict[float, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+        self._moved: dict[int, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
         self._copied: list[tuple[Tensor, Tensor]] = []
         for mine, theirs, average in self._averages:
             pairs = zip(_state(self._module, mine), _state(self._module, theirs), strict=True)
             for tensor, other in pairs:
                 if tensor.is_floating_point():
-                    moved, followed = self._moved[average.momentum]
+                    moved, followed = self._moved[self.momenta.index(average.momentum)]
                     moved.append(tensor)
                     followed.append(other)
                 else:
                     self._copied.append((tensor, other))
+
+    def keep(self, number: int, share: float) -> None:
+        """Sets one of the momenta that vary, by its place."""
+        self._kept[number] = share
 
     @torch.no_grad()
     def follow(self) -> None:
         """After a step: each average keeps its share, and the rest is what it averages."""
         if self._again:
             self._find()
-        for momentum, (moved, followed) in self._moved.items():
-            torch._foreach_lerp_(moved, followed, 1 - momentum)
+        for number, (moved, followed) in self._moved.items():
+            torch._foreach_lerp_(moved, followed, 1 - self._kept[number])
         for tensor, other in self._copied:
             tensor.copy_(other)
 

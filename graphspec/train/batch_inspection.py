@@ -270,7 +270,7 @@ def _apart(program: BaseProgram, parts: Mapping[str, float]) -> Iterator[Diagnos
     """A regression whose loss is so large that the other losses do not count."""
     losses = {}
     for name, part in parts.items():
-        loss, weight = program.outputs[name].loss, program.outputs[name].loss_weight
+        loss, weight = program.outputs[name].loss, program.outputs[name].last_weight
         if loss is not None and loss.takes_target and weight != "learned" and part * weight > 0:
             losses[name] = part * weight
     regressions = [name for name in losses if isinstance(program.outputs[name].loss, Regression)]

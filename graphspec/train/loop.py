@@ -6,6 +6,7 @@ result.metrics["val_accuracy"], result.run_dir
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import signal
@@ -13,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +260,7 @@ def _epoch(training: Training, dataset: Data, saver: Saver, reporter: Reporter, 
     batches = training.shared(dataset.training).batches(config.batch_size, order, training.seen)
     for parts in _together(batches, training.accumulated):
         done = training.iterations
+        training.varied.begin(done)
         if callbacks.watches_batches:
             step = training.seen // training.batch_size
             callbacks.call("on_train_batch_begin", step, {})
@@ -279,6 +280,7 @@ def _epoch(training: Training, dataset: Data, saver: Saver, reporter: Reporter, 
         reporter.step(epoch, meter, training.iterations - done)
         if stop:
             return
+    training.varied.rest()
     training.clock.add((meter.count - before) * training.world.size, time.perf_counter() - started)
     values = meter.together(training.world).result()
     if dataset.validation is not None:
@@ -335,10 +337,13 @@ def _further(
         return None
     full = (examples - training.seen) // training.batch_size
     count, until = min(full, saver.free_steps, MOST), time.monotonic() + UNSEEN
+    steps = itertools.count(training.iterations)
+    training.varied.begin(next(steps))
 
     def moved() -> bool:
         update.move()
         training.averages.follow()
+        training.varied.begin(next(steps))
         return not stop and time.monotonic() < until
 
     for batch, result in update.compiled.further(batches, count, moved):
@@ -385,7 +390,7 @@ def evaluate(
 
 def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
     """The batches whose gradients one step accumulates: `count` of them, at the end perhaps fewer."""
-    while parts := list(islice(batches, count)):
+    while parts := list(itertools.islice(batches, count)):
         yield parts
 
 

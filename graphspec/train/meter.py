@@ -169,7 +169,7 @@ class Meter:
         total = 0.0
         for name, mean in means.items():
             weight = self.outputs[name].loss_weight if name in self.outputs else 1.0
-            total += 0.0 if weight == "learned" else weight * mean
+            total += weight * mean if isinstance(weight, int | float) else 0.0  # others are in the rest
         return total
 
     def _hold(self, name: str, held: dict[str, Tensor]) -> None:

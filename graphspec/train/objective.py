@@ -18,6 +18,7 @@ from graphspec.objectives.losses import Total
 from graphspec.train import precision as precisions
 from graphspec.train.batch_result import REST, BatchResult, Reading, Term
 from graphspec.train.config import Precision
+from graphspec.train.config.varying import Varying
 from graphspec.train.custom import BoundLoss
 from graphspec.train.meter import Meter, Units
 from graphspec.train.parallel.world import World
@@ -64,6 +65,13 @@ class Objective:
         self.with_loss = [name for name, output in outputs.items() if output.loss is not None]
         learned = [name for name in self.with_loss if outputs[name].loss_weight == "learned"]
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
+        weights = {name: outputs[name].loss_weight for name in self.with_loss}
+        self.varying = {
+            name: torch.tensor(float(weight.to), device=device)
+            for name, weight in weights.items()
+            if isinstance(weight, Varying)
+        }
+        """The weights of losses that vary, as they are now."""
         self.moving = frozenset(self.with_loss)
         """The outputs whose losses count; those of others are measured."""
         self._unreported: frozenset[str] = frozenset()
@@ -119,6 +127,8 @@ class Objective:
             if name in self.log_variances:
                 variance = self.log_variances[name]
                 rest.append((-variance).exp() * part + variance * share)
+            elif name in self.varying:
+                rest.append(self.varying[name] * part)
             else:
                 weight = self.outputs[name].loss_weight
                 weighted.append(part if weight == 1 else part * weight)

@@ -38,6 +38,7 @@ from graphspec.train.progress import Clock, History
 from graphspec.train.random_state import random_state, restore_random
 from graphspec.train.run import RunDirectory
 from graphspec.train.stored import need_like, progress_of, restoring
+from graphspec.train.varying import Varied
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class Training(TrainingParts):
     history: History = field(default_factory=History)
     clock: Clock = field(default_factory=Clock)
     averages: Averages = field(init=False)
+    varied: Varied = field(init=False)
     meter: Meter = field(init=False)
     phase: Phase = field(init=False)
     evaluates_averages: bool = False
@@ -92,6 +94,8 @@ class Training(TrainingParts):
     def __post_init__(self) -> None:
         self.meter, self.phase = self.objective.meter(), self.phases.begin(0)
         self.averages = Averages(self.program.graph, self.module)
+        steps = self.epochs * self.steps
+        self.varied = Varied(self.program, self.module, self.objective, self.averages, steps, self.steps)
 
     @classmethod
     def of(

@@ -48,7 +48,7 @@ def test_questions_and_texts_have_lengths_of_their_own() -> None:
 def test_three_losses_are_weighted_and_each_is_reported(tmp_path: Path) -> None:
     settings = {"nodes.vectors.output_dim": 8, **{f"nodes.conv{i}.filters": 8 for i in (1, 2, 3)}}
     program = graphspec.compile(SPECS / "posts.yaml", settings=settings)
-    weights = {name: output.loss_weight for name, output in program.outputs.items()}
+    weights = {name: output.last_weight for name, output in program.outputs.items()}
     assert weights == {"age": 0.025, "income": 1.0, "gender": 10}
     history = train(program, device="cpu", run_dir=tmp_path / "run", epochs=1).history
     parts = {name: history[f"{name}_loss"][0] for name in weights}

@@ -22,7 +22,7 @@ ALLOWED = {
     "cli": "compare compiler contract convert custom data diagnostics emit export files fixing fold "
     "formatting generate language migrate objectives plot reference runs serve server source train "
     "transfer tune version view weights",
-    "compare": "contract graph reference tensor view",
+    "compare": "contract graph reference tensor train view",
     "program": "custom data diagnostics elaborated emit fold passes plot reference source train version view",
     "compiler": "data declarations diagnostics elaborate elaborated files language program source",
     "contract": "diagnostics settings tensor traced",

@@ -10,6 +10,7 @@ from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.graph import WeightAverage
 from graphspec.settings import Setting, SettingError, show, validate
 from graphspec.traced import plain
+from graphspec.train.config.varying import read_varying
 
 
 class _Average(Setting):
@@ -32,11 +33,13 @@ def read_average(node: NodeInstance) -> WeightAverage | None:
             help = f"write average_of: {first}"
         node.error("unknown-reference", node.span_of("average_of"), message, help)
         return None
-    arguments = node.arguments()
+    arguments = plain(node.arguments())
     if arguments is None:
         return None
     try:
-        return WeightAverage(of, validate(_Average, plain(arguments), "an average of weights").momentum)
+        varying = read_varying(arguments, "momentum", 0, 1)
+        said = validate(_Average, arguments, "an average of weights")
+        return WeightAverage(of, varying or said.momentum)
     except SettingError as error:
         for problem in error.problems:
             unknown = problem.code == "unknown-key"

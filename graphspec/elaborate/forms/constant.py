@@ -11,9 +11,10 @@ from graphspec.elaborate.forms.binding import report
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
-from graphspec.settings import show
+from graphspec.settings import SettingError, show
 from graphspec.tensor import DTYPE_WORDS, DTYPES
 from graphspec.traced import plain
+from graphspec.train.config.varying import read_varying
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -27,11 +28,19 @@ def build(node: NodeInstance) -> NodeResult:
         node.error("unknown-key", node.key(key), f"a constant takes no `{key}`", help)
     if unknown:
         return failed()
-    if not isinstance(written, int | float | list):
+    varying = None
+    if isinstance(written, dict):
+        try:
+            varying = read_varying({"constant": written}, "constant")
+        except SettingError as error:
+            node.body.scope.setting_error(error, node.path)
+            return failed()
+    number = written if varying is None else varying.to
+    if not isinstance(number, int | float | list):
         message = f"a constant is a number, a boolean, or nested lists of them, not {show(written)}"
         return node.failure("wrong-type", node.span_of("constant"), message, "write constant: [0.2, 0.7]")
     try:
-        values = as_array(written)
+        values = as_array(number)
     except ValueError as error:
         return node.failure("wrong-type", node.span_of("constant"), str(error))
     dtype = arguments.get("dtype", natural_dtype(values))
@@ -46,6 +55,6 @@ def build(node: NodeInstance) -> NodeResult:
         return failed()
     op = Op(node.name, node.index, node.span, "constant", layer=layer, title="Constant")
     op.outputs = {"": Value(tensor, node.name, op)}
-    op.options = {"value": written, **arguments}
+    op.options, op.varying = {"value": written, **arguments}, varying
     op.expressions = node.expressions(arguments)
     return NodeResult(dict(op.outputs), op)
