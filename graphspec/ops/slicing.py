@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Moved, Site
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Memory, Moved, Site
 from graphspec.contract.streaming import Role, Streaming, frame, whole
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
@@ -174,8 +174,13 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
             found += [] if isinstance(item, int) else [role]
         return frame(tuple(found))
 
+    def memory(self, x: Tensor) -> Memory:
+        return "any" if all(isinstance(item, Slice) for item in self.items(x)) else "spec"
+
     def code(self, site: Site) -> Code:
         items, constants = self.items(site.x), dict[str, Leaf]()
+        if site.channels_first and len(items) > 2:
+            items = [items[0], items[-1], *items[1:-1]]
         axes = [item for item in items if item is not None]
         back = tuple(i for i, item in enumerate(axes) if isinstance(item, Slice) and item.step < 0)
         items = [item.ahead if isinstance(item, Slice) and item.step < 0 else item for item in items]
@@ -183,11 +188,11 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
         if back and all(item == WHOLE for item in items):
             return Code(x)
         words = [_written(item, constants) for item in items]
-        if "..." in self.key and len(items) > 2:
+        if "..." in self.key and len(items) > 2 and not site.channels_first:
             place = [word.strip() for word in self.key.split(",")].index("...")
             behind = len(self.key.split(",")) - place - 1
             words = [*words[:place], "...", *words[len(words) - behind :]]
-        elif "..." not in self.key:
+        elif site.channels_first or "..." not in self.key:
             while len(words) > 1 and words[-1] == ":":
                 words.pop()
         return Code(f"{x}[{', '.join(words)}]", constants=constants)
