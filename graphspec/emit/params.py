@@ -7,6 +7,7 @@ is, and the head of the file names it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from graphspec.traced import formulas_in
 Again = Callable[[Mapping[str, Any], frozenset[str]], Elaborated | None]
 """The file with these values of params, and these params as names in formulas; None where it is wrong."""
 Params = Mapping[str, Any]
+Probes = Mapping[tuple[str, ...], Elaborated]
+"""The file with other values of these params."""
 
 MOST = 20_000
 """So many nodes may all programs have that verify an emission; for larger ones params stay numbers."""
@@ -32,15 +35,11 @@ def emit_with_params(
     program = _elaborated(again, names)
     size = sum(1 for _ in program.graph.walk())
     named, names = names, names & (_reached(program) if 3 * size <= MOST else set())
-    several = {word: _others(params[word])[-1] for word in sorted(names)}
-    half = dict(list(several.items())[::2])
-    together = {
-        tuple(values): probe for values in (several, half) if (probe := again(values, names)) is not None
-    }
-    if tuple(several) in together and several:
+    together = _together(again, params, names)
+    if together:
+        own = program if names == named else _elaborated(again, names)
         try:
-            own = program if names == named else _elaborated(again, names)
-            return emit(own, options, together, presets)
+            return emit(own, options, {**together, **_turned(again, params, names, own, together)}, presets)
         except FixedParams:
             pass  # one param after the other tells which it is
     chosen = {
@@ -48,15 +47,65 @@ def emit_with_params(
     }
     while True:
         names = frozenset(chosen)
+        own = _elaborated(again, names)
         probes: dict[tuple[str, ...], Elaborated] = {}
         for word, values in chosen.items():
             if (probe := again(values, names)) is not None:
                 probes[word,] = probe
         try:
-            return emit(_elaborated(again, names), options, probes, presets)
+            return emit(own, options, {**probes, **_turned(again, params, names, own, probes)}, presets)
         except FixedParams as fixed:
             kept = {word: values for word, values in chosen.items() if word not in fixed.params}
             chosen = kept if len(kept) < len(chosen) else {}
+
+
+def _together(again: Again, params: Params, names: frozenset[str]) -> Probes:
+    """The file with other values of all params, and of some: of two that are equal, one changes alone. Empty
+    if all together are illegal.
+    """
+    several = {word: _others(params[word])[-1] for word in sorted(names, key=lambda w: (repr(params[w]), w))}
+    equal = Counter(repr(params[word]) for word in several)
+    bits = max(1, (max(equal.values(), default=1) - 1).bit_length())
+    sets = [[w for place, w in enumerate(several) if not place >> bit & 1] for bit in range(bits)]
+    probes: dict[tuple[str, ...], Elaborated] = {}
+    while sets:
+        words = sets.pop(0)
+        probe = again({word: several[word] for word in words}, names)
+        if probe is not None:
+            probes[tuple(words)] = probe
+        elif len(words) > 1:
+            sets += [[word] for word in words if equal[repr(params[word])] > 1 and [word] not in sets]
+    together = again(several, names) if several else None
+    return {} if together is None else {tuple(several): together, **probes}
+
+
+def _turned(
+    again: Again, params: Params, names: frozenset[str], program: Elaborated, probes: Probes
+) -> Probes:
+    """The file with values that leave out a node that is always there, or bring one that never is."""
+    seen = {node for each in (program, *probes.values()) for node in _nodes(each)}
+    more: dict[tuple[str, ...], Elaborated] = {}
+    for word, other in ((w, other) for w in sorted(names) for other in _others(params[w])):
+        if all((block, node, not there) in seen for block, node, there in seen):
+            break
+        probe = again({word: other}, names)
+        if probe is not None and not _nodes(probe) <= seen:
+            seen |= _nodes(probe)
+            key: tuple[str, ...] = (word,)
+            while key in more or key in probes:
+                key += (word,)  # another value of it
+            more[key] = probe
+    return more
+
+
+def _nodes(program: Elaborated) -> set[tuple[str, str, bool]]:
+    """The nodes under a condition, by their block: those that are there, and those that are left out."""
+    return {
+        (graph.definition.title, op.node, op.present)
+        for graph in program.graph.graphs()
+        for op in graph.ops
+        if op.when is not None
+    }
 
 
 def _elaborated(again: Again, names: frozenset[str]) -> Elaborated:
