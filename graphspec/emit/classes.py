@@ -19,6 +19,7 @@ from graphspec.emit.emitted import EmitOptions
 from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels_first
 from graphspec.emit.library_source import library_code, needed
 from graphspec.emit.module_class import FixedParams, ModuleClass, Varies
+from graphspec.emit.openness import open_names
 from graphspec.emit.options import shared_options
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
 from graphspec.emit.shared_units import SharedUnits
@@ -27,7 +28,7 @@ from graphspec.emit.template import ClassTemplate, template_of
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import inside, shared_endings
-from graphspec.traced import Symbolic, formula, formulas_in
+from graphspec.traced import Symbolic
 from graphspec.weights import names
 
 Part = TypeVar("Part")
@@ -80,7 +81,7 @@ class Classes(Generic[Part]):
         self.module_options = shared_options(self._codes.module_calls(), helpers)
         self._open: dict[Graph, frozenset[Symbolic]] = {}
         for root in self._main:
-            _find_open(root, frozenset(formula("param", word) for word in root.declared), self._open)
+            self._open |= open_names(root)
         ended = [_logit_values(each) for each in (program, *probes.values())]
         self.ending = shared_endings(set().union(*ended), graphs)
         taken = {names.local(word, self.helpers) for graph in graphs for word in graph.visible}
@@ -351,17 +352,6 @@ def _inner_first(graph: Graph) -> Iterator[Graph]:
         if op.graph is not None:
             yield from _inner_first(op.graph)
     yield graph
-
-
-def _find_open(graph: Graph, names: frozenset[Symbolic], found: dict[Graph, frozenset[Symbolic]]) -> None:
-    """Finds the names in formulas that depend on params of the program, in a graph and those inside it."""
-    found[graph] = names
-    for inner in (op.graph for op in graph.ops if op.graph is not None):
-        bound = {leaf: formulas_in(value) for leaf, value in inner.bindings.items()}
-        dependent = (
-            leaf for leaf, trees in bound.items() if any(x in names for t in trees for x in t.leaves())
-        )
-        _find_open(inner, frozenset(dependent), found)
 
 
 def _by_definition(root: Graph, graphs: list[Graph]) -> list[list[Graph]]:

@@ -8,20 +8,27 @@ is, and the head of the file names it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, zip_longest
 from typing import Any
 
 from graphspec.elaborated import Elaborated
 from graphspec.emit import emit
 from graphspec.emit.emitted import EmitOptions, Emitted
 from graphspec.emit.module_class import FixedParams
-from graphspec.traced import formulas_in
+from graphspec.emit.openness import open_names
+from graphspec.expressions import Expression
+from graphspec.graph import Graph
+from graphspec.traced import Symbolic, formula, formulas_in
 
 Again = Callable[[Mapping[str, Any], frozenset[str]], Elaborated | None]
 """The file with these values of params, and these params as names in formulas; None where it is wrong."""
 Params = Mapping[str, Any]
 Probes = Mapping[tuple[str, ...], Elaborated]
 """The file with other values of these params."""
+
+TRIES = 16
+"""So many other values are tried to turn conditions."""
 
 MOST = 20_000
 """So many nodes may all programs have that verify an emission; for larger ones params stay numbers."""
@@ -83,14 +90,15 @@ def _turned(
     again: Again, params: Params, names: frozenset[str], program: Elaborated, probes: Probes
 ) -> Probes:
     """The file with values that leave out a node that is always there, or bring one that never is."""
-    seen = {node for each in (program, *probes.values()) for node in _nodes(each)}
+    seen = {node for each in (program, *probes.values()) for node in _conditions(each)}
     more: dict[tuple[str, ...], Elaborated] = {}
-    for word, other in ((w, other) for w in sorted(names) for other in _others(params[w])):
-        if all((block, node, not there) in seen for block, node, there in seen):
+    columns = zip_longest(*([(w, other) for other in _others(params[w])] for w in sorted(names)))
+    for word, other in list(filter(None, chain.from_iterable(columns)))[:TRIES]:
+        if all((path, node, not there) in seen for path, node, there in seen):
             break
         probe = again({word: other}, names)
-        if probe is not None and not _nodes(probe) <= seen:
-            seen |= _nodes(probe)
+        if probe is not None and not _conditions(probe) <= seen:
+            seen |= _conditions(probe)
             key: tuple[str, ...] = (word,)
             while key in more or key in probes:
                 key += (word,)  # another value of it
@@ -98,14 +106,31 @@ def _turned(
     return more
 
 
-def _nodes(program: Elaborated) -> set[tuple[str, str, bool]]:
-    """The nodes under a condition, by their block: those that are there, and those that are left out."""
-    return {
-        (graph.definition.title, op.node, op.present)
-        for graph in program.graph.graphs()
-        for op in graph.ops
-        if op.when is not None
-    }
+Condition = tuple[tuple[str, ...], str, bool]
+"""The nodes around a node under a condition, its name, and whether it is there."""
+
+
+def _conditions(program: Elaborated) -> set[Condition]:
+    """The conditions that depend on params of the file."""
+    found: set[Condition] = set()
+    depend = open_names(program.graph)
+
+    def visit(graph: Graph, path: tuple[str, ...]) -> None:
+        for op in graph.ops:
+            if op.when is not None and depend[graph].intersection(_read(op.when)):
+                found.add((path, op.node, op.present))
+            if op.graph is not None:
+                visit(op.graph, (*path, op.node))
+
+    visit(program.graph, ())
+    return found
+
+
+def _read(when: Expression) -> Iterator[Symbolic]:
+    """What a condition may be over, in formulas."""
+    for word in when.names:
+        yield from (formula("param", word), formula("file", word))
+    yield from (formula("size", word, -1) for word in when.channels)
 
 
 def _elaborated(again: Again, names: frozenset[str]) -> Elaborated:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
@@ -15,6 +18,9 @@ import graphspec
 from graphspec.diagnostics import SpecError
 from graphspec.program import Program
 from tests import ROOT, bundled, one_in
+from tests.emit.test_random import specs
+from tests.emit.test_repeats import specs as repeating
+from tests.random_specs import images, sequences
 
 LARGEST = 300_000
 """So many weights may a module have that is made here."""
@@ -270,3 +276,50 @@ def test_sizes_of_inputs_follow_params() -> None:
     assert made(depth=1, width=4).eval()(torch.zeros(1, 6, 6, 3)).shape == (1, 6, 6, 1)
     with pytest.raises(ValueError, match="multiples of 4"):
         made(depth=2, width=4)(torch.zeros(1, 6, 6, 3))
+
+
+NUMBERS = {"units", "filters", "rate", "kernel_size", "repeat", "parallel", "strides", "width", "n", "shift"}
+"""Keys whose numbers become params."""
+
+
+def with_more_params(spec: dict[str, Any], drawn: random.Random) -> dict[str, Any]:
+    """A spec with params for some of its numbers; they are added to it."""
+    made: dict[str, Any] = {}
+
+    def changed(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {word: changed(item, word) for word, item in value.items()}
+        if key in NUMBERS and type(value) in (int, float) and drawn.random() < 0.7 and len(made) < 5:
+            made[f"q{len(made)}"] = value
+            return f"$q{len(made) - 1}"
+        return value
+
+    spec["nodes"] = changed(spec["nodes"])
+    for block in spec.get("blocks", {}).values():
+        block["nodes"] = changed(block["nodes"])
+    spec["params"] = {**spec.get("params", {}), **made}
+    return made
+
+
+@given(sequences() | images() | specs() | repeating(), st.randoms(use_true_random=False))
+def test_random_files_are_right_with_other_params(text: str, drawn: random.Random) -> None:
+    spec = yaml.safe_load(text)
+    with_more_params(spec, drawn)
+    try:
+        program = graphspec.compile(yaml.safe_dump(spec, sort_keys=False))
+    except SpecError:
+        assume(False)
+    made = class_of(program)
+    free = {word: value for word, value in program.params.items() if word in arguments(made)}
+    values = {
+        # what is 1 would broadcast: then its size is that of another operand
+        word: value + drawn.choice([1, 2, value]) if type(value) is int else value / 2
+        for word, value in free.items()
+        if type(value) in (int, float) and drawn.random() < 0.6
+    }
+    try:
+        other = graphspec.compile(yaml.safe_dump(spec, sort_keys=False), params=values)
+    except SpecError:
+        assume(False)
+    if other.summary().total_params <= LARGEST:
+        assert_equal(other, made_with(made, values))
