@@ -29,7 +29,7 @@ Force = Annotated[
     bool,
     typer.Option("--force", help="Overwrite a file that graphspec did not write, or that was edited since."),
 ]
-PICTURES = ("svg", "png", "pdf", "html", "mmd")
+PICTURES = ("svg", "png", "pdf", "html", "mmd", "md", "tex")
 """Formats of files that end with a mark."""
 OVERWRITES = "--force overwrites it"
 
@@ -160,7 +160,7 @@ def marked(data: bytes, format: str) -> bytes:
         chunk = b"tEXtSoftware\0" + MADE_BY.encode()
         size, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
         return data[:-12] + size + chunk + check + data[-12:]
-    before, behind = {"mmd": (b"%% ", b""), "pdf": (b"% ", b"")}.get(format, (b"<!-- ", b" -->"))
+    before, behind = {"mmd": (b"%% ", b""), "pdf": (b"% ", b""), "tex": (b"% ", b"")}.get(format, (b"<!-- ", b" -->"))
     return data.rstrip(b"\n") + b"\n" + before + MADE_BY.encode() + behind + b"\n"
 
 

@@ -39,7 +39,10 @@ from graphspec.diagnostics.text import plain
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
+    from rich.table import Table
+
     from graphspec.runs.directory import RunRow
+    from graphspec.runs.repeats import Difference, RunGroup
     from graphspec.runs.run import Run
 
 
@@ -257,40 +260,50 @@ def runs(
         Path | None,
         typer.Option("--plot", metavar="FILE.svg", help="With compare: draw the curves in one picture."),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", metavar="FILE", help="With compare: write a table, .md or .tex."),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """List runs with their best epochs, or compare runs.
 
-    It also shows the settings that differ.
+    It also shows the settings that differ, and of runs repeated with `train --seeds` or `--folds` whether a
+    difference is more than chance.
 
     Example: graphspec runs compare runs/digits-1 runs/digits-2 --plot curves.svg
     """
+    from graphspec.cli.repeating import show as show_repeated
     from graphspec.runs.directory import list_runs, list_studies
+    from graphspec.runs.repeats import list_repeated
 
     arguments = list(words or [])
     comparing = len(arguments) > 1 and str(arguments[0]) == COMPARE
-    if plot is not None and not comparing:
-        raise misuse("--plot", "it draws the runs that `compare` names: graphspec runs compare RUN RUN")
+    for option, value in (("--plot", plot), ("--table", table)):
+        if value is not None and not comparing:
+            message = "it is of the runs that `compare` names: graphspec runs compare RUN RUN"
+            raise misuse(option, message)
     if len(arguments) > 1 and not comparing:
         raise misuse("[DIR]", "one directory is listed; to compare runs: graphspec runs compare RUN RUN")
     with reporting(as_json):
         if comparing:
-            _compare(arguments[1:], plot, force, as_json)
+            _compare(arguments[1:], plot, table, force, as_json)
             return
         folder = arguments[0] if arguments else Path("runs")
         if arguments and not folder.is_dir():
             raise misuse("[DIR]", f"there is no directory {folder}")
-        rows, studies = list_runs(folder), list_studies(folder)
+        rows, studies, groups = list_runs(folder), list_studies(folder), list_repeated(folder)
         if as_json:
             listing = {"runs": _as_json(rows), "studies": [each.to_json() for each in studies]}
-            print_json({"ok": True, **listing})
+            print_json({"ok": True, **listing, "repeated": [each.to_json() for each in groups]})
             return
         _show(rows)
+        show_repeated(groups)
         for study in studies:
             count = f"{study.trials} trial{'s' * (study.trials > 1)}"
             say(f"{study.path}: a search of {count}: graphspec runs {study.runs}")
-        if not rows and not studies:
+        if not rows and not studies and not groups:
             say(f"no run in {folder}: graphspec train SPEC makes one")
 
 
@@ -305,38 +318,97 @@ def _as_json(rows: list[RunRow]) -> list[dict[str, Any]]:
     ]
 
 
-def _compare(paths: list[Path], plot: Path | None, force: bool, as_json: bool) -> None:
-    """Shows settings that differ beside the values of the best epochs, runs in columns."""
-    from rich.table import Table
-
+def _compare(paths: list[Path], plot: Path | None, table: Path | None, force: bool, as_json: bool) -> None:
+    """Shows settings that differ beside the values of the best epochs, runs in columns; of repeated runs
+    means, and whether these differ by more than chance.
+    """
     from graphspec.compare.table import show_value
-    from graphspec.runs.directory import RunFiles, row_of
-    from graphspec.runs.settings import differing
+    from graphspec.runs.directory import RunFiles
+    from graphspec.runs.repeats import differences, members, repeated
 
-    files = [RunFiles(path) for path in paths]
-    rows, different = [row_of(path) for path in paths], differing(paths)
+    firsts = [(members(path) or [path])[0] for path in paths]
+    files = [RunFiles(path) for path in firsts]
+    groups, different = [repeated(path) for path in paths], _settings(firsts, paths)
     if plot is not None:
         from graphspec.cli.curves import curves_of
 
         if plot.suffix != ".svg":
             raise misuse("--plot", f"{plot} does not end in .svg")
         check_output(plot, of_format("svg"), force, option="--plot")
-        histories = {str(each.path): each.history() for each in files}
+        histories = {str(path): each.history() for path, each in zip(paths, files, strict=True)}
         write(plot, marked(curves_of(histories, "runs").encode("utf-8"), "svg"))
+    found = differences(groups)
+    if table is not None:
+        _write_table(table, groups, different, force)
     if as_json:
-        print_json({"ok": True, "runs": [row.to_json() for row in rows], "settings": different})
+        tested = {"repeated": [g.to_json() for g in groups], "differences": [d.to_json() for d in found]}
+        rows = [row.to_json() for group in groups for row in group.rows if group.word == "run"]
+        print_json({"ok": True, "runs": rows, "settings": different, **tested})
         return
-    table = Table(*columns("", *(str(path) for path in paths)))
-    for path, values in different.items():
-        table.add_row(*cells(path, *map(show_value, values)))
-    if different:
+    print_table(_compared(groups, {name: [*map(show_value, each)] for name, each in different.items()}))
+    for each in found:
+        if any(group.word != "run" for group in groups):
+            say(_verdict(each))
+    for path in (plot, table):
+        if path is not None:
+            say(f"wrote {path}")
+
+
+def _settings(firsts: list[Path], paths: list[Path]) -> dict[str, list[Any]]:
+    """The settings in which runs differ, without those that number repeated ones."""
+    from graphspec.runs.settings import differing
+
+    numbers = () if firsts == paths else ("train.seed", "data.validation.fold", "data.validation.seed")
+    return {name: values for name, values in differing(firsts).items() if name not in numbers}
+
+
+def _compared(groups: list[RunGroup], settings: dict[str, list[str]]) -> Table:
+    from rich.table import Table
+
+    from graphspec.runs.repeats import spread_text
+
+    table = Table(*columns("", *(str(group.path) for group in groups)))
+    for name, values in settings.items():
+        table.add_row(*cells(name, *values))
+    if settings:
         table.add_section()
-    table.add_row(*cells("best epoch", *(str(row.best_epoch or "-") for row in rows)))
-    for name in dict.fromkeys(name for row in rows for name in row.values):
-        table.add_row(*cells(name, *(_number(row.values.get(name)) for row in rows)))
-    print_table(table)
-    if plot is not None:
-        say(f"wrote {plot}")
+    single = [group.rows[0] if group.rows and group.word == "run" else None for group in groups]
+    if any(single):
+        table.add_row(*cells("best epoch", *(str((row and row.best_epoch) or "-") for row in single)))
+    if not all(single):
+        counts = (f"{len(group.rows)} {group.word}s" if group.word != "run" else "1" for group in groups)
+        table.add_row(*cells("runs", *counts))
+    for name in dict.fromkeys(name for group in groups for name in group.names):
+        values = [
+            _number(row.values.get(name)) if row else spread_text(*group.spread(name))
+            for row, group in zip(single, groups, strict=True)
+        ]
+        table.add_row(*cells(name, *values))
+    return table
+
+
+def _verdict(found: Difference) -> str:
+    """Whether a difference is more than chance, as a sentence."""
+    if found.difference == 0:
+        return f"{found.name}: {found.run} is as high as {found.other}"
+    way = "higher" if found.difference > 0 else "lower"
+    apart = f"{found.name}: {found.run} is {plain(abs(found.difference))} {way} than {found.other}"
+    if found.p is None:
+        return f"{apart}; too few runs, or other folds, to tell whether by chance: train both with --seeds 5"
+    chance = f"p {plain(found.p)}" if found.p >= 1e-4 else "p below 0.0001"
+    return f"{apart}, {'more than' if found.significant else 'no more than'} chance explains ({chance})"
+
+
+def _write_table(path: Path, groups: list[RunGroup], different: dict[str, list[Any]], force: bool) -> None:
+    from graphspec.compare.table import show_value
+    from graphspec.runs.repeats import ablation, latex, markdown
+
+    if path.suffix not in (".md", ".tex"):
+        raise misuse("--table", f"{path} ends in neither .md nor .tex")
+    check_output(path, of_format(path.suffix[1:]), force, option="--table")
+    rows = ablation(groups, {name: [*map(show_value, each)] for name, each in different.items()})
+    text = markdown(rows) if path.suffix == ".md" else latex(rows)
+    write(path, marked(text.encode("utf-8"), path.suffix[1:]))
 
 
 def _show(rows: list[RunRow]) -> None:

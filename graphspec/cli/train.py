@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,7 @@ from graphspec.train.parallel.launched import follow_launcher, launched
 if TYPE_CHECKING:
     from graphspec.cli.training_report import TrainingReport
     from graphspec.program import Program
+    from graphspec.train.loop import Interrupted
     from graphspec.train.progress import Result, Start
 
 
@@ -94,6 +96,14 @@ Progress = Annotated[
         help="How to show progress; json: one object per line on stderr.",
     ),
 ]
+Seeds = Annotated[
+    int | None,
+    typer.Option("--seeds", min=2, metavar="N", help="Train N times, with N seeds; see `runs compare`."),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option("--folds", min=2, metavar="N", help="Train N times, each with another Nth for validation."),
+]
 Plot = Annotated[bool, typer.Option("--plot", help="Write curves.svg into the run directory.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the model's inputs and outputs for one batch.")
@@ -111,7 +121,7 @@ BatchSize = Annotated[
 
 GROUPS = {
     "Data": ("data", "limit"),
-    "The run": ("run_dir", "overwrite", "resume", "weights", "earlier"),
+    "The run": ("run_dir", "overwrite", "resume", "weights", "earlier", "seeds", "folds"),
     "Computation": ("device", "devices", "restarts", "compile", "batch_size"),
     "Reports": ("progress", "plot", "verbose", "as_json"),
     "The spec": ("settings", "preset", "allow", "allow_url"),
@@ -132,6 +142,8 @@ def train(
     run_dir: RunDir = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    seeds: Seeds = None,
+    folds: Folds = None,
     limit: Limit = None,
     progress: Progress = "auto",
     plot: Plot = False,
@@ -155,6 +167,8 @@ def train(
     if restarts and (devices or 1) == 1:
         raise misuse("--max-restarts", "it needs several processes: --devices 2 or more")
     _check_earlier(earlier, resume, weights, devices)
+    if seeds is not None or folds is not None:
+        _check_repeats(spec, seeds, folds, devices, earlier)
     with reporting(as_json):
         spec, run_dir = _spec_and_run(spec, run_dir, resume)
     gc.enable()
@@ -171,14 +185,47 @@ def train(
     options: dict[str, Any] = {"device": device, "run_dir": run_dir}
     options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
     options |= {"batch_size": batch_size, "weights": weights}
-    with (
-        compiling(spec, settings, preset, as_json, allow, allow_url) as program,
-        TrainingReport(progress, as_json, verbose) as report,
-    ):
-        options["root"], options["data"] = places(spec.parent, program, data)
-        if earlier is not None:
-            options["weights"] = _migrated(earlier, program, options, allow, report)
-        _train(program, report, options, progress != "json", plot, as_json)
+
+    repeated = seeds is not None or folds is not None
+
+    def one(more: Iterable[str] = (), **changed: Any) -> tuple[Result, Interrupted | None]:
+        given, all_settings = options | changed, [*(settings or ()), *more]
+        with (
+            compiling(spec, all_settings, preset, as_json, allow, allow_url, not repeated) as program,
+            TrainingReport(progress, as_json, verbose) as report,
+        ):
+            given["root"], given["data"] = places(spec.parent, program, data)
+            if earlier is not None:
+                given["weights"] = _migrated(earlier, program, given, allow, report)
+            return _train(program, report, given, progress != "json", plot)
+
+    if repeated:
+        from graphspec.cli.repeating import repeat
+
+        with compiling(spec, settings, preset, as_json, allow, allow_url) as program:
+            quiet = progress in ("none", "json")
+            return repeat(program, one, seeds, folds, run_dir, resume, quiet, as_json)
+    result, interrupted = one()
+    if as_json:
+        summary: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
+        print_json(summary if interrupted is None else {**summary, "diagnostics": []})
+    if interrupted is not None:
+        raise typer.Exit(interrupted.exit_code)
+
+
+def _check_repeats(
+    spec: Path, seeds: int | None, folds: int | None, devices: int | None, earlier: Path | None
+) -> None:
+    """Refuses what `--seeds` and `--folds` do not go with."""
+    option = "--seeds" if seeds is not None else "--folds"
+    if seeds is not None and folds is not None:
+        raise misuse("--folds", "leave --seeds out: repeat either, then compare")
+    if (devices or 1) > 1 or launched().size > 1:
+        raise misuse(option, "its trainings follow one another in one process: leave --devices out")
+    if earlier is not None:
+        raise misuse(option, "all of them start from a file: `graphspec migrate`, then --weights")
+    if spec.is_dir():
+        raise misuse(option, f"{spec} is a directory: name the spec, and with --resume also --run-dir")
 
 
 def _check_earlier(earlier: Path | None, resume: bool, weights: Path | None, devices: int | None) -> None:
@@ -236,9 +283,9 @@ def _spec_and_run(spec: Path, run_dir: Path | None, resume: bool) -> tuple[Path,
 
 
 def _train(
-    program: Program, report: TrainingReport, options: dict[str, Any], told: bool, plot: bool, as_json: bool
-) -> None:
-    """Trains, and shows the result; `told` are the warnings about a batch."""
+    program: Program, report: TrainingReport, options: dict[str, Any], told: bool, plot: bool
+) -> tuple[Result, Interrupted | None]:
+    """Trains, and shows the result, also of a training that was interrupted; `told` are the warnings about a batch."""
     from graphspec.objectives.history import directions
     from graphspec.train.loop import Interrupted
     from graphspec.train.loop import train as run
@@ -269,11 +316,7 @@ def _train(
         report.end(result, directions(program.outputs, True))
     elif launched().is_first:
         say(str(interrupted), sys.stderr)
-    if as_json:
-        summary: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
-        print_json(summary if interrupted is None else {**summary, "diagnostics": []})
-    if interrupted is not None:
-        raise typer.Exit(interrupted.exit_code)
+    return result, interrupted
 
 
 def _launch(

@@ -97,15 +97,14 @@ class Split(Setting):
     """A part of the training data, kept out of training: drawn from the run's seed, or the last rows."""
 
     remedies: ClassVar = {
-        "seed": "it follows from that of the run: train: {seed: 7}",
         "shuffle": delete("the rows are drawn at random; `last_by` keeps the last ones", only_for="true"),
-        "random_state": "it follows from that of the run: train: {seed: 7}",
     }
 
     synonyms: ClassVar = by_word(
         split="test_size val_size size fraction ratio share percent validation_split",
         last_by="time_column by_time",
         group="groups",
+        seed="random_state",
     )
     phrases: ClassVar = {"stratify": "stratify: COLUMN"}
     notes: ClassVar = {"stratify": "the column of the target, or another"}
@@ -118,6 +117,17 @@ class Split(Setting):
     """Column whose values tell which rows stay together."""
     last_by: Text | None = None
     """Column of numbers or dates by which rows are sorted; the last ones are taken."""
+    fold: Annotated[int, Field(ge=0)] | None = None
+    """Which of the parts of this size is for validation, counted from 0: `{split: 0.2, fold: 4}` is the last of
+    five, which together hold each row once.
+    """
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed that draws the rows; by default that of the run."""
+
+    @property
+    def folds(self) -> int:
+        """How many parts of this size there are."""
+        return round(1 / self.split)
 
     @property
     def divider(self) -> tuple[str, str] | None:
@@ -221,6 +231,18 @@ def _split(share: float, *, safe: bool) -> str:
     return become({"split": share}, f"write {{split: {share:g}}}", safe=safe, drops=True)
 
 
+def _check_fold(split: Split) -> None:
+    """Refuses a fold that the rows do not have."""
+    if split.fold is None:
+        return
+    if split.last_by is not None:
+        message = "the last rows by `last_by` are one part: they have no folds"
+        raise unfit("out-of-range", message, "remove `fold`, or `last_by`", "fold")
+    if split.folds < 2 or split.fold >= split.folds:
+        message = f"`fold` is {split.fold}, but parts of {split.split:g} are {split.folds}, counted from 0"
+        raise unfit("out-of-range", message, "of five folds, `{split: 0.2, fold: 4}` is the last", "fold")
+
+
 def parse_validation(value: object) -> DataFile | Split | Marked:
     """`{split: 0.1, ...}`, `{column: part}`, or a file. Raises `SettingError`."""
     if isinstance(value, dict) and "path" not in value:
@@ -231,6 +253,7 @@ def parse_validation(value: object) -> DataFile | Split | Marked:
         if len(ways) > 1:
             message = f"`validation` is by `{ways[0]}` and by `{ways[1]}`"
             raise unfit("out-of-range", message, "keep one of them", ways[1])
+        _check_fold(split)
         return split
     if isinstance(value, str) and (percent := re.fullmatch(r"\s*(\d{1,2}(?:\.\d+)?)\s*%\s*", value)):
         message = f"`validation` is {{split: FRACTION}} or a path, not {show(value)}"

@@ -71,6 +71,10 @@ def by_split(
     Raises `SpecError`: data-gap, data-dtype, data-empty.
     """
     parts = np.zeros(count, np.uint8)
+    seed = seed if division.seed is None else division.seed
+    if division.fold is not None:
+        parts[_fold(division, whole, count, seed)] = VALIDATION
+        return parts
     if whole is None:
         parts[split(count, division.split, seed)[1].numpy()] = VALIDATION
         return parts
@@ -88,6 +92,37 @@ def by_split(
         held = _shares(*_ids(division.stratify, whole), division.split, wanted, seed)
     parts[held] = VALIDATION
     return parts
+
+
+def _fold(division: Split, whole: TablePart | None, count: int, seed: int) -> Rows:
+    """The rows of one fold. Each row is in one; each value has the same share in all, or lies in one."""
+    named, folds = division.divider, division.folds
+    ids, groups = np.zeros(count, np.int64), 1
+    if named is not None:
+        assert whole is not None
+        if named[0] == "group":
+            _no_gap(named[1], whole, "group")
+        ids, groups = _ids(named[1], whole)
+    draw = generator(seed, SPLIT)
+    if named is None or named[0] == "stratify":
+        return _by_value(ids, draw)[division.fold :: folds]
+    sizes, filled = np.bincount(ids, minlength=groups), np.zeros(folds, np.int64)
+    if groups < folds:
+        what = f"{folds} folds of whole groups need as many: column `{division.group}` has {groups:,} values"
+        raise fail("data-empty", what, "write a larger `split`, or name a column with more values")
+    fold_of = np.empty(groups, np.int64)
+    drawn = torch.randperm(groups, generator=draw).numpy()
+    for group in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+        fold_of[group] = filled.argmin()
+        filled[fold_of[group]] += sizes[group]
+    return np.flatnonzero(fold_of[ids] == division.fold)
+
+
+def _by_value(ids: Rows, draw: torch.Generator) -> Rows:
+    """The rows by their values, those of one in an order drawn at random."""
+    drawn = torch.randperm(len(ids), generator=draw).numpy()
+    order: Rows = drawn[np.argsort(ids[drawn], kind="stable")]
+    return order
 
 
 def by_column(division: Marked, whole: TablePart) -> Any:
@@ -161,8 +196,7 @@ def _shares(ids: Rows, groups: int, fraction: float, wanted: int, seed: int) -> 
         if counts.sum() >= wanted:
             break
         counts[group] += counts[group] < sizes[group] - 1
-    drawn = torch.randperm(len(ids), generator=generator(seed, SPLIT)).numpy()
-    order = drawn[np.argsort(ids[drawn], kind="stable")]
+    order = _by_value(ids, generator(seed, SPLIT))
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     return np.concatenate([order[s : s + c] for s, c in zip(starts, counts, strict=True)])
 

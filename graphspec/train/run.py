@@ -65,7 +65,7 @@ class RunDirectory:
         """
         try:
             if path is None:
-                return cls(_numbered(Path("runs"), name))._locked()
+                return cls(numbered(Path("runs"), name))._locked()
             path.mkdir(parents=True, exist_ok=True)
             taken = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
         except OSError as error:
@@ -277,7 +277,7 @@ def stored_spec(path: Path) -> dict[str, Any] | None:
 
 def newest(name: str, parent: Path = Path("runs")) -> Path | None:
     """The newest run of a spec of this name, by its number."""
-    runs = [path for path in _numbers(parent, name).values() if is_run(path)] if parent.is_dir() else []
+    runs = [path for path in numbers(parent, name).values() if is_run(path)] if parent.is_dir() else []
     return runs[-1] if runs else None
 
 
@@ -335,17 +335,17 @@ def usual_lengths(program: BaseProgram, examples: Examples) -> dict[str, int]:
     return {name: median_low(values) for name, values in sizes.items() if values}
 
 
-def _numbers(parent: Path, name: str) -> dict[int, Path]:
+def numbers(parent: Path, name: str) -> dict[int, Path]:
     """The directories `<name>-<n>` in `parent`, by their number."""
     pattern = re.compile(re.escape(name) + r"-(\d{1,9})\Z", re.ASCII)
     directories = {int(match[1]): entry for entry in parent.iterdir() if (match := pattern.match(entry.name))}
     return dict(sorted(directories.items()))
 
 
-def _numbered(parent: Path, name: str) -> Path:
+def numbered(parent: Path, name: str) -> Path:
     """The first free `<name>-<n>` after the highest one in `parent`, made."""
     parent.mkdir(parents=True, exist_ok=True)
-    number = max(_numbers(parent, name), default=0)
+    number = max(numbers(parent, name), default=0)
     while True:
         number += 1
         path = parent / f"{name}-{number}"
