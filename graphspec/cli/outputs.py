@@ -160,7 +160,9 @@ def marked(data: bytes, format: str) -> bytes:
         chunk = b"tEXtSoftware\0" + MADE_BY.encode()
         size, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
         return data[:-12] + size + chunk + check + data[-12:]
-    before, behind = {"mmd": (b"%% ", b""), "pdf": (b"% ", b""), "tex": (b"% ", b"")}.get(format, (b"<!-- ", b" -->"))
+    before, behind = {"mmd": (b"%% ", b""), "pdf": (b"% ", b""), "tex": (b"% ", b"")}.get(
+        format, (b"<!-- ", b" -->")
+    )
     return data.rstrip(b"\n") + b"\n" + before + MADE_BY.encode() + behind + b"\n"
 
 

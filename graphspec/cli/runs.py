@@ -38,9 +38,9 @@ from graphspec.diagnostics.terminal import cells, columns, say
 from graphspec.diagnostics.text import plain
 
 if TYPE_CHECKING:
-    from graphspec.diagnostics import Diagnostic
     from rich.table import Table
 
+    from graphspec.diagnostics import Diagnostic
     from graphspec.runs.directory import RunRow
     from graphspec.runs.repeats import Difference, RunGroup
     from graphspec.runs.run import Run

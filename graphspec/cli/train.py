@@ -285,7 +285,7 @@ def _spec_and_run(spec: Path, run_dir: Path | None, resume: bool) -> tuple[Path,
 def _train(
     program: Program, report: TrainingReport, options: dict[str, Any], told: bool, plot: bool
 ) -> tuple[Result, Interrupted | None]:
-    """Trains, and shows the result, also of a training that was interrupted; `told` are the warnings about a batch."""
+    """Trains, and shows the result, also of an interrupted training; `told` are the warnings of a batch."""
     from graphspec.objectives.history import directions
     from graphspec.train.loop import Interrupted
     from graphspec.train.loop import train as run

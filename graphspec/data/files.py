@@ -118,8 +118,8 @@ class Split(Setting):
     last_by: Text | None = None
     """Column of numbers or dates by which rows are sorted; the last ones are taken."""
     fold: Annotated[int, Field(ge=0)] | None = None
-    """Which of the parts of this size is for validation, counted from 0: `{split: 0.2, fold: 4}` is the last of
-    five, which together hold each row once.
+    """Which of the parts of this size is for validation, counted from 0: `{split: 0.2, fold: 4}` is the last
+    of five, which together hold each row once.
     """
     seed: Annotated[int, Field(ge=0)] | None = None
     """Seed that draws the rows; by default that of the run."""

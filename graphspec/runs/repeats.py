@@ -1,4 +1,4 @@
-"""Runs of one spec that differ by chance alone, seeds or folds, and whether two such groups differ by more."""
+"""Runs of a spec that differ by chance alone, seeds or folds, and whether two such groups differ by more."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def list_repeated(parent: Path) -> list[RunGroup]:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far the mean of a value is from that of another group, and how often chance alone makes it differ so
-    much: `p`, None where too few runs tell.
+    """How far the mean of a value is from that of another group, and how often chance alone makes it differ
+    so much: `p`, None where too few runs tell.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Runs that are repeated with several seeds or folds, and whether groups of them differ by more than chance."""
+"""Runs that are repeated with several seeds or folds, and what is more than chance between two groups."""
 
 from __future__ import annotations
 
