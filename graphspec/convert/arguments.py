@@ -7,6 +7,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.convert.config import KerasLayer, foreign
 from graphspec.convert.refusals import Unsupported
@@ -290,6 +291,20 @@ def _without_defaults(cls: type[Layer], settings: Mapping[str, Any], name: str, 
         except Unsupported:
             continue
     return [written]
+
+
+def without_defaults(form: str, what: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that differ from the defaults of a layer; one number may stand for all axes."""
+    members = REGISTRY[form] if form in ("layer", "op", "merge") else {}  # type: ignore[index]
+    fields = members[what].model_fields if isinstance(what, str) and what in members else {}
+
+    def is_default(key: str, value: Any) -> bool:
+        default = fields[key].default if key in fields else ...
+        if isinstance(default, tuple):
+            return all(item == value for item in default)
+        return isinstance(value, bool) == isinstance(default, bool) and bool(value == default)
+
+    return {key: value for key, value in settings.items() if not is_default(key, value)}
 
 
 def key_text(items: Any) -> str:

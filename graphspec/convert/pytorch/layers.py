@@ -31,11 +31,6 @@ def every(values: Any, rank: int) -> list[int]:
     return listed * rank if len(listed) == 1 else listed
 
 
-def unlike(arguments: dict[str, Any], **defaults: Any) -> dict[str, Any]:
-    """Without what equals its default."""
-    return {key: value for key, value in arguments.items() if key not in defaults or value != defaults[key]}
-
-
 def affine(w: NodeWriter, x: Laid, weight: Any, bias: Any, axis: int = 1) -> Laid:
     """A tensor with vectors along a torch axis that multiply it, or are added, where they are nodes."""
     if isinstance(weight, Laid) and isinstance(bias, Known):
@@ -102,7 +97,7 @@ def dense(w: NodeWriter, x: Laid, weight: Known, bias: Known | None) -> Laid:
         x = replace(x, axes=(*x.axes[:-1], tuple(order)))
     x = w.last(x)
     units = weight.tensor.shape[0]
-    arguments = unlike({"units": units, "use_bias": bias is not None}, use_bias=True)
+    arguments = {"units": units, "use_bias": bias is not None}
     node = w.node("layer", "Dense", arguments, [("x", x.value)], {"weight": weight, "bias": bias})
     return replace(
         x,
@@ -140,25 +135,20 @@ def _conv(
         elif any(every(padding, rank)):
             around = [p for p in reversed(every(padding, rank)) for _ in range(2)]
             x = HANDLERS["pad"](w, x, pad=around, out=None)
-        words = unlike(words, strides=1, dilation_rate=1, padding="valid")
         return affine(w, image(x, by_kernel(w, "conv", words, x, weight), out), None, w.laid(bias))
     words = {"kernel_size": short(list(weight.tensor.shape[2:]), rank), **words}
-    if isinstance(padding, str):
-        words["padding"] = "same" if padding == "same" else 0
-    else:
-        words["padding"] = short(padding, rank)
+    fixed = isinstance(padding, str) or not any(every(padding, rank))
+    words["padding"] = ("same" if padding == "same" else "valid") if fixed else short(padding, rank)
     words["dilation_rate"] = short(dilation, rank)
     held = inner(None, bias)[1]
     words["use_bias"] = held is not None
-    words = unlike(words, strides=1, padding=0, dilation_rate=1, use_bias=True)
     filters, channels = weight.tensor.shape[0], int(x.sizes[-1])
     if groups == channels and groups > 1 and filters % channels == 0 and rank < 3:
         what = f"DepthwiseConv{rank}D"
-        if filters != channels:
-            words["depth_multiplier"] = filters // channels
+        words["depth_multiplier"] = filters // channels
     else:
         what = f"Conv{rank}D"
-        words = {"filters": filters, **words, **({"groups": groups} if groups > 1 else {})}
+        words = {"filters": filters, **words, "groups": groups}
     node = w.over_images(what, words, x, {"weight": weight, "bias": held})
     return affine(w, image(x, node, out), None, bias)
 
@@ -228,7 +218,6 @@ def transpose(
         edges = list(zip(pads, more, strict=True))
         return _in_groups(w, input, known(weight, "kernel"), bias, strides, edges, groups, dilation, out)
     words: dict[str, Any] = {"strides": short(strides, rank), "dilation_rate": short(dilation, rank)}
-    words = unlike(words, strides=1, dilation_rate=1)
     cuts = [(p, max(p - m, 0)) for p, m in zip(pads, more, strict=True)]
     spans = [
         (k - 1) * d + 1
@@ -246,7 +235,7 @@ def transpose(
     else:
         held = inner(None, bias)[1]
         sizes = {"filters": weight.tensor.shape[1], "kernel_size": short(list(weight.tensor.shape[2:]), rank)}
-        words = {**sizes, **words, **({} if held is not None else {"use_bias": False})}
+        words = {**sizes, **words, "use_bias": held is not None}
         node = w.over_images(f"Conv{rank}DTranspose", words, x, {"weight": weight, "bias": held})
     if any(a or b for a, b in cuts):
         even = all(a == b for a, b in cuts)
@@ -331,7 +320,6 @@ def _batch_norm(
     scale, center = inner(weight, bias)
     words = {"momentum": shortest(1 - momentum), "epsilon": shortest(eps), "unbiased": True}
     words |= {"scale": scale is not None, "center": center is not None}
-    words = unlike(words, momentum=0.99, epsilon=0.001, scale=True, center=True)
     held = {"weight": scale, "bias": center, "running_mean": running_mean, "running_var": running_var}
     held["num_batches_tracked"] = counter
     node = w.node("layer", "BatchNormalization", words, [("x", x.value)], held)
@@ -345,7 +333,6 @@ def grouped(w: NodeWriter, x: Laid, groups: int, weight: Any, bias: Any, eps: fl
     scale, center = inner(weight, bias)
     words: dict[str, Any] = {"groups": -1 if groups == x.sizes[-1] else groups, "epsilon": shortest(eps)}
     words |= {"scale": scale is not None, "center": center is not None}
-    words = unlike(words, groups=32, epsilon=0.001, scale=True, center=True)
     node = w.over_images("GroupNormalization", words, x, {"weight": scale, "bias": center})
     return affine(w, replace(x, value=ConvertedValue(node)), weight, bias)
 
@@ -390,11 +377,9 @@ def _layer_norm(
     if function == "rms_norm":
         words["epsilon"] = shortest(eps if eps is not None else torch.finfo(torch.float32).eps)
         form, what = ("op", "rms_normalization") if scale is None else ("layer", "RMSNormalization")
-        words = words if scale is None else unlike(words, epsilon=1e-6)
     else:
         form, what = "layer", "LayerNormalization"
         words |= {"epsilon": shortest(eps), "scale": scale is not None, "center": center is not None}
-        words = unlike(words, epsilon=0.001, scale=True, center=True)
     held = None if form == "op" else {"weight": scale, "bias": center}
     node = w.node(form, what, words, [("x", x.value)], held)
     return affine(w, replace(x, value=ConvertedValue(node)), weight, bias, len(x.shape) - count)

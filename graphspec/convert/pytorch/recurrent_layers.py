@@ -7,7 +7,6 @@ from typing import Any
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
-from graphspec.convert.pytorch.layers import unlike
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.shaping import select
 from graphspec.convert.pytorch.writer import Known, NodeWriter
@@ -48,7 +47,7 @@ def _recurrent(
     if params[1].tensor.shape[0] != gates * units or len(params) != num_layers * each:
         raise Unsupported("an LSTM with projections has no counterpart", "proj_size=0")
     words: dict[str, Any] = {"units": units, "return_sequences": True}
-    words |= unlike({"use_bias": has_biases}, use_bias=True) | _activation(function)
+    words |= {"use_bias": has_biases} | _activation(function)
     cls, outputs = _class(function), states
     if bidirectional:
         outputs = tuple(f"{way}_{state}" for way in ("forward", "backward") for state in states)
@@ -169,7 +168,7 @@ def _cell(
     x = w.last(input)
     units, states = w_hh.tensor.shape[1], _states(function)
     step = ConvertedValue(w.node("op", "expand_dims", {"axis": 1}, [("x", x.value)], main=False))
-    words = unlike({"units": units, "use_bias": b_ih is not None}, use_bias=True) | _activation(function)
+    words = {"units": units, "use_bias": b_ih is not None} | _activation(function)
     words |= {"return_state": True} if len(states) == 2 else {}
     params = [w_ih, w_hh] if b_ih is None else [w_ih, w_hh, b_ih, b_hh]
     reads: list[tuple[str, Any]] = [("sequences", step)]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
-from graphspec.convert.pytorch.layers import image, short, space, unlike
+from graphspec.convert.pytorch.layers import image, short, space
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.refusals import Unsupported
@@ -48,17 +48,12 @@ def _upsample(
     if any(rate is None for rate in rates) and scale_factors:
         rates = [int(f) if float(f).is_integer() else None for f in scale_factors]
     smooth = function.endswith("_aa")
-    kind = {} if word == "nearest" else {"interpolation": word}
     corners = {"align_corners": True} if align_corners else {}
     corners |= {"antialias": True} if smooth else {}
     if all(rate == 1 for rate in rates) and not smooth:
         return x
     if not smooth and all(rate is not None for rate in rates) and (word == "nearest" or rank == 2):
-        arguments = {
-            **unlike({"size": short(rates, rank)}, **({"size": 2} if rank > 1 else {})),
-            **kind,
-            **corners,
-        }
+        arguments = {"size": short(rates, rank), "interpolation": word, **corners}
         return image(x, w.over_images(f"UpSampling{rank}D", arguments, x), out)
     if not all(isinstance(s, int) for s in (*sizes, *space(x))):
         raise Unsupported("it resizes by a factor that is not whole", "resize images, by whole factors")
@@ -76,7 +71,6 @@ def _upsample(
     if rank != 2:
         return _linear_rows(w, x, sizes, align_corners, out)
     arguments = {"height": sizes[0], "width": sizes[1], "interpolation": word, **corners}
-    arguments = unlike(arguments, interpolation="bilinear")
     return image(x, w.over_images("Resizing", arguments, x), out)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import HANDLERS, handles
-from graphspec.convert.pytorch.layers import every, image, short, space, unlike
+from graphspec.convert.pytorch.layers import every, image, short, space
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair, scalar
 from graphspec.convert.pytorch.sizes import known_number
@@ -67,7 +67,9 @@ def _pool(
         raise Unsupported("windows of several sizes have one divisor", "leave out `ceil_mode`")
     centered = all(2 * p + 1 == k for p, k in zip(pads, size, strict=True)) and set(steps) == {1}
     if any(pads) and not count_include_pad and divisor_override is None and centered:
-        words = unlike({"pool_size": short(size, rank), "strides": 1, "padding": "same"}, strides=size[0])
+        words = {"pool_size": short(size, rank), "strides": 1, "padding": "same"}
+        if size[0] == 1:
+            del words["strides"]
         return image(x, w.over_images(f"AveragePooling{rank}D", words, x), out)
     mean = _mean(w, x, size, steps, pads, rounds, out)
     if divisor_override is not None:
@@ -95,9 +97,7 @@ def _pooled(
         words["strides"] = short(steps, rank)
     if any(pads):
         words["padding"] = short(pads, rank)
-    if ceil and _rounds(x, size, steps, pads):
-        words["ceil_mode"] = True
-    words = unlike(words, **({"pool_size": 2} if what == "MaxPooling" else {}))
+    words["ceil_mode"] = ceil and _rounds(x, size, steps, pads)
     return image(x, w.over_images(f"{what}{rank}D", words, x), out)
 
 
@@ -224,7 +224,7 @@ def _im2col(
 ) -> Laid:
     x = w.natural(self)
     words = {"kernel_size": short(kernel_size, 2), "stride": short(stride, 2), "padding": short(padding, 2)}
-    words = unlike(words | {"dilation": short(dilation, 2)}, stride=1, padding=0, dilation=1)
+    words["dilation"] = short(dilation, 2)
     node = w.node("op", "unfold", words, [("x", x.value)])
     return Laid(ConvertedValue(node), (x.sizes[0], *out.shape[1:]), ((0,), (1,), (2,)), tuple(out.shape))
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from graphspec.convert.arguments import without_defaults
 from graphspec.convert.nodes import CalledEntry, ConvertedNode, ConvertedValue, Read, Stored
 from graphspec.convert.pytorch.layout import Laid, merged_axes
 from graphspec.convert.pytorch.sizes import Size, product
@@ -136,8 +137,10 @@ class NodeWriter:
         main: bool = True,
         outputs: tuple[str, ...] = (),
     ) -> ConvertedNode:
-        """Adds a node; `weights` by their names in the state dict of the spec's layer."""
-        settings = {key: value for key, value in (arguments or {}).items()}
+        """Adds a node, with the arguments that differ from the defaults of its layer. `weights` are by their
+        names in the state dict of that layer.
+        """
+        settings = without_defaults(form, what, arguments or {})
         style: Any = "one" if len(reads) == 1 and isinstance(reads[0][1], ConvertedValue) else "named"
         if form in ("merge",) or (form == "op" and len(reads) > 1 and not reads[0][0]):
             style = "list"
@@ -386,7 +389,8 @@ class NodeWriter:
     ) -> ConvertedNode:
         """A layer of images; of frames that are merged with the batch, one for each frame."""
         if len(x.axes[0]) > 1:
-            what, words = "TimeDistributed", {"wraps": {"layer": what, **words}}
+            words = {"wraps": {"layer": what, **without_defaults("layer", what, words)}}
+            what = "TimeDistributed"
         return self.node("layer", what, words, [("x", x.value)], weights, main)
 
     def last(self, laid: Laid, i: int = -1) -> Laid:
