@@ -9,6 +9,7 @@ from typing import Any
 import sympy
 import torch
 
+from graphspec.contract.registry import REGISTRY, Kind
 from graphspec.convert.arguments import as_integer, shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.aligning import layout_of, together, value
@@ -17,52 +18,39 @@ from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import Size
 from graphspec.convert.pytorch.writer import HIDING, Known, MaskedScores, NodeWriter
 from graphspec.convert.refusals import Unsupported
+from graphspec.diagnostics import by_word
 
 ACTIVATIONS = {
-    **{
-        word: word for word in ("relu", "sigmoid", "tanh", "silu", "relu6", "selu", "log_sigmoid", "softsign")
-    },
-    "hardsigmoid": "hard_sigmoid",
-    "hardswish": "hard_silu",
-    "mish": "mish",
+    **by_word(hard_sigmoid="hardsigmoid", hard_silu="hardswish"),
+    **{w: w for w in by_word(of="relu sigmoid tanh silu relu6 selu log_sigmoid softsign mish")},
 }
-OPS = {
-    **{
-        w: w
-        for w in ("abs", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "sinh", "cosh")
-    },
-    **{
-        w: w
-        for w in ("sqrt", "rsqrt", "square", "reciprocal", "erf", "erfc", "floor", "ceil", "round", "sign")
-    },
-    **{w: w for w in ("trunc", "isnan", "isinf", "isfinite", "logical_not", "exp2", "bitwise_not", "erfinv")},
-    **{w: w for w in ("isneginf", "isposinf", "rad2deg", "deg2rad", "sinc", "signbit", "i0")},
-    "neg": "negative",
-    "asin": "arcsin",
-    "acos": "arccos",
-    "atan": "arctan",
-    "asinh": "arcsinh",
-    "acosh": "arccosh",
-    "atanh": "arctanh",
-}
+OPS = by_word(
+    of="abs exp expm1 exp2 log log1p log2 log10 sin cos tan sinh cosh asin acos atan asinh acosh atanh "
+    "neg sign sqrt rsqrt square reciprocal erf erfc erfinv floor ceil round trunc isnan isinf isfinite "
+    "isneginf isposinf logical_not bitwise_not rad2deg deg2rad sinc signbit i0"
+)
+"""Functions of one tensor that are ops under the same name, or one of the synonyms of an op."""
 SAME = ["contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive"]
-MERGES = {"add": "add", "mul": "multiply", "maximum": "maximum", "minimum": "minimum", "sub": "subtract"}
-PAIRS = {
-    **{
-        w: w for w in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor")
-    },
-    **{"div": "divide", "pow": "power", "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal"},
-    **{"gt": "greater", "ge": "greater_equal", "floor_divide": "floor_divide", "remainder": "mod"},
-    **{"fmod": "fmod", "atan2": "arctan2", "true_divide": "divide", "__and__": "bitwise_and"},
-    **{"__or__": "bitwise_or", "__xor__": "bitwise_xor"},
-    **{"__lshift__": "bitwise_left_shift", "__rshift__": "bitwise_right_shift"},
-    **{word: word for word in ("bitwise_left_shift", "bitwise_right_shift")},
-    **{w: w for w in ("hypot", "heaviside", "logaddexp", "logaddexp2", "fmax", "fmin", "ldexp")},
-}
+MERGES = by_word(of="add mul maximum minimum sub")
+SPELLED = by_word(
+    divide="true_divide",
+    bitwise_and="__and__",
+    bitwise_or="__or__",
+    bitwise_xor="__xor__",
+    bitwise_left_shift="__lshift__",
+    bitwise_right_shift="__rshift__",
+)
+PAIRS = by_word(
+    of="logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor bitwise_left_shift "
+    "bitwise_right_shift div pow eq ne lt le gt ge floor_divide remainder fmod atan2 hypot heaviside "
+    "logaddexp logaddexp2 fmax fmin ldexp"
+)
 
 
-BITS = frozenset(word for word in PAIRS.values() if word.startswith("bitwise_"))
-"""Their second integer is called `y`."""
+def our_word(form: Kind, function: str) -> str:
+    """The name of the op or merge that a function of PyTorch is."""
+    members, word = REGISTRY[form], SPELLED.get(function, function)
+    return word if word in members else members.synonyms[word]
 
 
 def activation(w: NodeWriter, x: Laid, word: str, **settings: Any) -> Laid:
@@ -167,7 +155,7 @@ def _prelu(w: NodeWriter, self: Laid, weight: Any, **_: Any) -> Laid:
     x = w.spatial(self) if len(self.shape) > 2 else w.last(self, 1)
     one = weight.tensor.numel() == 1 != x.sizes[-1]
     shared = list(range(1, len(x.sizes) - (not one)))
-    arguments = {"shared_axes": shared} if shared else {}
+    arguments = {"shared_axes": shared or None}
     alpha = weight.map(lambda t: t.reshape(-1))
     return w.make("layer", "PReLU", arguments, [("x", x.value)], x, weights={"weight": alpha})
 
@@ -175,7 +163,7 @@ def _prelu(w: NodeWriter, self: Laid, weight: Any, **_: Any) -> Laid:
 @handles(*OPS)
 def _op(w: NodeWriter, self: Laid, *, function: str, out: Any = None, **_: Any) -> Laid:
     dtype = self.dtype if out is None else str(out.dtype).removeprefix("torch.")
-    return replace(w.make("op", OPS[function], {}, [("x", self.value)], self), dtype=dtype)
+    return replace(w.make("op", our_word("op", function), {}, [("x", self.value)], self), dtype=dtype)
 
 
 @handles(*SAME)
@@ -247,7 +235,7 @@ def scalar(w: NodeWriter, op: str, x: Laid, value: Any, second: bool = True) -> 
             "it computes with a size that stays open",
             "give the size a number in --input, and leave that of the batch out of the module",
         )
-    if op in BITS:
+    if op.startswith("bitwise_"):  # whose second integer is called `y`
         if isinstance(x, Laid) and x.dtype == "bool":
             raise Unsupported("it combines a boolean with a number", "compare both with `!= 0` first")
         return w.make("op", op, {"y": value}, [("x", x.value)], x)
@@ -256,7 +244,7 @@ def scalar(w: NodeWriter, op: str, x: Laid, value: Any, second: bool = True) -> 
     return w.make("op", op, {"x2" if second else "x1": value}, [("x1" if second else "x2", x.value)], x)
 
 
-@handles(*MERGES, *PAIRS, "rsub", "where", "masked_fill")
+@handles(*MERGES, *PAIRS, *SPELLED, "rsub", "where", "masked_fill")
 def _pair(
     w: NodeWriter,
     *,
@@ -280,7 +268,7 @@ def _pair(
             other = scalar(w, "multiply", other, alpha)
         else:
             other = other.map(lambda t: t * alpha) if isinstance(other, Known) else other * alpha
-    op = MERGES.get(function) or PAIRS[function]
+    op = our_word("merge" if function in MERGES else "op", function)
     if rounding_mode is not None:
         op = "floor_divide" if rounding_mode == "floor" else op
     combined = pair(w, op, self, other, out.shape)

@@ -134,7 +134,7 @@ def _triangle(w: NodeWriter, self: Laid, function: str, out: Any, diagonal: int 
     if number is not None and self.axes == ((), ()) and bool((number == number.flatten()[0]).all()):
         return _triangle_of(w, number.flatten()[0].item(), function, out, diagonal)
     x = w.natural(self)
-    return w.make("op", function, {"k": diagonal} if diagonal else {}, [("x", x.value)], x)
+    return w.make("op", function, {"k": diagonal}, [("x", x.value)], x)
 
 
 def _triangle_of(w: NodeWriter, number: Any, function: str, out: Any, diagonal: int) -> Laid:

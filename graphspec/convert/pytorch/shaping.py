@@ -290,8 +290,7 @@ def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
             value = w.held(operand.map(_expanding(shape)))
         reads.append(("", value))
     axis = -1 if j == len(leader.sizes) - 1 else j
-    arguments = {} if axis == -1 else {"axis": axis}
-    node = w.node("merge", "concatenate", arguments, reads)
+    node = w.node("merge", "concatenate", {"axis": axis}, reads)
     return resized(leader, node, {i: out.shape[i]})
 
 
@@ -330,7 +329,7 @@ def _stack(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Lai
 
     laid = [w.natural(x) for x in tensors if isinstance(x, Laid)]
     if len(laid) == len(tensors) and i > 0:
-        node = w.node("merge", "stack", {} if i == 1 else {"axis": i}, [("", x.value) for x in laid])
+        node = w.node("merge", "stack", {"axis": i}, [("", x.value) for x in laid])
         axes = tuple((k,) for k in range(len(out.shape)))
         sizes = (laid[0].sizes[0], *out.shape[1:])
         return Laid(ConvertedValue(node), sizes, axes, tuple(out.shape), laid[0].dtype)

@@ -293,7 +293,7 @@ def _widened(w: NodeWriter, x: Laid, sides: dict[int, tuple[int, int]], mode: st
         j = x.at(i)
         widths[j], sizes[j] = [a, b], shape[i]
     word = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}[mode]
-    words: dict[str, Any] = {"pad_width": widths} | ({} if word == "constant" else {"mode": word})
+    words: dict[str, Any] = {"pad_width": widths, "mode": word}
     words |= {"constant_values": value} if value else {}
     node = w.node("op", "pad", words, [("x", x.value)])
     return replace(x, value=ConvertedValue(node), sizes=tuple(sizes), shape=shape)
