@@ -274,7 +274,7 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
             help = f": write {name}={value}" if colon and value and " " not in name + value else ""
             raise misuse("--set", f"`{pair}` is not KEY=VALUE{help}")
     try:
-        return from_command_line([(key, text) for _, key, _, text in parts], sources)
+        return from_command_line([(key.rstrip(), text) for _, key, _, text in parts], sources)
     except ValueError as error:
         raise misuse("--set", str(error)) from None
 

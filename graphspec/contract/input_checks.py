@@ -27,10 +27,13 @@ def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
     if tensor.rank != rank:
         sizes = tensor.shape[1:]
         image = rank == 4 and len(sizes) == 2 and all(isinstance(size, int) and size > 4 for size in sizes)
+        gray = f"a gray image has one channel: shape: [{', '.join(map(str, sizes))}, 1]"
+        if len(set(sizes)) == 2:
+            gray = f"steps with features take {layer.replace('2D', '1D')}; {gray}"
         raise LayerError(
             "wrong-rank",
             f"{layer} takes {rank} axes, `[batch, {shape[1:]}`, and gets {tensor.rank}: {tensor}",
-            help=f"a gray image has one channel: shape: [{sizes[0]}, {sizes[1]}, 1]" if image else None,
+            help=gray if image else None,
             inputs=(0,),
         )
 

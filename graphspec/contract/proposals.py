@@ -145,7 +145,10 @@ def _dense_or_conv(a: Tensor, b: Tensor, i: int, j: int) -> str:
     layer = f"layer: Conv2D, from: {{input{narrow}}}, filters: {units}, kernel_size: 1"
     if a.rank != 4:
         layer = f"layer: Dense, from: {{input{narrow}}}, units: {units}"
-    return f"bring {{input{narrow}}} to the same shape: {{{layer}}}"
+    instead = f"bring {{input{narrow}}} to the same shape: {{{layer}}}"
+    sizes = [_number(a.shape[-1]), _number(b.shape[-1])]
+    near = abs(sizes[0] - sizes[1]) == 1 and min(sizes) > 1
+    return f"give both the same number of features, or {instead}" if near else instead
 
 
 def _strided(large: Tensor, small: Tensor, position: int, other: int, keep: bool) -> str | None:

@@ -58,7 +58,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
                 head = stream.read(8)
         except OSError as error:
             message = f"`{path}` cannot be read: {error.strerror or error}"
-            raise fail("import-format", message) from None
+            kind = "a SavedModel of TensorFlow" if (path / "saved_model.pb").is_file() else "a folder"
+            help = f"it is {kind}: load it in Keras, and save it as one file, `model.save('model.keras')`"
+            raise fail("import-format", message, help if path.is_dir() else None) from None
         if head.startswith(b"PK"):
             yield _open_keras(path, stack)
         elif head == b"\x89HDF\r\n\x1a\n":
@@ -140,6 +142,10 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
             why = f"has {member.file_size:,} bytes, too many for a model's config"
         if why is not None:
             help = "Keras writes no such member: check where this file comes from"
+            if name.endswith("/data.pkl"):
+                help = (
+                    f"PyTorch writes one: `graphspec weights SPEC --from {path} -o OUT.safetensors` takes it"
+                )
             raise fail("import-unsafe", f"`{name[:80]}` in `{path}` {why}", help)
         seen.add(name)
 

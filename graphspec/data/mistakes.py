@@ -94,6 +94,10 @@ def unreadable(path: object, error: OSError) -> SpecError:
 NAME = "Name the"
 
 
+_VALUE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")
+"""A name of a column that is rather a number or a date."""
+
+
 def lacks(
     file: str, what: str, name: str, there: Iterable[str], help: str, span: Span | None = None
 ) -> SpecError:
@@ -103,6 +107,8 @@ def lacks(
     shown = ", ".join(f"`{n}`" for n in names[:20]) + (", ..." if len(names) > 20 else "")
     renamed = f"n{help[1:]}" if help.startswith(NAME) else ""
     told = f"did you mean `{word}`? {help}".strip() if word else renamed or None
+    if what == "column" and word is None and any(map(_VALUE.fullmatch, names)):
+        told = "the first line names the columns, and seems to be a row: write names above it"
     return fail(
         "data-column", f"`{file}` has no {what} `{name}`", told, f"it has {shown or 'none'}", span=span
     )

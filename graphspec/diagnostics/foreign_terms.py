@@ -284,6 +284,18 @@ FORMATS: tuple[tuple[frozenset[str], str, str], ...] = tuple(
 )
 """Files of other tools: the keys at their top, what they are, and what to do with one."""
 
+_OF_WEIGHTS = "`graphspec weights SPEC --from {0} -o OUT.safetensors` takes its weights over"
+_OF_DATA = "`graphspec new NAME --data {0} --target COLUMN` writes a spec of it"
+FILES: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".jsonl", ".npz", ".npy", ".xlsx"), ("data", _OF_DATA)),
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".safetensors"), ("weights", _OF_WEIGHTS)),
+    **dict.fromkeys((".keras", ".h5"), ("a model of Keras", "`graphspec import keras {0} -o DIR` reads it")),
+    ".onnx": ("a model of ONNX", "write the network as a spec: ONNX is what `graphspec build` writes"),
+    ".py": ("Python", "`graphspec import torch MODULE:CLASS --input ...` makes a spec of a module in it"),
+    ".ipynb": ("a notebook", "`graphspec new` writes a spec to start from"),
+}
+"""Files that are no specs: what they hold by their suffix, and what to do with one, `{0}`."""
+
 COMMANDS: Mapping[str, str] = _by_word(
     {
         "lint validate verify compile-check typecheck": "check SPEC",

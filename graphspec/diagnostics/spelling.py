@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TypeVar
@@ -106,7 +107,16 @@ def did_you_mean(
 
 def meant(near: str, written: str, safe: bool = False) -> str:
     """The remedy that a word was meant for another."""
-    return Remedy(f"did you mean `{near}`?", Change(near, written, safe=safe))
+    return Remedy(f"did you mean `{near}`?{_foreign(written)}", Change(near, written, safe=safe))
+
+
+def _foreign(written: str) -> str:
+    """Which sign of a word is none of its alphabet, though it may look like one."""
+    for sign in written[:_LONGEST_WORD]:
+        name = unicodedata.name(sign, "")
+        if not sign.isascii() and not name.startswith("LATIN"):
+            return f" Its `{sign}` is U+{ord(sign):04X}, {name.lower() or 'no letter'}"
+    return ""
 
 
 def certain(word: str, near: str, legal: Iterable[str], synonyms: Mapping[str, str] | None = None) -> bool:

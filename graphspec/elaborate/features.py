@@ -5,7 +5,7 @@ A spec without data does not import their settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from graphspec.diagnostics import did_you_mean, nearest
@@ -115,6 +115,25 @@ def check_features(
         body.error("feature-misfit", body.declared.document.key(path), message, help)
     if whole:
         body.scope.problems(_mix_misfits(data.mix, inputs, outputs, ranges), ("data", "mix"))
+
+
+def check_class_weights(
+    body: BodyElaborator, outputs: Mapping[str, OutputSpec], features: Collection[str]
+) -> None:
+    """Reports weights of class numbers that an output has not; those of a feature are known with its data."""
+    from graphspec.objectives.losses import Binary, Categorical
+
+    for name, output in outputs.items():
+        weights, size = output.rows.class_weight, output.tensors[0].shape[-1]
+        several = size if isinstance(output.loss, Categorical) and isinstance(size, int) else None
+        count = 2 if isinstance(output.loss, Binary) else several
+        if output.target in features or not isinstance(weights, dict) or count is None:
+            continue
+        for key in weights:
+            if key.isdecimal() and int(key) >= count:
+                message = f"`class_weight` names class {key}, and `{name}` has the classes 0 to {count - 1}"
+                path = (*body.declared.output_path(name), "class_weight")
+                body.error("out-of-range", body.declared.document.span(path), message, "they count from 0")
 
 
 def _by_position(output: OutputSpec) -> bool:

@@ -240,7 +240,7 @@ def _without(body: BodyElaborator, path: Path) -> str:
         shape = shape[key]
     if path[-1] != 0 or not isinstance(shape, list):
         return words
-    words = f"write {show([Word(unquoted(size)) for size in shape[1:]])}"
+    words = f"write {show([Word(unquoted(size)) for size in shape[1:]])}: a shape leaves out the batch axis"
     return become(shape[1:], words, around=True, drops=True)
 
 

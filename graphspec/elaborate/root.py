@@ -9,7 +9,7 @@ from graphspec.declarations import File
 from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.context import Context, OutOfBudget
-from graphspec.elaborate.features import check_features, read_features
+from graphspec.elaborate.features import check_class_weights, check_features, read_features
 from graphspec.elaborate.generating import check_generate
 from graphspec.elaborate.inputs import (
     Defaults,
@@ -191,6 +191,7 @@ def _check_beside(
         known = {name: each for name, each in known.items() if each.loss and each.target not in sure}
     if data is not None:
         check_features(body, data, inputs, known, ranges, whole=findings is not None)
+    check_class_weights(body, known, data.features if data is not None else ())
     _check_training(body, sections, outputs, findings)
     return inputs, ranges, defaults
 

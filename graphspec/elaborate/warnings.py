@@ -62,11 +62,14 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
     for name, declared in body.declared.inputs.items():
         read = graph.inputs.get(name)
         if isinstance(declared, Input) and read is not None and _is_turned(declared, read, graph):
+            by_data = declared.data_format == "channels_first"
             shape = ", ".join(map(str, declared.shape))
-            first, *space = declared.shape
-            message = f"the image `{name}` is [{shape}], and its channels seem to come first"
-            last = ", ".join(map(str, [*space, first]))
-            help = f"write [{last}], or `data_format: channels_first` if the data have that order"
+            first, *space = declared.shape if not by_data else reversed(declared.shape)
+            other = "last" if by_data else "first"
+            message = f"the image `{name}` is [{shape}], and its channels seem to come {other}"
+            sizes = ", ".join(map(str, [first, *reversed(space)] if by_data else [*space, first]))
+            order = "data_format: channels_last" if by_data else "data_format: channels_first"
+            help = f"write [{sizes}], or `{order}` if the data have that order"
             span = document.span(("inputs", name, "shape"))
             _add(body, "channels-first", message, span, help)
         if read is not None and _holds_pixels(name, sections.data):
@@ -96,6 +99,12 @@ def _of_node(op: Op, layer: Layer) -> Iterator[tuple[str, str, str]]:
     if alone and ends_in(op.inputs[0]) == "softmax":
         message = f"`{op.name}` applies a softmax to the output of a softmax"
         yield "softmax-twice", message, "leave one out: together they flatten the probabilities"
+    if layer.__dict__.get("data_format") == "channels_first" and op.inputs and op.inputs[0].op is None:
+        _, *shape = op.inputs[0].tensor.shape
+        if len(shape) == 3 and shape[-1] in (1, 3) and shape[0] not in (1, 2, 3, 4):
+            sizes = ", ".join(map(str, shape))
+            message = f"`{op.name}` reads channels first, and those of [{sizes}] seem to come last"
+            yield "channels-first", message, "leave `data_format` out: images have their channels last"
     momentum = layer.__dict__.get("momentum")
     if momentum is not None and momentum <= LOW_MOMENTUM and layer.affine_axis(out.rank) is not None:
         message = f"`momentum: {momentum:g}` keeps {momentum:.0%} of the moving statistics at each step"
@@ -299,10 +308,10 @@ def _of_sections(sections: Sections, ways: Mapping[str, Direction]) -> Found:
 
 
 def _is_turned(declared: Input, value: Value, graph: Graph) -> bool:
-    """Whether the channels of a channels-last image seem to come first."""
-    if value.tensor.rank != 4 or declared.data_format != "channels_last":
+    """Whether the channels of an image seem to come where `data_format` says that they do not."""
+    if len(declared.shape) != 3 or value.tensor.rank != 4:
         return False
-    _, first, _, last = value.tensor.shape
+    first, _, last = declared.shape if declared.data_format == "channels_last" else declared.shape[::-1]
     return first in (1, 3) and last not in (1, 2, 3, 4) and _is_image(value, graph)
 
 

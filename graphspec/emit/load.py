@@ -216,9 +216,14 @@ def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
     except (OSError, SafetensorError) as error:
         other = instead(path)
         reason = f"is {other[0]}, not .safetensors" if other else f"cannot be read: {error}"
-        message = f"the weights `{path}` {reason}"
         help = other[1] if other else None
-        raise fail("weights-missing", message, help, span=span) from None
+        if path.is_dir():
+            there = ", ".join(f"`{file}`" for file in sorted(path.glob("*.safetensors"))[:5])
+            reason, help = (
+                "are a folder",
+                f"name a file{f', such as {there}' if there else ': FOLDER/best.safetensors'}",
+            )
+        raise fail("weights-missing", f"the weights `{path}` {reason}", help, span=span) from None
     message = f"the weights `{path}` are damaged: their checksum is not that with which they were written"
     raise fail("weights-missing", message, "take another copy, or write them again", span=span)
 

@@ -47,7 +47,8 @@ class CodePage:
 def page(code: str) -> CodePage:
     """The page of a code. Raises `SpecError` with the nearest one."""
     if code not in CODES:
-        help = did_you_mean(code, CODES, "a diagnostic has its code in brackets: error[unknown-layer]")
+        listed = "a diagnostic has its code in brackets: error[unknown-layer]"
+        help = did_you_mean(code, CODES, f"{listed}; `graphspec layers {code}` explains a layer or a loss")
         raise fail("usage", f"there is no code `{code}`", help)
     return CodePage(code, CODES[code], *_examples()[code], code in SILENCED)
 

@@ -26,7 +26,7 @@ from graphspec.data.features import FEATURES
 from graphspec.data.features.windows import Windows
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.mixing import MIXINGS
-from graphspec.diagnostics import did_you_mean, fail, same_word
+from graphspec.diagnostics import CODES, did_you_mean, fail, same_word
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS, ENCODINGS, LAYERS, bare
 from graphspec.generate.config import GenerateSettings
 from graphspec.language.docstrings import field_doc
@@ -299,7 +299,10 @@ def find(name: str) -> list[ReferenceEntry]:
     also = [*names, *ALIASES, *synonyms, *(word for entry in rest for word in entry.also)]
     if same := next((known for known in also if same_word(known, name) and known != name), None):
         return find(same)
-    help = near or did_you_mean(name, names, "`graphspec layers` lists them all", synonyms)
+    listed = "`graphspec layers` lists them all"
+    help = near or did_you_mean(name, names, listed, synonyms)
+    if name in CODES:
+        help = f"it is a code: `graphspec explain {name}`"
     raise fail("unknown-layer", f"nothing is called `{written}`", help)
 
 

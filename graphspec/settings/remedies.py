@@ -30,6 +30,8 @@ def remedy_of(kind: str, given: object) -> str | None:
         return boolean_help(given)
     if isinstance(given, str) and (plain := _plain(given)) != given:
         inner = remedy_of(kind, plain)
+        if isinstance(inner, Remedy) and inner.change is not None and inner.change.new == plain:
+            return write_value(plain, f": `{given[:20]}` has signs that only look like these")
         return inner if inner not in EXAMPLES.values() else None
     if isinstance(given, str) and (braces := _BRACES.fullmatch(given.strip())):
         return write(f"${braces[1]}")

@@ -127,6 +127,12 @@ _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*\n?", re.MULTILINE)
 _SLASHES = re.compile(r"^[ \t]*(//)", re.MULTILINE)
 
 
+_PROSE = re.compile(
+    r"(?:[^\n:#]*\w[^\n:#]* [^\n:#]*[.!:]?[ \t]*\n|\s*\n)+(?=(?:name|params|inputs|blocks|nodes):)"
+)
+"""Sentences, and below them the first key of a spec."""
+
+
 def _around_a_spec(text: str, lines: list[int], index: int, problem: str) -> Complaint | None:
     """What stands around a spec that was copied: fences of code, comments of other languages, a first line
     that is indented.
@@ -139,6 +145,10 @@ def _around_a_spec(text: str, lines: list[int], index: int, problem: str) -> Com
     slashes = next((m for n in lines[max(0, above - 3) : above] if (m := _SLASHES.match(text, n))), None)
     if slashes is not None:
         return Complaint(*slashes.span(1), "a comment starts with `#`", write("#"))
+    prose = _PROSE.match(text)
+    if prose is not None and prose.end() <= index + 200:
+        message = "there is text above the spec"
+        return Complaint(0, line_end(text, 0, 200), message, "delete it: a comment starts with `#`")
     first = re.match(r"(?:[ \t]*(?:#[^\n]*)?\n)*( +)\w", text)
     if "<document start>" in problem and first is not None:
         message = "the first line is indented, and the keys below it are not"
@@ -178,8 +188,9 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
             )
             return Complaint(opened, opened + 1, f"`{sign}` is never closed", help)
     space = len(text[opened + 1 : start].rstrip()) + opened + 1
-    if text[space - 1] == ";":
-        return Complaint(space - 1, space, "`;` is written instead of `,`", write(","), opened=opened)
+    if text[space - 1] in ";\uff0c\u3001\uff1b":
+        message = f"`{text[space - 1]}` is written instead of `,`"
+        return Complaint(space - 1, space, message, write(","), opened=opened)
     indexed = _INDEXED.search(text, line) if key is None and text[index : index + 1] in ("[", "]") else None
     if indexed is not None:
         message, help = "a string with brackets needs quotes", write_value(f'"{indexed[0].rstrip()}"')

@@ -37,6 +37,9 @@ Node = tuple[int, int, Any]
 MAX_ALIASED = 100_000
 """Values that aliases may add to those that are written out."""
 MAX_ERRORS = 100
+_QUESTION = re.compile(r"[\[,]\s*(\?)[\s,]*\Z")
+_NO_SIZE = "`?` begins a key in YAML, and is not a size"
+_NO_SIZE_HELP = "leave the batch axis out of a shape; `null` or a name is any size of another axis"
 _COMMA_HELP = (
     'in {...} YAML requires quotes around an expression with a comma or a bracket, "$(max(a, b))", '
     "and [...] around a list"
@@ -137,6 +140,7 @@ class Reader:
         self.anchors: dict[str, Anchored | None] = {}
         self.values = self.aliased = self.reached = 0
         self.quoted = (0, 0)  # the last text in quotes
+        self.asked = False  # a `?` in place of a size was reported
         self.value: Any = None
         self.root: Node | None = None
 
@@ -335,7 +339,11 @@ class Reader:
 
     def _key(self, frame: Frame, text: str, plain: bool, start: int, end: int) -> None:
         frame.key = (None, start, end)
-        if plain and text in NULLS:
+        if plain and text in NULLS and (asked := _QUESTION.search(self.text[max(0, start - 20) : start])):
+            place = asked.start(1) + max(0, start - 20)
+            self._error("wrong-type", place, place + 1, _NO_SIZE, _NO_SIZE_HELP)
+            self.asked = True
+        elif plain and text in NULLS:
             self._error("null-key", start, end, "a key is empty", _COMMA_HELP)
         elif plain and text == "<<":
             help = "write the keys out, or move what they share into a block"
@@ -513,7 +521,13 @@ class Reader:
         else:
             start = self.root[0]
             help = "a spec starts with keys such as `inputs:`; a colon needs a space after it"
-            self._report("not-a-mapping", start, start, "a spec is a mapping of keys to values", help)
+            message = "a spec is a mapping of keys to values"
+            if re.match(r"\s*\w+ *= *[\w.]+\(", self.text):
+                message, help = (
+                    "this is Python, and a spec is YAML",
+                    "`graphspec new` writes one to start from",
+                )
+            self._report("not-a-mapping", start, start, message, help)
 
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> None:
         mark = error.problem_mark or error.context_mark
@@ -537,6 +551,8 @@ class Reader:
         inside = self.stack and self.stack[-1].flow and "quoted" not in (error.context or "")
         if inside and self.text[opened : opened + 1] not in ("[", "{"):
             opened = self.stack[-1].start
+        if self.asked and inside:  # what comes of the `?`
+            return
         from graphspec.source.complaints import complain, long_quote  # most files have no such error
 
         problem, context = error.problem or "", error.context or ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from graphspec.diagnostics import akin, by_word, meant
+from graphspec.diagnostics import akin, become, by_word, meant
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 
 Count = Annotated[int, Field(ge=1)]
@@ -215,6 +215,12 @@ def parse_range(key: str, value: object) -> Range:
         if near is not None:
             kind = SYNONYMS[near.lower()]
             help = meant(kind, near, not akin(near, kind))
+            if "log" in near.lower() and isinstance(value[near], list):
+                help = become(
+                    {"float": value[near], "log": True},
+                    f"write {{float: {show(value[near])}, log: true}}",
+                    around=True,
+                )
             raise unfit("unknown-key", f"`{key}` has no `{near}`", help, near)
         help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
         raise unfit("no-form", f"`{key}` does not say which values to try", help)

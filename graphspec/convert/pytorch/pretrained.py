@@ -157,6 +157,9 @@ def _class(folder: Path, config: Mapping[str, Any]) -> Any:
     is_model = isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)
     if not is_model or getattr(cls, "config_class", None) is None:
         message = f"the library has no class `{shortened(word)}`, which {folder / 'config.json'} names"
+        if not word:
+            kind = shortened(str(config.get("model_type", "")))
+            message = f"`{folder / 'config.json'}` has no `architectures`, the class of its `{kind}` model"
         raise fail("import-unsupported", message, "update transformers, or import the class: `import torch`")
     return cls
 

@@ -15,7 +15,7 @@ from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.sequence_losses import CTC
 from graphspec.objectives.vector_losses import Circle
 from graphspec.settings import Problem
-from graphspec.tensor import Limit, Tensor
+from graphspec.tensor import Limit, Tensor, show_size
 
 Outputs = Mapping[str, Any]
 """`OutputSpec`s by name."""
@@ -157,6 +157,9 @@ def image_misfits(plan: FillPlan) -> Iterator[tuple[Fill, Misfit]]:
         wanted = "one input [height, width, channels]"
         message = f"a folder of images fills {wanted}: {_what(fill)} is {fill.tensor}"
         help = "write `shape: [height, width, 3]` at the input"
+        if fill.tensor.rank == 3:
+            sizes = ", ".join(map(show_size, fill.tensor.shape[1:]))
+            help = f"write `shape: [{sizes}, 3]` at the input, or `[{sizes}, 1]` for gray images"
         if several:
             message = f"a folder of images fills one input, and {len(several)} take images"
             help = f"name it: {feature}"

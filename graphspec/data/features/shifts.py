@@ -54,7 +54,7 @@ def _unknown(name: str, feature: Shifted, features: Mapping[str, Feature]) -> It
     path, source = ("features", name, "of"), features.get(feature.of)
     lists = [each for each, other in features.items() if isinstance(other, Listed)]
     if source is None:
-        message = f"`{name}` has the tokens of `{feature.of}`, which is no feature"
+        message = f"`{name}` has the tokens of `{feature.of}`, which is not a feature"
         help = f"write {NEXT}" if not lists else f"features with tokens: {', '.join(lists)}"
         yield Problem("feature-misfit", message, did_you_mean(feature.of, lists, help), path)
     elif not isinstance(source, Listed):

@@ -60,9 +60,12 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     if other is not None:
         where = "" if other == node.name else f" in `{other}`"
         message = f"`{name}` would need other weights, axes or arguments{where} here than at its first call"
-        return node.failure(
-            "shared-differs", node.span, message, f"its first call is at {entry.unit.first_call.span}"
-        )
+        first = entry.unit.first_call
+        help = f"its first call is at {first.span}"
+        given = [" and ".join(str(value.tensor) for value in call.inputs) for call in (op, first)]
+        if given[0] != given[1]:
+            help += f", and gets {given[1]}; this one gets {given[0]}"
+        return node.failure("shared-differs", node.span, message, help)
     node.unit = entry.unit
     return result
 

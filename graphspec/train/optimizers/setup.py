@@ -24,7 +24,9 @@ def need_trainable(program: BaseProgram, module: nn.Module, config: TrainConfig)
     frozen, or one of its updates has nothing to move.
     """
     if all(output.loss is None for output in program.outputs.values()):
-        raise _refused("no output has a loss", "give an output a `loss`")
+        name, span = next(iter(program.outputs)), program.span(("outputs",))
+        help = f"give one a loss: outputs: {{{name}: {{loss: ...}}}}"
+        raise fail("nothing-to-train", "no output has a loss", help, span=span)
     trained = [name for name, weight in module.named_parameters() if weight.requires_grad]
     if not trained:
         help = "no layer has weights, or each says `trainable: false`; `graphspec evaluate SPEC` measures it"
