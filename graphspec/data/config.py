@@ -32,8 +32,8 @@ class DataConfig(Setting):
     remedies: ClassVar[Mapping[str, str]] = {
         "batch_size": "it belongs to the training: train: {batch_size: 32}",
         "shuffle": delete("training rows are shuffled in each epoch, from the run's seed", only_for="true"),
-        "split": "write validation: {split: 0.1}",
-        "validation_split": "write validation: {split: 0.1}",
+        "split": "write validation: {split: VALUE:0.1}",
+        "validation_split": "write validation: {split: VALUE:0.1}",
         "target": "it belongs to the output: outputs: {name: {target: COLUMN}}",
         **dict.fromkeys(("label", "labels"), "it belongs to the output: outputs: {name: {target: COLUMN}}"),
         **dict.fromkeys(

@@ -188,5 +188,6 @@ def _as_mapping(path: Path, value: Any) -> str | None:
     if isinstance(items[0], dict):
         word = items[0].get("name") or items[0].get("layer") or "name"
         name = str(word).lower() if IDENTIFIER.match(str(word)) else "name"
-        return f"each needs its own name, without a dash: `{name}: {example}`"
+        shown = ", ".join(f"{key}: {unquoted(item)}" for key, item in items[0].items() if key != "name")
+        return f"each needs its own name, without a dash: `{name}: {{{shown}}}`"
     return f"write {{name: {example}}}"

@@ -108,6 +108,7 @@ ARGUMENTS: Mapping[str, str] = {
     "inplace": delete("activations work in place where possible"),
     "num_layers": "each layer is a node: `repeat: 2` makes two",
     "padding_idx": "`mask_zero: true` masks the id 0; convolutions ignore the mask: leave it out before them",
+    "times": "write `repeat`: a node of so many of them, one after the other",
     "padding_mode": "pad in a node before it: {op: pad, mode: reflect, ...}",
     "ceil_mode": "write `padding: same`",
     "input_length": delete("lengths are those of the input", safe=False),

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 
 from graphspec.diagnostics import Change, Remedy, become, delete
 from graphspec.language.row_settings import RowSettings
-from graphspec.settings import Setting
+from graphspec.settings import Setting, filled
 
 FORMS = (
     *("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module"),
@@ -416,7 +416,7 @@ class Spec(Setting):
         if not section or not isinstance(inner, dict | None) or key in (inner or {}):
             return None
         rest = {name: item for name, item in beside.items() if name != key}
-        words = cls.remedies.get(key, f"it belongs below `{section}`")
+        words = filled(cls.remedies.get(key), beside[key]) or f"it belongs below `{section}`"
         return become({**rest, section: {**(inner or {}), key: beside[key]}}, words, around=True)
 
     name: Any = None

@@ -34,7 +34,7 @@ from graphspec.language.glossary import OF_FORMS, keys_of, meaning
 from graphspec.language.schema import FORMS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.field_types import field_types
-from graphspec.settings import a, show
+from graphspec.settings import a, filled, show
 from graphspec.source.writing import write_flow
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.train.config.adapters import AdapterSettings
@@ -315,7 +315,7 @@ def _instead(name: str) -> tuple[str | None, str | None]:
     tables = (LAYERS, ARGUMENTS, TrainConfig.remedies, DataConfig.remedies, Spec.remedies)
     exact = (table[name] for table in tables if name in table)
     near = (text for table in tables for word, text in table.items() if same_word(word, name))
-    return next(exact, None), next(near, None)
+    return filled(next(exact, None)), filled(next(near, None))
 
 
 _SETTINGS = {**ARGUMENT_WORDS, **TrainConfig.synonyms, **Adam.synonyms}

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import Remedy, did_you_mean, nearest, renamed, write
-from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS, VALUES
+from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS, VALUES, call_of
 from graphspec.settings.remedies import EXAMPLES, fraction, in_list, remedy_of
 from graphspec.tensor import DTYPE_WORDS
 
@@ -319,9 +319,18 @@ def _unknown_key(cls: type[Setting], path: Path, what: str, value: Any) -> Probl
     help = cls.remedies.get(word) if len(path) == 1 and not renamed else None
     if isinstance(help, Remedy) and help.change.where == "key" and {*help.change.new.split()} - {*fields}:
         help = None  # it names what this one does not have
+    help = filled(help, value.get(word) if isinstance(value, dict) else None)
     told = cls.meaning(word, value) if len(path) == 1 and isinstance(value, dict) else None
     help = told or help or _legal(word, fields, cls.synonyms)
     return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
+
+
+def filled(help: str | None, given: object = None) -> str | None:
+    """A remedy with the number that was given in place of its own, which it has as `VALUE:0.1`."""
+    if help is None or "VALUE:" not in help:
+        return help
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    return re.sub(r"VALUE:([\d.]+)", lambda usual: show(given) if is_number else usual[1], help)
 
 
 def _sentence_help(given: object, context: Mapping[str, Any]) -> str | None:
@@ -397,8 +406,14 @@ def _known_name(context: Mapping[str, Any]) -> str:
     word = nearest(bare, context["legal"], context.get("synonyms", {}))
     if word == "null":
         return write("null", ", or leave it out")
-    if bare == word and written.partition("(")[2].strip(") "):
-        return f"write arguments next to the name: {{name: {word}, ...}}"
+    given = written.partition("(")[2].strip(") ")
+    if word is not None and given and not context.get("takes_calls"):
+        called = call_of(written)
+        named = called[2] if called is not None and not called[1] else {}
+        if word in ("l1", "l2") and called is not None and len(called[1]) == 1:
+            named = {word: called[1][0]}
+        inner = ", ".join(f"{key}: {show(value)}" for key, value in named.items()) or "..."
+        return f"write arguments next to the name: {{name: {word}, {inner}}}"
     listed = f"one of: {', '.join(context['legal'])}"
     return did_you_mean(bare, context["legal"], listed, context.get("synonyms"), written)
 

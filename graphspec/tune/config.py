@@ -132,6 +132,8 @@ SYNONYMS = by_word(
     float="uniform loguniform log_uniform real suggest_float suggest_uniform floatdistribution float_range",
     choice="choices categorical values options suggest_categorical categoricaldistribution",
 )
+BOUNDS = (("low", "min", "lower", "from"), ("high", "max", "upper", "to"))
+"""What other tools call the ends of a range."""
 NEARBY = 15
 """Steps from the lower end of a range of integers."""
 MOST = 10_000
@@ -222,7 +224,11 @@ def parse_range(key: str, value: object) -> Range:
                     around=True,
                 )
             raise unfit("unknown-key", f"`{key}` has no `{near}`", help, near)
-        help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
+        help: str = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
+        ends = [next((value[word] for word in words if word in value), None) for words in BOUNDS]
+        if all(type(end) in (int, float) for end in ends):
+            kind = "int" if all(isinstance(end, int) for end in ends) else "float"
+            help = become({kind: ends}, f"write {{{kind}: {show(ends)}}}", around=True)
         raise unfit("no-form", f"`{key}` does not say which values to try", help)
     return validate(KINDS[kinds[0]], value, f"`{key}`")
 

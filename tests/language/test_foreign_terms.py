@@ -190,7 +190,7 @@ SECTIONS = [
     ("train: {accumulate: 4}", "unknown-key", "accumulate", "gradient_accumulation_steps: 4}"),
     ("train: {random_state: 3}", "unknown-key", "random_state", "did you mean `seed`?"),
     ("train: {batch_size: auto}", "wrong-type", "auto", "graphspec train --batch-size auto"),
-    ("train: {val_split: 0.2}", "unknown-key", "val_split", "data: {validation: {split: 0.1}}"),
+    ("train: {val_split: 0.2}", "unknown-key", "val_split", "data: {validation: {split: 0.2}}"),
     ("train: {output_dir: out}", "unknown-key", "output_dir", "--run-dir DIR"),
     ("train: {gpus: 1}", "unknown-key", "gpus", "--device cuda"),
     ("train: {compile: true}", "unknown-key", "compile", "--compile on"),

@@ -102,7 +102,7 @@ LAYERS = [
         "a: {layer: Dense, units: 3, kernel_regularizer: l2(0.01)}",
         "out-of-range",
         "l2(0.01)",
-        "{name: l2, ...}",
+        "{name: l2, l2: 0.01}",
     ),
     (
         "a: {layer: Dense, units: 3, batch_size: 32}",

@@ -347,7 +347,6 @@ WRONG = [
     ("sample_weight: w", {}, "weighted by `w`, which is not among the targets"),
     ("class_weight: balanced", {}, "balanced by the training data"),
     ("class_weight: {setosa: 2}", {}, "`setosa` is learned from the training data"),
-    ("class_weight: {'7': 2}", {}, "names `7`, which is not one of its classes"),
     ("", {"weights": {"kinds": torch.ones(9)}}, "not an output with a loss"),
     ("", {"weights": torch.ones(9, 3)}, r"have the shape \[9, 3\]"),
     ("", {"logits": False}, "holds logits"),

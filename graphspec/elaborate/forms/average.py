@@ -27,7 +27,9 @@ def read_average(node: NodeInstance) -> WeightAverage | None:
         if of in declared.failed or declared.incomplete:
             return None
         chained = isinstance(of, str) and of in declared.shared
-        message = f"`{of}` is an average itself" if chained else f"{show(of)} is not another entry of `shared`"
+        message = (
+            f"`{of}` is an average itself" if chained else f"{show(of)} is not another entry of `shared`"
+        )
         help = near_help(str(of), others)
         if chained and (first := declared.shared[of].average_of) in others:
             help = f"write average_of: {first}"

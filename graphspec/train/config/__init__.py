@@ -58,7 +58,7 @@ _PRECISIONS |= {"16": "bf16", "32": "float32"}
 _PRECISIONS |= {"bfloat16": "bf16", "mixed_bfloat16": "bf16", "bf16-mixed": "bf16", "16-mixed": "bf16"}
 
 
-_CALLBACK = "it is a callback: callbacks: {early_stopping: {patience: 3}}"
+_CALLBACK = "it is a callback: callbacks: {early_stopping: {patience: VALUE:3}}"
 _SHOWN = "`graphspec train` shows what it does: see `--progress`, `--verbose` and `--plot`"
 REMEDIES = {
     **OF_OPTIMIZER,
@@ -87,7 +87,7 @@ REMEDIES = {
     "data": "it is a section of its own: data: {train: FILE}",
     **dict.fromkeys(
         ("validation_split", "validation", "val_split"),
-        "it belongs to the data: data: {validation: {split: 0.1}}",
+        "it belongs to the data: data: {validation: {split: VALUE:0.1}}",
     ),
     "validation_data": "it belongs to the data: data: {validation: FILE}",
     **dict.fromkeys(("max_steps", "num_steps"), "`epochs` sets the length of a training"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from graphspec.diagnostics import did_you_mean
+from graphspec.diagnostics import become, did_you_mean
 from graphspec.objectives.history import Direction
 from graphspec.settings import Problem, Problems, show, unfit
 from graphspec.settings.families import Family, Members, Named
@@ -59,6 +59,13 @@ def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
     """The `callbacks` of `train`: a mapping from names to arguments. Raises `SettingError`."""
     if not isinstance(value, dict):
         help = "write {early_stopping: {patience: 3}, csv_logger: {}}"
+        items = value if isinstance(value, list) else [value]
+        named = [
+            item if isinstance(item, dict) else {item: {}} for item in items if isinstance(item, dict | str)
+        ]
+        if named and len(named) == len(items) and all(isinstance(key, str) for each in named for key in each):
+            written = {key: inner for each in named for key, inner in each.items()}
+            help = become(written, f"write {show(written)}")
         raise unfit("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
     callbacks, problems = dict[str, CallbackSettings](), Problems()
     for key, arguments in value.items():
