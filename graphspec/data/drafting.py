@@ -120,14 +120,10 @@ def draft(
     targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
         several = [part.strip() for part in target.split(",")]
-        if (
-            target not in table.columns
-            and len(several) > 1
-            and all(each in table.columns for each in several)
-        ):
-            written = " ".join(f"--target {each}" for each in several)
+        if target not in table.columns and len(several) > 1 and {*several} <= table.columns.keys():
+            words = " ".join(f"--target {each}" for each in several)
             message = f"`{table.file}` has no column `{target}`"
-            raise fail("data-column", message, f"each target has its option: `{written}`")
+            raise fail("data-column", message, f"each target has its option: `{words}`")
         if target not in table.columns:
             raise table.lacks(target, None, "It is to be a target")
     rows = _rows(table, sys.maxsize if source.kind == "images" else ROWS)

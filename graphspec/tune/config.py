@@ -224,7 +224,7 @@ def parse_range(key: str, value: object) -> Range:
                     around=True,
                 )
             raise unfit("unknown-key", f"`{key}` has no `{near}`", help, near)
-        help: str = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
+        help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
         ends = [next((value[word] for word in words if word in value), None) for words in BOUNDS]
         if all(type(end) in (int, float) for end in ends):
             kind = "int" if all(isinstance(end, int) for end in ends) else "float"

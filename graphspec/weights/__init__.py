@@ -138,9 +138,7 @@ def no_file(path: Path, span: Span | None = None) -> SpecError:
     otherwise = f"files there: {shown}" if there else "paths are relative to the folder of the spec"
     help = did_you_mean(path.name, there, otherwise if span is not None or there else None)
     if not path.suffix and len(path.parts) == 1:
-        help = did_you_mean(
-            path.name, ("best", "last"), "write best or last, of a run, or a file", safe=False
-        )
+        help = did_you_mean(path.name, ("best", "last"), "write best or last, of a run, or a file")
     return fail("weights-missing", f"there is no file of weights `{path}`", help, span=span)
 
 
