@@ -67,7 +67,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The spec's name; the file is NAME.yaml.")],
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="PATH", help="A table or a folder of images to learn from."),
+        typer.Option("--data", metavar="PATH", help="A table, a folder of images, or a text to learn from."),
     ] = None,
     target: Target = None,
     time: Annotated[
@@ -90,7 +90,7 @@ def new(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a first spec: for a table, images or a forecast.
+    """Write a first spec: for a table, images, a forecast or a text.
 
     The schema for editors is written next to it.
 

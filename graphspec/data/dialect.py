@@ -32,7 +32,7 @@ def dialect(source: Found) -> dict[str, str]:
 
     Raises `SpecError` where it cannot be read at all.
     """
-    if source.kind != "delimited" or not source.files:
+    if source.kind not in ("delimited", "texts") or not source.files:
         return {}
     path = source.files[0]
     raw = head(path, "latin-1")[0].decode().encode("latin-1")
@@ -40,6 +40,8 @@ def dialect(source: Found) -> dict[str, str]:
     encoding = _encoding(raw)
     if encoding != "utf-8":
         options["encoding"] = encoding
+    if source.kind == "texts":
+        return options
     text = raw.decode(encoding, "replace").removeprefix("\ufeff")
     usual = "\t" if ".tsv" in path.suffixes else ","
     delimiter = _delimiter(text, usual)

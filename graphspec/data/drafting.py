@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graphspec.data import text_drafting
 from graphspec.data.columns import flat, is_text
 from graphspec.data.dialect import dialect
 from graphspec.data.draft import Draft, training
@@ -116,6 +117,8 @@ def draft(
         message = f"`{data}` lies outside the directory of the spec"
         raise fail("data-outside", message, "write the spec next to it")
     options = dialect(source)
+    if source.kind == "texts":
+        return _of_text(name, path, targets, source, options, tell)
     table = open_table(source, DataFile.model_validate({"path": str(data), **options}))
     targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
@@ -142,9 +145,7 @@ def draft(
     notes += _about_columns(looks, columns, targets)
     for note in (*notes, *_lacking(looks)):
         tell(note)
-    train = flow(path)
-    if options:
-        train = f"{{path: {train}, {', '.join(f'{key}: {flow(value)}' for key, value in options.items())}}}"
+    train = _file(path, options)
     written = {column: without(flat(rows.column(column)), gaps) for column in columns}
     if ask is not None:
         return forecast(name, path, train, targets, written, looks, gaps, ask, table, tell)
@@ -160,6 +161,30 @@ def draft(
         seen = next(seen for seen in looks if seen.name == target)
         _output(spec_draft, seen, columns[target], written[target])
     return _text(name, path, train, targets, spec_draft, looks, gaps, notes, rows.num_rows)
+
+
+def _of_text(
+    name: str,
+    path: str,
+    targets: Sequence[str],
+    source: Found,
+    options: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> str:
+    """The spec that learns what comes next in texts."""
+    if targets:
+        message = f"`{source.path}` is a text, in which a model learns what comes next"
+        raise fail("data-column", message, "leave `--target` out; a table of text ends in .csv or .tsv")
+    return text_drafting.draft(
+        name, path, _file(path, options), source, options.get("encoding", "utf-8"), tell
+    )
+
+
+def _file(path: str, options: Mapping[str, str]) -> str:
+    """A file as `train` names it."""
+    if not options:
+        return flow(path)
+    return f"{{path: {flow(path)}, {', '.join(f'{key}: {flow(value)}' for key, value in options.items())}}}"
 
 
 def _looks(

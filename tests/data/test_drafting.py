@@ -34,6 +34,7 @@ from graphspec.data.drafting_notes import headless
 from graphspec.data.drafting_windows import Ask
 from graphspec.data.image_drafting import images
 from graphspec.data.loading import load, load_file
+from graphspec.data.text_drafting import SIZES, TextLook, size_for, weights
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
@@ -1044,3 +1045,57 @@ def test_names_that_no_spec_may_hold_are_told(tmp_path: Path) -> None:
     assert [note.split(" is not read")[0] for note in told[:2]] == [r"column `e\u2028f`", r"column `\u202eg`"]
     with pytest.raises(SpecError, match=r"'e\\u2028f' cannot be a target"):
         draft("s", tmp_path / "t.parquet", ["e\u2028f"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (
+            {"book.txt": "It was so, and it was not so. " * 90},
+            ["tokenizer: characters", "the end of the text"],
+        ),
+        (
+            {"books/1.txt": "one two " * 99, "books/2.txt": "two one " * 99},
+            ["a tenth of the documents", "2 texts"],
+        ),
+        ({"book.txt": "".join(map(chr, range(0x4E00, 0x5200))) * 4}, ["tokenizer: bpe, vocabulary: 2000"]),
+    ],
+)
+def test_a_text_is_learned_by_a_gpt_that_says_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], told: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in files.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(content, encoding="utf-8")
+    source = next(iter(files)).partition("/")[0]
+    written = CliRunner().invoke(app, ["new", "novel", "--data", source], catch_exceptions=False)
+    assert written.exit_code == 0, written.output
+    assert "little to learn" in written.output
+    text = Path("novel.yaml").read_text(encoding="utf-8")
+    assert all(words in text for words in told)
+    program = compile(Path("novel.yaml"), settings={"train.epochs": 1})
+    data = load(program, None, tmp_path, torch.device("cpu"))
+    (batch, *_) = data.training.batches(2)
+    assert batch.arrays["tokens"].shape == (2, 64)
+    if len(files) == 1 and "book.txt" in files and "It" in files["book.txt"]:
+        history = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu").metrics
+        assert history["val_perplexity"] < 40
+
+
+def test_a_text_has_no_target(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("once upon a time")
+    with pytest.raises(SpecError, match="learns what comes next"):
+        draft("novel", tmp_path / "book.txt", ["time"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("characters", "distinct", "size"),
+    [(10**4, 60, 64), (10**6, 70, 128), (10**8, 70, 512), (10**10, 5000, 768)],
+)
+def test_a_gpt_has_no_more_weights_than_the_text_has_tokens(
+    characters: int, distinct: int, size: int
+) -> None:
+    seen = TextLook(1, characters, distinct)
+    chosen = size_for(seen)
+    assert chosen[0] == size and (weights(chosen) <= seen.tokens or chosen == SIZES[0])

@@ -105,3 +105,18 @@ def test_forecasts_are_better_than_the_season_before(name: str, most: float, tmp
     """Over its mean error in training (MASE), and beside its error on the same weeks."""
     found = Run(trained(name, tmp_path).run_dir).evaluate()
     assert found["mase"] < most and found["mae"] < most * found["naive_mae"]
+
+
+@pytest.mark.parity
+def test_what_comes_next_in_a_novel_is_learned_better_than_from_two_letters(tmp_path: Path) -> None:
+    """Beside the shares of what followed each two letters in training, with one added to each count."""
+    text = (SPECS / "data" / "alice.txt").read_text()
+    border = text.rindex("\n", 0, int(len(text) * 0.9)) + 1
+    letters = {letter: index for index, letter in enumerate(sorted(set(text)))}
+    codes = np.array([letters[letter] for letter in text])
+    counts = np.ones((len(letters),) * 3)
+    np.add.at(counts, (codes[: border - 2], codes[1 : border - 1], codes[2:border]), 1)
+    shares = counts / counts.sum(-1, keepdims=True)
+    held = codes[border:]
+    bigrams = np.exp(-np.log(shares[held[:-2], held[1:-1], held[2:]]).mean())
+    assert trained("novel", tmp_path).metrics["val_perplexity"] < 7.5 < bigrams

@@ -53,7 +53,7 @@ def quotes(page: Path) -> Iterator[Quote]:
         )
 
 
-WALKS = ("tutorial.md", "fine-tuning.md")
+WALKS = ("tutorial.md", "fine-tuning.md", "language-models.md")
 """Pages whose blocks are steps of one way: each goes on where the one before it ended."""
 PYTHON_PAGE = "python.md"
 SERVING_PAGE = "serving.md"
@@ -160,7 +160,9 @@ def run_python(text: str, directory: Path) -> None:
     ("page", "epochs"),
     [
         (WALKS[0], "13 --limit 64"),
+        (WALKS[2], "30 --limit 64"),
         pytest.param(WALKS[0], r"\g<0>", marks=pytest.mark.parity),
+        pytest.param(WALKS[2], r"\g<0>", marks=pytest.mark.parity),
         pytest.param(WALKS[1], r"\g<0>", marks=pytest.mark.parity),
     ],
 )
