@@ -1080,7 +1080,7 @@ def test_a_text_is_learned_by_a_gpt_that_says_what_comes_next(
     assert batch.arrays["tokens"].shape == (2, 64)
     if len(files) == 1 and "book.txt" in files and "It" in files["book.txt"]:
         history = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu").metrics
-        assert history["val_perplexity"] < 40
+        assert isinstance(found := history["val_perplexity"], float) and found < 40
 
 
 def test_a_text_has_no_target(tmp_path: Path) -> None:
