@@ -42,6 +42,48 @@ SEEN = 20
 """Tokens that a training reads for each weight, at most, again and again where a text has fewer."""
 
 
+GRAPH = """\
+inputs:
+  tokens: {shape: [length], dtype: int64}
+
+blocks:
+  layer:  # each token attends to those before it, then is transformed by itself
+    inputs: [x]
+    nodes:
+      norm1:     {layer: LayerNormalization, epsilon: 1e-5}
+      attention:
+        layer: MultiHeadAttention
+        from: {query: norm1, value: norm1}
+        num_heads: $heads
+        key_dim: $(width // heads)
+        use_causal_mask: true
+      drop1:     {layer: Dropout, rate: $rate}
+      seen:      {merge: add, from: [x, drop1]}
+      norm2:     {layer: LayerNormalization, epsilon: 1e-5}
+      expanded:  {layer: Dense, units: $(4 * width), activation: gelu}
+      projected: {layer: Dense, units: $width}
+      drop2:     {layer: Dropout, rate: $rate}
+      out:       {merge: add, from: [seen, drop2]}
+
+shared:  # one table maps tokens to vectors, and vectors to scores of tokens
+  embedding: {layer: ReversibleEmbedding, input_dim: $(vocabulary(tokens)), output_dim: $width}
+
+nodes:  # each reads the node above it, unless it has `from`
+  words:     {call: embedding, from: tokens}
+  positions: {layer: PositionEmbedding, sequence_length: $context}
+  sum:       {merge: add, from: [words, positions]}
+  drop:      {layer: Dropout, rate: $rate}
+  layers:    {block: layer, repeat: $depth}
+  norm:      {layer: LayerNormalization, epsilon: 1e-5}
+  scores:    {call: embedding, reverse: true}
+  next:      {layer: Activation, activation: softmax}
+
+outputs:
+  next: {loss: sparse_categorical_crossentropy, metrics: [perplexity]}  # among how many tokens it wavers
+"""
+"""What a first spec says of its network."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextLook:
     """What was seen of texts: documents, characters (estimated from the first ones), and different ones."""
@@ -104,44 +146,7 @@ def draft(name: str, path: str, train: str, source: Found, encoding: str, tell: 
 # {_why(seen, size)}
 params: {{width: {width}, heads: {heads}, depth: {depth}, context: {context}, rate: 0.1}}
 
-inputs:
-  tokens: {{shape: [length], dtype: int64}}
-
-blocks:
-  layer:  # each token attends to those before it, then is transformed by itself
-    inputs: [x]
-    nodes:
-      norm1:     {{layer: LayerNormalization, epsilon: 1e-5}}
-      attention:
-        layer: MultiHeadAttention
-        from: {{query: norm1, value: norm1}}
-        num_heads: $heads
-        key_dim: $(width // heads)
-        use_causal_mask: true
-      drop1:     {{layer: Dropout, rate: $rate}}
-      seen:      {{merge: add, from: [x, drop1]}}
-      norm2:     {{layer: LayerNormalization, epsilon: 1e-5}}
-      expanded:  {{layer: Dense, units: $(4 * width), activation: gelu}}
-      projected: {{layer: Dense, units: $width}}
-      drop2:     {{layer: Dropout, rate: $rate}}
-      out:       {{merge: add, from: [seen, drop2]}}
-
-shared:  # one table maps tokens to vectors, and vectors to scores of tokens
-  embedding: {{layer: ReversibleEmbedding, input_dim: $(vocabulary(tokens)), output_dim: $width}}
-
-nodes:  # each reads the node above it, unless it has `from`
-  words:     {{call: embedding, from: tokens}}
-  positions: {{layer: PositionEmbedding, sequence_length: $context}}
-  sum:       {{merge: add, from: [words, positions]}}
-  drop:      {{layer: Dropout, rate: $rate}}
-  layers:    {{block: layer, repeat: $depth}}
-  norm:      {{layer: LayerNormalization, epsilon: 1e-5}}
-  scores:    {{call: embedding, reverse: true}}
-  next:      {{layer: Activation, activation: softmax}}
-
-outputs:
-  next: {{loss: sparse_categorical_crossentropy, metrics: [perplexity]}}  # among how many tokens it wavers
-
+{GRAPH}
 data:
   train: {train}
   validation: {{split: 0.1}}  # {tail}
