@@ -184,10 +184,10 @@ def test_what_is_timed_is_as_long_as_what_was_learned_from(
         return dict.fromkeys(found, 1.0)
 
     monkeypatch.setattr(fastest, "timed", timed)
-    for words in (17, 17, 10**12, "many"):
+    for words in (17, 17, 10**12):
         (folder / "environment.json").write_text(json.dumps({**about, "lengths": {"words": words}}))
         Run(folder).model(engine="auto")
-    assert seen == [17, fastest.LONGEST, 128]
+    assert seen == [17, fastest.LONGEST]
 
 
 def again(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
