@@ -15,7 +15,6 @@ import sys
 import tempfile
 
 import pytest
-from _pytest.runner import runtestprotocol
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
@@ -86,44 +85,15 @@ def pytest_sessionfinish() -> None:
     gc.freeze()
 
 
-LOOKED_THROUGH = (
-    ("torch.onnx._internal.exporter._registration", "ONNXRegistry.from_torchlib"),
-    ("torch._export.utils", "_collect_all_valid_cia_ops_for_namespace"),
-    ("keras.src.saving.saving_lib", "get_attr_skipset"),
-    ("typer.testing", "_get_command"),
-)
-"""What an export to ONNX reads of onnxscript, for a second, and of all of torch's operators; what Keras reads
-of a class, anew for each layer that it saves; commands, which each call makes of their functions.
-"""
-
-
-def keep_what_is_read() -> None:
-    """Exports after the first find what that has read, and so do models that are saved, and calls."""
-    for module, path in LOOKED_THROUGH:
-        *owners, name = path.split(".")
-        place = sys.modules.get(module)
-        for owner in owners:
-            place = getattr(place, owner, None)
-        read = getattr(place, name, None)
-        if read is not None and not hasattr(read, "cache_info"):
-            kept = functools.cache(read)
-            setattr(place, name, staticmethod(kept) if owners else kept)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """A worker tells how a test ended, not that it began, was set up in no time and was taken down: messages
-    that take longer than many a test.
-    """
-    if not hasattr(item.config, "workerinput"):
-        return None
-    for report in runtestprotocol(item, log=False, nextitem=nextitem):
-        if report.when == "call" or not report.passed or report.duration > 0.1:
-            item.ihook.pytest_runtest_logreport(report=report)
-    return True
+def keep_registry() -> None:
+    """Exports to ONNX after the first one find what that has read of onnxscript: half a second of each."""
+    place = sys.modules.get("torch.onnx._internal.exporter._registration")
+    registry = getattr(place, "ONNXRegistry", None)
+    if registry is not None and not hasattr(registry.from_torchlib, "cache_info"):
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    keep_what_is_read()
+    keep_registry()
     seed()
