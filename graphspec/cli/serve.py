@@ -3,65 +3,47 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import fields
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from graphspec.cli.common import Allow, Device, misuse
 from graphspec.cli.printing import reporting, show
 from graphspec.cli.runs import EngineOption, Weights, synthetic
-from graphspec.serve.options import RANGES, ServeOptions
+from graphspec.serve.options import ServeOptions
 
 
-def within(name: str, **option: Any) -> Any:
-    """An option that is a number, in its range."""
-    least, most = RANGES[name.removeprefix("--").replace("-", "_")]
-    return typer.Option(name, min=least, max=most, **option)
+def with_numbers(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each number of `ServeOptions`."""
+    hints = get_type_hints(command, include_extras=True)
+    given = [p for p in signature(command).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    parameters = [p.replace(annotation=hints[p.name]) for p in given]
+    for each in fields(ServeOptions):
+        if each.metadata:
+            name = f"--{each.name.replace('_', '-')}"
+            kind: Any = Annotated[type(each.default), typer.Option(name, **each.metadata)]
+            parameters.append(
+                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=kind)
+            )
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return command
 
 
+@with_numbers
 def serve(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
-    port: Annotated[int, within("--port", metavar="N", help="Port; 0: any free port.")] = 8000,
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; there is no password.")
     ] = "127.0.0.1",
     weights: Weights = "best",
     device: Device = "auto",
     engine: EngineOption = "torch",
-    batch: Annotated[int, within("--batch", metavar="N", help="Predict at most N rows together.")] = 256,
-    batch_wait: Annotated[
-        float, within("--batch-wait", metavar="MS", help="Wait this long for more rows.")
-    ] = 0.0,
-    max_bytes: Annotated[
-        int, within("--max-bytes", metavar="N", help="Refuse requests of more than N bytes.")
-    ] = 16 * 2**20,
-    max_rows: Annotated[
-        int, within("--max-rows", metavar="N", help="Refuse requests of more than N rows.")
-    ] = 10_000,
-    timeout: Annotated[float, within("--timeout", metavar="SECONDS", help="Time limit of a request.")] = 60.0,
-    max_head: Annotated[
-        int, within("--max-head", metavar="N", help="Refuse heads of requests of more than N bytes.")
-    ] = 32 * 2**10,
-    max_target: Annotated[
-        int, within("--max-target", metavar="N", help="Refuse paths of requests of more than N bytes.")
-    ] = 4096,
-    head_timeout: Annotated[
-        float, within("--head-timeout", metavar="SECONDS", help="Time limit of the head of a request.")
-    ] = 10.0,
-    idle_timeout: Annotated[
-        float,
-        within(
-            "--idle-timeout", metavar="SECONDS", help="Close a connection that asks nothing for this long."
-        ),
-    ] = 5.0,
-    max_connections: Annotated[
-        int, within("--max-connections", metavar="N", help="Keep at most N connections open.")
-    ] = 1000,
-    max_client_connections: Annotated[
-        int, within("--max-client-connections", metavar="N", help="Keep at most N of one address open.")
-    ] = 500,
     allow: Allow = None,
+    **numbers: Any,
 ) -> None:
     """Serve trained runs over HTTP: POST rows to /predict.
 
@@ -71,9 +53,7 @@ def serve(
     """
     from graphspec.diagnostics.packages import needing
 
-    limits = batch, batch_wait, max_bytes, max_rows, timeout, max_head, max_target
-    waits = head_timeout, idle_timeout, max_connections, max_client_connections
-    asked = ServeOptions(runs, port, host, weights, device, engine, *limits, *waits, allow or ())
+    asked = ServeOptions(runs, host, weights, device, engine, allow or (), **numbers)
     with reporting():
         with needing("`graphspec serve`", "serve"):
             import httptools  # noqa: F401

@@ -1,28 +1,19 @@
-"""The options of a server, and the ranges of those that are numbers."""
+"""The options of a server, each number with its range and its line of help."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 COUNT = (1, 10**12)
 SECONDS = (0.001, 10**6)
-RANGES: Mapping[str, tuple[float, float]] = {
-    "port": (0, 65535),
-    "batch": COUNT,
-    "batch_wait": (0, 10**6),
-    "max_bytes": COUNT,
-    "max_rows": COUNT,
-    "timeout": SECONDS,
-    "max_head": (256, 2**24),
-    "max_target": (64, 2**20),
-    "head_timeout": SECONDS,
-    "idle_timeout": SECONDS,
-    "max_connections": (1, 10**6),
-    "max_client_connections": (1, 10**6),
-}
-"""The least and the most of options that are numbers."""
+
+
+def number(default: float, span: tuple[float, float], metavar: str, help: str) -> Any:
+    """A field that is an option of the command line: `span` has the least and the most that it may be."""
+    return field(default=default, metadata={"min": span[0], "max": span[1], "metavar": metavar, "help": help})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +21,20 @@ class ServeOptions:
     """The options of `graphspec serve` by their names, with `_` for `-`."""
 
     runs: Sequence[Path]
-    port: int = 8000
     host: str = "127.0.0.1"
     weights: str = "best"
     device: str = "auto"
     engine: str = "torch"
-    batch: int = 256
-    batch_wait: float = 0.0
-    max_bytes: int = 16 * 2**20
-    max_rows: int = 10_000
-    timeout: float = 60.0
-    max_head: int = 32 * 2**10
-    max_target: int = 4096
-    head_timeout: float = 10.0
-    idle_timeout: float = 5.0
-    max_connections: int = 1000
-    max_client_connections: int = 500
     allow: Sequence[str] = ()
+    port: int = number(8000, (0, 65535), "N", "Port; 0: any free port.")
+    batch: int = number(256, COUNT, "N", "Predict at most N rows together.")
+    batch_wait: float = number(0.0, (0, 10**6), "MS", "Wait this long for more rows.")
+    max_bytes: int = number(16 * 2**20, COUNT, "N", "Refuse requests of more than N bytes.")
+    max_rows: int = number(10_000, COUNT, "N", "Refuse requests of more than N rows.")
+    timeout: float = number(60.0, SECONDS, "SECONDS", "Time limit of a request.")
+    max_head: int = number(32 * 2**10, (256, 2**24), "N", "Refuse heads of requests of more than N bytes.")
+    max_target: int = number(4096, (64, 2**20), "N", "Refuse paths of requests of more than N bytes.")
+    head_timeout: float = number(10.0, SECONDS, "SECONDS", "Time limit of the head of a request.")
+    idle_timeout: float = number(5.0, SECONDS, "SECONDS", "Close a connection that is idle for this long.")
+    max_connections: int = number(1000, (1, 10**6), "N", "Keep at most N connections open.")
+    max_client_connections: int = number(500, (1, 10**6), "N", "Keep at most N of one address open.")
