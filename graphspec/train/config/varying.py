@@ -89,7 +89,7 @@ def _varying(value: dict[str, Any], key: str, least: float, most: float) -> Vary
     rest = dict(value)
     if rest.get("schedule") is not None:
         with problems.under("schedule"):
-            rest["schedule"] = SCHEDULES.read(rest["schedule"])
+            rest["schedule"] = SCHEDULES.read(rest.pop("schedule"))
     with problems.under():
         varying = validate(Varying, rest, f"`{key}`")
         for word, number in (("from", varying.start), ("to", varying.to)):
