@@ -129,7 +129,10 @@ nodes:
   place: {layer: UnitNormalization, from: long}
   area: {layer: Dense, from: x, units: 6, activation: sigmoid}
   far: {layer: Dense, from: x, units: 2}
+  before: {layer: Queue, from: key, size: 20}
+  others: {compute: "sum(square(expand_dims(query, axis=1) - before), axis=[1, 2])"}
 outputs:
+  others: {loss: mean, loss_weight: {from: 0.01, to: 0.02}}
   pair: {from: [query, key], loss_weight: learned,
          loss: {name: in_batch_softmax, symmetric: true, temperature: 0.5}}
   place: {target: y, loss: {name: circle, gamma: 4}}

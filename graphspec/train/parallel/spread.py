@@ -10,6 +10,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from graphspec.custom import nodes
 from graphspec.data.batches import Batch
+from graphspec.data.sharing import shares
 from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
 from graphspec.train.parallel.world import World
@@ -37,6 +39,11 @@ class Spread:
         layers = [layer for layer in module.modules() if _keeps_statistics(layer)]
         self._synchronized = [layer for layer in layers if hasattr(layer, "counts")]
         self._apart = [layer for layer in layers if not hasattr(layer, "counts")]
+        self._waiting: list[tuple[nn.Module, Tensor]] = []
+        """Queues, each with rows of this process that it is to take in."""
+        for queue in module.modules() if not world.alone else ():
+            if type(queue).__name__ == "Queue":
+                queue.push = partial(self._wait, queue)  # type: ignore[assignment]
 
     @property
     def called(self) -> nn.Module:
@@ -50,6 +57,14 @@ class Spread:
         self._counts = [self._counts[0] + len(batch), self._counts[1] + batch.total]
         with nullcontext() if last else self._unsynchronized():
             yield
+        waiting, self._waiting = self._waiting, []
+        for queue, rows in waiting:  # those of all processes, as of one that has the whole batch
+            everything = self.world.rows(rows, shares(batch.total, self.world.size))
+            kind: Any = type(queue)
+            kind.push(queue, everything)
+
+    def _wait(self, queue: nn.Module, rows: Tensor) -> None:
+        self._waiting.append((queue, rows))
 
     def finish(self) -> None:
         """After the backward passes of a step: what torch's wrapper leaves to us."""
