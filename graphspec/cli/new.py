@@ -28,7 +28,7 @@ Target = Annotated[
     typer.Option(
         "--target",
         metavar="COLUMN",
-        help="A column to predict; may be repeated. [default: the folder of an image]",
+        help="A column to predict, may be repeated; or a folder of masks. [default: the folder of an image]",
     ),
 ]
 
@@ -90,7 +90,7 @@ def new(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a first spec: for a table, images, a forecast or a text.
+    """Write a first spec: for a table, images, masks, a forecast or a text.
 
     The schema for editors is written next to it.
 

@@ -46,6 +46,7 @@ from graphspec.data.image_drafting import feature as image_feature
 from graphspec.data.image_drafting import nodes as image_nodes
 from graphspec.data.lookalikes import EXPONENT
 from graphspec.data.rows.tokenizers import library as tokenizers
+from graphspec.data.mask_drafting import draft_masks, of_columns, of_folders
 from graphspec.data.spec_words import flow, on_a_line
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import SpecError, fail, hidden_in
@@ -105,17 +106,20 @@ def draft(
     tell: Callable[[str], None] = lambda note: None,
     ask: Ask | None = None,
 ) -> str:
-    """The text of a spec in `folder` that learns the columns `targets` of the table at `data`, or the classes
-    of a folder of images; with `ask`, that forecasts them. `tell` is told what the table seems to mean and
+    """The text of a spec in `folder` that learns the columns `targets` of the table at `data`, the classes of
+    a folder of images, or the masks in a folder beside it; with `ask`, that forecasts them. `tell` is told what the table seems to mean and
     does not say, which the spec notes.
 
     Raises `SpecError`: data-outside, data-column, data-empty, package-missing, and what reading gives.
     """
-    source = find(data)
-    path = os.path.relpath(data, folder)
+    pairs = of_folders(data, targets[0]) if len(targets) == 1 else None
+    path = os.path.relpath(data if pairs is None else pairs[0], folder)
     if path.startswith(".."):
         message = f"`{data}` lies outside the directory of the spec"
         raise fail("data-outside", message, "write the spec next to it")
+    if pairs is not None:
+        return draft_masks(name, pairs[1], path, flow(path))
+    source = find(data)
     options = dialect(source)
     if source.kind == "texts":
         return _of_text(name, path, targets, source, options, tell)
@@ -149,6 +153,8 @@ def draft(
     written = {column: without(flat(rows.column(column)), gaps) for column in columns}
     if ask is not None:
         return forecast(name, path, train, targets, written, looks, gaps, ask, table, tell)
+    if any(seen.images is not None for seen in looks if seen.name in targets):
+        return draft_masks(name, of_columns(looks, columns, targets[0], table.root), path, train)
     inputs = [seen for seen in looks if seen.name not in targets]
     spec_draft = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
     spec_draft.curves = rows.num_rows >= CURVED_ROWS

@@ -78,7 +78,7 @@ def images(paths: Sequence[str], folder: Path) -> ImageProfile | None:
     if not roots:
         return None
     start = folder / (roots[0] or "")
-    return _look_at([start / path for path in _some(paths)], roots[0])
+    return look_at([start / path for path in some(paths)], roots[0])
 
 
 def holds_images(kind: pa.DataType) -> bool:
@@ -90,15 +90,17 @@ def holds_images(kind: pa.DataType) -> bool:
 
 def stored_images(cells: pa.Array) -> ImageProfile | None:
     """A look at images in the cells of a column; None where none can be read. Raises `SpecError`."""
-    values = [value["bytes"] if isinstance(value, dict) else value for value in _some(cells.to_pylist())]
-    return _look_at([io.BytesIO(value) for value in values if isinstance(value, bytes)], None)
+    values = [value["bytes"] if isinstance(value, dict) else value for value in some(cells.to_pylist())]
+    return look_at([io.BytesIO(value) for value in values if isinstance(value, bytes)], None)
 
 
-def _some(values: Sequence[Any]) -> Sequence[Any]:
+def some(values: Sequence[Any]) -> Sequence[Any]:
+    """As many as are looked at, evenly spread."""
     return values[:: -(-len(values) // LOOKED)]
 
 
-def _look_at(sources: Sequence[Path | io.BytesIO], root: str | None) -> ImageProfile | None:
+def look_at(sources: Sequence[Path | io.BytesIO], root: str | None = None) -> ImageProfile | None:
+    """What the headers of images say; None where none can be read."""
     headers = [seen for source in sources if (seen := _seen(source)) is not None]
     if not headers:
         return None

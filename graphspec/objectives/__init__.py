@@ -60,6 +60,7 @@ METRICS = Family(
         mean_squared_error="l2",
         binary_accuracy="BinaryAccuracy",
         iou="jaccard",
+        mean_dice="dice dice_score DiceScore",
         mean_iou="JaccardIndex miou",
         pearson_correlation="pearson pearsonr PearsonCorrCoef",
         binary_crossentropy="log_loss",

@@ -197,7 +197,7 @@ class Overlap(Metric):
         return _agreement(called, target, weight, self.num_classes, self.ignore_class)
 
     def value(self, sums: Values) -> Values:
-        return _overlap(sums, self.classes())
+        return _mean_over(by_class(sums)[0], self.classes())
 
 
 class MeanIoU(Overlap):
@@ -218,6 +218,22 @@ class IoU(Overlap):
 
     def classes(self) -> tuple[int, ...]:
         return self.target_class_ids
+
+
+class MeanDice(Overlap):
+    """Dice's coefficient, twice what output and target agree on over what both say is a class; the mean over
+    classes, without those that neither has. Otherwise as `mean_iou`.
+    """
+
+    name: Literal["mean_dice"] = "mean_dice"
+    target_class_ids: ClassIds | None = None
+    """Classes whose mean it is; all without it."""
+
+    def classes(self) -> tuple[int, ...]:
+        return self.target_class_ids or super().classes()
+
+    def value(self, sums: Values) -> Values:
+        return _mean_over(by_class(sums)[1], self.classes())
 
 
 class OneHotMeanIoU(Overlap):
@@ -246,7 +262,17 @@ class BinaryIoU(Confusion):
         return _agreement(output >= self.threshold, target, weight, 2)
 
     def value(self, sums: Values) -> Values:
-        return _overlap(sums, self.target_class_ids)
+        return _mean_over(by_class(sums)[0], self.target_class_ids)
+
+
+class BinaryDice(BinaryIoU):
+    """Dice's coefficient of what reaches `threshold` (class 1), of what does not (0), or their mean."""
+
+    name: Literal["binary_dice"] = "binary_dice"  # type: ignore[assignment]
+    target_class_ids: Annotated[tuple[Literal[0, 1], ...], Field(strict=False, min_length=1)] = (1,)
+
+    def value(self, sums: Values) -> Values:
+        return _mean_over(by_class(sums)[1], self.target_class_ids)
 
 
 def _agreement(
@@ -268,9 +294,16 @@ def _agreement(
     return counts.new_zeros(classes * classes).index_add_(0, cells, counts.flatten()).view(classes, classes)
 
 
-def _overlap(sums: Values, classes: Sequence[int]) -> Values:
+def by_class(sums: Values) -> tuple[Values, Values]:
+    """Intersection over union and Dice's coefficient of each class, from how often a target of one class (row)
+    was called another (column); NaN for classes that neither has.
+    """
+    both, all_ = sums.diagonal(), sums.sum(0) + sums.sum(1)
+    return both / (all_ - both), 2 * both / all_
+
+
+def _mean_over(scores: Values, classes: Sequence[int]) -> Values:
     """The mean over these classes, without those that nothing is."""
-    kept = list(classes)
-    both = sums.diagonal()[kept]
-    either = (sums.sum(0) + sums.sum(1) - sums.diagonal())[kept]
-    return divide(divide(both, either).sum(), (either > 0).sum().double())
+    scores = scores[list(classes)]
+    there = ~scores.isnan()
+    return divide(scores.nan_to_num().sum(), there.sum().double())

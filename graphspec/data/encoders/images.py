@@ -108,6 +108,7 @@ class ImageEncoder(Encoder):
         except Refused as error:
             raise part.fail("data-range", name, index, f"{word} {error}", error.help) from None
         except FileNotFoundError:
+            value = named(value, self.feature.ending)
             help = elsewhere(self._root(part), value)
             raise part.fail("data-missing", name, index, f"there is no file `{value}`", help) from None
         except (OSError, ValueError, SyntaxError, EOFError) as error:
@@ -118,7 +119,7 @@ class ImageEncoder(Encoder):
 
     def _path(self, part: TablePart, name: str, index: int, value: str) -> Path:
         root = self._root(part)
-        path = root / value
+        path = root / named(value, self.feature.ending)
         if not is_within(path, root):
             what = f"{shown(value)} is outside of `{root}`"
             raise part.fail("data-outside", name, index, what, "write paths relative to `root`")
@@ -174,6 +175,11 @@ class ImageEncoder(Encoder):
             return picture.resize(size, resampling, box)
         extent = library().Transform.EXTENT
         return picture.transform(size, extent, box, resampling)
+
+
+def named(value: str, ending: str | None) -> str:
+    """The path of a file beside one, whose name ends otherwise."""
+    return value if ending is None else str(Path(value).with_suffix("")) + ending
 
 
 def elsewhere(root: Path, value: str) -> str:

@@ -66,19 +66,25 @@ class MaskEncoder(ImageEncoder):
         return int(self.classes[int(value)]) if value.isdecimal() and int(value) < 256 else -1
 
     def _channels(self, picture: Any) -> Any:
-        """The image as bytes, as they are: a palette's positions, and the low byte of 16 bits."""
-        if picture.mode in ("L", "P"):
-            return library().fromarray(np.asarray(picture))
-        if picture.mode == "1":
-            return picture.convert("L")
-        values = np.asarray(picture if picture.mode.startswith("I") else picture.convert("RGB"))
-        if values.ndim == 3:
-            if (values != values[..., :1]).any():
-                raise Refused("is coloured, and a mask has one number for each pixel", COLOURED)
-            values = values[..., 0]
-        if values.max() > 255:
-            raise Refused(f"has the pixel value {values.max()}, and a mask has at most 255", COLOURED)
-        return library().fromarray(values.astype(np.uint8))
+        return bytes_of(picture)
 
 
 COLOURED = "save masks in grey, or with a palette, one byte for each pixel"
+
+
+def bytes_of(picture: Any) -> Any:
+    """A mask as a grey image of its bytes as they are: a palette's positions, and the low byte of 16 bits.
+    Raises `Refused` for one of colours.
+    """
+    if picture.mode in ("L", "P"):
+        return library().fromarray(np.asarray(picture))
+    if picture.mode == "1":
+        return picture.convert("L")
+    values = np.asarray(picture if picture.mode.startswith("I") else picture.convert("RGB"))
+    if values.ndim == 3:
+        if (values != values[..., :1]).any():
+            raise Refused("is coloured, and a mask has one number for each pixel", COLOURED)
+        values = values[..., 0]
+    if values.max() > 255:
+        raise Refused(f"has the pixel value {values.max()}, and a mask has at most 255", COLOURED)
+    return library().fromarray(values.astype(np.uint8))

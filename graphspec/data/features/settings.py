@@ -502,6 +502,8 @@ class ImageFeature(Feature):
     antialias: bool = True
     root: Text | None = None
     """Folder that paths are relative to."""
+    ending: Annotated[str, Field(min_length=1)] | None = None
+    """How names of files end instead, as `_mask.png`."""
     fill: Literal["zero"] | None = None
     values: Annotated[list[Value], Field(min_length=1)] | None = None
     augment: list[dict[str, Any]] = []
