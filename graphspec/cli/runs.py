@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,7 +150,12 @@ def predict(
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="FILE", help="Output: .csv, .tsv, .jsonl, .parquet or .npz."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Output: .csv, .tsv, .jsonl, .parquet or .npz; or a folder, of a run that predicts masks.",
+        ),
     ],
     weights: Weights = "best",
     device: Device = "auto",
@@ -176,7 +181,7 @@ def predict(
 ) -> None:
     """Predict with a trained model.
 
-    It writes a row for each row of the file, or for each step of a forecast.
+    It writes a row for each row of the file, or for each step of a forecast. Masks are PNG files in a folder.
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """
@@ -186,8 +191,20 @@ def predict(
 
     tell = events(progress)
     named = () if weights in ("best", "last") else [Path(weights)]
+    folder = output if not output.suffix or output.is_dir() else None
+    if folder is not None:
+        output = folder / PREDICTIONS
+        if folder.is_dir() and any(folder.iterdir()) and not force:
+            raise misuse("-o", f"{folder} holds files: name an empty folder, or {OVERWRITES}")
     check_output(output, lambda path: True, force, named)
-    with using(run, weights, as_json, allow) as loaded, writing(output) as append:
+    with ExitStack() as opened:
+        loaded = opened.enter_context(using(run, weights, as_json, allow))
+        if folder is not None:
+            from graphspec.runs.masks import Masks
+
+            Masks(loaded.program, loaded.encoders())
+            folder.mkdir(parents=True, exist_ok=True)
+        append = opened.enter_context(writing(output))
         need_apart_from(loaded.program, output)
         if output.exists() and not is_remote(data):
             need_apart(output, find(data).files)
@@ -204,6 +221,7 @@ def predict(
             probabilities=probabilities,
             every_window=every_window,
             noted=notes.extend,
+            pictures=folder,
         ):
             if not (rows or force) and columns_of(output) not in (None, part.column_names):
                 raise misuse("-o", f"{output} exists and has other columns; {OVERWRITES}")
@@ -242,6 +260,8 @@ def synthetic(path: Path) -> Diagnostic:
     return Diagnostic("synthetic-data", message, None, severity="warning", help=help)
 
 
+PREDICTIONS = "predictions.csv"
+"""The table in a folder of predicted masks."""
 COMPARE = "compare"
 SETTINGS = 6
 """Settings that a table of runs shows in columns."""

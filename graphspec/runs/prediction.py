@@ -30,6 +30,7 @@ from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
+from graphspec.runs.masks import MaskFolder, Masks
 from graphspec.runs.rows import RowReader
 
 ARRAYS = 4096
@@ -47,14 +48,17 @@ def predictions(
     probabilities: bool,
     noted: Callable[[list[str]], None] | None = None,
     every_window: bool = False,
+    pictures: Path | None = None,
 ) -> Iterator[pa.Table]:
     """Tables with a row for each of the first `limit` rows of a file: its key columns, and the prediction of
-    each output. Of windows over time, a row for each step that the last window of each series predicts, or
+    each output; masks are files in the folder `pictures`, where one is named. Of windows over time, a row for each step that the last window of each series predicts, or
     every window. In the end `noted` gets what was made of the rows: a line for each feature.
 
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """
     predictor = Predictor(program, engine, encoders, batch_size, limit, probabilities)
+    if pictures is not None:
+        predictor.masks = MaskFolder(pictures, Masks(program, encoders))
     opened = opening(program, "train", program.data.train if program.data else None, None, path)
     assert opened is not None
     source = find(opened.path)
@@ -81,6 +85,8 @@ class Predictor:
         self.program, self.engine, self.encoders = program, engine, encoders
         self.batch_size, self.limit, self.probabilities = batch_size, limit, probabilities
         self.wanted: list[Field] = []
+        self.masks: MaskFolder | None = None
+        """Writes the masks that are predicted."""
         self.notes: list[str] = []
         """What was made of the data, to be said aloud: lines."""
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
@@ -121,7 +127,9 @@ class Predictor:
             arrays = reading.tensors({n: a for n, a in encoded.arrays.items() if n in checker.wanted})
             rows = InMemory(arrays, self._dtypes(), padding=padding_of(self.program, self.wanted))
             length += part.num_rows
-            yield with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes, units))
+            decoded = self._decoded(rows, encoded.sizes, units)
+            decoded = self.masks.write(cells, decoded) if self.masks is not None else decoded
+            yield with_keys(part.select(self.keys), decoded)
         checker.finish({field.name: length for field in self.wanted})
 
     def _of_windows(self, table: Table, encoders: Encoders, every_window: bool) -> Iterator[pa.Table]:

@@ -257,8 +257,10 @@ class Run:
         probabilities: bool = True,
         every_window: bool = False,
         noted: Callable[[list[str]], None] | None = None,
+        pictures: Path | None = None,
     ) -> Iterator[pa.Table]:
-        """The tables of `predict`, part by part, in bounded memory. In the end `noted` gets what was
+        """The tables of `predict`, part by part, in bounded memory; with a folder `pictures`, masks are PNG
+        files in it, of which the tables have the names. In the end `noted` gets what was
         unseen, filled or cut: a line for each feature with such rows.
         """
         from graphspec.data.in_memory_source import KINDS, given
@@ -281,6 +283,7 @@ class Run:
             probabilities,
             noted,
             every_window,
+            pictures,
         )
 
     @checked

@@ -8,10 +8,12 @@ from typing import Any
 from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import ListEncoder
+from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.rows.outputs import (
     Activation,
     ClassesWritten,
+    MaskWritten,
     NumbersWritten,
     OutputColumns,
     QuantilesWritten,
@@ -38,6 +40,10 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
     activation: Activation | None = None
     if loss is not None and loss.takes_logits:
         activation = "softmax" if classes else "sigmoid"
+    if isinstance(encoder, MaskEncoder):
+        if loss is not None and loss.takes_logits:
+            activation = "sigmoid" if tensor.shape[-1] == 1 else "softmax"
+        return MaskWritten(name, activation, tuple(encoder.values), output.rows.threshold)
     if isinstance(encoder, SetEncoder):
         return SetWritten(name, activation, tuple(encoder.vocabulary.values), output.rows.threshold)
     if classes:

@@ -59,6 +59,14 @@ def opened(source: Any) -> Iterator[Any]:
         raise Refused(f"has more than {PIXELS:,} pixels", help) from None
 
 
+def upright(image: Any) -> Any:
+    """A picture, decoded and turned as its EXIF data say."""
+    from PIL import ImageOps
+
+    image.load()
+    return ImageOps.exif_transpose(image)
+
+
 class ImageEncoder(Encoder):
     """`encode: image`: [n, height, width, channels] of values from 0 to 255, as bytes."""
 
@@ -93,15 +101,7 @@ class ImageEncoder(Encoder):
         return Column(pictures, gone, marks)
 
     def _picture(self, part: TablePart, name: str, index: int, value: Any) -> Array:
-        if isinstance(value, dict):  # as Parquet files of the datasets library have it
-            value = value.get("bytes") or value.get("path")
-        if isinstance(value, bytes):
-            source: Any = io.BytesIO(value)
-        elif is_text(part.column(name).type) or isinstance(value, str):
-            source = self._path(part, name, index, value)
-        else:
-            what = f"{shown(value)} is neither a path nor the bytes of an image"
-            raise part.fail("data-dtype", name, index, what)
+        source = self.source(part, index, value)
         word = f"picture `{value}`" if isinstance(value, str) else "the picture"
         try:
             return self._decoded(need_regular(source) if isinstance(source, Path) else source)
@@ -117,6 +117,18 @@ class ImageEncoder(Encoder):
             help = f"replace the file, or take it out; graphspec reads {', '.join(FORMATS)}"
             raise part.fail("data-format", name, index, what, help) from None
 
+    def source(self, part: TablePart, index: int, value: Any) -> Any:
+        """The file, or the bytes as a file, of a cell. Raises `SpecError`."""
+        (name,) = self.columns
+        if isinstance(value, dict):  # as Parquet files of the datasets library have it
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes):
+            return io.BytesIO(value)
+        if is_text(part.column(name).type) or isinstance(value, str):
+            return self._path(part, name, index, value)
+        what = f"{shown(value)} is neither a path nor the bytes of an image"
+        raise part.fail("data-dtype", name, index, what)
+
     def _path(self, part: TablePart, name: str, index: int, value: str) -> Path:
         root = self._root(part)
         path = root / named(value, self.feature.ending)
@@ -131,14 +143,9 @@ class ImageEncoder(Encoder):
 
     def _decoded(self, source: Any) -> Array:
         with opened(source) as image:
-            picture = self._channels(self._upright(image))
+            picture = self._channels(upright(image))
         return np.asarray(self._resized(picture), np.uint8).reshape(self.size[1], self.size[0], self.channels)
 
-    def _upright(self, image: Any) -> Any:
-        from PIL import ImageOps
-
-        image.load()
-        return ImageOps.exif_transpose(image)
 
     def _channels(self, picture: Any) -> Any:
         """The image as bytes, with the channels of the input."""
@@ -150,21 +157,43 @@ class ImageEncoder(Encoder):
         return picture.convert(MODES[self.channels])
 
     def _resized(self, picture: Any) -> Any:
-        width, height = self.size
-        if self.feature.resize == "stretch":
-            return self._scaled(picture, (0, 0, picture.width, picture.height), (width, height))
-        across, down = width / picture.width, height / picture.height
-        if self.feature.resize == "crop":
-            factor = max(across, down)
-            inner_width = min(width / factor, picture.width)  # no more, by the last bit
-            inner_height = min(height / factor, picture.height)
-            left, top = (picture.width - inner_width) / 2, (picture.height - inner_height) / 2
-            return self._scaled(picture, (left, top, left + inner_width, top + inner_height), (width, height))
-        factor = min(across, down)
-        inner = tuple(max(1, math.floor(size * factor + 0.5)) for size in picture.size)
-        scaled = self._scaled(picture, (0, 0, picture.width, picture.height), inner)
+        box, inner = self._boxes(picture.size)
+        scaled = self._scaled(picture, box, inner)
+        if inner == self.size:
+            return scaled
         canvas = library().new(picture.mode, self.size)
-        canvas.paste(scaled, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        canvas.paste(scaled, ((self.size[0] - inner[0]) // 2, (self.size[1] - inner[1]) // 2))
+        return canvas
+
+    def _boxes(self, size: tuple[int, int]) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
+        """The part of a picture of a size that is read, and the size that it gets in the input's middle."""
+        width, height = size
+        across, down = self.size[0] / width, self.size[1] / height
+        if self.feature.resize == "stretch":
+            return (0, 0, width, height), self.size
+        if self.feature.resize == "pad":
+            factor = min(across, down)
+            inner = (max(1, math.floor(side * factor + 0.5)) for side in size)
+            return (0, 0, width, height), (next(inner), next(inner))
+        factor = max(across, down)
+        inner_width = min(self.size[0] / factor, width)  # no more, by the last bit
+        inner_height = min(self.size[1] / factor, height)
+        left, top = (width - inner_width) / 2, (height - inner_height) / 2
+        return (left, top, left + inner_width, top + inner_height), self.size
+
+    def undone(self, mask: Any, size: tuple[int, int]) -> Any:
+        """A mask of what was read of a picture, in the size of the picture; 0 where that was cut off."""
+        box, inner = self._boxes(size)
+        scale = mask.width / self.size[0], mask.height / self.size[1]
+        start = [(whole - part) // 2 for whole, part in zip(self.size, inner, strict=True)]
+        ends = (*start, start[0] + inner[0], start[1] + inner[1])
+        part = tuple(end * scale[place % 2] for place, end in enumerate(ends))
+        left, top, right, bottom = (round(side) for side in box)
+        found = mask.resize((max(1, right - left), max(1, bottom - top)), library().Resampling.NEAREST, part)
+        if found.size == size:
+            return found
+        canvas = library().new(mask.mode, size)
+        canvas.paste(found, (left, top))
         return canvas
 
     def _scaled(self, picture: Any, box: tuple[float, float, float, float], size: tuple[int, ...]) -> Any:

@@ -37,6 +37,12 @@ class MaskEncoder(ImageEncoder):
         if self.one_hot:
             self.classes[self.classes >= self.made[-1]] = -1
 
+    @property
+    def values(self) -> list[int]:
+        """The pixel value of each class."""
+        units = 2 if self.made[2:] == (1,) else self.made[-1] if self.one_hot else self.fill.limit
+        return [int(value) for value in self.feature.values or range(units or 256)]
+
     def _decoded(self, source: Any) -> Array:
         pixels = super()._decoded(source)[..., 0]
         classes = self.classes[pixels]

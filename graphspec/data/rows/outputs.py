@@ -85,6 +85,50 @@ class ClassesWritten:
 
 
 @dataclass(eq=False, repr=False)
+class MaskWritten:
+    """The pixel value of the class of each pixel, as `run_lengths`; beside it the share of the pixels that
+    each has.
+    """
+
+    name: str
+    activation: Activation | None
+    values: tuple[int, ...]
+    threshold: float
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> Columns:
+        chosen = called(activated(self.activation, values[self.name]), self.threshold)
+        runs = [run_lengths(np.array(self.values)[each]) for each in chosen]
+        columns: Columns = {self.name: Cells(np.concatenate(runs), offsets_of([len(run) for run in runs]))}
+        if probabilities:
+            shares = [(chosen == index).mean((1, 2)) for index in range(len(self.values))]
+            columns |= _each(self.name, self.values, np.stack(shares, -1))
+        return columns
+
+
+def called(scores: Array, threshold: float = 0.5) -> Array:
+    """The number of the class of each pixel: where the last axis is largest, or of one whether it reaches the
+    threshold.
+    """
+    return (scores[..., 0] >= threshold).astype(np.int64) if scores.shape[-1] == 1 else scores.argmax(-1)
+
+
+def run_lengths(pixels: Array) -> NDArray[np.int64]:
+    """A value and for how many pixels it goes on, in turn: rows of the image after each other, from the top."""
+    flat = pixels.reshape(-1)
+    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
+    lengths = np.diff(np.append(starts, len(flat)))
+    return np.stack((flat[starts], lengths), 1).reshape(-1).astype(np.int64)
+
+
+def unrolled(runs: Sequence[int], width: int) -> NDArray[np.uint8]:
+    """The pixels, [height, width], of run lengths."""
+    pairs = np.array(runs, np.int64).reshape(-1, 2)
+    return np.repeat(pairs[:, 0].astype(np.uint8), pairs[:, 1]).reshape(-1, width)
+
+
+@dataclass(eq=False, repr=False)
 class SetWritten:
     """The labels whose probability is at least the threshold, a list for each row."""
 
