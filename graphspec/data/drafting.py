@@ -45,8 +45,8 @@ from graphspec.data.image_drafting import BLOCK, ImageProfile
 from graphspec.data.image_drafting import feature as image_feature
 from graphspec.data.image_drafting import nodes as image_nodes
 from graphspec.data.lookalikes import EXPONENT
-from graphspec.data.rows.tokenizers import library as tokenizers
 from graphspec.data.mask_drafting import draft_masks, of_columns, of_folders
+from graphspec.data.rows.tokenizers import library as tokenizers
 from graphspec.data.spec_words import flow, on_a_line
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import SpecError, fail, hidden_in
@@ -107,8 +107,8 @@ def draft(
     ask: Ask | None = None,
 ) -> str:
     """The text of a spec in `folder` that learns the columns `targets` of the table at `data`, the classes of
-    a folder of images, or the masks in a folder beside it; with `ask`, that forecasts them. `tell` is told what the table seems to mean and
-    does not say, which the spec notes.
+    a folder of images, or the masks in a folder beside it; with `ask`, that forecasts them. `tell` is told
+    what the table seems to mean and does not say, which the spec notes.
 
     Raises `SpecError`: data-outside, data-column, data-empty, package-missing, and what reading gives.
     """

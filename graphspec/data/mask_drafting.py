@@ -1,5 +1,5 @@
-"""A first spec for masks: pictures, and the class of each of their pixels, in two folders or in two columns of
-a table.
+"""A first spec for masks: pictures, and the class of each of their pixels, in two folders or in two columns
+of a table.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WIDTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Pictures and their masks, as files; what they are called in the spec, and the keys of their features."""
+    """Pictures and their masks, as files; their names in the spec, and the keys of their features."""
 
     pictures: Sequence[Path]
     masks: Sequence[Path]
@@ -53,8 +53,8 @@ class Pairs:
 
 
 def of_folders(data: Path, target: str) -> tuple[Path, Pairs] | None:
-    """The folder of pictures, and these with their masks in another one, `target`, inside
-    of `data` or beside it; None where there is no folder of this name. Raises `SpecError` (data-missing, data-format).
+    """The folder of pictures, and these with their masks in another one, `target`, inside of `data` or beside
+    it; None where there is no folder of this name. Raises `SpecError` (data-missing, data-format).
     """
     masks = next((each for each in (data / target, data.parent / target) if each.is_dir()), None)
     if not data.is_dir() or masks is None:
@@ -65,7 +65,9 @@ def of_folders(data: Path, target: str) -> tuple[Path, Pairs] | None:
         others = [each for each in others if each.name[0] not in "._"]
         if len(others) != 1:
             names = ", ".join(f"`{each.name}`" for each in others) or "none"
-            message = f"`{data}` has the masks `{target}`, and one folder of pictures besides is expected: {names}"
+            message = (
+                f"`{data}` has the masks `{target}`, and one folder of pictures besides is expected: {names}"
+            )
             raise fail("data-format", message, f"name the pictures: `--data {data / 'images'}`")
         (folder,) = others
     source, ending = find(folder), None
@@ -99,7 +101,9 @@ def _ending(masks: Path, first: Path) -> str:
     raise fail("data-missing", message, help)
 
 
-def of_columns(looks: Sequence[ColumnProfile], columns: Mapping[str, pa.Array], target: str, root: Path) -> Pairs:
+def of_columns(
+    looks: Sequence[ColumnProfile], columns: Mapping[str, pa.Array], target: str, root: Path
+) -> Pairs:
     """Pictures and masks that two columns of a table name. Raises `SpecError` (data-column)."""
     pictures = [seen for seen in looks if seen.images is not None and seen.name != target]
     if len(pictures) != 1:
@@ -249,7 +253,8 @@ def _lines(
         loss, metrics = "sparse_categorical_crossentropy", "[accuracy, mean_iou, mean_dice]"
     if seen.ignored:
         loss = f"{{name: {loss}, ignore_class: {IGNORED}}}"
-        metrics = f"[{', '.join(f'{{name: {each}, ignore_class: {IGNORED}}}' for each in ('mean_iou', 'mean_dice'))}]"
+        counting = (f"{{name: {each}, ignore_class: {IGNORED}}}" for each in ("mean_iou", "mean_dice"))
+        metrics = f"[{', '.join(counting)}]"
     shares = sorted(seen.shares.values())
     rare = shares[-1] > RARE * shares[0]
     spoken = ", ".join(f"{value}: {share:.1%}" for value, share in seen.shares.items())
@@ -257,7 +262,7 @@ def _lines(
     looked = "all" if seen.looked == len(pairs.masks) else f"{seen.looked:,} of {len(pairs.masks):,}"
     yield f"# A first spec for {path}, to start from. It predicts the class of each pixel, `{mask}`."
     yield f"# Check it with `graphspec check {name}.yaml`, train it with `graphspec train {name}.yaml`."
-    yield f"# Classes are the pixel values of {looked} masks, with their share of the pixels: {spoken}{ignored}."
+    yield f"# Classes are the pixel values of {looked} masks, with their shares: {spoken}{ignored}."
     yield from ("", f"params: {{depth: {depth}}}  # height and width are multiples of 2 ** depth")
     yield from ("inputs:", f"  {picture}: {{shape: [{height}, {width}, {profile.channels}]}}")
     yield from ("blocks:", BLOCKS.rstrip("\n"), "nodes:")
@@ -273,7 +278,10 @@ def _lines(
         yield "    class_weight: balanced  # the rarest class has few of the pixels"
     yield from ("data:", f"  train: {train}")
     yield "  validation: {split: 0.2}  # a random fifth of the pictures measures the model"
-    yield from ("  features:", f"    # resized to {height} x {width}; predictions have the size of the picture")
+    yield from (
+        "  features:",
+        f"    # resized to {height} x {width}; predictions have the size of the picture",
+    )
     yield f"    {picture}: {{{pairs.picture_keys}}}"
     yield "    # if mirrored pictures mean the same, add `augment: [{layer: RandomFlip, mode: horizontal}]`"
     values = "" if seen.numbered else f", values: {flow(classes)}"

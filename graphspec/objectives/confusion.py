@@ -295,8 +295,8 @@ def _agreement(
 
 
 def by_class(sums: Values) -> tuple[Values, Values]:
-    """Intersection over union and Dice's coefficient of each class, from how often a target of one class (row)
-    was called another (column); NaN for classes that neither has.
+    """Intersection over union and Dice's coefficient of each class, from how often a target of one class
+    (row) was called another (column); NaN for classes that neither has.
     """
     both, all_ = sums.diagonal(), sums.sum(0) + sums.sum(1)
     return both / (all_ - both), 2 * both / all_

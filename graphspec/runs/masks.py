@@ -1,5 +1,5 @@
-"""Predicted masks as pictures: PNG files with a palette, in the size of the pictures that they are of, and laid
-over these.
+"""Predicted masks as pictures: PNG files with a palette, in the size of the pictures that they are of, and
+laid over these.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def colours(count: int) -> NDArray[np.uint8]:
 
 
 class Masks:
-    """The outputs of a run that are masks, and the picture that they are of. Raises `SpecError` (not-supported)
-    for a run without one, or of several pictures a row.
+    """The outputs of a run that are masks, and the picture that they are of. Raises `SpecError`
+    (not-supported) for a run without one, or of several pictures a row.
     """
 
     def __init__(self, program: BaseProgram, encoders: Encoders | None):
@@ -133,7 +133,7 @@ class MaskFolder:
         return name
 
     def _over(self, picture: Any, mask: Any) -> Any:
-        """A picture with the colours of a mask over it, but where the first class is, which is left as it is."""
+        """A picture with the colours of a mask over it, but where the first class is."""
         colours = mask.convert("RGB")
         shown = library().fromarray(np.asarray(colours).any(-1).astype(np.uint8) * 255)
         return library().composite(library().blend(picture, colours, SHARE), picture, shown)

@@ -51,8 +51,9 @@ def predictions(
     pictures: Path | None = None,
 ) -> Iterator[pa.Table]:
     """Tables with a row for each of the first `limit` rows of a file: its key columns, and the prediction of
-    each output; masks are files in the folder `pictures`, where one is named. Of windows over time, a row for each step that the last window of each series predicts, or
-    every window. In the end `noted` gets what was made of the rows: a line for each feature.
+    each output; masks are files in the folder `pictures`, where one is named. Of windows over time, a row for
+    each step that the last window of each series predicts, or every window. In the end `noted` gets what was
+    made of the rows: a line for each feature.
 
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """

@@ -146,7 +146,6 @@ class ImageEncoder(Encoder):
             picture = self._channels(upright(image))
         return np.asarray(self._resized(picture), np.uint8).reshape(self.size[1], self.size[0], self.channels)
 
-
     def _channels(self, picture: Any) -> Any:
         """The image as bytes, with the channels of the input."""
         if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits: the high byte

@@ -115,7 +115,7 @@ def called(scores: Array, threshold: float = 0.5) -> Array:
 
 
 def run_lengths(pixels: Array) -> NDArray[np.int64]:
-    """A value and for how many pixels it goes on, in turn: rows of the image after each other, from the top."""
+    """A value and for how many pixels it goes on, in turn: row after row of the image, from the top."""
     flat = pixels.reshape(-1)
     starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
     lengths = np.diff(np.append(starts, len(flat)))
