@@ -126,13 +126,7 @@ def draft(
     table = open_table(source, DataFile.model_validate({"path": str(data), **options}))
     targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
-        several = [part.strip() for part in target.split(",")]
-        if target not in table.columns and len(several) > 1 and {*several} <= table.columns.keys():
-            words = " ".join(f"--target {each}" for each in several)
-            message = f"`{table.file}` has no column `{target}`"
-            raise fail("data-column", message, f"each target has its option: `{words}`")
-        if target not in table.columns:
-            raise table.lacks(target, None, "It is to be a target")
+        _need_target(source, table, target)
     rows = _rows(table, sys.maxsize if source.kind == "images" else ROWS)
     if source.kind == "images":
         rows = rows.drop_columns("file")  # which `image` is, too
@@ -191,6 +185,21 @@ def _file(path: str, options: Mapping[str, str]) -> str:
     if not options:
         return flow(path)
     return f"{{path: {flow(path)}, {', '.join(f'{key}: {flow(value)}' for key, value in options.items())}}}"
+
+
+def _need_target(source: Found, table: Table, target: str) -> None:
+    """Refuses a target that is no column."""
+    if target in table.columns:
+        return
+    several = [part.strip() for part in target.split(",")]
+    if len(several) > 1 and {*several} <= table.columns.keys():
+        words = " ".join(f"--target {each}" for each in several)
+        message = f"`{table.file}` has no column `{target}`"
+        raise fail("data-column", message, f"each target has its option: `{words}`")
+    if source.kind == "images" and target != "label":
+        message = f"neither in `{source.path}` nor beside it is a folder `{target}` of masks"
+        raise fail("data-column", message, "name that folder, or give a table that names both files")
+    raise table.lacks(target, None, "It is to be a target")
 
 
 def _looks(

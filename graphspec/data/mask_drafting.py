@@ -41,7 +41,7 @@ WIDTH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class MaskPairs:
     """Pictures and their masks, as files; their names in the spec, and the keys of their features."""
 
     pictures: Sequence[Path]
@@ -52,7 +52,7 @@ class Pairs:
     mask_keys: str
 
 
-def of_folders(data: Path, target: str) -> tuple[Path, Pairs] | None:
+def of_folders(data: Path, target: str) -> tuple[Path, MaskPairs] | None:
     """The folder of pictures, and these with their masks in another one, `target`, inside of `data` or beside
     it; None where there is no folder of this name. Raises `SpecError` (data-missing, data-format).
     """
@@ -86,7 +86,7 @@ def of_folders(data: Path, target: str) -> tuple[Path, Pairs] | None:
     root = os.path.relpath(masks, folder)
     keys = f"column: image, encode: image, root: {flow(root)}"
     keys += f", ending: {flow(ending)}" if ending is not None else ""
-    return folder, Pairs(source.files, found, "image", word(target), "column: image, encode: image", keys)
+    return folder, MaskPairs(source.files, found, "image", word(target), "column: image, encode: image", keys)
 
 
 def _ending(masks: Path, first: Path) -> str:
@@ -103,7 +103,7 @@ def _ending(masks: Path, first: Path) -> str:
 
 def of_columns(
     looks: Sequence[ColumnProfile], columns: Mapping[str, pa.Array], target: str, root: Path
-) -> Pairs:
+) -> MaskPairs:
     """Pictures and masks that two columns of a table name. Raises `SpecError` (data-column)."""
     pictures = [seen for seen in looks if seen.images is not None and seen.name != target]
     if len(pictures) != 1:
@@ -121,8 +121,7 @@ def of_columns(
         files.append([root / (inner or "") / each for each in names.to_pylist()])
         place = f", root: {flow(inner)}" if inner is not None else ""
         keys.append(f"column: {flow(seen.name)}, encode: image{place}")
-    words = word(pictures[0].name), word(target)
-    return Pairs(*files, *words, *keys)
+    return MaskPairs(files[0], files[1], word(pictures[0].name), word(target), keys[0], keys[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ class MaskProfile:
         return {value: count / sum(counts.values()) for value, count in counts.items()}
 
 
-def look(pairs: Pairs) -> MaskProfile:
+def look(pairs: MaskPairs) -> MaskProfile:
     """What the masks hold. Raises `SpecError`, a data-... code with the file."""
     step = -(-len(pairs.masks) // LOOKED)
     counts = np.zeros(256, np.int64)
@@ -226,7 +225,7 @@ BLOCKS = """\
 """
 
 
-def draft_masks(name: str, pairs: Pairs, path: str, train: str) -> str:
+def draft_masks(name: str, pairs: MaskPairs, path: str, train: str) -> str:
     """The text of a spec that predicts masks; `path` is what it learns from, as people and as the spec write
     it. Raises `SpecError`, a data-... code.
     """
@@ -238,7 +237,7 @@ def draft_masks(name: str, pairs: Pairs, path: str, train: str) -> str:
 
 
 def _lines(
-    name: str, pairs: Pairs, path: str, train: str, seen: MaskProfile, profile: ImageProfile
+    name: str, pairs: MaskPairs, path: str, train: str, seen: MaskProfile, profile: ImageProfile
 ) -> Iterator[str]:
     smaller = min(profile.height, profile.width)
     depth = max(1, min(DEEPEST, (smaller // SMALLEST).bit_length() - 1))

@@ -33,8 +33,7 @@ class Images(Table):
             help = f"a class is a folder of its own: `{folder}/cats/1.png`, `{folder}/dogs/2.png`"
             message = f"`{self.file}` has no classes: its images lie in one folder"
             return fail("data-column", message, help, span=span)
-        masks = f"masks are in a folder `{name}`, in `{self.root}` or beside it; or a table names both files"
-        return super().lacks(name, span, help or masks)
+        return super().lacks(name, span, help)
 
     def place(self, row: int) -> str:
         return f"`{self.files[row].relative_to(self.root)}`" if row < len(self.files) else f"row {row}"
