@@ -15,7 +15,8 @@ from graphspec.serve.batches import Batcher
 from graphspec.serve.connections import Connections
 from graphspec.serve.counts import ServerCounts
 from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send, echo, parsed
-from graphspec.serve.limits import Limits, OpenRequests
+from graphspec.serve.limits import OpenRequests
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -32,9 +33,9 @@ LIGHT = 16_384
 class Server:
     """Runs by name, and what answers requests for them."""
 
-    def __init__(self, runs: Mapping[str, Served], limits: Limits):
+    def __init__(self, runs: Mapping[str, Served], limits: ServeOptions):
         self.runs, self.limits = dict(runs), limits
-        self.batcher = Batcher(limits.batch, limits.wait)
+        self.batcher = Batcher(limits.batch, limits.batch_wait / 1000)
         self.connections = Connections(limits)
         self.open = OpenRequests(limits, lambda: self.connections.unread)
         self.counts = ServerCounts()
@@ -46,14 +47,14 @@ class Server:
     async def predict(self, request: Request) -> Answer:
         began, served, task = time.monotonic(), self._served(request), self.open.begin()
         try:
-            body = await request.body(self.limits.bytes, self.open.hold)
+            body = await request.body(self.limits.max_bytes, self.open.hold)
             rows, single = self._rows(request, served, body)
             light = len(body) < LIGHT
             answers = await self.batcher.compute(served, list(enumerate(rows)), light)
         finally:
             if self.open.end(task, request.size):
                 help = "send fewer rows at a time, or start the server with a longer `--timeout`"
-                raise Rejected(503, f"no answer within {self.limits.seconds:g} seconds", help=help) from None
+                raise Rejected(503, f"no answer within {self.limits.timeout:g} seconds", help=help) from None
         self.counts.timed(time.monotonic() - began)
         return self._answered(served.name, answers, single)
 
@@ -73,8 +74,8 @@ class Server:
         rows, single = self._parsed(request.kind, served, body)
         if request.kind == JSON and any(word in body for word in BOOLEANS):
             rows = [served.spelled(row) for row in rows]
-        if len(rows) > self.limits.rows:
-            message = f"the request has {len(rows):,} rows; at most {self.limits.rows:,} are read"
+        if len(rows) > self.limits.max_rows:
+            message = f"the request has {len(rows):,} rows; at most {self.limits.max_rows:,} are read"
             raise Rejected(
                 413, message, help="send fewer at a time, or start the server with more `--max-rows`"
             )
@@ -168,7 +169,7 @@ class Server:
     async def ready(self, request: Request) -> Answer:
         """Not while any row would wait in vain."""
         full = self.open.are_full or self.connections.are_full
-        if full or self.batcher.busy_for() > self.limits.seconds:
+        if full or self.batcher.busy_for() > self.limits.timeout:
             message = "the server is full" if full else "a batch takes too long"
             raise Rejected(503, f"rows cannot be answered now: {message}", help="ask again a second later")
         return Answer.json({"ok": True, "runs": list(self.runs)})

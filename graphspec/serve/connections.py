@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
-from graphspec.serve.limits import Limits
+from graphspec.serve.options import ServeOptions
 
 LOOKS = 8
 """Looks at all connections while the shortest of their times passes."""
@@ -48,7 +48,7 @@ class Connections:
     One timer serves all: a look at each costs less than a timer for each request.
     """
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: ServeOptions):
         self.limits = limits
         self.open: dict[Connection, None] = {}
         """In the order in which they came, as the clock may stand still meanwhile."""
@@ -62,14 +62,14 @@ class Connections:
     @property
     def are_full(self) -> bool:
         """Whether no other has room: all are being answered."""
-        return self.limits.connections <= sum(each.is_busy for each in self.open)
+        return self.limits.max_connections <= sum(each.is_busy for each in self.open)
 
     def add(self, new: Connection) -> bool:
         """Whether there is room for another one."""
-        of_client = self._clients[new.address] >= self.limits.client_connections
+        of_client = self._clients[new.address] >= self.limits.max_client_connections
         if of_client and not self._made_room(each for each in self.open if each.address == new.address):
             return False
-        if len(self.open) >= self.limits.connections and not self._made_room(self.open):
+        if len(self.open) >= self.limits.max_connections and not self._made_room(self.open):
             return False
         self.open[new] = None
         self._clients[new.address] += 1
@@ -99,6 +99,6 @@ class Connections:
         for each in list(self.open):
             each.look(loop.time())
         self.unread = sum(each.unread for each in self.open)
-        shortest = min(self.limits.head_seconds, self.limits.idle, self.limits.seconds)
+        shortest = min(self.limits.head_timeout, self.limits.idle_timeout, self.limits.timeout)
         soon = min(shortest / LOOKS, SELDOM)
         self._timer = loop.call_later(soon, self._look) if self.open else None

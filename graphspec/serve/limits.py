@@ -1,42 +1,16 @@
-"""What a request may ask for, and what those that have begun take together."""
+"""What the requests that have begun take together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from graphspec.serve.http import Rejected
 from graphspec.serve.options import ServeOptions
 
-USUAL = ServeOptions([])
 TOGETHER = 16
 """Bodies of the largest size that are held at once."""
-
-
-@dataclass(eq=False, repr=False)
-class Limits:
-    """What a request may ask for."""
-
-    bytes: int = USUAL.max_bytes
-    rows: int = USUAL.max_rows
-    seconds: float = USUAL.timeout
-    batch: int = USUAL.batch
-    """Rows of several requests that are predicted together."""
-    wait: float = USUAL.batch_wait
-    """Seconds for which the first row of a batch waits for others."""
-    head: int = USUAL.max_head
-    """Bytes of the head of a request."""
-    target: int = USUAL.max_target
-    """Bytes of its path and query."""
-    head_seconds: float = USUAL.head_timeout
-    """In which the head has to come."""
-    idle: float = USUAL.idle_timeout
-    """Seconds after an answer in which a connection waits for the next request."""
-    connections: int = USUAL.max_connections
-    client_connections: int = USUAL.max_client_connections
-    """Those from one address."""
 
 
 class OpenRequests:
@@ -44,7 +18,7 @@ class OpenRequests:
     each would take as long as to read a row.
     """
 
-    def __init__(self, limits: Limits, unread: Callable[[], int]):
+    def __init__(self, limits: ServeOptions, unread: Callable[[], int]):
         self.limits, self.unread = limits, unread
         self.held = 0
         """Bytes of their bodies."""
@@ -58,7 +32,7 @@ class OpenRequests:
 
     @property
     def most(self) -> int:
-        return TOGETHER * self.limits.bytes
+        return TOGETHER * self.limits.max_bytes
 
     @property
     def _taken(self) -> int:
@@ -72,7 +46,7 @@ class OpenRequests:
         assert task is not None
         self._begun[task] = loop.time()
         if self._timer is None:
-            self._timer = loop.call_later(self.limits.seconds, self._look)
+            self._timer = loop.call_later(self.limits.timeout, self._look)
         return task
 
     def hold(self, count: int) -> None:
@@ -96,7 +70,7 @@ class OpenRequests:
         loop = asyncio.get_running_loop()
         self._timer = None
         for task, began in self._begun.items():
-            left = began + self.limits.seconds - loop.time()
+            left = began + self.limits.timeout - loop.time()
             if left > 0:
                 self._timer = loop.call_later(left, self._look)
                 return

@@ -16,11 +16,11 @@ def number(default: float, span: tuple[float, float], metavar: str, help: str) -
     return field(default=default, metadata={"min": span[0], "max": span[1], "metavar": metavar, "help": help})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServeOptions:
     """The options of `graphspec serve` by their names, with `_` for `-`."""
 
-    runs: Sequence[Path]
+    runs: Sequence[Path] = ()
     host: str = "127.0.0.1"
     weights: str = "best"
     device: str = "auto"

@@ -49,13 +49,16 @@ class ClientConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """In pieces, so that nothing longer than a head may be is ever held in the parser."""
         while data and not self.transport.is_closing():
-            part, data = data[: self.limits.head - self._bytes], data[self.limits.head - self._bytes :]
+            part, data = (
+                data[: self.limits.max_head - self._bytes],
+                data[self.limits.max_head - self._bytes :],
+            )
             self._progress = False
             super().data_received(part)
             self._bytes = 0 if self._progress else self._bytes + len(part)
-            if self._bytes >= self.limits.head and not self.transport.is_closing():
+            if self._bytes >= self.limits.max_head and not self.transport.is_closing():
                 help = "send fewer headers, or start the server with more `--max-head`"
-                message = f"the head of the request has more than {self.limits.head:,} bytes"
+                message = f"the head of the request has more than {self.limits.max_head:,} bytes"
                 self._refuse(Rejected(431, message, help=help), "head-size")
         self._update()
 
@@ -66,9 +69,9 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
-        if len(self.url) > self.limits.target:
+        if len(self.url) > self.limits.max_target:
             help = "start the server with more `--max-target`"
-            message = f"the path of the request has more than {self.limits.target:,} bytes"
+            message = f"the path of the request has more than {self.limits.max_target:,} bytes"
             self._stop(Rejected(414, message, help=help))
 
     def on_headers_complete(self) -> None:
@@ -108,11 +111,11 @@ class ClientConnection(HttpToolsProtocol):
         """Ends the connection where the time is over for which it may wait."""
         self._update()
         waited, limits = now - self.since, self.limits
-        allowed = {"head": limits.head_seconds, "idle": limits.idle, "answer": limits.seconds}
+        allowed = {"head": limits.head_timeout, "idle": limits.idle_timeout, "answer": limits.timeout}
         if waited <= allowed.get(self._waits, waited):
             return
         if self._waits == "head" and self._bytes:
-            message = f"the head of the request has not come within {limits.head_seconds:g} seconds"
+            message = f"the head of the request has not come within {limits.head_timeout:g} seconds"
             self._refuse(Rejected(408, message), "head-time")
         else:
             self.end(f"{self._waits}-time")

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,6 @@ from graphspec.diagnostics.terminal import at_once, say
 from graphspec.diagnostics.text import visible
 from graphspec.runs.engines import settle
 from graphspec.serve.app import LOCAL, Application, Server
-from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.protocol import ClientConnection
 from graphspec.serve.served import Served
@@ -39,7 +39,7 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
             say(f"{visible(name)}: {note}", sys.stderr)
     settle(run.answering.engine for run in runs.values())
     host = options.host
-    server = Server(runs, limits_of(options))
+    server = Server(runs, replace(options, max_connections=_possible(options.max_connections)))
     # uvicorn's own configuration of logging closes the handlers of others; absl's closes its stream with it
     config = uvicorn.Config(
         Application(server, LOCAL if host in LOCAL else None),
@@ -60,22 +60,6 @@ def serve(runs: Mapping[str, Served], options: ServeOptions, listening: socket.s
         say(f"anyone who can reach {host} can send requests: there is no password", sys.stderr)
     say(f"serving {visible(', '.join(runs))} at http://{host}:{listening.getsockname()[1]}")
     process.run(sockets=[listening])
-
-
-def limits_of(options: ServeOptions) -> Limits:
-    return Limits(
-        bytes=options.max_bytes,
-        rows=options.max_rows,
-        seconds=options.timeout,
-        batch=options.batch,
-        wait=options.batch_wait / 1000,
-        head=options.max_head,
-        target=options.max_target,
-        head_seconds=options.head_timeout,
-        idle=options.idle_timeout,
-        connections=_possible(options.max_connections),
-        client_connections=options.max_client_connections,
-    )
 
 
 def _possible(connections: int) -> int:

@@ -16,7 +16,7 @@ from graphspec.runs.run import Run
 from graphspec.serve.app import Server
 from graphspec.serve.connections import Connections
 from graphspec.serve.counts import ServerCounts
-from graphspec.serve.limits import Limits
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.protocol import PIPELINED
 from graphspec.serve.served import Served
 from tests.runs import everything
@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def server(run: Run) -> Iterator[tuple[int, Server]]:
-    made = Server({"run": Served("run", run.path)}, Limits(head_seconds=30.0, idle=30.0))
+    made = Server({"run": Served("run", run.path)}, ServeOptions(head_timeout=30.0, idle_timeout=30.0))
     with in_thread(made) as port:
         yield port, made
 
@@ -86,14 +86,14 @@ def test_what_is_too_long_is_refused_before_it_is_whole(case: str, server: tuple
 def test_a_head_as_long_as_it_may_be_is_read(server: tuple[int, Server]) -> None:
     port, made = server
     rest = b"x: %s\r\n\r\n"
-    head = HEAD + rest % (b"a" * (made.limits.head - len(HEAD + rest) + 2))
-    assert len(head) == made.limits.head
+    head = HEAD + rest % (b"a" * (made.limits.max_head - len(HEAD + rest) + 2))
+    assert len(head) == made.limits.max_head
     with sent(port, head * 2 + (HEAD + b"\r\n") * (PIPELINED - 2)) as connection:
         found = b""
         while found.count(b"}") < PIPELINED:
             found += connection.recv(65536)
     assert found.count(b"HTTP/1.1 200 ") == PIPELINED
-    path = b"/" + b"a" * (made.limits.target - 1)
+    path = b"/" + b"a" * (made.limits.max_target - 1)
     with sent(port, b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path) as connection:
         assert answered(connection)[0] == 404
 
@@ -101,7 +101,7 @@ def test_a_head_as_long_as_it_may_be_is_read(server: tuple[int, Server]) -> None
 def test_every_wait_has_its_time(server: tuple[int, Server]) -> None:
     """For a head, also one that goes on; for the next request; for the rest of a body that was answered."""
     port, made = server
-    made.limits.head_seconds = made.limits.idle = 0.4
+    made.limits.head_timeout = made.limits.idle_timeout = 0.4
     with sent(port, HEAD) as half, sent(port, b"") as nothing, sent(port, HEAD + b"\r\n") as idle:
         assert answered(idle)[0] == 200
         assert ended(half).startswith(b"HTTP/1.1 408 ") and ended(nothing) == ended(idle) == b""
@@ -118,7 +118,7 @@ def test_every_wait_has_its_time(server: tuple[int, Server]) -> None:
 def test_a_client_that_does_not_read_its_answer_ends(server: tuple[int, Server]) -> None:
     """What it leaves unread counts as what the server holds."""
     port, made = server
-    made.limits.rows = 40_000
+    made.limits.max_rows = 40_000
     text = json.dumps([3] * 40_000).encode()
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -126,7 +126,7 @@ def test_a_client_that_does_not_read_its_answer_ends(server: tuple[int, Server])
     with connection:
         connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(text) + text)
         until(lambda: made.connections.unread)
-        made.limits.seconds = 0.1
+        made.limits.timeout = 0.1
         until(lambda: made.connections.closed)
     assert made.connections.closed == {"answer-time": 1}
     until(lambda: not made.connections.unread)
@@ -135,7 +135,7 @@ def test_a_client_that_does_not_read_its_answer_ends(server: tuple[int, Server])
 def test_the_one_that_has_waited_longest_makes_room(server: tuple[int, Server]) -> None:
     """So many half heads keep no client out. Those that are answered stay, and one too many is refused."""
     port, made = server
-    made.limits.connections = 5
+    made.limits.max_connections = 5
     half = [sent(port, HEAD) for _ in range(12)]
     assert get(port, "/health")[0] == get(port, "/ready")[0] == 200
     assert len(made.connections.open) <= 5
@@ -156,7 +156,7 @@ def test_the_one_that_has_waited_longest_makes_room(server: tuple[int, Server]) 
 
 def test_a_client_has_a_part_of_the_connections(server: tuple[int, Server]) -> None:
     port, made = server
-    made.limits.client_connections = 2
+    made.limits.max_client_connections = 2
     with sent(port, HEAD) as first, sent(port, HEAD) as second, sent(port, HEAD + b"\r\n") as third:
         assert ended(first) == b"" and answered(third)[0] == 200
         second.sendall(b"\r\n")
@@ -197,7 +197,7 @@ def test_an_answer_repeats_little_of_a_request(server: tuple[int, Server]) -> No
 def test_labels_are_escaped() -> None:
     counts = ServerCounts()
     counts.requests['a"} 1\nb\\\udcff', 200] += 1
-    text = counts.text(0, Connections(Limits()))
+    text = counts.text(0, Connections(ServeOptions()))
     assert 'graphspec_requests_total{run="a\\"} 1\\nb\\\\\\\\udcff",status="200"} 1\n' in text
     assert text.encode()
 

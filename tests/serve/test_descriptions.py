@@ -14,15 +14,15 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from graphspec.serve.app import Application, Server
-from graphspec.serve.limits import Limits
 from graphspec.serve.openapi import row_schema
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from graphspec.tensor import Tensor
 from tests.data.test_encoders import BATCH, encoders
 from tests.runs import everything
 from tests.serve.serving import ask, get, in_thread
 
-LIMITS = Limits(bytes=20_000, rows=3)
+LIMITS = ServeOptions(max_bytes=20_000, max_rows=3)
 
 
 @pytest.fixture(scope="module")

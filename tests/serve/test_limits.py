@@ -15,7 +15,8 @@ import pytest
 
 from graphspec.runs.run import Run
 from graphspec.serve.app import Server
-from graphspec.serve.limits import TOGETHER, Limits
+from graphspec.serve.limits import TOGETHER
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from tests.runs import everything
 from tests.serve.serving import ask, expected, get, in_thread, rows, same
@@ -34,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def server(run: Run) -> Iterator[tuple[int, Server]]:
-    made = Server({"run": Served("run", run.path)}, Limits(bytes=SMALL, seconds=30.0))
+    made = Server({"run": Served("run", run.path)}, ServeOptions(max_bytes=SMALL, timeout=30.0))
     with in_thread(made) as port:
         yield port, made
 
@@ -85,7 +86,7 @@ def test_others_are_answered_while_bodies_do_not_come(run: Run, server: tuple[in
 
 def test_a_body_that_does_not_come_ends_with_the_time_of_its_request(server: tuple[int, Server]) -> None:
     port, made = server
-    made.limits.seconds = 0.5
+    made.limits.timeout = 0.5
     for connection in (begun(port, b"", 100), begun(port, b'{"amount":', 100)):
         with connection:
             status, _, found = answered(connection)
@@ -109,7 +110,7 @@ def test_what_takes_too_long_to_compute_is_told_over_a_socket(
 
     monkeypatch.setattr(Served, "predict", stuck)
     served.seconds = math.inf  # a thread computes it
-    made.limits.seconds = 0.3
+    made.limits.timeout = 0.3
     (row,) = rows(2, 1)
     try:
         status, found = ask(port, row)
@@ -119,7 +120,7 @@ def test_what_takes_too_long_to_compute_is_told_over_a_socket(
         assert get(port, "/ready")[0] == 503
     finally:
         release.set()
-    made.limits.seconds = 30.0
+    made.limits.timeout = 30.0
     until(lambda: get(port, "/ready")[0] == 200)
     assert ask(port, row)[0] == 200
 
@@ -156,7 +157,7 @@ def test_a_body_in_pieces_has_the_limit_of_a_whole_one(server: tuple[int, Server
 
 def test_the_first_row_waits_for_others_where_it_is_told(run: Run) -> None:
     """`--batch-wait`: requests that come one after another are one batch."""
-    made = Server({"run": Served("run", run.path)}, Limits(wait=0.5))
+    made = Server({"run": Served("run", run.path)}, ServeOptions(batch_wait=500))
     given = rows(4, 3)
 
     async def all_of_them() -> list[Any]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec.cli.app import app
 from graphspec.serve.app import Application, Server
-from graphspec.serve.limits import Limits
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
 from tests import ROOT
@@ -37,7 +37,7 @@ def test_the_examples_run(
     assert capsys.readouterr().out == "USA\n"
     row = known["row"]
     listening = socket.create_server(("127.0.0.1", 0))
-    served = Server({"cars-1": Served("cars-1", Path("runs/cars-1"))}, Limits())
+    served = Server({"cars-1": Served("cars-1", Path("runs/cars-1"))}, ServeOptions())
     server = uvicorn.Server(
         uvicorn.Config(Application(served, ["127.0.0.1"]), log_level="warning", log_config=None, ws="none")
     )

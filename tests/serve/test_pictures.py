@@ -15,7 +15,7 @@ from PIL import Image
 import graphspec
 from graphspec.runs.run import Run
 from graphspec.serve.app import Server
-from graphspec.serve.limits import Limits
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
 from tests.serve.serving import ask, in_thread, same
@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def port(run: Run) -> Iterator[int]:
-    with in_thread(Server({"run": Served("run", run.path)}, Limits())) as port:
+    with in_thread(Server({"run": Served("run", run.path)}, ServeOptions())) as port:
         yield port
 
 

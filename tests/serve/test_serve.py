@@ -24,7 +24,6 @@ from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 from graphspec.serve.app import Server
 from graphspec.serve.batches import QUICK, Batcher
-from graphspec.serve.limits import Limits
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.running import listen
 from graphspec.serve.served import Served
@@ -32,7 +31,7 @@ from tests.processes import ENDLESS, Process
 from tests.runs import everything
 from tests.serve.serving import ask, expected, get, hostile, in_thread, rows, same
 
-LIMITS = Limits(bytes=200_000, rows=50, seconds=30)
+LIMITS = ServeOptions(max_bytes=200_000, max_rows=50, timeout=30)
 
 
 @pytest.fixture(scope="module")

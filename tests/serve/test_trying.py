@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from graphspec.serve.app import Server
-from graphspec.serve.limits import Limits
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from tests.browser import CHROMIUM, Page, browser
 from tests.runs import everything
@@ -75,7 +75,7 @@ def test_a_row_is_typed_and_answered(tmp_path: Path) -> None:
     run = everything.train(tmp_path)
     row = everything.row(random.Random(1)) | {"id": "this one"}
     row["plain"] = [row.pop("plain_0"), row.pop("plain_1")]
-    server = Server({name: Served(name, run.path) for name in ("first", "second")}, Limits())
+    server = Server({name: Served(name, run.path) for name in ("first", "second")}, ServeOptions())
     with in_thread(server) as port, browser(tmp_path / "profile") as page:
         page.open(f"http://127.0.0.1:{port}/")
         fields = until(page, "[...document.querySelectorAll('#fields input')].map(each => each.name)")
