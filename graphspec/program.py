@@ -403,4 +403,5 @@ def _step_of(program: Elaborated, names: Iterable[str]) -> tuple[Step, dict[str,
     step = step_of(whole, streamed_size(whole))
     inputs = {name: value.tensor for name, value in step.graph.inputs.items() if value is not None}
     changes = {"graph": step.graph, "inputs": inputs, "masks": {}, "maximum_sizes": {}}
+    changes["minimum_sizes"] = {**program.minimum_sizes, **dict.fromkeys(step.rooms, 1)}
     return step, {**changes, "outputs": {name: program.outputs[name] for name in wanted}}

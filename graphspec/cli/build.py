@@ -203,7 +203,9 @@ def build(
         if adapters is not None:
             weights = _merged(program, adapters, path, force)
         proved = prove(program, weights, seed, not no_check) if fold else None
-        if path is not None and format != "py":
+        if step and path is not None and format == "onnx":
+            _export_step(program, path, weights, seed, as_json)
+        elif path is not None and format != "py":
             _Export(format, path, files, inputs, triton).write(program, weights, seed, proved, as_json)
         elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
@@ -294,6 +296,16 @@ def _write_step(program: Program, path: Path | None, checked: bool, fixed: bool,
     answer(as_json, f"wrote {path}{same}", file=str(path), source=None, difference=difference)
 
 
+def _export_step(program: Program, path: Path, weights: Path | None, seed: int, as_json: bool) -> None:
+    """Writes a step as ONNX, with its states as inputs and outputs."""
+    from graphspec.export.step import export_step
+
+    with running(program, "build-failed", "the step fails", "try `--format py` first"):
+        states, difference = export_step(program, path, weights, seed)
+    text = f"wrote {path}\nequal to the whole to {difference:.1e}, in onnxruntime; {len(states)} states"
+    answer(as_json, text, format="onnx", file=str(path), states=states, difference=difference)
+
+
 def _triton_output(format: str | None, output: str | None, force: bool) -> str:
     if format not in (None, "onnx"):
         raise misuse("--format", f"--triton writes onnx, not {format}")
@@ -333,10 +345,12 @@ def _check_options(
         raise misuse("--no-check", f"{format} is always compared with the module")
     elif output == "-":
         raise misuse("-o", f"{format} is not text")
-    for option in ("--no-inplace", "--bundle", "--params", "--step"):
+    if given["--step"] and (format == "pt2" or fold):
+        raise misuse("--step", "it writes py or onnx, and nothing is folded")
+    for option in ("--no-inplace", "--bundle", "--params"):
         if given[option] and (format != "py" or fold):
             raise misuse(option, "only for a Python file that is not folded")
-        if given[option] and given["--step"] and option in ("--no-inplace", "--bundle"):
+        if given[option] and given["--step"] and option != "--params":
             raise misuse(option, "not with --step")
 
 

@@ -14,7 +14,10 @@ from graphspec.cli.printing import answer, colors, print_json, reporting, termin
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from graphspec.cli.worked_example import WorkedExample
+    from graphspec.program import Program
     from graphspec.reference.layers import ReferenceEntry
 
 
@@ -41,6 +44,10 @@ def summary(
             "--size", metavar="NAME=N", help="The value of a named size, such as length=128; repeatable."
         ),
     ] = None,
+    step: Annotated[
+        bool,
+        typer.Option("--step", help="Show the next step of a sequence: what it costs, and keeps as state."),
+    ] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -50,7 +57,10 @@ def summary(
     Example: graphspec summary specs/gpt.yaml --flops --size length=256
     """
     with compiling(spec, settings, preset, as_json) as program:
+        program = program.step() if step else program
         known_sizes = sizes_of(sizes, program)
+        if program.stepping is not None:
+            known_sizes = {program.stepping.size: 1, **known_sizes}
         table = program.summary().at(known_sizes)
         if (
             memory
@@ -59,10 +69,21 @@ def summary(
         ):
             table = replace(table, peak=(batch_size, peak))
         if as_json:
-            print_json({"ok": True, **table.to_json(expand, flops, memory, batch_size)})
+            kept = {} if program.stepping is None else {"state_bytes": _state(program, known_sizes)}
+            print_json({"ok": True, **table.to_json(expand, flops, memory, batch_size), **kept})
         else:
             color, width = colors(sys.stdout), terminal_width(sys.stdout)
             say(table.render(expand, trainable, flops, memory, batch_size, color, width), painted=True)
+            if program.stepping is not None:
+                say(f"State of a sequence: {_state(program, known_sizes)} bytes")
+
+
+def _state(program: Program, sizes: Mapping[str, int]) -> int | str:
+    """The bytes that a sequence keeps from step to step: a number, or an expression of sizes without one."""
+    from graphspec.view.costs import total_bytes
+
+    assert program.stepping is not None
+    return total_bytes(program.stepping.states, sizes)
 
 
 def resolve(

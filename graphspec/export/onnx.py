@@ -25,6 +25,8 @@ from graphspec.export.tracing import Traced, Unit, label
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from graphspec.program import Program
 
 PRODUCER = "graphspec"
@@ -55,27 +57,48 @@ def write(
     Inputs have the spec's names, and results those of `outputs`; one named like an input has a number after
     its name.
     """
+    save(
+        program,
+        traced.program,
+        list(program.inputs),
+        outputs,
+        description,
+        path,
+        lambda model: _name_sizes(model, traced, axes),
+    )
+    return _session(program, outputs, path)
+
+
+def save(
+    program: Program,
+    exported: ExportedProgram,
+    inputs: list[str],
+    outputs: list[str],
+    description: str,
+    path: Path,
+    name_sizes: Callable[[Any], None] = lambda model: None,
+) -> None:
+    """Writes an exported program with these names of its inputs and outputs. Raises `SpecError`."""
     from onnx_ir.passes.common import NameFixPass
 
     with failing(program, "the exported program cannot be written as ONNX"), _quiet(), _new_enough():
         converted = torch.onnx.export(
-            traced.program,
+            exported,
             dynamo=True,
             verbose=False,
-            input_names=list(program.inputs),
+            input_names=inputs,
             output_names=outputs,
             opset_version=OPSET,
             custom_translation_table=translations(),
         )
         assert converted is not None
         model = converted.model
-        _name_sizes(model, traced, axes)
+        name_sizes(model)
         _rename_constants(model.graph)
         NameFixPass()(model)  # what torch named like an output gets another name
         model.producer_name, model.producer_version = PRODUCER, __version__
         model.metadata_props["graphspec"] = description
         converted.save(path)
-    return _session(program, outputs, path)
 
 
 def session_options(extended: bool) -> Any:

@@ -79,7 +79,7 @@ def trace(program: Program, module: nn.Module) -> Traced:
 
     Raises `SpecError` (export-failed) where it cannot be exported at all.
     """
-    with failing(program, "the module cannot be exported"), _exporting(module):
+    with failing(program, "the module cannot be exported"), exporting(module):
         for alike, free in _attempts(program, module):
             try:
                 return _attempt(program, module, alike, free)
@@ -226,7 +226,7 @@ def _silent() -> Iterator[None]:
 
 
 @contextmanager
-def _exporting(module: nn.Module) -> Iterator[None]:
+def exporting(module: nn.Module) -> Iterator[None]:
     """For inference, with scans for recurrent layers, and functions that keep sizes dynamic."""
     with scans(module), Replacing(EXPORTABLE), warnings.catch_warnings():
         # nn.RNNBase keeps a list of its parameters beside them, and torch.export sees it replaced for a while

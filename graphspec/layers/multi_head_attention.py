@@ -520,4 +520,6 @@ class StepHeads(Layer, abstract=True, spec_name="attention"):
         return Code(f"{{self}}({', '.join(parts)})", construct, constants)
 
     def flops(self, site: Site) -> Dim:
-        return self.of.flops(Site(site.inputs[:7], site.outputs))
+        steps, (heads, _), (size, width) = site.x.shape[1], self.of.heads, self.of.sizes
+        before = (LONGEST - steps) * steps * heads * 2 * (size + width)  # scores and sums over earlier steps
+        return self.of.flops(Site(site.inputs[:7], site.outputs)) + before

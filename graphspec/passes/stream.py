@@ -8,13 +8,12 @@ same. It is for inference: layers that only train are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from graphspec.contract.layer import LayerError
 from graphspec.contract.stepping import StateBuffer, StepsSoFar
-from graphspec.contract.streaming import Roles, StepState, Streaming, still, streamed_axes, whole
+from graphspec.contract.streaming import LONGEST, Roles, StepState, Streaming, still, streamed_axes, whole
 from graphspec.diagnostics import fail
 from graphspec.graph import Graph, Op, Unit, Value, types
 from graphspec.passes.copying import Copy
@@ -27,11 +26,25 @@ PLACES = "places"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The graph of a step, the name of its input `places`, and those of its inputs that have new steps."""
+    """The graph of a step, the name of its input `places`, those of its inputs that have new steps, and the
+    size of that name: that of the whole.
+    """
 
     graph: Graph
     places: str
     inputs: tuple[str, ...]
+    size: str
+
+    @property
+    def states(self) -> list[Tensor]:
+        """The types of all states."""
+        return [op.output.tensor for op in self.graph.walk() if _holds(op)]
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        """The names of the sizes of states that are chosen when a sequence begins."""
+        sizes = (size for tensor in self.states for size in tensor.shape)
+        return frozenset(name for size in sizes for name in names_of(size)) & names_of(LONGEST)
 
 
 def streamed_size(root: Graph) -> str:
@@ -82,7 +95,7 @@ class _Stepper:
                 help = "a model that goes on gives an output for each step"
                 raise fail("not-causal", what, help, span=where)
         places = self._place(self.graph)
-        return Step(prune(self.graph), places.name, tuple(fresh))
+        return Step(prune(self.graph), places.name, tuple(fresh), self.name)
 
     def _of_sizes(self, tensor: Tensor) -> Roles:
         """The roles of an input: its first axis of the size is that of the steps."""
@@ -301,8 +314,3 @@ def _outside(op: Op) -> Any:
         tuple(types(argument) for argument in op.arguments),
         tuple(value.tensor for value in op.outputs.values()),
     )
-
-
-def held_states(graph: Graph) -> Iterator[Op]:
-    """The ops of a graph and of those inside it that hold states."""
-    return (op for op in graph.walk() if _holds(op))

@@ -6,11 +6,11 @@ Not counted: kernels' workspace, the framework's own memory, temporaries within 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from graphspec.graph import Op, types
-from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product, sum_of
+from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product, sum_of, value_of
 from graphspec.train.config.optimizers import OptimizerSettings
 
 BACKWARD = 2
@@ -32,6 +32,12 @@ def nbytes(tensor: Tensor) -> Dim:
     """Bytes of one example of a tensor, or of the whole tensor where its batch axis is 1."""
     elements = product(size for size in tensor.shape if names_of(size) != {BATCH})
     return elements * _WIDTHS.get(tensor.dtype, 4)
+
+
+def total_bytes(tensors: Iterable[Tensor], sizes: Mapping[str, int]) -> int | str:
+    """Bytes of one example of all these: a number, or an expression of sizes that are not known."""
+    total = sum_of(map(nbytes, tensors))
+    return value_of(total, sizes) if names_of(total) <= sizes.keys() else str(total)
 
 
 def flops(op: Op, inside: Iterable[Dim]) -> Dim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -10,9 +11,12 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 import graphspec
 from graphspec import Program, SpecError
+from graphspec.cli.app import app
+from graphspec.export.step import export_step
 from graphspec.generate.stepper import Stepper
 from tests import ROOT
 from tests.generate.specs import CAUSAL, LOOKS_AHEAD
@@ -135,3 +139,24 @@ def test_the_file_needs_only_torch(tmp_path: Path) -> None:
     with torch.no_grad():
         first = alone(inputs["tokens"][:, :4], places)
         close(torch.cat([first, alone(inputs["tokens"][:, 4:], places + 4)], 1), expected)
+
+
+def test_the_summary_of_a_step_tells_what_it_keeps() -> None:
+    def told(*words: str) -> str:
+        result = CliRunner().invoke(app, ["summary", str(ROOT / "specs" / "gpt.yaml"), "--step", *words])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    keys_and_values = 3 * 2 * 64 * 4  # layers, keys and values, width, bytes
+    assert f"State of a sequence: {keys_and_values} * longest bytes" in told()
+    small, large = (json.loads(told("--flops", "--json", "--size", f"longest={n}")) for n in (10, 110))
+    assert small["state_bytes"] == keys_and_values * 10 and large["state_bytes"] == keys_and_values * 110
+    costs = [sum(layer["flops"] for layer in each["layers"]) for each in (small, large)]
+    assert costs[1] - costs[0] == 3 * 100 * 64 * 4, "layers, steps, scores and sums of each feature"
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["gpt", "llama", "blocks in blocks"])
+def test_onnxruntime_steps_with_the_states_outside(name: str, tmp_path: Path) -> None:
+    states, difference = export_step(program_of(name), tmp_path / "step.onnx", None, 0)
+    assert difference < 1e-5 and len(states) > 3 and (tmp_path / "step.onnx").is_file()

@@ -36,7 +36,7 @@ ALLOWED = {
     "language objectives passes settings source tensor train tune weights traced",
     "emit": "contract custom diagnostics elaborated expressions files fold graph passes tensor transfer "
     "version weights traced",
-    "export": "data diagnostics elaborated files objectives tensor version",
+    "export": "contract data diagnostics elaborated files objectives tensor version weights",
     "expressions": "diagnostics traced",
     "files": "diagnostics",
     "fixing": "compiler custom data diagnostics language program source tune weights",

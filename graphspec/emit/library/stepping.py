@@ -28,7 +28,7 @@ def kept(buffer: Tensor, new: Tensor, places: Tensor, axis: int) -> Tensor:
         buffer.narrow(axis, first, steps).copy_(new)
     else:
         shape = [1] * new.dim()
-        shape[0], shape[axis] = len(places), steps
+        shape[0], shape[axis] = places.shape[0], steps
         index = places_of(places, steps).view(shape).expand(new.shape)
         buffer.scatter_(axis, index, new)
     return buffer if whole else buffer.narrow(axis, 0, last + steps)
@@ -126,7 +126,7 @@ def sine_positions_at(places: Tensor, x: Tensor, max_wavelength: float) -> Tenso
     rates = max_wavelength ** (-2 * (index // 2) / x.shape[-1])
     angles = places_of(places, x.shape[-2]).unsqueeze(-1) * rates
     waves = torch.where(index % 2 == 0, angles.sin(), angles.cos()).to(x.dtype)
-    return waves.view(len(x), *[1] * (x.dim() - 3), *x.shape[-2:]).expand(x.shape)
+    return waves.view(x.shape[0], *[1] * (x.dim() - 3), *x.shape[-2:]).expand(x.shape)
 
 
 def rotate_positions_at(
@@ -137,7 +137,7 @@ def rotate_positions_at(
     rates = max_wavelength ** (-torch.arange(half, device=x.device) / half) / scale
     angles = places_of(places, steps).unsqueeze(-1) * rates
     before, behind = [1] * (axis - 1), [1] * (x.dim() - 2 - axis)
-    angles = angles.view(len(places), *before, steps, *behind, half)
+    angles = angles.view(places.shape[0], *before, steps, *behind, half)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
