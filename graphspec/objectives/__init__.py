@@ -44,6 +44,8 @@ LOSSES = Family(
         contrastive="ContrastiveLoss contrastive_loss",
         triplet="TripletMarginLoss triplet_margin_loss triplet_loss",
         in_batch_softmax="info_nce InfoNCE nt_xent clip multiple_negatives_ranking",
+        cross_correlation="barlow barlow_twins BarlowTwinsLoss",
+        vicreg="VICRegLoss",
     ),
     "unknown-loss",
     {"Loss": ("it is the base class of custom losses", "write {module: my_losses.Name}")},

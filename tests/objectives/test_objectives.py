@@ -322,6 +322,34 @@ def test_every_query_picks_its_key_among_all(similarity: str, symmetric: bool) -
     torch.testing.assert_close(found, expected)
 
 
+def test_features_of_one_view_tell_those_of_the_other() -> None:
+    one, two = np.random.default_rng(0).normal(size=(2, 9, 4))
+    a, b = ((each - each.mean(0)) / each.std(0) for each in (one, two))
+    correlations, same = a.T @ b / 9, np.eye(4, dtype=bool)
+    expected = ((1 - correlations[same]) ** 2).sum() + 0.1 * (correlations[~same] ** 2).sum()
+    loss = parse_loss({"name": "cross_correlation", "off_diagonal": 0.1})
+    found = loss.evaluate([torch.from_numpy(one), torch.from_numpy(two)], None, None)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_features_of_two_views_are_alike_spread_and_without_covariance() -> None:
+    one, two = np.random.default_rng(0).normal(0, 0.7, size=(2, 9, 4))
+    expected = 3 * ((one - two) ** 2).mean()
+    for view in (one, two):
+        expected += 5 * np.maximum(1 - np.sqrt(view.var(0, ddof=1) + 1e-4), 0).mean() / 2
+        expected += 2 * (np.cov(view.T)[~np.eye(4, dtype=bool)] ** 2).sum() / 4
+    loss = parse_loss({"name": "vicreg", "invariance": 3, "variance": 5, "covariance": 2})
+    found = loss.evaluate([torch.from_numpy(one), torch.from_numpy(two)], None, None)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cross_correlation", "vicreg"])
+def test_views_of_a_single_example_have_a_gradient(name: str) -> None:
+    one = torch.ones(1, 3, requires_grad=True)
+    parse_loss(name).evaluate([one, torch.zeros(1, 3)], None, None).backward()
+    assert one.grad is not None and one.grad.isfinite().all()
+
+
 def test_a_pair_at_one_point_has_a_gradient() -> None:
     left = torch.ones(2, 3, requires_grad=True)
     outputs = [left, torch.ones(2, 3)]

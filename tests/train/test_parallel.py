@@ -137,6 +137,8 @@ outputs:
          loss: {name: in_batch_softmax, symmetric: true, temperature: 0.5}}
   place: {target: y, loss: {name: circle, gamma: 4}}
   area: {loss: dice}
+  views: {from: [key, long], loss: cross_correlation}
+  apart: {from: [query, long], loss: vicreg, loss_weight: 0.01}
   far: {loss: {module: torch.dist}}
 train: {optimizer: {name: sgd, learning_rate: 0.05}, epochs: 2, batch_size: 14, seed: 4, parallel: PARALLEL}
 data: {train: d.npz, validation: {split: 0.2}}
