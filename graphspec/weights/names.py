@@ -45,10 +45,15 @@ CALLED = frozenset(
 
 
 def attribute(word: str) -> str:
-    """The attribute for a node's name: the name, with an underscore if Python or nn.Module uses it. The
-    modules of torch.export read their weights into variables, of which `self` must be none.
+    """The attribute for a node's name: the name, with one more underscore if Python or nn.Module uses what is
+    before its underscores, so that each name has another. The modules of torch.export read their weights into
+    variables, of which `self` must be none. Python renames what begins with two underscores, but for what
+    ends in two.
     """
-    kept = word in MODULE_ATTRIBUTES or keyword.iskeyword(word) or word == "self" or word.startswith("__")
+    if word.startswith("__"):
+        return f"{word}__"
+    stem = word if word in MODULE_ATTRIBUTES else word.rstrip("_")
+    kept = stem in MODULE_ATTRIBUTES or keyword.iskeyword(stem) or stem == "self"
     return f"{word}_" if kept else word
 
 
@@ -57,7 +62,8 @@ def local(word: str, helpers: Collection[str] = ()) -> str:
     helper.
     """
     word = re.sub(r"\W", "_", word)
-    return f"{word}_" if word in RESERVED or word in helpers else word
+    kept = word in RESERVED or word.rstrip("_") in RESERVED or word in helpers
+    return f"{word}_" if kept else word
 
 
 def param(word: str, helpers: Collection[str] = ()) -> str:

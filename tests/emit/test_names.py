@@ -225,3 +225,28 @@ def test_params_sizes_and_outputs_may_have_any_name(word: str) -> None:
     wanted = module.as_(first) + first * 3
     found = module(x)
     torch.testing.assert_close(found if isinstance(found, torch.Tensor) else found[word], wanted[..., None])
+
+
+ALIKE = (
+    *("train", "train_", "train__", "requires_grad", "requires_grad_", "self", "self_", "lambda", "lambda_"),
+    *("min", "min_", "torch", "torch_", "__x", "__x_", "__x__", "_", "__", "_x"),
+)
+
+
+def test_names_that_differ_by_underscores_are_different_nodes_inputs_and_params() -> None:
+    nodes = "".join(f"  {word}: {{layer: Dense, units: 4, activation: relu}}\n" for word in ALIKE)
+    program = graphspec.compile(f"inputs: {{x: {{shape: [4]}}}}\nnodes:\n{nodes}outputs: [_x]\n")
+    module = program.module()
+    assert len(module.state_dict()) == 2 * len(ALIKE) and module(torch.ones(2, 4)).shape == (2, 4)
+    program = graphspec.compile("""
+params: {lambda: 4, lambda_: 5}
+inputs: {in: {shape: [4]}, in_: {shape: [4]}}
+blocks:
+  pair: {inputs: [if, if_], nodes: {c: {merge: subtract, from: [if, if_]}, d: {layer: Dense, units: $lambda}}}
+nodes:
+  h: {block: pair, from: [in, in_]}
+  y: {layer: Dense, units: $lambda_}
+outputs: [y]
+""")
+    found = program.module()(torch.ones(2, 4), torch.ones(2, 4))
+    assert found.shape == (2, 5) and found.abs().max() == 0
