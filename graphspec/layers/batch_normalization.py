@@ -149,7 +149,8 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         else:
             across = "[:, None]" if self.axis % rank == rank - 1 else "[..., None]"
             mask = f", {{mask}}{across}" if masked else ""
-            text = f"{{self}}({{x}}{move}{mask})"
+            call = "by_rows({self}, " if self.unbiased and rank == 3 else "{self}("
+            text = f"{call}{{x}}{move}{mask})"
         return Code(text if axis == 1 else f"{text}.movedim(1, {{axis}})", construct, constants)
 
     def affine_axis(self, rank: int) -> int | None:

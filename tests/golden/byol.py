@@ -1,6 +1,7 @@
 # Made by graphspec 0.1.0 from the spec byol. It needs torch 2.10 or later.
 """byol: image uint8[N, 8, 8, 1] -> unlike float32[N], digit float32[N, 10]."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,15 +43,22 @@ class KerasBatchNorm(UncountedBatchNorm):
         return y
 
 
+def by_rows(norm: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Batch normalization of [N, C] or [N, C, L].
+
+    Steps with their channels last are rows: torch.compile knows no gradient of them.
+    """
+    if x.dim() != 3 or x.is_contiguous() or not torch.is_grad_enabled():
+        return norm(x)
+    rows = norm(x.transpose(1, 2).flatten(0, 1))
+    return rows.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
+
+
 class KerasBatchNorm1d(KerasBatchNorm, nn.BatchNorm1d):
     """nn.BatchNorm1d with Keras' statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or x.dim() == 2 or x.is_contiguous():
-            return super().forward(x)
-        # as rows: of steps with their channels last, torch.compile knows no gradient
-        rows = super().forward(x.transpose(1, 2).flatten(0, 1))
-        return rows.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
+        return by_rows(super().forward, x)
 
 
 def look_up(x: Tensor, grid: Tensor, fill: float) -> Tensor:
@@ -129,7 +137,12 @@ class FrozenBatchNorm(UncountedBatchNorm):
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         statistics = self.running_mean, self.running_var
-        return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+        weights = self.weight, self.bias
+
+        def norm(x: Tensor) -> Tensor:
+            return F.batch_norm(x, *statistics, *weights, eps=self.eps)
+
+        return by_rows(norm, x)
 
 
 def freeze(module: nn.Module) -> None:

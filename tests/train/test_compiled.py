@@ -330,15 +330,27 @@ def test_a_torch_that_compiles_no_whole_steps_compiles_blocks(monkeypatch: pytes
     assert choose(compile(CHECKPOINTED), "on", 1, "cpu", World()).paths
 
 
-@pytest.mark.parametrize("before", ["Dense, units: 4", "Conv1D, filters: 4, kernel_size: 2"])
-def test_normalized_steps_have_the_gradient_that_a_graph_expects(before: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "norm", "training"),
+    [
+        ("Dense, units: 4", "", True),
+        ("Dense, units: 4", "", False),
+        ("Dense, units: 4", ", trainable: false", True),
+        ("Dense, units: 4", ", unbiased: true", True),
+        ("Conv1D, filters: 4, kernel_size: 2", "", True),
+    ],
+)
+def test_normalized_steps_have_the_gradient_that_a_graph_expects(
+    before: str, norm: str, training: bool
+) -> None:
     """Batch normalization of steps whose channels come last in memory gives a gradient in another order."""
     program = compile(
         f"inputs: {{x: {{shape: [6, 5]}}}}\nnodes:\n  d: {{layer: {before}}}\n"
-        "  n: {layer: BatchNormalization}\n  e: {layer: Dense, units: 3}\noutputs: [e]\n"
+        f"  n: {{layer: BatchNormalization{norm}}}\n  e: {{layer: Dense, units: 3}}\noutputs: [e]\n"
     )
-    module: Any = program.module()
+    module: Any = program.module().train(training)
     x = program.example_inputs(2)["x"]
     wanted = torch.autograd.grad(module(x).square().sum(), module.d.weight)
-    found = torch.autograd.grad(torch.compile(module, backend="aot_eager")(x).square().sum(), module.d.weight)
+    graph = torch.compile(module, backend="aot_eager")
+    found = torch.autograd.grad(graph(x).square().sum(), module.d.weight)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
