@@ -68,6 +68,10 @@ METRICS = Family(
         binary_crossentropy="log_loss",
         sparse_categorical_crossentropy="cross_entropy",
         accuracy="MulticlassAccuracy",
+        recall_at_k="top_k_recall RetrievalRecall",
+        hit_rate="hits hit_at_k RetrievalHitRate",
+        ndcg="NDCGMetric RetrievalNormalizedDCG ndcg_at_k",
+        mean_reciprocal_rank="reciprocal_rank RetrievalMRR",
     ),
     "unknown-metric",
     {

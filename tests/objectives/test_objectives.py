@@ -462,6 +462,57 @@ def test_metrics_are_those_of_keras(
     )
 
 
+RANKINGS: dict[str, Any] = {
+    "recall_at_k": lambda relevant, k: (relevant[:k] > 0).sum() / (relevant > 0).sum(),
+    "hit_rate": lambda relevant, k: float((relevant[:k] > 0).any()),
+    "ndcg": lambda relevant, k: _gain(relevant[:k]) / _gain(np.sort(relevant)[::-1][:k]),
+    "mean_reciprocal_rank": lambda relevant, k: max(
+        [1 / (rank + 1) for rank, each in enumerate(relevant[:k]) if each > 0], default=0.0
+    ),
+}
+
+
+def _gain(relevant: Any) -> float:
+    return float(sum(each / np.log2(rank + 2) for rank, each in enumerate(relevant)))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("k", [3, 10, 50])
+def test_rankings_are_those_of_sorted_candidates(k: int, weighted: bool) -> None:
+    """Relevance of several degrees; an example without a relevant candidate does not count."""
+    source = np.random.default_rng(0)
+    scores = source.permuted(np.tile(np.arange(20.0), (30, 1)), axis=1).astype(np.float32)
+    relevant = source.integers(0, 4, (30, 20)) * (source.random((30, 20)) < 0.15)
+    relevant[4] = 0
+    weight = source.random(30) if weighted else np.ones(30)
+    for name, formula in RANKINGS.items():
+        metric = parse_metric({"name": name, "k": k})
+        parts = [
+            metric.statistics(
+                torch.from_numpy(scores[rows]),
+                torch.from_numpy(relevant[rows]).float(),
+                torch.from_numpy(weight[rows]) if weighted else None,
+            )
+            for rows in (slice(0, 17), slice(17, 30))
+        ]
+        counted = [row for row in range(30) if relevant[row].any()]
+        values = [formula(relevant[row][np.argsort(-scores[row])], k) for row in counted]
+        expected = np.average(values, weights=weight[counted])
+        assert metric.result(metric.joined(*parts)) == pytest.approx(expected), name
+    assert len(counted) < 30
+
+
+@pytest.mark.parametrize("name", RANKINGS)
+def test_a_class_number_is_the_one_relevant_candidate(name: str) -> None:
+    scores, number = torch.randn(9, 6), torch.arange(9) % 6
+    metric = parse_metric({"name": name, "k": 2})
+    assert metric.misfit(WIDE, "softmax", parse_loss("sparse_categorical_crossentropy")) is None
+    assert metric.misfit(WIDE, "sigmoid", parse_loss("binary_crossentropy")) is None
+    assert metric.misfit(NARROW, None) is not None
+    hot = torch.nn.functional.one_hot(number, 6)
+    assert torch.equal(metric.statistics(scores, number), metric.statistics(scores, hot))
+
+
 def _metric(name: str, arguments: dict[str, Any]) -> Any:
     ours = {key: value for key, value in arguments.items() if key != "dtype"}
     return parse_metric({"name": name, **ours}).resolve(WIDE, None)
