@@ -377,6 +377,7 @@ class Loader:
     ) -> Parts:
         """Rows of a text that goes on from document to document."""
         from graphspec.data import packing, reading
+        from graphspec.data.tables.texts import TextFiles
 
         misfit = pack_misfit(self.program)
         if misfit is not None:
@@ -385,10 +386,14 @@ class Loader:
         if learns:
             reading.learn(table, encoders, parts, rows)
         encoder: Any = encoders.encoders[name]
-        stores = packing.encode(table, encoder, parts, rows, self.budget)
+        stores, unseen = packing.encode(table, encoder, parts, rows, self.budget)
         stream = packing.Stream(name, feature.pack or 0, packing.next_of(encoders), self.rows)
         labels = reading.LABELS if division is not None else (label,)
-        self.notes += stream.notes(dict(zip(labels, stores, strict=False)), table.file)
+        self.notes += stream.notes(dict(zip(labels, stores, strict=False)), table.file, unseen)
+        alone = isinstance(table, TextFiles) and len(table.files) == 1
+        if feature.end is None and not alone:
+            help = "give the token after each: `end: <|end|>`"
+            self.notes.append(f"warning: {name}: documents run into one another; {help}")
         dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
         self._digest.update(f"{stream}".encode())
         return [self._streamed(stream, store, dtypes) for store in stores]
@@ -410,6 +415,10 @@ class Loader:
             return (None if division is None else self._row_parts(table, encoders, division)), self.rows
         count = min(self.rows, len(table.files))
         alone = count == 1 and isinstance(division, Split) and division.divider is None
+        if alone and isinstance(division, Split) and division.fold is not None:
+            what = f"`fold` is one of several parts of the documents, and `{table.file}` is one document"
+            help = "remove it: the end of the text is for validation; or make several files of the text"
+            raise fail("data-empty", what, help, span=self.program.span(("data", "validation", "fold")))
         table.cut(division.split if alone and isinstance(division, Split) else None, count)
         of, rows = table.documents, len(table.documents)
         if division is None:

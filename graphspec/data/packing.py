@@ -7,7 +7,7 @@ the next row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from graphspec.data.batches import BLOCKS, InMemory
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.lists import TextEncoder
-from graphspec.data.features.settings import Shifted
+from graphspec.data.features.settings import UNSEEN, Shifted
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import Array, Budget, Filed, Store
 from graphspec.data.streamed import WINDOW
@@ -84,12 +84,12 @@ class Stream:
         block = max(1, WINDOW // (BLOCKS * row)) if store.filed else None
         return InMemory(arrays, dtypes, masks=masks, block=block)
 
-    def notes(self, stores: Mapping[str, Store], file: str) -> list[str]:
-        """What became of the tokens of each part: a line. Raises `SpecError` (data-empty) where a part has no
-        row.
+    def notes(self, stores: Mapping[str, Store], file: str, unseen: Sequence[int]) -> list[str]:
+        """What became of the tokens of each part, of which some were not seen in training: a line. Raises
+        `SpecError` (data-empty) where a part has no row.
         """
         said = []
-        for label, store in stores.items():
+        for (label, store), strange in zip(stores.items(), unseen, strict=False):
             rows, length = self.rows(store), store.length
             if not rows and (length or label != "test"):
                 message = f"{label} has {length:,} tokens of `{file}`, and a row of `pack: {self.pack}` takes"
@@ -97,15 +97,19 @@ class Stream:
                 raise fail("data-empty", f"{message} {self.pack + self.shift}", help)
             if rows:
                 left = f" and {length - rows * self.pack:,} left out at the end"
-                said.append(f"{label}: {length:,} tokens, {rows:,} rows of {self.pack}{left}")
+                tokens = f"{length:,} tokens" + (f" ({strange:,} unseen)" if strange else "")
+                said.append(f"{label}: {tokens}, {rows:,} rows of {self.pack}{left}")
         return [f"{self.name}: {'; '.join(said)}"]
 
 
-def encode(table: Table, encoder: TextEncoder, parts: Array | None, rows: int, budget: Budget) -> list[Store]:
+def encode(
+    table: Table, encoder: TextEncoder, parts: Array | None, rows: int, budget: Budget
+) -> tuple[list[Store], list[int]]:
     """The first `rows` rows of a table as streams, each in the store of its part; without `parts` all are in
-    the first one. A row is a document, or a piece of one. Raises `SpecError`, as encoders do.
+    the first one. A row is a document, or a piece of one. Beside them, how many tokens of each were not seen
+    in training. Raises `SpecError`, as encoders do.
     """
-    stores = [Store(budget) for _ in reading.LABELS]
+    stores, unseen = [Store(budget) for _ in reading.LABELS], [0] * len(reading.LABELS)
     small = np.int16 if encoder.size <= 2**15 else np.int32
     last = table.last if isinstance(table, TextFiles) else None
     for part in _parts(table, encoder, rows):
@@ -120,7 +124,9 @@ def encode(table: Table, encoder: TextEncoder, parts: Array | None, rows: int, b
             if learned is not None:
                 some[COUNTED] = learned.select(chosen).values
             stores[number].add(some, len(some[STREAM]))
-    return stores
+            if encoder.feature.file is None:
+                unseen[number] += int((some[STREAM] == UNSEEN).sum())
+    return stores, unseen
 
 
 def _parts(table: Table, encoder: TextEncoder, rows: int) -> Iterator[TablePart]:

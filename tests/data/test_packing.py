@@ -470,3 +470,20 @@ def test_a_run_on_joined_documents_resumes_to_the_bit(
         assert (run / name).read_bytes() == (whole / name).read_bytes()
     scores = Run(run).evaluate(tmp_path / "books")
     assert scores["perplexity"] == pytest.approx(np.exp(scores["loss"]), rel=1e-5)
+
+
+def test_what_a_single_text_cannot_have_and_what_documents_need_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one and two " * 30, encoding="utf-8")
+    with pytest.raises(SpecError) as told:
+        written = spec("a.txt", "tokenizer: characters, pack: 4", **{"split: 0.25": "split: 0.25, fold: 1"})
+        loaded(tmp_path, written)
+    assert told.value.diagnostics[0].span is not None and "one document" in told.value.diagnostics[0].message
+    alone = loaded(tmp_path, spec("a.txt", "tokenizer: characters, pack: 4"))
+    assert not any("run into" in note for note in alone.notes)
+    several = loaded(
+        tmp_path, spec(documents(tmp_path, ["a b c d", "e f g"] * 4), "tokenizer: words, pack: 2")
+    )
+    assert any("run into" in note for note in several.notes)
+    (tmp_path / "b.txt").write_text("one and two " * 30 + "\n" + "six " * 30, encoding="utf-8")
+    strange = loaded(tmp_path, spec("b.txt", "tokenizer: characters, pack: 4"))
+    assert "validation: 121 tokens (91 unseen), 30 rows of 4" in strange.notes[0]
