@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from graphspec.data.padding import Padding, Rows
+from graphspec.data.padding import Padding, Rows, sent
 
 GATHERED = 32 * 2**20
 """Bytes that are gathered at a time: several small batches in one indexing, or one large batch."""
@@ -284,7 +284,7 @@ def _padded(batch: Batch, rows: Mapping[str, Rows], counted: Mapping[str, Rows],
     lengths = padding.lengths(rows)
     arrays = {name: part.padded(lengths[name]) for name, part in rows.items()}
     masks = {
-        output: rows[name].there(lengths[name]).to(rows[name].device)
+        output: sent(rows[name].there(lengths[name]), rows[name].device)
         for output, name in padding.steps.items()
         if name in rows
     }

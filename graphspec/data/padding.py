@@ -16,6 +16,13 @@ WINDOW = 50
 """Batches within which rows are sorted by their length."""
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """What the host has, on a device. The host does not wait for a GPU: it has pinned memory for this."""
+    if device.type != "cuda" or values.is_cuda:
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """The elements of all rows in sequence, [elements, ...]; offsets, int64 [rows + 1], stay on the
@@ -54,7 +61,7 @@ class Rows:
         offsets = torch.cat((torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)))
         starts = torch.repeat_interleave(self.offsets[index] - offsets[:-1], lengths)
         elements = starts + torch.arange(len(starts))
-        return Rows(self.values.index_select(0, elements.to(self.device)), offsets)
+        return Rows(self.values.index_select(0, sent(elements, self.device)), offsets)
 
     def part(self, first: int, stop: int) -> Rows:
         """The rows from `first` to before `stop`."""
@@ -63,9 +70,10 @@ class Rows:
 
     def padded(self, length: int) -> Tensor:
         """[rows, length, ...], zeros after each row; no row may be longer."""
-        dense = self.values.new_zeros(len(self), length, *self.values.shape[1:])
-        dense[self.there(length).to(self.device)] = self.values
-        return dense
+        shape = self.values.shape[1:]
+        dense = self.values.new_zeros(len(self) * length, *shape)
+        places = self.there(length).view(-1).nonzero().squeeze(1)  # where a GPU looked, the host would wait
+        return dense.index_copy_(0, sent(places, self.device), self.values).view(len(self), length, *shape)
 
     def there(self, length: int) -> Tensor:
         """Which elements of `padded` are the rows' own, bool [rows, length] on the CPU."""

@@ -57,7 +57,7 @@ def mean_sums(values: Values, weight: Values | None) -> Values:
     import torch
 
     if weight is None:
-        count = values.new_tensor(values.numel(), dtype=torch.float64)
+        count = values.new_full((), values.numel(), dtype=torch.float64)
         return torch.stack((values.sum(dtype=torch.float64), count))
     weight = aligned(weight, values).expand(values.shape)
     return torch.stack((_weighted(values, weight).sum(), weight.sum()))
