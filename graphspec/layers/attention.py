@@ -74,8 +74,8 @@ class Scoring(Attending, abstract=True):
         plain = not self.return_attention_scores and all(mask is None for mask in roles[3:])
         if not plain or query[1:] != ("new", None):
             return None
-        if not moving:
-            return frame(query)
+        if not moving:  # which keys are before a query depends on its place
+            return None if self.use_causal_mask else frame(query)
         demands = [place for place in (1, 2) if len(roles) > place and roles[place] == (None, "new", None)]
         return Streaming("keys", (query,), tuple(demands), step=StepScores(of=self))
 

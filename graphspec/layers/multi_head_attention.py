@@ -250,8 +250,8 @@ class Heads(Attending, abstract=True):
             or any(any(mask) for mask in roles[3:] if mask is not None)
         ):
             return None
-        if not moving:
-            return frame(query)
+        if not moving:  # which keys are before a query depends on its place
+            return frame(query) if not self.use_causal_mask and self.sliding_window is None else None
         if any(mask is not None for mask in roles[3:]):
             return None
         (_, heads), (size, width) = self.heads, self.sizes

@@ -91,8 +91,8 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
         query, key, value, *masks = roles
         if any(each is not None and any(each) for each in masks):
             return None
-        if not any(key) and not any(value):
-            return frame(query) if query[1:] == ("new", None, None) else None
+        if not any(key) and not any(value):  # which keys are before a query depends on its place
+            return frame(query) if query[1:] == ("new", None, None) and not self.is_causal else None
         if not self.is_causal:
             return whole("attends to all steps", "write `is_causal: true`")
         if site.inputs[3] is not None or site.inputs[4] is not None or query[1] != "new":

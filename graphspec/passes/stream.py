@@ -98,9 +98,12 @@ class _Stepper:
         return Step(prune(self.graph), places.name, tuple(fresh), self.name)
 
     def _of_sizes(self, tensor: Tensor) -> Roles:
-        """The roles of an input: its first axis of the size is that of the steps."""
-        axes = [axis for axis, size in enumerate(tensor.shape) if size == self.size]
-        return tuple("new" if axes[:1] == [axis] else None for axis in range(tensor.rank))
+        """The roles of an input, whose axis 1 may be that of the steps."""
+        axes = [axis for axis, size in enumerate(tensor.shape) if self.name in names_of(size)]
+        if axes and (axes != [1] or tensor.shape[1] != self.size):
+            what = f"an input is {tensor}, and `{self.name}` goes on along axis 1 alone"
+            raise fail("not-causal", what, "give other axes sizes or names of their own")
+        return tuple("new" if axis in axes else None for axis in range(tensor.rank))
 
     def _role(self, value: Value) -> Roles:
         found = self._roles.get(value)
@@ -118,7 +121,7 @@ class _Stepper:
         self._made, self._held = [], []
         for op in list(graph.ops):
             op.arguments = self._passed(op.arguments)
-            if op.layer is not None and op.layer.training_only and op.wrapper is None and op.present:
+            if _only_trains(op):
                 self._same[op.output] = op.inputs[0]
                 graph.units = [unit for unit in graph.units if unit is not op.unit]
                 continue
@@ -300,6 +303,13 @@ class _Stepper:
             cause, help = streamed.cause, streamed.remedy
         message = f"`{op.name}` ({title}) {cause}"
         raise fail("not-causal", message, help or "leave it out of a model that goes on", span=op.span)
+
+
+def _only_trains(op: Op) -> bool:
+    """Whether an op gives what it is given, but in training."""
+    if op.layer is None or not op.layer.training_only or op.wrapper is not None or not op.present:
+        return False
+    return op.output.tensor == op.inputs[0].tensor
 
 
 def _holds(op: Op) -> bool:

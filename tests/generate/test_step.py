@@ -51,7 +51,7 @@ def cut(inputs: Mapping[str, Tensor], step: Program, first: int, last: int) -> d
 
 
 def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize(

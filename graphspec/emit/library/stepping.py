@@ -113,9 +113,11 @@ def running(
     """A cumulative sum or product along an axis, from the last one on."""
     if product:
         shape = [-1, *[1] * (x.dim() - 1)]
-        x = x.cumprod(axis) * torch.where((places == 0).view(shape), 1, state)
+        x = x.cumprod(axis, dtype=x.dtype) * torch.where(
+            (places == 0).view(shape), 1, state
+        )
     else:
-        x = x.cumsum(axis) + state
+        x = x.cumsum(axis, dtype=x.dtype) + state
     state.copy_(x.narrow(axis, x.shape[axis] - 1, 1))
     return x
 
