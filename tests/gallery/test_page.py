@@ -22,7 +22,7 @@ SECTIONS = {
     "Shared layers, models as layers": [
         "siamese", "two_cameras", "ensemble", "encoder", "decoder", "autoencoder", "vae",
     ],
-    "Phases and updates": ["distillation", "digits_gan", "byol", "moco"],
+    "Phases and updates": ["distillation", "digits_gan", "byol", "moco", "barlow"],
     "Published networks": ["inception_v3", "xception", "resnet50", "resnet", "torchvision_resnet", "unet"],
     "Attention": ["transformer_classifier", "gpt", "bert", "llama"],
 }  # fmt: skip

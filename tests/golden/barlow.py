@@ -1,0 +1,139 @@
+# Made by graphspec 0.1.0 from the spec barlow. It needs torch 2.10 or later.
+"""barlow: image uint8[N, 8, 8, 1] -> twins float32[N, 64], digit float32[N, 10]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def look_up(x: Tensor, grid: Tensor, fill: float) -> Tensor:
+    """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
+    return F.grid_sample(x - fill, grid, "bilinear", align_corners=False) + fill
+
+
+def warp(x: Tensor, theta: Tensor, fill: float) -> Tensor:
+    """Applies an affine map to each image of [N, C, H, W].
+
+    A row of `theta` [N, 6] maps positions in the output to positions in the input, all
+    of them from -1 to 1.
+    """
+    grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
+    return look_up(x, grid, fill)
+
+
+class RandomRotation(nn.Module):
+    """Rotates images [N, C, H, W] in training, by a number of turns from `factor`."""
+
+    def __init__(self, factor: tuple[float, float]):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        angle = 2 * torch.pi * x.new_empty(x.shape[0]).uniform_(*self.factor)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        tall = x.shape[2] / x.shape[3]
+        theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)
+        return warp(x, theta, 0.0)
+
+
+class RandomTranslation(nn.Module):
+    """Moves images [N, C, H, W] in training.
+
+    The share of the height is drawn from `height`, that of the width from `width`.
+    """
+
+    def __init__(self, height: tuple[float, float], width: tuple[float, float]):
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        down = x.new_empty(x.shape[0]).uniform_(*self.height)
+        right = x.new_empty(x.shape[0]).uniform_(*self.width)
+        one, zero = torch.ones_like(down), torch.zeros_like(down)
+        theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
+        return warp(x, theta, 0.0)
+
+
+class RandomZoom(nn.Module):
+    """Zooms images [N, C, H, W] in training: it shows 1 + h of the height of each.
+
+    h is drawn from `height`. Without `width`, it shows as much of the width.
+    """
+
+    def __init__(self, height: tuple[float, float]):
+        super().__init__()
+        self.height = height
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        tall = 1 + x.new_empty(x.shape[0]).uniform_(*self.height)
+        zero = torch.zeros_like(tall)
+        theta = torch.stack([tall, zero, zero, zero, tall, zero], 1)
+        return warp(x, theta, 0.0)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+class View(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shifted = RandomTranslation((-0.15, 0.15), (-0.15, 0.15))
+        self.turned = RandomRotation((-0.05, 0.05))
+        self.zoomed = RandomZoom((-0.15, 0.15))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.zoomed(self.turned(self.shifted(image)))
+
+
+class Encoder(nn.Module):
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            [
+                nn.Conv2d(in_channels, 32, 3, padding="same"),
+                nn.Conv2d(32, 64, 3, padding="same"),
+            ]
+        )
+        self.hidden = nn.Linear(1024, 2 * width)
+        self.out = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        for conv in self.convs:
+            x = F.relu(conv(x), inplace=True)
+        code = F.max_pool2d(x, 2).permute(0, 2, 3, 1).flatten(1)
+        return self.out(F.relu(self.hidden(code), inplace=True)), code
+
+
+class Barlow(nn.Module):
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.encode = Encoder(1, width)
+        self.one = View()
+        self.two = View()
+        self.digit = nn.Linear(1024, 10)
+        self.apply(init_weights)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
+        scaled = image.to(self.digit.weight.dtype) / 16  # [N, 8, 8, 1]
+        one = self.one(scaled.permute(0, 3, 1, 2))  # [N, 1, 8, 8]
+        two = self.two(scaled.permute(0, 3, 1, 2))  # [N, 1, 8, 8]
+        first_out, _ = self.encode(one)
+        second_out, _ = self.encode(two)
+        _, plain_code = self.encode(scaled.permute(0, 3, 1, 2))
+        digit = self.digit(plain_code.detach())  # [N, 10]
+        return {
+            "twins": first_out,
+            "twins.1": second_out,
+            "digit": digit if logits else digit.softmax(-1),
+        }
