@@ -243,3 +243,21 @@ def test_what_does_not_go_on_is_refused(tmp_path: Path) -> None:
 
 def test_settings_that_a_search_lacks() -> None:
     assert settings_of({"from": "next", "beams": 3}, "`tokens`").beams == 3
+
+
+@pytest.mark.parametrize(
+    ("section", "code", "words"),
+    [
+        ("{token: {from: next}}", "unknown-reference", "no input `token`"),
+        ("{letters: {from: nxt}}", "unknown-reference", "no output `nxt`"),
+        ("{letters: {from: next, temperature: -1}}", "out-of-range", "`temperature`"),
+        ("{letters: {max_new_tokens: 9}}", "unknown-key", "max_new_tokens"),
+        ("7", "wrong-type", "a mapping"),
+    ],
+)
+def test_the_section_is_checked(section: str, code: str, words: str) -> None:
+    text = LANGUAGE.split("data:")[0].replace("$(vocabulary(letters))", "9") + f"generate: {section}\n"
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(text)
+    (found,) = caught.value.diagnostics
+    assert found.code == code and words in found.message and found.span is not None
