@@ -28,6 +28,7 @@ th { font-weight: 600; border-bottom: 1px solid #bbb } td:first-child, th:first-
 img { image-rendering: pixelated; width: 96px } section, h2 { margin-top: 2.2rem }
 svg { max-width: 100%; height: auto } h1, p { overflow-wrap: anywhere }
 .examples { display: flex; flex-wrap: wrap; gap: .8rem } .example { border: 1px solid #ccc; padding: .6rem }
+.example figure { display: inline-block; margin: 0 .4rem .3rem 0; font-size: 12px; color: #555 }
 .example p { margin: .1rem 0; font-size: 13px } .wrong { color: #a3195b }
 @media (max-width: 30rem) { td, th { padding: .2rem .3rem } }
 """
@@ -112,6 +113,10 @@ def _output(report: OutputReport) -> Iterator[str]:
         yield '<section id="confusion"><h3>Confusion matrix: targets down, predictions across</h3>'
         rows = [(label, *map(str, row)) for label, row in zip(report.classes, report.confusion, strict=True)]
         yield _table(("target", *report.classes), rows) + "</section>"
+    if report.overlap:
+        yield '<section id="overlap"><h3>Overlap of each class, over all pixels</h3>'
+        scores = [[each["class"], *map(_score, (each["iou"], each["dice"]))] for each in report.overlap]
+        yield _table(("class", "IoU", "Dice"), scores) + "</section>"
     if report.points:
         scatter = _scatter(report.points)
         yield f'<section id="residuals"><h3>Predictions against targets</h3>{scatter}</section>'
@@ -133,7 +138,11 @@ def _output(report: OutputReport) -> Iterator[str]:
 
 
 def _example(one: ExampleReport, of_class: bool) -> str:
-    lines = [f'<img alt="{escape(name)}" src="{escape(url)}">' for name, url in one.pictures.items()]
+    shown = [(escape(name), escape(url)) for name, url in one.pictures.items()]
+    lines = [
+        f'<figure><img alt="{name}" src="{url}"><figcaption>{name}</figcaption></figure>'
+        for name, url in shown
+    ]
     wrong = of_class and re.sub(r" \(\d+%\)$", "", one.predicted) != one.target
     color = ' class="wrong"' if wrong else ""
     lines += [
@@ -142,6 +151,10 @@ def _example(one: ExampleReport, of_class: bool) -> str:
         *(f"<p>{escape(name)}: {escape(value)}</p>" for name, value in one.inputs.items()),
     ]
     return f'<div class="example">{"".join(lines)}</div>'
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

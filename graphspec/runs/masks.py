@@ -19,7 +19,7 @@ from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.images import ImageEncoder, library, opened, upright
 from graphspec.data.encoders.masks import MaskEncoder
-from graphspec.data.rows.outputs import unrolled
+from graphspec.data.rows.outputs import MaskWritten, OutputColumns, unrolled
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.files.folder import Folder
@@ -29,6 +29,8 @@ CLASSES = "classes.json"
 """The file that says which class has which pixel value and colour."""
 SHARE = 0.5
 """How much of the colour of its class a pixel of an overlay has."""
+UNCOUNTED = 128
+"""The grey of pixels whose class does not count."""
 TURN = 0.618033988749895
 """How far around the circle of hues the next class is: so any number of classes lie apart."""
 
@@ -37,6 +39,45 @@ def colours(count: int) -> NDArray[np.uint8]:
     """A colour for each class, [count, 3]: black for the first, which mostly is the background."""
     hues = [colorsys.hsv_to_rgb((index * TURN) % 1, 0.8, 0.95) for index in range(1, count)]
     return (np.array([(0, 0, 0), *hues]) * 255).round().astype(np.uint8)
+
+
+def is_mask(columns: OutputColumns) -> bool:
+    """Whether an output is written as a mask."""
+    return isinstance(columns, MaskWritten)
+
+
+def confusion(right: NDArray[Any], called: NDArray[Any], classes: int) -> NDArray[Any]:
+    """[classes, classes]: how often a target of one class (row) was called another (column)."""
+    cells = np.clip(right, 0, classes - 1) * classes + called
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def compared(
+    right: NDArray[Any],
+    called: NDArray[Any],
+    there: NDArray[Any],
+    shape: Sequence[int],
+    labels: Sequence[str],
+) -> tuple[dict[str, NDArray[np.uint8]], list[str], float]:
+    """A mask and its prediction as pictures, with where they differ; in words, the shares of their classes; and
+    their mean IoU. The classes of pixels are [height * width], as is which of them count.
+    """
+    count = len(labels)
+    palette = colours(count)
+    target = palette[np.clip(right, 0, count - 1)]
+    drawn = {"target": target, "predicted": palette[called], "differs": palette[called]}
+    drawn["differs"] = np.where((called != right)[:, None], drawn["differs"], 0)
+    for key in ("target", "differs"):
+        drawn[key] = np.where(there[:, None], drawn[key], UNCOUNTED)
+    table = confusion(right[there], called[there], count)
+    both, either = table.diagonal(), table.sum(0) + table.sum(1) - table.diagonal()
+    shares = (table.sum(axis) / max(1, table.sum()) for axis in (1, 0))
+    texts = [
+        ", ".join(f"{label}: {share:.1%}" for label, share in zip(labels, each, strict=True) if share)
+        for each in shares
+    ]
+    pictures = {key: each.astype(np.uint8).reshape(*shape, 3) for key, each in drawn.items()}
+    return pictures, texts, float(np.mean(both[either > 0] / either[either > 0])) if either.any() else 0.0
 
 
 class Masks:

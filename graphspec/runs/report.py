@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from math import isnan, prod
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from graphspec.data.encoders.base import ColumnCells, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.decoding import labels_of
 from graphspec.data.encoders.lists import ListEncoder
+from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.encoders.plain import plain_cells
 from graphspec.data.fields import UNIT
@@ -32,9 +34,11 @@ from graphspec.data.rows.numbers import NumberCurve, in_units
 from graphspec.data.windows.examples import Windowed
 from graphspec.diagnostics import SpecError
 from graphspec.elaborated import BaseProgram, OutputSpec
+from graphspec.objectives.confusion import by_class
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
 from graphspec.runs.columns import outputs_written
 from graphspec.runs.directory import list_runs
+from graphspec.runs.masks import compared, confusion
 from graphspec.runs.run import Run
 
 EXAMPLES = 2000
@@ -44,6 +48,8 @@ REPEATS = 3
 SHOWN = 6
 """Best and worst examples that are shown, and points of a scatter by the hundred."""
 POINTS = 600
+VALUES = 2**25
+"""Values of an output that are held together, of all examples."""
 BINS = 10
 CLASSES = 30
 """Of a confusion matrix, at most."""
@@ -96,6 +102,8 @@ class OutputReport:
     error: float
     classes: list[str] = field(default_factory=list)
     confusion: list[list[int]] = field(default_factory=list)
+    overlap: list[dict[str, Any]] = field(default_factory=list)
+    """Of masks, by class: intersection over union and Dice's coefficient, None where no pixel is one."""
     points: list[tuple[float, float]] = field(default_factory=list)
     """Targets and predictions, where these are numbers."""
     calibration: list[dict[str, float]] = field(default_factory=list)
@@ -131,6 +139,7 @@ def report(run: Run, data: Any = None, limit: int = EXAMPLES, device: str = "aut
     place = devices.choose(device)
     with devices.computing(devices.threads(run.program)):
         examples, encoders, _ = run.examples(data, place)
+        limit = min(limit, _most(run.program))
         metrics = run.evaluate(data, device=device)
         count = metrics.pop("examples")
         arrays, masks = collected(examples, limit)
@@ -142,6 +151,17 @@ def report(run: Run, data: Any = None, limit: int = EXAMPLES, device: str = "aut
     run_report.before, run_report.changes = before(run)
     run_report.outputs = outputs
     return run_report
+
+
+def _most(program: BaseProgram) -> int:
+    """The most examples whose outputs are held together: fewer of masks."""
+    sizes = (size for output in program.outputs.values() for size in _sizes(output))
+    return max(SHOWN, VALUES // max(1, *sizes, 1))
+
+
+def _sizes(output: OutputSpec) -> Iterator[int]:
+    for tensor in output.tensors:
+        yield prod(size for size in tensor.shape[1:] if isinstance(size, int))
 
 
 def windowed(examples: Any) -> Windowed | None:
@@ -267,14 +287,18 @@ class Looker:
         return entry
 
     def _is_class(self, output: OutputSpec) -> bool:
-        return isinstance(output.loss, Categorical | Binary)
+        return isinstance(output.loss, Categorical | Binary) or self._is_mask(output)
+
+    def _is_mask(self, output: OutputSpec) -> bool:
+        return isinstance(self._encoder(output.target), MaskEncoder)
 
     def _there(self, output: OutputSpec, positions: int) -> Array:
         """Which of so many positions of all examples have a target: none that is missing or padded."""
-        mask = self.masks.get(output.name)
-        if mask is None:
-            return np.ones(positions, bool)
-        return np.repeat(mask.reshape(-1), positions // mask.size)
+        mask, ignored = self.masks.get(output.name), getattr(output.loss, "ignore_class", None)
+        there = np.ones(positions, bool)
+        if ignored is not None and positions == self.arrays[output.target].size:
+            there = self.arrays[output.target].reshape(-1) != ignored
+        return there if mask is None else there & np.repeat(mask.reshape(-1), positions // mask.size)
 
     def _of_examples(self, output: OutputSpec, errors: Array) -> Array:
         """The mean error of each example over its targets; NaN if it has none."""
@@ -284,10 +308,11 @@ class Looker:
 
     def _probabilities(self, output: OutputSpec, values: Array) -> Array:
         """[n, classes], of each position its own row."""
+        single = isinstance(output.loss, Binary) or values.shape[-1] == 1
         if output.loss is not None and output.loss.takes_logits:
             tensor = torch.from_numpy(values)
-            values = (tensor.sigmoid() if isinstance(output.loss, Binary) else tensor.softmax(-1)).numpy()
-        if isinstance(output.loss, Binary):
+            values = (tensor.sigmoid() if single else tensor.softmax(-1)).numpy()
+        if single:
             flat = values.reshape(-1)
             return np.stack((1 - flat, flat), 1)
         return values.reshape(-1, values.shape[-1])
@@ -297,7 +322,7 @@ class Looker:
         target = self.arrays[output.target]
         if isinstance(output.loss, SparseLoss):
             return target.reshape(-1).astype(np.int64)
-        if isinstance(output.loss, Binary):
+        if isinstance(output.loss, Binary) or target.shape[-1] == 1:
             return (target.reshape(-1) > 0.5).astype(np.int64)
         return np.asarray(target.reshape(-1, target.shape[-1]).argmax(-1))
 
@@ -335,9 +360,14 @@ class Looker:
         made.classes = self._labels(output, chances.shape[1])
         called, sure = chances.argmax(1), chances.max(1)
         if chances.shape[1] <= CLASSES:
-            table = np.zeros((chances.shape[1],) * 2, np.int64)
-            np.add.at(table, (np.clip(right, 0, len(table) - 1), called), 1)
+            table = confusion(right, called, chances.shape[1])
             made.confusion = table.tolist()
+            if self._is_mask(output):
+                scores = (each.tolist() for each in by_class(torch.from_numpy(table).double()))
+                made.overlap = [
+                    {"class": label, "iou": _known(iou), "dice": _known(dice)}
+                    for label, iou, dice in zip(made.classes, *scores, strict=True)
+                ]
         bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
         for index in np.unique(bins):
             there = bins == index
@@ -409,7 +439,22 @@ class Looker:
             elif array.ndim <= 3:
                 (cell,) = column.of(array[index : index + 1])
                 inputs.setdefault(column.name, _shown(cell, self._encoder(source)))
+        if self._is_mask(self.program.outputs[name]):
+            return self._mask_example(name, index, error, inputs, pictures)
         return ExampleReport(error, *self._answer(name, index), inputs, pictures)
+
+    def _mask_example(
+        self, name: str, index: int, error: float, inputs: dict[str, str], pictures: dict[str, str]
+    ) -> ExampleReport:
+        """An example of a mask: the target, the prediction, and where they differ, as pictures."""
+        output, count = self.program.outputs[name], self.count
+        right = self._right(output).reshape(count, -1)[index]
+        there = self._there(output, count * right.size).reshape(count, -1)[index]
+        chances = self._probabilities(output, self.values[name][index : index + 1])
+        shape, labels = self.values[name].shape[1:3], self._labels(output, chances.shape[1])
+        drawn, texts, overlap = compared(right, chances.argmax(1), there, shape, labels)
+        pictures |= {key: picture(each) for key, each in drawn.items()}
+        return ExampleReport(error, *texts, {**inputs, "mean IoU": f"{overlap:.3f}"}, pictures)
 
     def _answer(self, name: str, index: int) -> tuple[str, str]:
         """The target of an example and what the model says, as people read them."""
@@ -429,6 +474,10 @@ class Looker:
         names = (np.clip(right[there], 0, len(labels) - 1), called)
         target_text, said_text = (_shown([labels[place] for place in some]) for some in names)
         return target_text, f"{said_text} ({chances[there, called][0]:.0%})" if each == 1 else said_text
+
+
+def _known(score: float) -> float | None:
+    return None if isnan(score) else score
 
 
 def _grouped(cells: Sequence[Any]) -> tuple[Array, list[str]]:

@@ -26,6 +26,8 @@ UNREADABLE = 503
 """The status where a run cannot be read again: nothing is wrong with the request."""
 BOOLEANS = (b"true", b"false", b"\0")
 """What bodies with a boolean have; bytes of UTF-16 and UTF-32 are not looked at further."""
+PNG = "image/png"
+"""The type of an answer that is a picture."""
 LIGHT = 16_384
 """Bytes of a body whose rows take about as long as those before."""
 
@@ -56,7 +58,13 @@ class Server:
                 help = "send fewer rows at a time, or start the server with a longer `--timeout`"
                 raise Rejected(503, f"no answer within {self.limits.timeout:g} seconds", help=help) from None
         self.counts.timed(time.monotonic() - began)
-        return self._answered(served.name, answers, single)
+        answer = self._answered(served.name, answers, single)
+        if answer.status != 200 or PNG not in request.headers.get("accept", ""):
+            return answer
+        if served.masks is None or not single or not isinstance(rows[0].get(served.picture), bytes):
+            help = "send a picture to a run that predicts masks; without `Accept: image/png` JSON is answered"
+            raise Rejected(406, "the answer is no picture", help=help)
+        return Answer(200, await asyncio.to_thread(served.png, body, answers[0]), PNG)
 
     def _served(self, request: Request) -> Served:
         name = request.run or next(iter(self.runs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import RowArrays, spelled
 from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
+from graphspec.runs.masks import Masks, is_mask
 from graphspec.runs.run import Run
 from graphspec.serve.options import ServeOptions
 
@@ -51,10 +53,20 @@ class Served:
             encoders = [self.reader.encoders.encoders[fill.field] for fill in inputs]
             self.pictures = [c for each in encoders if isinstance(each, ImageEncoder) for c in each.columns]
             self.picture = self.pictures[0] if len(inputs) == len(self.pictures) == 1 else None
+        self.masks: Masks | None = None
+        """Draws the mask of a picture, of a run that predicts one."""
+        if self.picture is not None and any(map(is_mask, model.answering.written.values())):
+            self.masks = Masks(run.program, self.reader.encoders)
 
     def reloaded(self) -> Served:
         """The same run, read again from its directory. Raises `SpecError`."""
         return Served(self.name, self.path, self._asked)
+
+    def png(self, picture: bytes, answer: Mapping[str, Any]) -> bytes:
+        """The mask of a picture as PNG, in its size."""
+        assert self.masks is not None
+        name = next(iter(self.masks.encoders))
+        return self.masks.png(name, answer[name], io.BytesIO(picture))
 
     def spelled(self, row: Any) -> Any:
         """A row of JSON, where `true` is no number."""

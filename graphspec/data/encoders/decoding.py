@@ -88,6 +88,8 @@ def labels_of(encoder: Encoder | None, count: int) -> list[Any]:
         return _values(encoder)
     if isinstance(encoder, ListEncoder):
         return [name or "" for name in encoder.names(count)]
+    if isinstance(encoder, MaskEncoder):
+        return encoder.values
     return list(range(count))
 
 
