@@ -25,6 +25,7 @@ from graphspec.elaborated import BaseProgram
 from graphspec.files.folder import Folder
 from graphspec.files.whole import replacing
 
+Array = NDArray[Any]
 CLASSES = "classes.json"
 """The file that says which class has which pixel value and colour."""
 SHARE = 0.5
@@ -46,21 +47,17 @@ def is_mask(columns: OutputColumns) -> bool:
     return isinstance(columns, MaskWritten)
 
 
-def confusion(right: NDArray[Any], called: NDArray[Any], classes: int) -> NDArray[Any]:
+def confusion(right: Array, called: Array, classes: int) -> Array:
     """[classes, classes]: how often a target of one class (row) was called another (column)."""
     cells = np.clip(right, 0, classes - 1) * classes + called
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
 def compared(
-    right: NDArray[Any],
-    called: NDArray[Any],
-    there: NDArray[Any],
-    shape: Sequence[int],
-    labels: Sequence[str],
+    right: Array, called: Array, there: Array, shape: Sequence[int], labels: Sequence[str]
 ) -> tuple[dict[str, NDArray[np.uint8]], list[str], float]:
-    """A mask and its prediction as pictures, with where they differ; in words, the shares of their classes; and
-    their mean IoU. The classes of pixels are [height * width], as is which of them count.
+    """A mask and its prediction as pictures, with where they differ; in words, the shares of their classes;
+    and their mean IoU. The classes of pixels are [height * width], as is which of them count.
     """
     count = len(labels)
     palette = colours(count)

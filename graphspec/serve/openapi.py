@@ -10,6 +10,7 @@ from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.decoding import has_classes, known_labels
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.encoders.lists import TokensEncoder
+from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.serve.served import Served
@@ -53,8 +54,9 @@ def _predict(name: str, served: Served) -> Schema:
         "summary": f"Predict with the run `{name}`",
         "requestBody": {"required": True, "content": body},
         "responses": {
-            "200": _response("Predictions", _json(given)),
+            "200": _response("Predictions", _json(given) | _png(served)),
             "400": _refused("The body is not JSON, or the request is for another host"),
+            "406": _refused("A picture was asked for, and the answer is none"),
             "413": _refused("The body is too large, or has too many rows"),
             "415": _refused("The body is of another type"),
             "422": _response("Some rows are wrong; the others are answered", _json(wrong)),
@@ -83,6 +85,11 @@ def _response(description: str, content: Schema) -> Schema:
 
 def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
+
+
+def _png(served: Served) -> Schema:
+    """The mask of a picture, of a run that predicts one."""
+    return {} if served.masks is None else {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _refused(description: str) -> Schema:
@@ -187,6 +194,9 @@ def answer_schema(served: Served) -> Schema:
             labels = encoder.vocabulary.values
             properties[name] = {"type": "array", "items": {"enum": labels}}
             properties |= {f"{name}.{label}": {"type": "number"} for label in labels}
+        elif isinstance(encoder, MaskEncoder):
+            properties[name] = {"type": "array", "items": {"type": "integer"}}
+            properties |= {f"{name}.{value}": {"type": "number"} for value in encoder.values}
         elif has_classes(output, encoder) and tensor.rank == 2:
             known = known_labels(encoder, tensor.shape[-1])
             properties[name] = {"type": "integer"} if known is None else {"enum": known}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
+import io
 import json
 from pathlib import Path
 
@@ -12,13 +15,21 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from graphspec.cli.app import app
+from graphspec.cli.report import page
 from graphspec.compiler import compile
 from graphspec.data.drafting import draft
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.rows.outputs import run_lengths, unrolled
 from graphspec.diagnostics import SpecError
+from graphspec.runs.masks import UNCOUNTED
+from graphspec.runs.report import report
 from graphspec.runs.run import Run
+from graphspec.serve import openapi
+from graphspec.serve.app import Server
+from graphspec.serve.limits import Limits
+from graphspec.serve.served import Served
 from graphspec.train.loop import train
+from tests.serve.serving import ask, in_thread
 
 SIZE = (48, 32)
 
@@ -186,6 +197,49 @@ def test_a_mask_is_brought_back_to_its_picture(run: Run, resize: str) -> None:
         seen = found > 0
         assert found.shape == (size[1], size[0]) and (seen.all() or resize == "crop")
         assert (found == np.asarray(mask))[seen].mean() > 0.95
+
+
+def test_a_report_shows_where_masks_differ(run: Run) -> None:
+    found, values = report(run, device="cpu"), run.evaluate(device="cpu")
+    (output,) = found.outputs
+    assert np.mean([each["iou"] for each in output.overlap]) == pytest.approx(values["mean_iou"])
+    assert np.mean([each["dice"] for each in output.overlap]) == pytest.approx(values["mean_dice"])
+    assert [each["class"] for each in output.overlap] == output.classes == ["0", "1", "2"]
+    counted = sum(int((mask != 255).sum()) for mask in masks(0, 1, 2, 255)) // 8 * found.examples
+    assert np.sum(output.confusion) == counted
+    assert output.worst[0].error == max(each.error for each in output.worst + output.best)
+    assert [*output.worst[0].pictures] == ["image", "target", "predicted", "differs"]
+    shown = {key: decoded(url) for key, url in output.worst[0].pictures.items()}
+    wrong = (shown["target"] != shown["predicted"]).any(-1)
+    grey = (shown["target"] == UNCOUNTED).all(-1)
+    assert grey.mean() == pytest.approx(0.25) and (shown["differs"][grey] == UNCOUNTED).all()
+    assert (shown["differs"][wrong & ~grey] == shown["predicted"][wrong & ~grey]).all()
+    assert not shown["differs"][~wrong].any()
+    assert "Overlap of each class" in page(found)
+
+
+def decoded(url: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
+
+
+def test_a_server_answers_a_picture_with_its_mask(run: Run, tmp_path: Path) -> None:
+    pairs(tmp_path, *masks(0, 1, 2, count=1))
+    (wanted,) = called(run, tmp_path)
+    content = (tmp_path / "images" / "0.png").read_bytes()
+    with in_thread(Server({"run": Served("run", run.path)}, Limits())) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        kinds = {"Content-Type": "image/png", "Accept": "image/png"}
+        connection.request("POST", "/predict", content, kinds)
+        answer = connection.getresponse()
+        mask = Image.open(io.BytesIO(answer.read()))
+        assert answer.headers["content-type"] == "image/png" and (np.asarray(mask) == wanted).all()
+        status, found = ask(port, content, kind="image/png")
+        assert status == 200 and (unrolled(found["masks"], SIZE[0]) == wanted).all()
+        assert sum(found[f"masks.{value}"] for value in range(3)) == pytest.approx(1)
+        row = {"image": base64.b64encode(content).decode()}
+        assert ask(port, [row], Accept="image/png")[0] == 406
+    document = openapi.document({"run": Served("run", run.path)})
+    assert "image/png" in document["paths"]["/predict"]["post"]["responses"]["200"]["content"]
 
 
 def test_a_run_without_masks_writes_no_folder(tmp_path: Path) -> None:
