@@ -232,6 +232,7 @@ def test_a_server_answers_a_picture_with_its_mask(run: Run, tmp_path: Path) -> N
         connection.request("POST", "/predict", content, kinds)
         answer = connection.getresponse()
         mask = Image.open(io.BytesIO(answer.read()))
+        connection.close()
         assert answer.headers["content-type"] == "image/png" and (np.asarray(mask) == wanted).all()
         status, found = ask(port, content, kind="image/png")
         assert status == 200 and (unrolled(found["masks"], SIZE[0]) == wanted).all()
@@ -240,6 +241,30 @@ def test_a_server_answers_a_picture_with_its_mask(run: Run, tmp_path: Path) -> N
         assert ask(port, [row], Accept="image/png")[0] == 406
     document = openapi.document({"run": Served("run", run.path)})
     assert "image/png" in document["paths"]["/predict"]["post"]["responses"]["200"]["content"]
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2, 255), (0, 255)])
+def test_a_file_of_onnx_says_the_class_of_each_pixel(
+    run: Run, values: tuple[int, ...], tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pairs(tmp_path / "photos", *masks(*values))
+    if len(values) == 2:
+        (tmp_path / "s.yaml").write_text(draft("s", tmp_path / "photos", ["masks"], tmp_path))
+        program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+        train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda line: None)
+        run = Run(tmp_path / "run")
+    done = CliRunner().invoke(app, ["build", str(run.path), "-o", str(tmp_path / "m.onnx")])
+    assert done.exit_code == 0, done.output
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    files = sorted((tmp_path / "photos" / "images").iterdir())
+    channels = run.program.inputs["image"].shape[-1]
+    pictures = np.stack([np.asarray(Image.open(file).convert("RGB"), np.float32) for file in files])
+    (found,) = session.run(None, {"image": pictures[..., :channels]})
+    wanted = [
+        unrolled(row["masks"], SIZE[0]) for row in run.predict(tmp_path / "photos" / "images").to_pylist()
+    ]
+    assert (found == np.stack(wanted)).mean() > 0.999 and set(np.unique(found)) <= set(values)
 
 
 def test_a_run_without_masks_writes_no_folder(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import SetEncoder
 from graphspec.data.encoders.decoding import has_classes, known_labels
+from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.windows.forecasts import forecast
 from graphspec.elaborated import BaseProgram, OutputSpec
@@ -96,10 +97,13 @@ class ColumnDecoding:
     ) -> None:
         g = self.g
         classes = has_classes(output, encoder)
+        classes = classes or (isinstance(encoder, MaskEncoder) and tensor.shape[-1] != 1)
         if output.loss is not None and output.loss.takes_logits:
             value = g.op("Softmax", value, axis=-1) if classes else g.op("Sigmoid", value)
         if isinstance(encoder, SetEncoder):
             self._set(name, encoder, value, output.rows.threshold)
+        elif isinstance(encoder, MaskEncoder):
+            self._mask(name, encoder, value, output.rows.threshold if not classes else None)
         elif classes:
             self._classes(name, tensor, known_labels(encoder, tensor.shape[-1]), value)
         elif isinstance(encoder, Floats) and isinstance(output.loss, QuantileLoss):
@@ -116,6 +120,17 @@ class ColumnDecoding:
         answers.values[f"{name}.probabilities"] = value, FLOAT
         if labels is not None:
             answers.classes[name] = labels
+
+    def _mask(self, name: str, encoder: MaskEncoder, value: str, threshold: float | None) -> None:
+        """[batch, height, width]: the pixel value of each class; `predict` has these as run lengths."""
+        g = self.g
+        if threshold is None:
+            chosen = g.op("ArgMax", value, axis=-1, keepdims=0)
+        else:
+            reached = g.op("GreaterOrEqual", value, g.constant([threshold], np.float32))
+            chosen = g.op("Squeeze", g.cast(reached, WHOLE), g.constant([-1], np.int64))
+        values = g.constant(np.array(encoder.values, np.int64))
+        self.answers.values[name] = g.op("Gather", values, chosen), WHOLE
 
     def _named(self, tensor: Tensor, labels: list[Any], chosen: str) -> tuple[str, int]:
         g = self.g

@@ -18,11 +18,13 @@ from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.group_scales import NULL
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
+from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.features.windows import Steps
 from graphspec.data.fields import UNIT
 from graphspec.data.mistakes import row_in_words
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.outputs import unrolled
 from graphspec.data.rows.values import numbers_among
 from graphspec.data.windows.forecasts import long
 from graphspec.diagnostics import fail
@@ -95,7 +97,9 @@ def _predicted(
             units[output.target + UNIT] = np.repeat(unit, steps, 0)
     values = long(values, steps, encoders) if windows is not None else values
     rows: list[Row] = encoders.decode(values, lengths, True, units).to_pylist()
-    return rows
+    known = {name: encoders.encoders.get(output.target) for name, output in program.outputs.items()}
+    masks = {name: each.size[0] for name, each in known.items() if isinstance(each, MaskEncoder)}
+    return [{**row, **{name: unrolled(row[name], width) for name, width in masks.items()}} for row in rows]
 
 
 def example_row(encoders: Encoders, form: ColumnForm, number: int = 0) -> dict[str, Any]:
