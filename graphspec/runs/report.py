@@ -452,9 +452,10 @@ class Looker:
         there = self._there(output, count * right.size).reshape(count, -1)[index]
         chances = self._probabilities(output, self.values[name][index : index + 1])
         shape, labels = self.values[name].shape[1:3], self._labels(output, chances.shape[1])
-        drawn, texts, overlap = compared(right, chances.argmax(1), there, shape, labels)
+        drawn, (target, predicted), overlap = compared(right, chances.argmax(1), there, shape, labels)
         pictures |= {key: picture(each) for key, each in drawn.items()}
-        return ExampleReport(error, *texts, {**inputs, "mean IoU": f"{overlap:.3f}"}, pictures)
+        inputs["mean IoU"] = f"{overlap:.3f}"
+        return ExampleReport(error, target, predicted, inputs, pictures)
 
     def _answer(self, name: str, index: int) -> tuple[str, str]:
         """The target of an example and what the model says, as people read them."""

@@ -26,7 +26,6 @@ from graphspec.runs.report import report
 from graphspec.runs.run import Run
 from graphspec.serve import openapi
 from graphspec.serve.app import Server
-from graphspec.serve.limits import Limits
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
 from tests.serve.serving import ask, in_thread
