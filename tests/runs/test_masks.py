@@ -225,7 +225,7 @@ def test_a_server_answers_a_picture_with_its_mask(run: Run, tmp_path: Path) -> N
     pairs(tmp_path, *masks(0, 1, 2, count=1))
     (wanted,) = called(run, tmp_path)
     content = (tmp_path / "images" / "0.png").read_bytes()
-    with in_thread(Server({"run": Served("run", run.path)}, Limits())) as port:
+    with in_thread(Server({"run": Served("run", run.path)}, ServeOptions())) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         kinds = {"Content-Type": "image/png", "Accept": "image/png"}
         connection.request("POST", "/predict", content, kinds)
