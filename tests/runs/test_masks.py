@@ -26,6 +26,7 @@ from graphspec.runs.report import report
 from graphspec.runs.run import Run
 from graphspec.serve import openapi
 from graphspec.serve.app import Server
+from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
 from graphspec.train.loop import train
 from tests.serve.serving import ask, in_thread
