@@ -160,3 +160,13 @@ def test_the_summary_of_a_step_tells_what_it_keeps() -> None:
 def test_onnxruntime_steps_with_the_states_outside(name: str, tmp_path: Path) -> None:
     states, difference = export_step(program_of(name), tmp_path / "step.onnx", None, 0)
     assert difference < 1e-5 and len(states) > 3 and (tmp_path / "step.onnx").is_file()
+
+
+def test_build_writes_the_step_after_it_was_compared(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{CAUSAL['shared table']}outputs: [y]\n")
+    file = tmp_path / "step.py"
+    result = CliRunner().invoke(app, ["build", str(tmp_path / "a.yaml"), "--step", "-o", str(file), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["difference"] < 1e-6 and "def begin(self" in file.read_text()
+    refused = CliRunner().invoke(app, ["build", str(ROOT / "specs" / "bert.yaml"), "--step", "-o", "-"])
+    assert refused.exit_code == 1 and "not-causal" in refused.stderr
