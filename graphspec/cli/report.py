@@ -97,6 +97,15 @@ def _overview(made: Report) -> Iterator[str]:
     yield f'<section id="curves"><h2>Training</h2><p>Measured on {made.examples:,} examples{best}.</p>'
     numbers = {name: value for name, value in made.metrics.items() if isinstance(value, int | float)}
     yield _table(("metric", "value"), [(name, f"{value:.4g}") for name, value in numbers.items()])
+    if made.baselines:
+        yield "<h3>Without the model, on the same rows</h3>"
+        names = [name for name in numbers if all(name in values for values in made.baselines.values())]
+        rows = [("the model", *(f"{numbers[name]:.4g}" for name in names))]
+        rows += [(title, *(f"{v[name]:.4g}" for name in names)) for title, v in made.baselines.items()]
+        yield _table(("", *names), rows)
+    if made.copies:
+        yield f'<p class="wrong">{made.copies:,} of the examples have inputs that a training example has: '
+        yield "their targets may be remembered. Keep such rows together: validation: {group: ...}.</p>"
     if made.history:
         yield curves(made.history, "Values by epoch", made.best_epoch)
     yield "</section>"
@@ -127,6 +136,9 @@ def _output(report: OutputReport) -> Iterator[str]:
     yield '<section id="importance"><h3>Importance: how much the error rises when a column is shuffled</h3>'
     rows = [(each.column, f"{each.rise:.4g}", f"± {each.spread:.2g}") for each in report.importance]
     yield _table(("column", "rise", "deviation"), rows) + "</section>"
+    for name, part in report.alone.items():
+        yield f'<p class="wrong">{escape(name)} alone tells {part:.1%} of {escape(report.name)}, '
+        yield "about as much as the model: is it known when you predict?</p>"
     if report.groups:
         yield '<section id="groups"><h3>Errors by the values of columns</h3>'
         rows = [(g.column, g.value, f"{g.examples:,}", f"{g.error:.4g}") for g in report.groups]

@@ -119,6 +119,9 @@ def evaluate(
 
     Example: graphspec evaluate runs/digits-1 --data new.npz
     """
+    from graphspec.cli.training_report import beside
+    from graphspec.objectives.history import directions
+
     tell = events(progress)
     notes: list[str] = []
     with using(run, weights, as_json, allow, allow_url) as loaded:
@@ -130,17 +133,22 @@ def evaluate(
             limit=limit,
             progress=lambda rows: tell("rows", rows=rows),
             noted=notes.extend,
+            baselines=True,
         )
         examples, steps = values.pop("examples"), values.pop("by_step", {})
+        baselines = values.pop("baselines", {})
         if as_json:
             said: dict[str, object] = {"synthetic_data": True} if loaded.files.synthetic else {}
             said |= {"by_step": steps} if steps else {}
+            said |= {"baselines": baselines} if baselines else {}
             print_json({"ok": True, "metrics": values, "examples": examples, "notes": notes, **said})
         else:
             for note in notes:
                 say(note)
             shown = "  ".join(f"{name} {_number(value)}" for name, value in values.items())
             say(f"{shown}  on {examples:,} examples")
+            for line in beside(values, baselines, directions(loaded.program.outputs)):
+                say(line)
 
 
 def predict(

@@ -184,7 +184,7 @@ def train(
         progress, as_json, plot = "none", False, False
     options: dict[str, Any] = {"device": device, "run_dir": run_dir}
     options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
-    options |= {"batch_size": batch_size, "weights": weights}
+    options |= {"batch_size": batch_size, "weights": weights, "baselines": True}
 
     repeated = seeds is not None or folds is not None
 

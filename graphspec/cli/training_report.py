@@ -120,6 +120,10 @@ class TrainingReport:
             return
         for line in summary(result.history, result.metrics, directions, result.best_epoch):
             self.say(line)
+        at = (result.best_epoch or 0) - 1
+        model = {name: v[at] for name, v in result.history.items() if name.startswith("val_")}
+        for line in beside(model, result.baselines, directions):
+            self.say(line)
         if result.best_epoch is not None:
             epoch = f"epoch {result.best_epoch}"
             self.say(f"best.safetensors holds the weights of {epoch}, which evaluate and predict use")
@@ -147,6 +151,31 @@ def show(values: Mapping[str, Any], widths: dict[str, int] | None = None) -> str
     for name, number in numbers.items():
         widths[name] = max(widths.get(name, WIDTH), len(number))
     return "  ".join(f"{name} {number:>{widths[name]}}" for name, number in numbers.items())
+
+
+def beside(
+    model: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]
+) -> list[str]:
+    """A table of what the model reaches, and what is reached without it; a line for each value in which that
+    is no worse.
+    """
+    if not baselines:
+        return []
+    names = [name for name, value in model.items() if isinstance(value, float)]
+    rows = [["", *names]]
+    for title, values in (("the model", model), *baselines.items()):
+        rows.append([title, *(plain(values[name]) if name in values else "" for name in names)])
+    lines = _aligned(rows)
+    for name in names:
+        up = directions.get(name) == "up"
+        better = [
+            title
+            for title, values in baselines.items()
+            if name in values and (values[name] >= model[name] if up else values[name] <= model[name])
+        ]
+        if better:
+            lines.append(f"{name}: the model is no better than {' or '.join(better)}")
+    return lines
 
 
 def _left(progress: Progress) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graphspec.data import text_drafting
+from graphspec.data.alone import about_targets
 from graphspec.data.columns import flat, is_text
 from graphspec.data.dialect import dialect
 from graphspec.data.draft import Draft, training
@@ -141,6 +142,7 @@ def draft(
     notes += [note for note in (*_about_file(source, rows), copies(rows) if ask is None else None) if note]
     notes += [words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items()]
     notes += _about_columns(looks, columns, targets)
+    notes += about_targets(looks, columns, targets) if ask is None else []
     for note in (*notes, *_lacking(looks)):
         tell(note)
     train = _file(path, options)

@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from itertools import pairwise
 from math import isnan, prod
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import nn
 
 from graphspec.compare import compare
 from graphspec.compare.table import show_value
+from graphspec.data.alone import GIVEN_AWAY, gained, skill
 from graphspec.data.batches import Rebatched
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import ColumnCells, Encoder
@@ -43,10 +45,14 @@ from graphspec.runs.run import Run
 
 EXAMPLES = 2000
 """Examples that are looked at, the first ones."""
+READ = 2**28
+"""Bytes of training examples that these are compared with, about: of the first ones."""
 REPEATS = 3
 """Permutations of each column."""
 SHOWN = 6
 """Best and worst examples that are shown, and points of a scatter by the hundred."""
+STRONG = 0.9
+"""The part of a target that one column must tell, at least, to be suspected."""
 POINTS = 600
 VALUES = 2**25
 """Values of an output that are held together, of all examples."""
@@ -111,6 +117,8 @@ class OutputReport:
     best: list[ExampleReport] = field(default_factory=list)
     worst: list[ExampleReport] = field(default_factory=list)
     importance: list[Importance] = field(default_factory=list)
+    alone: dict[str, float] = field(default_factory=dict)
+    """Columns each of which alone reaches what the model does, and which part of the target they tell."""
     groups: list[GroupReport] = field(default_factory=list)
 
 
@@ -126,6 +134,10 @@ class Report:
     best_epoch: int | None
     before: str | None = None
     changes: list[dict[str, str]] = field(default_factory=list)
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What is reached without the model, on the same rows."""
+    copies: int | None = None
+    """Examples whose inputs are those of a training example; None where training data were not read."""
     outputs: list[OutputReport] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -138,16 +150,19 @@ def report(run: Run, data: Any = None, limit: int = EXAMPLES, device: str = "aut
 
     place = devices.choose(device)
     with devices.computing(devices.threads(run.program)):
-        examples, encoders, _ = run.examples(data, place)
+        examples, encoders, _, training = run.parts(data, place)
         limit = min(limit, _most(run.program))
-        metrics = run.evaluate(data, device=device)
-        count = metrics.pop("examples")
+        metrics = run.evaluate(data, device=device, baselines=True, boosting=True)
+        count, baselines = metrics.pop("examples"), metrics.pop("baselines", {})
         arrays, masks = collected(examples, limit)
         looker = Looker(run.program, run.module(str(place)), encoders, arrays, masks, windowed(examples))
         outputs = [looker.look(name) for name in looker.names]
     row = next((row for row in list_runs(run.path.parent) if row.path == run.path), None)
     run_report = Report(str(run.path), run.program.name or "", count, metrics, dict(run.history), None)
     run_report.best_epoch = row.best_epoch if row is not None else None
+    run_report.baselines = baselines
+    if training is not None:
+        run_report.copies = copies(looker.inputs, training)
     run_report.before, run_report.changes = before(run)
     run_report.outputs = outputs
     return run_report
@@ -162,6 +177,23 @@ def _most(program: BaseProgram) -> int:
 def _sizes(output: OutputSpec) -> Iterator[int]:
     for tensor in output.tensors:
         yield prod(size for size in tensor.shape[1:] if isinstance(size, int))
+
+
+def copies(inputs: Mapping[str, Array], training: Any) -> int:
+    """How many examples have inputs that a training example has, of which the first are looked at."""
+    names, there, left = sorted(inputs), set[bytes](), READ
+    for batch in training.batches(256):
+        there.update(_rows_of({name: array.cpu().numpy() for name, array in batch.arrays.items()}, names))
+        left -= sum(batch.arrays[name].nbytes for name in names)
+        if left <= 0:
+            break
+    return sum(row in there for row in _rows_of(inputs, names))
+
+
+def _rows_of(arrays: Mapping[str, Array], names: Sequence[str]) -> Iterator[bytes]:
+    for index in range(len(arrays[names[0]])):
+        row = b"".join(np.ascontiguousarray(arrays[name][index]).tobytes() for name in names)
+        yield blake2b(row, digest_size=16).digest()
 
 
 def windowed(examples: Any) -> Windowed | None:
@@ -284,7 +316,29 @@ class Looker:
         entry.worst = [self._example(name, int(i), float(errors[i])) for i in order[::-1][:SHOWN]]
         entry.importance = sorted(self._importance(name, entry.error), key=lambda each: -each.rise)
         entry.groups = list(self._groups(errors))
+        entry.alone = self._alone(output)
         return entry
+
+    def _alone(self, output: OutputSpec) -> dict[str, float]:
+        """The columns that tell a target of one class or number a row nearly as well as the model does."""
+        classes, encoder = self._is_class(output), self._encoder(output.target)
+        if classes:
+            right, chances = self._right(output), self._probabilities(output, self.values[output.name])
+            target, said = right.tolist(), chances.argmax(1).tolist()
+        else:
+            target, said = (
+                each.reshape(-1).tolist() for each in self._in_units(output, self.values[output.name])
+            )
+        if len(target) != self.count or encoder is None or len(said) != self.count:
+            return {}
+        there = self._there(output, self.count)
+        known = [value if is_there else None for value, is_there in zip(target, there, strict=True)]
+        model = gained(np.array(said)[there], np.array(target)[there], classes)
+        told = {
+            column.name: skill(column.of(self.inputs[source]), known, classes)
+            for source, column in self._columns()
+        }
+        return {name: part for name, part in told.items() if part >= max(GIVEN_AWAY * model, STRONG)}
 
     def _is_class(self, output: OutputSpec) -> bool:
         return isinstance(output.loss, Categorical | Binary) or self._is_mask(output)

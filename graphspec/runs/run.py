@@ -132,25 +132,29 @@ class Run:
         limit: int | None = None,
         progress: Callable[[int], None] | None = None,
         noted: Callable[[list[str]], None] | None = None,
+        baselines: bool = False,
+        boosting: bool = False,
     ) -> dict[str, Any]:
         """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
         data, or else on its validation data. Forecasts of numbers have `naive_mae`, the error of the seasonal
         naive forecast, `mase`, and `by_step` the errors of each step. `progress` gets the number of rows
         so far after each batch, `noted` which engine computes and what was unseen, filled or cut: a line for
-        each feature with such rows.
+        each feature with such rows. With `baselines`, and without `data`, there is also what is reached on
+        the same rows without the model; with `boosting` also by boosted trees, if scikit-learn is there.
 
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
         from graphspec.train import device as devices
         from graphspec.train.custom import bound
         from graphspec.train.freezing import Freezing
-        from graphspec.train.loop import evaluate
+        from graphspec.train.loop import compared, evaluate
         from graphspec.train.objective import Objective
         from graphspec.train.penalties import Penalties
 
         program, place = self.program, devices.choose(device)
+        more: dict[str, Any] = {}
         with devices.computing(devices.threads(program)):
-            examples, encoders, part = self.examples(data, place, limit)
+            examples, encoders, part, training = self.parts(data, place, limit)
             module = self.module(str(place))
             penalties = Penalties(program.graph, module)
             penalties.bind(Freezing(program.graph, module).trained(program.training))
@@ -161,13 +165,16 @@ class Run:
             errors = self._step_errors(encoders, examples)
             seen = errors.add if errors is not None else None
             values = evaluate(objective, module, examples, size, "", progress=progress, seen=seen)
+            if baselines and training is not None:
+                beside_it = compared(program, encoders, training, examples, "", boosting)
+                more = {"baselines": beside_it} if beside_it else {}
         if noted is not None:
             counted = encoders.counted(part) if encoders is not None else ()
             noted([*lines, *counted, *(errors.notes if errors is not None else ())])
         if errors is None:
-            return {**values, "examples": len(examples)}
+            return {**values, "examples": len(examples), **more}
         beside, steps = errors.result()
-        return {**values, **beside, "examples": len(examples), "by_step": steps}
+        return {**values, **beside, "examples": len(examples), "by_step": steps, **more}
 
     def _evaluated(
         self, module: nn.Module, penalties: Penalties, place: Any, engine: str, rows: int
@@ -399,20 +406,26 @@ class Run:
         self, data: Any, place: Any, limit: int | None = None
     ) -> tuple[Examples, Encoders | None, str]:
         """Examples with targets, their encoders, and the part of the data for which these count them."""
+        return self.parts(data, place, limit)[:3]
+
+    def parts(
+        self, data: Any, place: Any, limit: int | None = None
+    ) -> tuple[Examples, Encoders | None, str, Examples | None]:
+        """The same, and what training learned from where that was read, too."""
         from graphspec.data.in_memory_source import given
         from graphspec.data.loading import load_file
 
         encoders = self.encoders()
         source = given(data)
         if source is not None:
-            return load_file(self.program, source, place, encoders, limit=limit), encoders, "test"
+            return load_file(self.program, source, place, encoders, limit=limit), encoders, "test", None
         if self.program.data is None:
             help = "give data: `--data PATH`"
             raise fail("data-missing", "the spec has no `data`", help)
         parts = data_parts(self, place, limit, encoders)
         for part in ("test", "validation"):
             if part in parts:
-                return parts[part], encoders, part
+                return parts[part], encoders, part, parts.get("training")
         message = "the spec has neither test data nor validation data"
         if "synthetic" in parts and not self.files.synthetic:
             message = "the run learned from arrays in memory, which it does not keep"

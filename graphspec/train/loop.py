@@ -20,7 +20,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from graphspec import custom
 from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
+from graphspec.data.encoders import Encoders
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import fail
@@ -28,6 +30,7 @@ from graphspec.elaborated import BaseProgram
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
+from graphspec.train.baselines import baselines
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.permission import need_permission
@@ -227,6 +230,10 @@ def _run(
                 held = training.shared(dataset.test)
                 with saver.at_best(), training.compiled.evaluating():
                     test = evaluate(training.objective, training.module, held, batch_size, "test_", stop)
+    beside: dict[str, Values] = {}
+    if given.baselines and not stop and training.world.is_first and not dataset.is_synthetic:
+        beside = compared(training.program, dataset.encoders, dataset.training, dataset.validation, "val_")
+        training.run.note(baselines=beside)
     result = Result(
         training.run_dir,
         training.epoch,
@@ -238,6 +245,7 @@ def _run(
         training.clock.rate,
         saver.best_epoch,
         dataset.is_synthetic,
+        beside,
     )
     if stop:
         raise Interrupted(result, stop.number)
@@ -386,6 +394,24 @@ def evaluate(
             if stop:
                 break
     return meter.together(objective.world).result(prefix)
+
+
+def compared(
+    program: BaseProgram,
+    encoders: Encoders | None,
+    training: Examples,
+    held: Examples | None,
+    prefix: str,
+    boosting: bool = False,
+) -> dict[str, Values]:
+    """The same of what answers without the model, by name: see `baselines`."""
+    if held is None or custom.nodes(program) or custom.objectives(program):
+        return {}
+    objective, modules = baselines(program, encoders, training, held, boosting)
+    size = program.training.batch_size
+    if objective is None:
+        return {}
+    return {name: evaluate(objective, module, held, size, prefix) for name, module in modules.items()}
 
 
 def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:

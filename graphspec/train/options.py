@@ -55,6 +55,8 @@ class TrainOptions:
     """Whether torch.compile is used; `auto` where the steps ahead repay it."""
     batch_size: Auto | None = None
     """`auto` takes the largest that fits in memory, or that of the run that goes on."""
+    baselines: bool = False
+    """Whether the result tells what is reached on the validation data without the model."""
     started: Callable[[Start], None] | None = None
     """Called before the first step."""
     progress: Callable[[Progress], None] | None = None

@@ -105,6 +105,8 @@ class Result:
     best_epoch: int | None = None
     synthetic: bool = False
     """Whether it learned from synthetic data."""
+    baselines: dict[str, Values] = field(default_factory=dict)
+    """What is reached on the validation data without the model, by what answers instead."""
 
     def __repr__(self) -> str:
         values = ", ".join(
@@ -126,6 +128,7 @@ class Result:
                 "seconds": self.seconds,
                 "examples_per_second": self.examples_per_second,
                 "synthetic_data": self.synthetic,
+                "baselines": self.baselines,
             }
         )
 

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from graphspec.cli.app import app
+from graphspec.cli.report import page
 from graphspec.compiler import compile
 from graphspec.runs.report import report
 from graphspec.runs.run import Run
@@ -282,3 +283,38 @@ def test_cells_are_those_of_the_file(tmp_path: Path) -> None:
             assert (*(each.inputs[name] for name in columns), each.target) in known
     assert 0.0 in [target for target, _ in costs.points]
     assert {each.value for each in costs.groups if each.column == "state"} == set(states)
+
+
+def test_baselines_copies_and_columns_that_tell_all_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    told, noise = rng.normal(0, 1, 600).round(3), rng.normal(0, 1, 600).round(3)
+    told[300:], noise[300:] = told[:300], noise[:300]  # each row twice
+    lines = [f"{t},{n},{'high' if t > 0 else 'low'}" for t, n in zip(told, noise, strict=True)]
+    Path("d.csv").write_text("told,noise,label\n" + "\n".join(lines) + "\n")
+    Path("s.yaml").write_text(ALONE)
+    train(compile(Path("s.yaml")), run_dir=Path("run"), root=Path(), device="cpu")
+    found = report(Run(Path("run")), device="cpu")
+    assert found.baselines.keys() == {"the majority", "a linear model", "boosted trees"}
+    assert found.baselines["boosted trees"]["accuracy"] > 0.97
+    assert found.copies is not None and 60 <= found.copies <= 240
+    (output,) = found.outputs
+    assert output.alone.keys() == {"told"}
+    text = page(found)
+    assert "told alone tells" in text and "boosted trees" in text and "inputs that a training example" in text
+
+
+ALONE = """\
+inputs: {facts: {shape: [2]}}
+nodes: {label: {layer: Dense, from: facts, units: 2, activation: softmax}}
+outputs: {label: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+data:
+  train: d.csv
+  validation: {split: 0.4}
+  features:
+    facts: {columns: [told, noise], encode: number}
+    label: {encode: category}
+train: {epochs: 6, batch_size: 16, optimizer: {name: adam, learning_rate: 0.05}}
+"""
