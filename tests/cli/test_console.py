@@ -71,7 +71,8 @@ def test_lines_a_table_and_curves(place: Path) -> None:
     assert len(epochs) == 3 and epochs[0].startswith("epoch 1/3  loss  ")
     assert len({line.index("val_loss") for line in epochs}) == 1, "lines align"
     history = [json.loads(line) for line in (place / "runs/kinds-1/history.jsonl").read_text().splitlines()]
-    table = {line.split()[0]: line.split()[1:] for line in lines[-9:-3]}
+    last = next(index for index, line in enumerate(lines) if line.split() == ["last", "best", "epoch"])
+    table = {line.split()[0]: line.split()[1:] for line in lines[last : last + 7]}
     losses = [entry["val_loss"] for entry in history]
     best = min(losses)
     assert table["val_loss"] == [plain(losses[-1]), plain(best), str(losses.index(best) + 1)]
