@@ -342,7 +342,7 @@ def test_train_json(spec: Path) -> None:
     found = parsed(result)
     assert set(found) == {
         "ok", "version", "run_dir", "epochs", "steps", "device", "metrics", "history", "seconds",
-        "examples_per_second", "synthetic_data", "best_epoch",
+        "examples_per_second", "synthetic_data", "best_epoch", "baselines",
     }  # fmt: skip
     assert found["history"]["loss"] == [found["metrics"]["loss"]]
 
