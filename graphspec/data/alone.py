@@ -129,7 +129,8 @@ def _cells(column: pa.Array, kind: str) -> list[Any]:
     """The first cells of a column, as numbers where it holds some."""
     some = column.slice(0, LOOKED_AT)
     numbers = cast(some, pa.float64()) if kind == "number" else None
-    return (some if numbers is None else numbers).to_pylist()
+    cells: list[Any] = (some if numbers is None else numbers).to_pylist()
+    return cells
 
 
 def gives_away(name: str, target: str, part: float) -> str:

@@ -88,7 +88,9 @@ def _is_known(output: OutputSpec) -> bool:
 def _same(program: BaseProgram) -> str:
     """What constants are called."""
     kinds = {isinstance(output.loss, Categorical | Binary) for output in program.outputs.values()}
-    return {(True,): "the majority", (False,): "the mean"}.get(tuple(kinds), "the mean or the majority")
+    if len(kinds) > 1:
+        return "the mean or the majority"
+    return "the majority" if True in kinds else "the mean"
 
 
 def _seasons(program: BaseProgram, encoders: Encoders | None, held: Examples) -> Iterator[tuple[str, Rule]]:
@@ -117,10 +119,15 @@ def _seasons(program: BaseProgram, encoders: Encoders | None, held: Examples) ->
 
 def _shaped(value: Tensor, output: OutputSpec) -> Tensor:
     """Numbers in the form of an output; of quantiles each the same."""
-    shape = tuple(output.tensors[0].shape[1:])
+    shape = _shape(output)
     if isinstance(output.loss, QuantileLoss):
         return value.reshape(len(value), *shape[:-1], 1).expand(len(value), *shape).contiguous()
     return value.reshape(len(value), *shape).float()
+
+
+def _shape(output: OutputSpec) -> tuple[int, ...]:
+    """The sizes of an output without the batch."""
+    return tuple(size for size in output.tensors[0].shape[1:] if isinstance(size, int))
 
 
 def _logits(chances: Tensor, output: OutputSpec) -> Tensor:
@@ -184,7 +191,7 @@ class Table:
 
     def _constant(self, output: OutputSpec) -> Tensor:
         target = self.targets[output.name][self.there[output.name]]
-        shape = tuple(output.tensors[0].shape[1:])
+        shape = _shape(output)
         if isinstance(output.loss, SparseLoss):
             known = target.long().flatten().clamp(0, shape[-1] - 1)
             return _logits((known.bincount(minlength=shape[-1]) / len(known)).expand(shape), output)
@@ -232,7 +239,7 @@ class Table:
         weights = {}
         for name, output in self.program.outputs.items():
             there = self.there[name]
-            count = min(int(there.sum()), WORK // (x.shape[1] * output.tensors[0].shape[-1]))
+            count = min(int(there.sum()), WORK // (x.shape[1] * _shape(output)[-1]))
             if count < LEAST:
                 return None
             rows = there.nonzero().flatten()[:count]
@@ -261,7 +268,7 @@ class Table:
         small = self._fitting() and sum(self.widths.values()) <= TREES
         if not small or find_spec("sklearn") is None:
             return None
-        from sklearn.ensemble import (  # type: ignore[import-untyped]
+        from sklearn.ensemble import (
             HistGradientBoostingClassifier,
             HistGradientBoostingRegressor,
         )
@@ -269,7 +276,7 @@ class Table:
         x, models = self.design(self.arrays).numpy(), dict[str, Any]()
         for name, output in self.program.outputs.items():
             there, target = self.there[name], self.targets[name]
-            sizes, numbers = output.tensors[0].shape[1:], isinstance(output.loss, Regression)
+            sizes, numbers = _shape(output), isinstance(output.loss, Regression)
             if len(sizes) != 1 or (sizes[0] != 1 and not isinstance(output.loss, SparseLoss)):
                 return None
             made = HistGradientBoostingRegressor if numbers else HistGradientBoostingClassifier
@@ -292,7 +299,7 @@ class Table:
         chances = torch.from_numpy(model.predict_proba(given)).float()
         if isinstance(output.loss, Binary):
             return _logits(chances[:, 1:], output)
-        every = torch.zeros(len(chances), int(output.tensors[0].shape[-1]))
+        every = torch.zeros(len(chances), _shape(output)[-1])
         every[:, torch.from_numpy(model.classes_).long()] = chances
         return _logits(every, output)
 
@@ -310,17 +317,19 @@ def _fitted(x: Tensor, target: Tensor, output: OutputSpec) -> Tensor:
         x, y = x.double(), target.double().reshape(len(x), -1)
         penalty = torch.eye(x.shape[1], dtype=x.dtype)
         penalty[-1, -1] = 1e-9
-        return torch.linalg.solve(x.T @ x + penalty, x.T @ y).float()
+        solved: Tensor = torch.linalg.solve(x.T @ x + penalty, x.T @ y)
+        return solved.float()
     binary, x = isinstance(output.loss, Binary), x.double()
     if isinstance(output.loss, SparseLoss):
-        target = nn.functional.one_hot(target.long().flatten(), int(output.tensors[0].shape[-1]))
+        target = nn.functional.one_hot(target.long().flatten(), _shape(output)[-1])
     y = target.double().reshape(len(x), -1)
     penalty = torch.ones(x.shape[1], 1, dtype=x.dtype)
     penalty[-1] = 1e-9
     # the curvature of the loss is nowhere more than this; Nesterov's steps
     steepest = (0.25 if binary else 0.5) * x.T @ x + torch.diag(penalty[:, 0])
     factor = torch.linalg.cholesky(steepest)
-    weights = ahead = torch.zeros(x.shape[1], y.shape[1], dtype=x.dtype)
+    weights: Tensor = torch.zeros(x.shape[1], y.shape[1], dtype=x.dtype)
+    ahead = weights
     for step in range(STEPS):
         value = x @ ahead
         chances = value.sigmoid() if binary else value.softmax(-1)

@@ -99,7 +99,7 @@ def test_numbers_have_their_middle_and_ridge_regression(
 ) -> None:
     from sklearn.linear_model import Ridge
 
-    np.savez(tmp_path / "d.npz", **{name: arrays[name] for name in ("x", "place", "y")})
+    np.savez(tmp_path / "d.npz", x=arrays["x"], place=arrays["place"], y=arrays["y"])
     found, data = measured(tmp_path, NUMBERS.replace("LOSS", loss))
     names = "x", "place", "y"
     (x, place, y), (held, there, right) = (rows(p, *names) for p in (data.training, data.validation))  # type: ignore[attr-defined]
