@@ -63,7 +63,7 @@ def baselines(
     """
     if not all(map(_is_known, program.outputs.values())):
         return None, {}
-    table = Table.of(program, training)
+    table = LearnedTable.of(program, training)
     if table is None:
         return None, {}
     units = encoders.units() if encoders is not None else {}
@@ -140,7 +140,7 @@ def _logits(chances: Tensor, output: OutputSpec) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LearnedTable:
     """Training rows as arrays on the CPU, by name; the targets of outputs, and the rows that have them."""
 
     program: BaseProgram
@@ -151,7 +151,7 @@ class Table:
     """The columns of each input in the table of a linear model: numbers as they are, ids as one each."""
 
     @classmethod
-    def of(cls, program: BaseProgram, training: Examples) -> Table | None:
+    def of(cls, program: BaseProgram, training: Examples) -> LearnedTable | None:
         """The first rows, or if they are too many some of all; None where they lack a target."""
         order = None if len(training) <= ROWS else Shuffle(program.training.seed, 0)
         parts: dict[str, list[Tensor]] = {}
