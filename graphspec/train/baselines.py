@@ -29,6 +29,8 @@ from graphspec.train.objective import Objective
 
 ROWS, WIDTH = 20_000, 2048
 """Training rows that are learned from, and the columns of a linear model, at most."""
+BYTES = 2**27
+"""Bytes of training rows that are read, about."""
 WORK, STEPS = 10**8, 100
 """Products of a pass over the rows of a linear model, at most, and passes over the rows of classes."""
 TREES = 256
@@ -153,16 +155,19 @@ class LearnedTable:
     @classmethod
     def of(cls, program: BaseProgram, training: Examples) -> LearnedTable | None:
         """The first rows, or if they are too many some of all; None where they lack a target."""
-        order = None if len(training) <= ROWS else Shuffle(program.training.seed, 0)
+        first = next(training.batches(1)).arrays
+        wide = {name for name in program.inputs if name in first and first[name].numel() > WIDTH}
+        most = min(ROWS, BYTES // max(1, sum(first[name].nbytes for name in first)))
+        order = None if len(training) <= most else Shuffle(program.training.seed, 0)
         parts: dict[str, list[Tensor]] = {}
         masks: dict[str, list[Tensor]] = {}
         count = 0
-        for batch in training.batches(1024, order):
+        for batch in training.batches(min(1024, most), order):
             for found, group in ((batch.arrays, parts), (batch.masks, masks)):
-                for name, array in found.items():
-                    group.setdefault(name, []).append(array.cpu())
+                for name in found.keys() - wide:
+                    group.setdefault(name, []).append(found[name].cpu())
             count += len(batch)
-            if count >= ROWS:
+            if count >= most:
                 break
         even = {n: v for n, v in parts.items() if len({part.shape[1:] for part in v}) == 1}
         arrays = {name: torch.cat(values) for name, values in even.items()}
@@ -175,7 +180,7 @@ class LearnedTable:
             if not there[name].any():
                 return None
             targets[name] = arrays[output.target]
-        known = {name: arrays[name] for name in program.inputs if name in arrays}
+        known = {name: arrays[name] for name in program.inputs if name in arrays and name not in wide}
         widths = {name: _width(array) for name, array in known.items()}
         return cls(program, known, targets, there, widths)
 
