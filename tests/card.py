@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -48,6 +48,8 @@ WAITING = {
 BY_INDEX = {"index", "_unsafe_index", "index_put", "index_put_"}
 ON_HOST = BY_INDEX | {"_pack_padded_sequence", "_pad_packed_sequence"}
 """Ops that take some tensors on the host: lengths, and indices, which are copied."""
+OWN = ("copy_", "arange", "arange.start", "arange.start_step", "eye", "eye.m")
+"""Ops whose kernel for all devices asks for more of this one than it has."""
 SCALARS = {"where", "fill", "fill_", "masked_fill", "masked_fill_", "lerp", "lerp_"}
 """Ops, beside those on each element, that take a number on the host."""
 
@@ -170,7 +172,11 @@ def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         with no_dispatch():
             func(*args, **kwargs)
     owners = {id(each.held): each for each in flat if isinstance(each, OnCard)}
-    return tree_map_only(Tensor, lambda each: _wrapped(each, owners), made)
+    return tree_map_only(Tensor, lambda each: _wrapped(each, owners, func), made)
+
+
+def _call(func: Any, *args: Any, **kwargs: Any) -> Any:
+    return run(func, args, kwargs)
 
 
 def _held(value: Any) -> Any:
@@ -179,7 +185,7 @@ def _held(value: Any) -> Any:
     return CPU if isinstance(value, torch.device) else value
 
 
-def _wrapped(made: Tensor, owners: dict[int, OnCard]) -> Tensor:
+def _wrapped(made: Tensor, owners: dict[int, OnCard], func: Any) -> Tensor:
     """A result on the device: what an op changed in place is what it was."""
     if isinstance(made, OnCard):
         return made
@@ -187,7 +193,7 @@ def _wrapped(made: Tensor, owners: dict[int, OnCard]) -> Tensor:
     if owner is None:
         return OnCard(made)
     if owner.shape != made.shape or owner.stride() != made.stride():
-        raise NotImplementedError("this device cannot give a tensor another shape in place")
+        raise NotImplementedError(f"this device cannot give a tensor another shape in place: {func}")
     return owner
 
 
@@ -371,8 +377,11 @@ def install() -> list[Any]:
     built, more = _changed(hooks(), dict.fromkeys((IS_BUILT, HAS_CONTEXT), yes))
     ctypes.c_void_p.from_address(hooks()).value = built[0]
     every, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
-    every.fallback(lambda op, *args, **kwargs: run(op, args, kwargs), "CUDA")
-    aten.impl("copy_", lambda *args, **kwargs: run(ATEN.copy_.default, args, kwargs), "CUDA")
+    every.fallback(_call, "CUDA")
+    for name in OWN:
+        op = getattr(ATEN, name.partition(".")[0])
+        op = getattr(op, name.partition(".")[2] or "default")
+        aten.impl(name, partial(_call, op), "CUDA")
     return [yes, guard, more, every, aten]
 
 

@@ -14,7 +14,7 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from graphspec.data.batches import Batch
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
 from graphspec.elaborated import BaseProgram
-from graphspec.graph import Graph
+from graphspec.graph import Definition, Graph
 from graphspec.tensor import names_of, value_of
 from graphspec.train import inductor
 from graphspec.train.batch_result import BatchResult, Reading, Term
@@ -137,6 +137,11 @@ class Compiled:
         self.batch_size, self.tell = batch_size, tell
         self.active = choice.step or bool(choice.paths)
         self.count, self.seconds, self._began = 0, 0.0, 0.0
+        if choice.paths:
+            import torch._dynamo
+
+            # blocks of all kinds count as one function, of which torch compiles but eight forms by itself
+            torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit
         for path in choice.paths:
             module.get_submodule(path).compile(backend=BACKEND, dynamic=False)
 
@@ -366,17 +371,29 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, backend: GraphCalls,
     return torch.compile(step, fullgraph=True, backend=backend, options=options)
 
 
+@dataclass(frozen=True, slots=True)
+class Region:
+    """An instance of a block: its path, how many ops it has, and its `kind`: its definition with all shapes
+    and arguments. Instances of one kind share what torch compiles for the first.
+    """
+
+    path: str
+    ops: int
+    definition: Definition
+    kind: str
+
+
 def _regions(program: BaseProgram) -> tuple[tuple[str, ...], int]:
     """The blocks that are repeated, where they are most of a large model, else none; and how many ops there
     are to compile.
     """
-    repeated = list(_repeated(program.graph))
+    repeated = _repeated(program.graph)
     count = sum(1 for op in program.graph.walk() if op.graph is None)
-    inside = sum(count for _, _, count in repeated)
+    inside = sum(region.ops for region in repeated)
     if not _checkpointed(program) and (count < LARGE or 2 * inside < count):
         return (), count
-    kinds = {kind: count for _, kind, count in repeated}
-    return tuple(path for path, _, _ in repeated), sum(kinds.values())
+    kinds = {region.kind: region.ops for region in repeated}
+    return tuple(region.path for region in repeated), sum(kinds.values())
 
 
 def _checkpointed(program: BaseProgram) -> bool:
@@ -384,18 +401,35 @@ def _checkpointed(program: BaseProgram) -> bool:
     return any(op.checkpoint for op in program.graph.walk())
 
 
-def _repeated(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, int]]:
-    """Each instance of a block that is repeated: its path, its name without its number, and its ops."""
-    counts = Counter(unit.name for unit in graph.units)
+def _repeated(graph: Graph) -> list[Region]:
+    """The outermost blocks of which some instances are of one kind: stages of a network whose widths differ
+    are none, and the blocks within them are.
+    """
+    kinds = Counter((inner.definition, _kind(inner)) for inner in graph.graphs())
+    definitions = {definition for (definition, _), count in kinds.items() if count > 1}
+    found = list(_instances(graph, definitions))
+    again = Counter(region.kind for region in found)
+    definitions = {region.definition for region in found if again[region.kind] > 1}
+    return [region for region in found if region.definition in definitions]
+
+
+def _instances(graph: Graph, definitions: Container[Definition], prefix: str = "") -> Iterator[Region]:
+    """The outermost instances of some definitions."""
     for unit in graph.units:
         inner, here = unit.first_call.graph, key_prefix(prefix, unit)
         if inner is None:
             continue
-        if counts[unit.name] > 1:
-            count = sum(1 for op in inner.walk() if op.graph is None)
-            yield here.removesuffix("."), f"{prefix}{unit.name}", count
+        if inner.definition in definitions:
+            ops = sum(1 for op in inner.walk() if op.graph is None)
+            yield Region(here.removesuffix("."), ops, inner.definition, _kind(inner))
         else:
-            yield from _repeated(inner, here)
+            yield from _instances(inner, definitions, here)
+
+
+def _kind(graph: Graph) -> str:
+    """What torch compiles an instance of a block for."""
+    ops = [(op.name, op.layer, op.present, op.site()) for op in graph.walk()]
+    return repr((graph.definition, [value and value.tensor for value in graph.inputs.values()], ops))
 
 
 def _saved(program: BaseProgram, ops: int, device: str, sizes: Mapping[str, int]) -> float:

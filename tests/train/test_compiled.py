@@ -22,7 +22,7 @@ from graphspec.train.loop import train
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.parallel.shards import full_tensor
 from graphspec.train.parallel.world import World
-from tests import one_in
+from tests import ROOT, one_in
 
 BLOCKS = """
 inputs: {x: {shape: [6]}}
@@ -191,6 +191,46 @@ def test_blocks_that_repeat_share_what_was_compiled(place: Path, monkeypatch: py
     assert_alike(*both(place, lines.append))
     assert "compiling 4 repeated blocks: asked for" in lines
     assert any(line.startswith("compiled 2 times") for line in lines)
+
+
+STAGES = """
+inputs: {x: {shape: [6]}}
+blocks:
+  mix:
+    params: {units: required}
+    inputs: [x]
+    nodes: {back: {layer: Dense, units: $units}, sum: {merge: add, from: [back, x]}}
+  stage:
+    params: {units: required}
+    inputs: [x]
+    nodes: {grow: {layer: Dense, units: $units}, mixed: {block: mix, units: $units, repeat: 2}}
+nodes:
+  stages: {block: stage, repeat: {units: [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]}}
+  near: {layer: Dense, units: 1}
+outputs: {near: {loss: mse}}
+train: {optimizer: adam, epochs: 1, batch_size: 14, seed: 4}
+data: {train: d.npz, validation: {split: 0.2}}
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_blocks_of_stages_are_compiled_once_for_each_width(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many widths there are: by itself torch compiles eight, and runs the others eagerly."""
+    monkeypatch.setattr(compiled, "LARGE", 10)
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    lines: list[str] = []
+    assert_alike(*both(place, lines.append, STAGES))
+    assert "compiling 20 repeated blocks: asked for" in lines
+    assert any(line.startswith("compiled 10 times") for line in lines), lines
+
+
+def test_stages_are_no_repeated_blocks() -> None:
+    """What is alike within them is: the bottlenecks of ResNet-50, but not the block of its stem."""
+    paths = choose(compile(ROOT / "specs/resnet50.yaml"), "on", 1, "cpu", World()).paths
+    inner = [f"{number}.rest.{i}" for number, depth in enumerate((3, 4, 6, 3)) for i in range(depth - 1)]
+    assert sorted(paths) == sorted(f"stages.{each}" for each in (*inner, *(f"{n}.first" for n in range(4))))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -131,8 +131,9 @@ def last_cell(lstm: nn.LSTM, x: Tensor, mask: Tensor, state: Any, way: int) -> A
     closes the input gate and opens the forget gate, so that the cell keeps its state.
     """
     weight, *others = lstm.all_weights[way]
-    gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(lstm.hidden_size)
-    weights = (torch.cat((weight, gates[:, None]), 1), *others)
+    shut = weight.new_full((lstm.hidden_size, 1), -1e4)
+    gates = torch.cat((shut, -shut, torch.zeros_like(shut), torch.zeros_like(shut)))
+    weights = (torch.cat((weight, gates), 1), *others)
     after = ~unmasked_first(mask[..., None], mask)
     x = torch.cat((unmasked_first(x, mask), after), -1)
     has_bias = len(weights) > 2

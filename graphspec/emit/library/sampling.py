@@ -37,7 +37,8 @@ def elastic_transform(
     moved = alpha * gaussian_blur(noise, int(6 * sigma) | 1, (sigma, sigma))
     identity = torch.eye(2, 3, dtype=x.dtype, device=x.device).expand(x.shape[0], 2, 3)
     grid = F.affine_grid(identity, [*x.shape], align_corners=False)
-    grid = grid + 2 * moved.movedim(1, -1) / x.new_tensor([width, height])
+    shift = torch.stack((moved[:, 0] / width, moved[:, 1] / height), -1)
+    grid = grid + 2 * shift
     return look_up(x, grid, fill, fill_mode, mode)
 
 
