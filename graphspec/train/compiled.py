@@ -372,7 +372,7 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, backend: GraphCalls,
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class RepeatedBlock:
     """An instance of a block: its path, how many ops it has, and its `kind`: its definition with all shapes
     and arguments. Instances of one kind share what torch compiles for the first.
     """
@@ -389,11 +389,11 @@ def _regions(program: BaseProgram) -> tuple[tuple[str, ...], int]:
     """
     repeated = _repeated(program.graph)
     count = sum(1 for op in program.graph.walk() if op.graph is None)
-    inside = sum(region.ops for region in repeated)
+    inside = sum(block.ops for block in repeated)
     if not _checkpointed(program) and (count < LARGE or 2 * inside < count):
         return (), count
-    kinds = {region.kind: region.ops for region in repeated}
-    return tuple(region.path for region in repeated), sum(kinds.values())
+    kinds = {block.kind: block.ops for block in repeated}
+    return tuple(block.path for block in repeated), sum(kinds.values())
 
 
 def _checkpointed(program: BaseProgram) -> bool:
@@ -401,19 +401,19 @@ def _checkpointed(program: BaseProgram) -> bool:
     return any(op.checkpoint for op in program.graph.walk())
 
 
-def _repeated(graph: Graph) -> list[Region]:
+def _repeated(graph: Graph) -> list[RepeatedBlock]:
     """The outermost blocks of which some instances are of one kind: stages of a network whose widths differ
     are none, and the blocks within them are.
     """
     kinds = Counter((inner.definition, _kind(inner)) for inner in graph.graphs())
     definitions = {definition for (definition, _), count in kinds.items() if count > 1}
     found = list(_instances(graph, definitions))
-    again = Counter(region.kind for region in found)
-    definitions = {region.definition for region in found if again[region.kind] > 1}
-    return [region for region in found if region.definition in definitions]
+    again = Counter(block.kind for block in found)
+    definitions = {block.definition for block in found if again[block.kind] > 1}
+    return [block for block in found if block.definition in definitions]
 
 
-def _instances(graph: Graph, definitions: Container[Definition], prefix: str = "") -> Iterator[Region]:
+def _instances(graph: Graph, definitions: Container[Definition], prefix: str = "") -> Iterator[RepeatedBlock]:
     """The outermost instances of some definitions."""
     for unit in graph.units:
         inner, here = unit.first_call.graph, key_prefix(prefix, unit)
@@ -421,7 +421,7 @@ def _instances(graph: Graph, definitions: Container[Definition], prefix: str = "
             continue
         if inner.definition in definitions:
             ops = sum(1 for op in inner.walk() if op.graph is None)
-            yield Region(here.removesuffix("."), ops, inner.definition, _kind(inner))
+            yield RepeatedBlock(here.removesuffix("."), ops, inner.definition, _kind(inner))
         else:
             yield from _instances(inner, definitions, here)
 
