@@ -79,6 +79,7 @@ ELSEWHERE = {
     "generate": "generate:generate",
     "serve": "serve:serve",
     "report": "report:report",
+    "drift": "drift:drift",
     "runs": "runs:runs",
     "explain": "describing:explain",
     "fmt": "formatting:fmt",

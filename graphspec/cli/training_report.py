@@ -174,7 +174,7 @@ def beside(
             if name in values and (values[name] >= model[name] if up else values[name] <= model[name])
         ]
         if better:
-            lines.append(f"{name}: the model is no better than {' or '.join(better)}")
+            lines.append(f"{name}: the model does not beat {' or '.join(better)}")
     return lines
 
 

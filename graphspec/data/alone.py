@@ -147,4 +147,4 @@ def mostly_one(target: str, values: Sequence[Any]) -> str | None:
     if len(counts) < 2 or count < MOSTLY * total:
         return None
     much = f"`{target}` is `{most!s:.40}` in {count / total:.1%} of the rows"
-    return f"{much}: as much accuracy is no skill; look at `auc`, or write `class_weight: balanced`"
+    return f"{much}: so a constant answer has that accuracy; look at `auc`, or write `class_weight: balanced`"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -157,7 +158,7 @@ class LearnedTable:
         """The first rows, or if they are too many some of all; None where they lack a target."""
         first = next(training.batches(1)).arrays
         wide = {name for name in program.inputs if name in first and first[name].numel() > WIDTH}
-        most = min(ROWS, BYTES // max(1, sum(first[name].nbytes for name in first)))
+        most = max(1, min(ROWS, BYTES // max(1, sum(array.nbytes for array in first.values()))))
         order = None if len(training) <= most else Shuffle(program.training.seed, 0)
         parts: dict[str, list[Tensor]] = {}
         masks: dict[str, list[Tensor]] = {}
@@ -201,8 +202,10 @@ class LearnedTable:
             known = target.long().flatten().clamp(0, shape[-1] - 1)
             return _logits((known.bincount(minlength=shape[-1]) / len(known)).expand(shape), output)
         if isinstance(output.loss, QuantileLoss):
-            levels = torch.tensor(output.loss.levels, dtype=torch.float32)
-            return target.float().quantile(levels, 0).movedim(0, -1).reshape(shape)
+            parts = np.quantile(
+                target.numpy(), output.loss.levels, 0
+            )  # torch's takes 16 million numbers at most
+            return torch.from_numpy(parts).float().movedim(0, -1).reshape(shape)
         median = isinstance(output.loss, MeanAbsoluteError)
         middle = target.float().median(0).values if median else target.float().mean(0)
         middle = middle.reshape(shape)

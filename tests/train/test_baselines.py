@@ -143,8 +143,8 @@ def test_the_table_says_which_values_are_no_better() -> None:
     ways = {"val_loss": "down", "val_accuracy": "up"}
     *table, loss, accuracy = beside(model, others, ways)
     assert len(table) == 4
-    assert loss == "val_loss: the model is no better than a linear model"
-    assert accuracy == "val_accuracy: the model is no better than the majority"
+    assert loss == "val_loss: the model does not beat a linear model"
+    assert accuracy == "val_accuracy: the model does not beat the majority"
     assert beside(model, {}, ways) == []
 
 
@@ -156,7 +156,7 @@ def test_train_and_evaluate_tell_them(
     Path("s.yaml").write_text(CLASSES)
     command = ["train", "s.yaml", "--run-dir", "run", "--set", "train.epochs=1", "--device", "cpu"]
     shown = CliRunner().invoke(app, command).stdout
-    assert "a linear model" in shown and "the model is no better than" in shown
+    assert "a linear model" in shown and "the model does not beat" in shown
     noted = json.loads(Path("run/environment.json").read_text())["baselines"]
     evaluated = json.loads(CliRunner().invoke(app, ["evaluate", "run", "--json", "--device", "cpu"]).stdout)
     assert evaluated["baselines"]["a linear model"]["loss"] == pytest.approx(
