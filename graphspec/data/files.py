@@ -13,13 +13,14 @@ from graphspec.data.features.settings import Value
 from graphspec.diagnostics import become, by_word, delete
 from graphspec.settings import Path, Problem, Setting, SettingError, show, unfit, validate
 
-FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arrays=".npz .npy", texts=".txt")
+FORMATS = by_word(
+    delimited=".csv .tsv", lines=".jsonl .json", parquet=".parquet", arrays=".npz .npy", texts=".txt"
+)
 """What is read, by the ending of its name."""
 COMPRESSED = (".gz", ".zst")
 """Endings that may follow that of a text format."""
 INSTEAD = by_word(
     **{
-        "write an object on each line, as .jsonl": ".json",
         "save the sheet as .csv": ".xlsx .xls .ods",
         "unpack it": ".zip .tar .tgz .rar .7z",
         "convert it to .png": ".tif .tiff .heic .avif .svg",
@@ -30,7 +31,7 @@ INSTEAD = by_word(
 )
 """What to do with files that are not read, by their ending."""
 READ = (
-    ".csv, .tsv, .jsonl and .txt (also .gz, .zst), .parquet, .npz, .npy, "
+    ".csv, .tsv, .jsonl, .json and .txt (also .gz, .zst), .parquet, .npz, .npy, "
     "a folder of one of them, or of images"
 )
 Text = Annotated[str, Field(min_length=1)]

@@ -262,7 +262,7 @@ MISTAKES: list[tuple[str, bytes, list[str]]] = [
     ("t.npz", b"PK\x03\x04" + b"x" * 50, ["not an .npz"]),
     ("t.npy", b"\x93NUMPY\x01\x00" + b"x" * 50, ["damaged"]),
     ("t.dat", b"a,b\n", ["has a format that graphspec does not read", ".csv"]),
-    ("t.json", b"[]", ["has a format that graphspec does not read", "an object on each line", ".jsonl"]),
+    ("t.json", b"[]", ["holds no rows", "each line is an object"]),
     ("t.xlsx", b"PK", ["has a format that graphspec does not read", "save the sheet as .csv"]),
     ("t.csv.zip", b"PK", ["has a format that graphspec does not read", "unpack it"]),
 ]

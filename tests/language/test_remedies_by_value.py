@@ -193,7 +193,6 @@ def test_a_picture_that_is_not_where_a_table_says(pictures: list[str], value: st
     ("file", "told"),
     [
         ("t.xlsx", "save the sheet as .csv"),
-        ("t.json", "write an object on each line, as .jsonl"),
         ("t.pkl", "save its arrays with `numpy.savez`"),
         ("t.txt", "a table of text ends in .csv or .tsv"),
     ],
@@ -227,7 +226,7 @@ def test_a_file_of_another_format(file: str, told: str) -> None:
         ("data: 'https://example.com/t.csv'", "nothing is downloaded: download the file first"),
         ("data: {train: t.csv, features: {x: {column: [a, b], encode: number}}}", "write `columns: [a, b]`"),
         ("nodes: {y: {layer: Dense, units: '${oc.env:UNITS}'}}", "write `$name` of a param, whose value"),
-        ("data: {train: t.csv, validation: {split: 0.2, seed: 3}}", "train: {seed: 7}"),
+        ("data: {train: t.csv, validation: {split: 0.2, random_state: 3}}", "did you mean `seed`?"),
         ("data: {train: t.csv, test: {split: 0.2}}", "validation: {column: part}"),
         ("nodes: {y: {layer: Dense, units: '{{ width }}'}}", "write `$width`"),
         ("data: {train: t.csv, features: {x: {encode: number, fill: average}}}", "did you mean `mean`?"),

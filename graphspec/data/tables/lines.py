@@ -1,4 +1,5 @@
-"""`.jsonl`: one JSON object a line, its keys the columns; a key that a line lacks is missing there.
+"""`.jsonl`: one JSON object a line, its keys the columns; a key that a line lacks is missing there. A `.json`
+file may be an array of such objects, which is read whole.
 
 The columns are the keys of the first block. A column is of one kind: text, numbers, true and false, or lists
 of one of them; whole numbers become others where both occur. In a column of text, other values are read as
@@ -12,6 +13,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,9 +27,12 @@ from graphspec.data.tables.base import Table
 from graphspec.data.tables.python_values import DEPTH, as_text, in_words, kind_of, levels_of
 from graphspec.data.tables.streams import BLOCK, head, need_text, utf8
 from graphspec.diagnostics import Span, SpecError, fail
+from graphspec.files.reading import parse_json
 
 CELLS = 2**26
 """Cells that the lines of a block may fill as a table, where each of their keys is a column."""
+WHOLE = 2**28
+"""Bytes of a file that is an array, at most."""
 COLUMN = 1024
 """Cells that take as much as a column without any."""
 NO_OBJECT = re.compile(rb"^[ \t\r]*[^{ \t\r\n]", re.MULTILINE)
@@ -49,6 +54,10 @@ class Lines(Table):
         super().__init__(path, na_values)
         self.path, self.encoding = path, options.encoding
         self._kinds: dict[str, pa.DataType] = {}
+        self._objects: bytes | None = None
+        """The objects of an array, a line for each; None of a file that is lines itself."""
+        if ".json" in (suffix.lower() for suffix in path.suffixes[-2:]):
+            self._objects = self._array()
 
     @cached_property
     def columns(self) -> Mapping[str, pa.DataType]:
@@ -61,11 +70,39 @@ class Lines(Table):
             )
         return {field.name: field.type for field in table.schema}
 
+    def _array(self) -> bytes | None:
+        """Raises `SpecError` (data-format) for an array of other things than objects."""
+        need_text(self.file, head(self.path, self.encoding)[0])
+        with utf8(self.path, self.encoding) as stream:
+            start = stream.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
+            if not start.lstrip().startswith(b"["):
+                return None
+            rest = stream.read(WHOLE - len(start))
+            if stream.read(1):
+                message = f"`{self.file}` is larger than {WHOLE >> 20} MiB, and an array is read whole"
+                raise fail("data-format", message, "write an object on each line, as .jsonl")
+        try:
+            rows = parse_json((start + rest).decode("utf-8"))
+        except ValueError as error:
+            raise fail("data-format", f"`{self.file}` is not JSON: {error}") from None
+        for row, value in enumerate(rows):
+            if not isinstance(value, dict):
+                found = shown(json.dumps(value))
+                message = f"row {row} of `{self.file}`, counting from 0, is not a JSON object: {found}"
+                raise fail("data-format", message, 'a table is an array of objects: [{"x": 1, "y": 2}]')
+        return b"".join(
+            json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n" for row in rows
+        )
+
     def place(self, row: int) -> str:
+        if self._objects is not None:
+            return super().place(row)
         number, _ = self._line(row)
         return f"line {number}" if number else super().place(row)
 
     def span(self, row: int, name: str) -> Span | None:
+        if self._objects is not None:
+            return None
         number, text = self._line(row)
         return _value(self.file, number, text, name) if number else None
 
@@ -109,7 +146,7 @@ class Lines(Table):
 
     def _pieces(self) -> Iterator[tuple[int, bytes]]:
         """Whole lines, about a block of them at a time, each with the number of its first line."""
-        with utf8(self.path, self.encoding) as stream:
+        with utf8(self.path, self.encoding) if self._objects is None else BytesIO(self._objects) as stream:
             line, rest, data = 1, b"", stream.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
             while data:
                 block = rest + data
