@@ -153,6 +153,8 @@ class OnCard(Tensor):
 
 def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """An op of which something is on the device, or is to be."""
+    if func._can_decompose():  # nothing records for a backward pass, which would have taken it apart
+        return func.decompose(*args, **kwargs)
     name, card = func.__name__.partition(".")[0], _card()
     card.ops += 1
     if name in ("copy_", "_to_copy"):

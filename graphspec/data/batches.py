@@ -250,7 +250,7 @@ def cut(
     different lengths are padded, each batch on its own.
     """
     if device is not None:
-        groups = [{name: array.to(device) for name, array in group.items()} for group in groups]
+        groups = [{name: _on(array, device) for name, array in group.items()} for group in groups]
     arrays = {name: array.to(dtypes[name]) for name, array in groups[0].items()}
     rows = {name: array for name, array in arrays.items() if isinstance(array, Rows)}
     counted = {name: mask for name, mask in groups[2].items() if isinstance(mask, Rows)}
@@ -267,6 +267,10 @@ def cut(
             parts, those = ({n: r.part(first, stop) for n, r in each.items()} for each in (rows, counted))
             batch = _padded(batch, parts, those, padding)
         yield batch
+
+
+def _on(array: Tensor | Rows, device: torch.device) -> Tensor | Rows:
+    return array.to(device) if isinstance(array, Rows) else sent(array, device)
 
 
 def _split(group: Mapping[str, Tensor], size: int, number: int) -> Iterable[Mapping[str, Tensor]]:

@@ -52,7 +52,8 @@ class Rows:
         return self.values.device
 
     def to(self, where: torch.device | torch.dtype) -> Rows:
-        return Rows(self.values.to(where), self.offsets)
+        values = sent(self.values, where) if isinstance(where, torch.device) else self.values.to(where)
+        return Rows(values, self.offsets)
 
     def select(self, index: Tensor) -> Rows:
         """The rows at `index`, int64, in its order."""

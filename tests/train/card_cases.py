@@ -4,17 +4,21 @@ numbers of the CPU, and the host waits for nothing but the loss of a step.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from graphspec.compiler import compile
+from graphspec.data import batches, streamed
+from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from graphspec.train.progress import Result
 from graphspec.train.saver import Saver
@@ -31,13 +35,33 @@ RAGGED = {
     ("in", "data/padding.py:sent"): "where the elements of rows of different lengths go",
 }
 """What batches of rows of different lengths add: nobody waits for that."""
-CHUNK = {
-    ("in", "data/batches.py:batches"): "the order of an epoch",
-    ("out", "data/padding.py:select"): "the order, where rows have different lengths",
-    ("wait", "data/padding.py:select"): "which the host looks up",
-    ("in", "data/padding.py:select"): "their elements",
+SENT = {("in", "data/padding.py:sent"): "a batch"}
+"""What batches add that lie on the host."""
+EPOCH = {
+    "train/meter.py:_numbers": "the sums of its losses",
+    "objectives/metrics.py:result": "its metrics",
+    "train/files.py:untied": "weights, to be written",
+    "train/batch_result.py:__init__": "the losses of its validation",
+    "data/padding.py:sent": "the batches of that",
 }
-"""What the first batch of an epoch adds, or of each part of it that is gathered at once."""
+"""What the end of an epoch has to do with the host, beside that of its steps."""
+ACCUMULATED = {"name": "adam", "gradient_accumulation_steps": 2}
+CELL = """
+inputs: {words: {shape: [length], dtype: int32}}
+nodes:
+  code: {layer: Embedding, input_dim: 20, output_dim: 4, mask_zero: true}
+  read: {layer: LSTM, units: 4, return_state: true}
+  y: {layer: Dense, from: read.state_c, units: 3, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+train: {epochs: 2, batch_size: 14, seed: 4}
+data: {train: words.npz, validation: {split: 0.2}}
+"""
+
+
+def sequences(folder: Path) -> Path:
+    source = np.random.default_rng(0)
+    np.savez(folder / "words.npz", words=source.integers(0, 20, (107, 5)), y=source.integers(0, 3, 107))
+    return folder
 
 
 @contextmanager
@@ -54,7 +78,9 @@ def steps(gpu: Card) -> Iterator[list[tuple[int, int]]]:
 
     def after_epoch(saver: Saver, due: bool) -> None:
         epoch(saver, due)
-        last.clear()
+        if last:
+            ends = gpu.count(last.pop())
+            assert {place for _, place in ends} <= set(EPOCH), ends
 
     with patch.object(Saver, "step", after_step), patch.object(Saver, "epoch", after_epoch):
         yield found
@@ -66,15 +92,16 @@ def both(
     allowed: Any = STEP,
     updates: int = 1,
     close: float = 1e-5,
+    settings: Any = None,
     **options: Any,
 ) -> Result:
     """Trains a spec on the CPU and on the device, compares what the runs leave, and counts what the steps on
     the device have to do with the host. Returns the result on the device.
     """
     options = {"root": SPECS, "limit": 100, "epochs": 2, "tell": lambda _: None} | options
-    on_cpu = train(compile(spec), run_dir=folder / "cpu", device="cpu", **options)
+    on_cpu = train(compile(spec, settings=settings), run_dir=folder / "cpu", device="cpu", **options)
     with card() as gpu, steps(gpu) as each:
-        on_gpu = train(compile(spec), run_dir=folder / "gpu", device="cuda", **options)
+        on_gpu = train(compile(spec, settings=settings), run_dir=folder / "gpu", device="cuda", **options)
         assert gpu.ops > 100
         assert not gpu.pending, "a copy to the host that nobody waited for"
     assert on_gpu.device.startswith("cuda")
@@ -85,10 +112,9 @@ def both(
         if here.exists():
             same(load_file(here), load_file(there), close)
     assert each
-    for begin, end in each:
-        found = gpu.count(begin, end)
-        assert set(found) <= set(allowed), found
-        assert all(found[event] <= updates for event in STEP), found
+    counts = [gpu.count(begin, end) for begin, end in each]
+    assert set().union(*counts) == set(allowed), counts
+    assert all(count[event] <= updates for count in counts for event in STEP), counts
     return on_gpu
 
 
@@ -149,7 +175,98 @@ def a_small_network(folder: Path) -> None:
 
 
 def rows_of_different_lengths(folder: Path) -> None:
-    both(SPECS / "names.yaml", folder, STEP | RAGGED | CHUNK)
+    both(SPECS / "names.yaml", folder, STEP | RAGGED)
 
 
-CASES = [a_device_that_holds_numbers, a_small_network, rows_of_different_lengths]
+def dropout_and_penalties(folder: Path) -> None:
+    """The generator of the device is in the state of a run, and what is drawn is that of the seed."""
+    text = (SPECS / "digits.yaml").read_text()
+    dense = "layer: Dense, units: 10, activation: softmax"
+    penalized = f"{dense}, kernel_regularizer: {{name: l2, l2: 0.01}}, activity_regularizer: l1"
+    both(text.replace(dense, penalized), folder)
+
+
+def augmented_pictures(folder: Path) -> None:
+    both(SPECS / "digit_images.yaml", folder)
+
+
+def products_of_fewer_bits(folder: Path) -> None:
+    text = (SPECS / "digits.yaml").read_text().replace("train:\n  opt", "train:\n  precision: bf16\n  opt")
+    assert "bf16" in text
+    both(text, folder, close=0.1)
+
+
+def weights_that_are_averages(folder: Path) -> None:
+    both(SPECS / "byol.yaml", folder, close=1e-3)
+
+
+def several_updates_on_each_batch(folder: Path) -> None:
+    both(SPECS / "digits_gan.yaml", folder, updates=4, close=1e-4)
+
+
+def phases(folder: Path) -> None:
+    both(SPECS / "distillation.yaml", folder)
+
+
+def parts_of_a_batch(folder: Path) -> None:
+    text = (SPECS / "dense.yaml").read_text()
+    both(text, folder, updates=4, settings={"train.optimizer": ACCUMULATED})
+
+
+def low_rank_adapters(folder: Path) -> None:
+    adapters = [{"match": "*", "rank": 2, "alpha": 4}]
+    both(SPECS / "dense.yaml", folder, settings={"train.adapters": adapters})
+
+
+def the_last_state_of_a_cell(folder: Path) -> None:
+    both(CELL, folder, root=sequences(folder))
+
+
+def data_that_stay_on_the_host(folder: Path) -> None:
+    """Each batch is sent, and nobody waits for that."""
+    with patch("tests.card.FREE", 0), patch.object(batches, "GATHERED", 1):
+        both(SPECS / "dense.yaml", folder, STEP | SENT)
+
+
+def streamed_data(folder: Path) -> None:
+    with patch.object(streamed, "WINDOW", 2_000), patch.dict(os.environ, {"GRAPHSPEC_MEMORY": "1K"}):
+        both(SPECS / "cars.yaml", folder, STEP | SENT, limit=None, epochs=1)
+
+
+def a_run_that_is_used(folder: Path) -> None:
+    """Evaluation, predictions, and the model that `serve` asks."""
+    spec, options = SPECS / "digits.yaml", {"root": SPECS, "limit": 100, "epochs": 1}
+    train(compile(spec), run_dir=folder / "run", device="cpu", tell=lambda _: None, **options)
+    images = {"image": np.load(SPECS / "data" / "digits.npz")["image"][:8]}
+    found = []
+    for device in ("cpu", "cuda"):
+        with card():
+            run = Run(folder / "run")
+            found.append((run.evaluate(device=device), run.predict(images, device=device)))
+    (scores, said), (others, other) = found
+    alike(dict(scores), dict(others), 1e-5)
+    assert said.column_names == other.column_names
+    for name in said.column_names:
+        if name == "digit":
+            assert said[name] == other[name]
+        else:
+            np.testing.assert_allclose(said[name].to_numpy(), other[name].to_numpy(), atol=1e-6)
+
+
+CASES = [
+    a_device_that_holds_numbers,
+    a_small_network,
+    rows_of_different_lengths,
+    dropout_and_penalties,
+    augmented_pictures,
+    products_of_fewer_bits,
+    weights_that_are_averages,
+    several_updates_on_each_batch,
+    phases,
+    parts_of_a_batch,
+    low_rank_adapters,
+    the_last_state_of_a_cell,
+    data_that_stay_on_the_host,
+    streamed_data,
+    a_run_that_is_used,
+]
