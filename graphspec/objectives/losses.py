@@ -277,9 +277,11 @@ class QuantileLoss(Loss):
 
     def formula(self, output: Values, target: Values) -> Values:
         """The mean over the levels."""
-        levels = output.new_tensor(self.levels)
-        over = target.unsqueeze(-1) - output
-        return (levels * over).maximum((levels - 1) * over).mean(-1)
+        import torch
+
+        over = (target.unsqueeze(-1) - output).unbind(-1)  # levels as a tensor would be copied at each step
+        each = zip(self.levels, over, strict=True)
+        return torch.stack([(level * x).maximum((level - 1) * x) for level, x in each], -1).mean(-1)
 
 
 class Categorical(Loss):

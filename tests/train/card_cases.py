@@ -222,6 +222,13 @@ def the_last_state_of_a_cell(folder: Path) -> None:
     both(CELL, folder, root=sequences(folder))
 
 
+def losses_with_constants(folder: Path) -> None:
+    quantiles = CELL.replace("units: 3, activation: softmax", "units: 3")
+    loss = "{loss: {name: quantile, levels: [0.1, 0.5, 0.9]}}"
+    spec = quantiles.replace("{loss: sparse_categorical_crossentropy, metrics: [accuracy]}", loss)
+    both(spec, folder, root=sequences(folder))
+
+
 def data_that_stay_on_the_host(folder: Path) -> None:
     """Each batch is sent, and nobody waits for that."""
     with patch("tests.card.FREE", 0), patch.object(batches, "GATHERED", 1):
@@ -266,6 +273,7 @@ CASES = [
     parts_of_a_batch,
     low_rank_adapters,
     the_last_state_of_a_cell,
+    losses_with_constants,
     data_that_stay_on_the_host,
     streamed_data,
     a_run_that_is_used,
