@@ -37,7 +37,7 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
         (
             *("allow_url", "resume", "overwrite", "flat", "check", "inplace", "exporting", "fixed", "logits"),
             *("prove", "probabilities", "every_window", "defaults", "expand", "trainable", "flops", "memory"),
-            "color",
+            *("color", "baselines", "boosting"),
         ),
         (FLAG, "True or False"),
     ),

@@ -19,6 +19,11 @@ class SpecError(Exception):
         self.diagnostics = tuple(dict.fromkeys(diagnostics))
         super().__init__("\n\n".join(render(diagnostic, {}) for diagnostic in self.diagnostics))
 
+    def _repr_html_(self) -> str:
+        from graphspec.diagnostics.notebook import preformatted
+
+        return preformatted(str(self))
+
 
 class TooManyMistakes(SpecError):
     """Ends a check whose errors are more than anyone reads: those that were found are collected."""

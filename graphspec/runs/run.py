@@ -20,8 +20,9 @@ from graphspec.compiler import compile
 from graphspec.data.rows.reader import as_rows
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.arguments import checked
+from graphspec.diagnostics.notebook import preformatted, table
 from graphspec.program import Program
-from graphspec.runs.directory import RunFiles, Values
+from graphspec.runs.directory import RunFiles, Values, row_of
 from graphspec.runs.engines import OF_CPUS
 from graphspec.runs.spec_files import SUFFIXES, SpecFiles
 from graphspec.weights import no_file
@@ -64,6 +65,13 @@ class Run:
     def __repr__(self) -> str:
         epochs = max((len(values) for values in self.history.values()), default=0)
         return f"<Run {self.path}: {epochs} epochs>" if epochs else f"<Run {self.path}>"
+
+    def _repr_html_(self) -> str:
+        if isinstance(self.files, SpecFiles):
+            return preformatted(repr(self))
+        row = row_of(self.path)
+        head = ("", f"epoch {row.best_epoch}" if row.best_epoch else "")
+        return table(f"{self.path}: {row.epochs} epochs, {row.state}", head, [*row.values.items()])
 
     @property
     def path(self) -> Path:
@@ -408,6 +416,7 @@ class Run:
         """Examples with targets, their encoders, and the part of the data for which these count them."""
         return self.parts(data, place, limit)[:3]
 
+    @checked
     def parts(
         self, data: Any, place: Any, limit: int | None = None
     ) -> tuple[Examples, Encoders | None, str, Examples | None]:

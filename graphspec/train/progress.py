@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic
+from graphspec.diagnostics.notebook import table
 from graphspec.diagnostics.terminal import entries_for_json
 from graphspec.diagnostics.text import plain
 from graphspec.train.batch_inspection import SeenTensor
@@ -113,6 +114,18 @@ class Result:
             f"{name} {plain(value)}" for name, value in self.metrics.items() if isinstance(value, float)
         )
         return f"<Result {self.run_dir}: {self.epochs} epochs, {values}>"
+
+    def _repr_html_(self) -> str:
+        at = (self.best_epoch or 0) - 1
+        best = {name: values[at] for name, values in self.history.items()}
+        rows = [(name, value, best.get(name)) for name, value in self.metrics.items()]
+        baselines = [
+            (f"{name}: {title}", None, value)
+            for title, values in self.baselines.items()
+            for name, value in values.items()
+        ]
+        title = f"{self.run_dir}: {self.epochs} epochs"
+        return table(title, ("", "last", f"epoch {self.best_epoch or self.epochs}"), [*rows, *baselines])
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `train --json`; what is not finite is null."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from graphspec.diagnostics import visible
 from graphspec.diagnostics.arguments import checked
+from graphspec.diagnostics.notebook import preformatted
 from graphspec.tensor import Dim, Size, names_of, show_size
 from graphspec.train.config.optimizers import OptimizerSettings
 from graphspec.view.costs import StepCosts, slots
@@ -203,6 +204,9 @@ class Summary:
 
     def __str__(self) -> str:
         return self.render()
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
     def __repr__(self) -> str:
         return f"<Summary of {self.name}: {len(self.rows)} rows, {self.total_params:,} params>"
