@@ -626,6 +626,7 @@ def test_a_result_is_json_of_the_promised_shape(place: Path) -> None:
         "epochs",
         "steps",
         "best_epoch",
+        "baselines",
         "device",
         "metrics",
         "history",
