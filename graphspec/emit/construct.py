@@ -36,9 +36,6 @@ from graphspec.graph import Graph, Op, Unit
 from graphspec.traced import TracedText, formula_of, traced
 from graphspec.weights import names
 
-FEW = 4
-"""So many instances that differ by their index are listed; more are a comprehension over it."""
-
 
 @dataclass(eq=False, slots=True)
 class InitWriter:

@@ -57,12 +57,10 @@ def _most_repeated(steps: Sequence[InitStatement], arguments: Collection[str]) -
 
 
 def _is_formula(node: ast.AST, arguments: Collection[str]) -> bool:
-    """Whether an expression of the arguments alone has a value whatever these are: it divides by numbers."""
+    """Whether an expression is of the arguments alone."""
     match node:
         case ast.Name(id=word):
             return word in arguments
-        case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod() | ast.Pow(), right=right):
-            return isinstance(right, ast.Constant) and bool(right.value) and _is_formula(node.left, arguments)
         case ast.Call(func=function, args=parts, keywords=[]):
             return flat(function) in CALLS and all(_is_formula(part, arguments) for part in parts)
         case ast.BinOp() | ast.UnaryOp() | ast.IfExp() | ast.Compare() | ast.BoolOp():

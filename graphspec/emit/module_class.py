@@ -191,7 +191,7 @@ class ModuleClass:
         if not expression.names <= {"index", *self.graph.visible, *inputs}:
             return None
         for word in sorted(expression.names - {"index"}):
-            codes[word] = self.has_input(inputs[word]) if word in inputs else self.param(word)
+            codes[word] = self.has_input(inputs[word]) if word in inputs else self.param(word, always=True)
         for word in sorted(expression.channels):
             channels = self.channels_of(word)
             if channels is None:
@@ -235,7 +235,7 @@ class ModuleClass:
                 return self.has_input(word)
             case "size" if leaf.parts[1] == -1 and not self.is_main:
                 sizes = self.channels_of(word)
-                return None if sizes is None else self.channels(word, sizes, always=True)
+                return None if sizes is None else self.channels(word, sizes)
             case "param" | "file" if self._sees(leaf):
                 return self.param(word, always=True)
         return None
@@ -371,17 +371,8 @@ class ModuleClass:
         other = known[0] if all(same(size, known[0]) for size in known) else 0
         return [other if size is None else size for size in sizes]
 
-    def channels(self, word: str, sizes: list[Leaf], always: bool = False) -> ast.expr:
-        """The channels of an input: a literal, a param of the block that equals them, or, or `always`, an
-        argument.
-        """
-        if all(same(size, sizes[0]) for size in sizes) and not always:
-            return literal(sizes[0])
-        for param in () if always else self.graph.declared:
-            if not self._is_derived(param) and all(
-                same(b.visible.get(param), size) for b, size in zip(self.bodies, sizes, strict=True)
-            ):
-                return self.param(param)
+    def channels(self, word: str, sizes: list[Leaf]) -> ast.expr:
+        """The channels of an input: an argument."""
         default: Leaf = 0 if 0 in sizes else MISSING
         return name(self.argument(self._channels_name(word), sizes, default, channels=word).name)
 

@@ -35,10 +35,6 @@ class ClassTemplate:
             return tuple(self.translated(item) for item in argument)
         return self.values[argument] if argument is not None else None
 
-    def slot_of(self, op: Op) -> Slot:
-        """The node of an op of the template."""
-        return self.slots[self._places[op]]
-
     def add(self, node: str, ops: list[Op]) -> None:
         """Adds a node."""
         self._places |= dict.fromkeys(ops, len(self.slots))

@@ -174,8 +174,3 @@ class Layout:
 def _ordered(op: Op) -> tuple[Value, ...]:
     """The inputs of an op that have an order of axes: those of one element have none beside others."""
     return tuple(value for value in op.inputs if not value.tensor.is_single) or op.inputs
-
-
-def convert(expression: str, rank: int, to_first: bool) -> str:
-    """An expression in the other memory order: a view."""
-    return expression + (TO_FIRST if to_first else TO_SPEC)[rank]

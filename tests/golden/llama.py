@@ -49,8 +49,9 @@ class Layer(nn.Module):
         super().__init__()
         self.norm1 = nn.RMSNorm(width, eps=epsilon)
         self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, kv_heads * (width // heads), bias=False)
-        self.value = nn.Linear(width, kv_heads * (width // heads), bias=False)
+        key_channels = width // heads
+        self.key = nn.Linear(width, kv_heads * key_channels, bias=False)
+        self.value = nn.Linear(width, kv_heads * key_channels, bias=False)
         self.asked = Rotate(width, heads)
         self.offered = Rotate(width, heads)
         self.output = nn.Linear(width, width, bias=False)
@@ -58,8 +59,8 @@ class Layer(nn.Module):
         self.gate = nn.Linear(width, hidden, bias=False)
         self.up = nn.Linear(width, hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
-        self.queries_sizes = heads, width // heads
-        self.keys_sizes = kv_heads, width // heads
+        self.queries_sizes = heads, key_channels
+        self.keys_sizes = kv_heads, key_channels
         self.offers_repeats = heads // kv_heads
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

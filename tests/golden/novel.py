@@ -63,10 +63,10 @@ class Layer(nn.Module):
         self.drop2 = nn.Dropout(rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm1(x)  # [N, length, 64]
-        seen = x + self.drop1(self.attention(y, y, is_causal=True))  # [N, length, 64]
-        y = F.gelu(self.expanded(self.norm2(seen)))  # [N, length, 256]
-        return seen + self.drop2(self.projected(y))  # [N, length, 64]
+        y = self.norm1(x)
+        seen = x + self.drop1(self.attention(y, y, is_causal=True))
+        x = F.gelu(self.expanded(self.norm2(seen)))
+        return seen + self.drop2(self.projected(x))
 
 
 class Novel(nn.Module):
@@ -92,9 +92,9 @@ class Novel(nn.Module):
             raise ValueError(
                 f"tokens: `length` must be at most {self.context}, not {size}"
             )
-        x = self.embedding(tokens)  # [N, length, 64]
-        x = x + self.positions(x)  # [N, length, 64]
-        x = self.drop(x)  # [N, length, 64]
-        x = self.layers(x)
+        x = self.embedding(tokens)  # [N, length, width]
+        x = x + self.positions(x)  # [N, length, width]
+        x = self.drop(x)  # [N, length, width]
+        x = self.layers(x)  # [N, length, width]
         x = F.linear(self.norm(x), self.embedding.weight)  # [N, length, 73]
         return x if logits else x.softmax(-1)
