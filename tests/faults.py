@@ -52,15 +52,38 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def ran(arguments: Sequence[str]) -> int:
-    """The exit code of a command."""
+    """The exit code of a command, and of a server that reads a run anew: `reload RUN`."""
     from graphspec.cli import main
 
     sys.argv = ["graphspec", *arguments]
     try:
-        main()
+        if arguments[0] == "reload":
+            _reload(Path(arguments[1]))
+        else:
+            _later_language("--spec" in arguments)
+            main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
+
+
+def _reload(run: Path) -> None:
+    """Reads a run as a server does, whose fastest engine is kept in it."""
+    from graphspec.cli.printing import reporting
+    from graphspec.serve.options import ServeOptions
+    from graphspec.serve.served import Served
+
+    with reporting():
+        Served("run", run, ServeOptions([run], engine="onnxruntime", device="cpu")).reloaded()
+
+
+def _later_language(is_later: bool) -> None:
+    """A language whose next version has another word for `title`."""
+    from graphspec.language import versions
+
+    if is_later:
+        vars(versions)["LANGUAGE"] = 2
+        vars(versions)["CHANGES"] = {1: (versions.renamed("title", new="name"),)}
 
 
 def forked(run: Callable[[], int], place: Path, fault: str = "", moment: int = 0) -> tuple[int, str, int]:

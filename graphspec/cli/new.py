@@ -96,7 +96,6 @@ def new(
 
     Example: graphspec new cars --data cars.csv --target mpg
     """
-    from graphspec.files.whole import sweep
     from graphspec.formatting import formatted
     from graphspec.reference.layers import START
 
@@ -106,7 +105,6 @@ def new(
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
     ask = _forecast(time, target, series, past, ahead)
-    sweep([path, path.with_name(SCHEMA)])
     check_output(path, None, None, option="NAME")
     check_output(path.with_name(SCHEMA), of_format("schema"), None, [data], "NAME")
     with reporting(as_json):

@@ -19,6 +19,7 @@ import typer
 from graphspec.cli.common import misuse, need_no_device, replacing
 from graphspec.files.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, OF_SEARCH, STUDY, TRIALS, reserved
 from graphspec.files.stamps import is_edited
+from graphspec.files.whole import sweep
 from graphspec.version import MADE_BY
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def check_output(
     if path.is_dir():
         raise misuse(option, f"{path} is a directory")
     need_no_device(path)
+    sweep([path])
     need_apart(path, reads, option)
     owner = _owner(path)
     if owner is not None:

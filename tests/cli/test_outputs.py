@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from graphspec.cli import outputs
 from graphspec.cli.app import app
 from tests.files.test_strangers import contents
+from tests.killing import ended_owner
 
 SPEC = """
 inputs: {x: {shape: [3]}}
@@ -198,3 +199,21 @@ def test_one_place_decides() -> None:
         assert path.name == "outputs.py" or "--force overwrites" not in text, path
         writes = re.search(r"\breplacing(_both)?\(|\bwrite_model\(|\bwriting\(output", text)
         assert path.name in ("common.py", "outputs.py") or not writes or "check_output(" in text, path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["weights", "s.yaml", "--from", "from.safetensors", "-o", "mine.txt"],
+        ["migrate", "run", "s.yaml", "-o", "mine.txt"],
+        ["build", "s.yaml", "-o", "mine.txt", "--format", "py"],
+    ],
+)
+def test_what_a_killed_process_left_is_deleted_where_a_command_is_refused_too(
+    place: Path, command: list[str]
+) -> None:
+    left = place / f".mine.txt.{ended_owner()}"
+    left.mkdir()
+    (left / "mine.txt").write_text("half")
+    assert graphspec(*command).exit_code == 2 and not left.exists()
+    assert (place / "mine.txt").read_text() == "mine\n"

@@ -40,6 +40,7 @@ FILES = {
     "wrong.yaml": SPEC.replace("units: 3", "unit: 3").replace("activation: relu", "activation: Relu"),
     "wide.yaml": SPEC.replace("units: 3", "units: 4"),
     "t.yaml": SPEC + "tune: {objective: loss, trials: 1, search: {train.batch_size: {choice: [4]}}}\n",
+    "former.yaml": "language: 1\ntitle: a\n" + SPEC,
     "d.csv": "a,b,c\n" + "".join(f"{n},{n % 3},{n * 2}\n" for n in range(20)),
     "net.py": NET,
     "old.py": "# a file of others\n",
@@ -74,6 +75,8 @@ COMMANDS = {
     "migrate": Command(
         ["migrate", "run", "wide.yaml", "-o", "m.safetensors"], ["m.safetensors"], ["--force"]
     ),
+    "migrate of a spec": Command(["migrate", "--spec", "former.yaml"], ["former.yaml"]),
+    "reload": Command(["reload", "run"], ["run/engines/best.onnx", "run/engines/best.json"]),
     "weights": Command(
         ["weights", "s.yaml", *FROM_RUN, "-o", "w.safetensors", "--write-rules", "r.yaml"],
         ["w.safetensors", "r.yaml"],
@@ -162,6 +165,8 @@ def check(name: str, begin: Path, fault: str, step: int = 1) -> None:
         ("weights", "full", 3),
         ("migrate", "failed", 5),
         ("predict", "full", 2),
+        ("migrate of a spec", "killed", 1),
+        ("reload", "failed", 4),
         ("build folded", "failed", 6),
     ],
 )
