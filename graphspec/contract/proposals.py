@@ -17,6 +17,8 @@ OF_AXES = (
 """What gives a tensor another number of axes."""
 ONE_CLASS = "put `Flatten` or `GlobalAveragePooling2D` before the last layer for a class for each image"
 """What makes one vector of an image."""
+HALVED = 16
+"""By how much a size may be smaller that was halved and doubled: four times, by at most 15."""
 FACTORS = range(2, 129)
 """Multiples that are tried for a size: 128 where seven layers halve it."""
 
@@ -66,7 +68,8 @@ def propose(inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None
     spatial = [axis for axis in differing if axis != last]
     if not spatial:
         return _of_constant(inputs, i, j) or _dense_or_conv(a, b, i, j)
-    return _strided(a, b, i, j, keep=joins == last) or _strided(b, a, j, i, keep=joins == last)
+    strided = _strided(a, b, i, j, keep=joins == last) or _strided(b, a, j, i, keep=joins == last)
+    return strided or _halved([(_number(a.shape[axis]), _number(b.shape[axis])) for axis in spatial])
 
 
 def _of_rank(inputs: tuple[Tensor, ...], i: int, j: int) -> str:
@@ -170,6 +173,15 @@ def _strided(large: Tensor, small: Tensor, position: int, other: int, keep: bool
     return (
         f"bring {{input{position}}} to the shape of {{input{other}}}: {{layer: Conv{large.rank - 2}D, "
         f"from: {{input{position}}}, filters: {filters}, kernel_size: 1, strides: {text}}}"
+    )
+
+
+def _halved(pairs: list[tuple[int, int]]) -> str | None:
+    """What to do where sizes were halved and doubled again, and are a little smaller than before."""
+    if not all(min(pair) % 2 == 0 and max(pair) - min(pair) in range(HALVED) for pair in pairs):
+        return None
+    return (
+        "an odd size that is halved and doubled is smaller: give the input sizes that can be halved as often"
     )
 
 

@@ -19,6 +19,7 @@ from graphspec.cli.report import page
 from graphspec.compiler import compile
 from graphspec.data.drafting import draft
 from graphspec.data.encoders.images import ImageEncoder
+from graphspec.data.loading import load
 from graphspec.data.rows.outputs import run_lengths, unrolled
 from graphspec.diagnostics import SpecError
 from graphspec.runs.masks import UNCOUNTED
@@ -137,6 +138,23 @@ def test_what_are_no_masks_is_told(tmp_path: Path) -> None:
     assert code == "data-format" and "`images`, `more`" in message
     code, message = told(turned / "images", "outlines")
     assert code == "data-column" and "outlines" in message
+
+
+def test_the_ending_of_masks_and_sizes_that_are_halved_are_told(tmp_path: Path) -> None:
+    pairs(tmp_path / "photos", *masks(0, 1), ending="_mask.png")
+    text = draft("s", tmp_path / "photos", ["masks"], tmp_path)
+    spec = tmp_path / "s.yaml"
+    wrong = {
+        ", ending: _mask.png": ("", "data-missing", "write `ending: _mask.png` at the feature"),
+        "shape: [32, 48, 3]": ("shape: [34, 50, 3]", "shapes-differ", "sizes that can be halved as often"),
+    }
+    for before, (after, code, help) in wrong.items():
+        assert before in text
+        spec.write_text(text.replace(before, after))
+        with pytest.raises(SpecError) as caught:
+            load(compile(spec), None, tmp_path, torch.device("cpu"))
+        (found,) = caught.value.diagnostics
+        assert found.code == code and help in (found.help or ""), found
 
 
 def test_run_lengths_are_the_pixels() -> None:

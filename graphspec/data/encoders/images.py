@@ -224,8 +224,12 @@ def elsewhere(root: Path, value: str) -> str:
     above = next((each for each in list(root.resolve().parents)[:2] if (each / value).is_file()), None)
     if above is not None:
         return f"{relative}, and there is one in `{above.name}`: move it, or the table, so that it lies below"
-    folder = (root / value).parent
+    path = root / value
+    folder = path.parent
     names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    other = next((name[len(path.stem) :] for name in names if name.startswith(path.stem)), None)
+    if path.suffix and other and other[0] in "._-":
+        return f"{relative}, and there is `{path.stem}{other}`: write `ending: {other}` at the feature"
     ending = next((each for each in names if each.rpartition(".")[0] == Path(value).name), None)
     if ending is not None:
         return f"{relative}, with the ending of the file: `{Path(value).parent / ending}`"
