@@ -76,7 +76,6 @@ COMMANDS = {
         ["migrate", "run", "wide.yaml", "-o", "m.safetensors"], ["m.safetensors"], ["--force"]
     ),
     "migrate of a spec": Command(["migrate", "--spec", "former.yaml"], ["former.yaml"]),
-    "reload": Command(["reload", "run"], ["run/engines/best.onnx", "run/engines/best.json"]),
     "weights": Command(
         ["weights", "s.yaml", *FROM_RUN, "-o", "w.safetensors", "--write-rules", "r.yaml"],
         ["w.safetensors", "r.yaml"],
@@ -166,7 +165,6 @@ def check(name: str, begin: Path, fault: str, step: int = 1) -> None:
         ("migrate", "failed", 5),
         ("predict", "full", 2),
         ("migrate of a spec", "killed", 1),
-        ("reload", "failed", 4),
         ("build folded", "failed", 6),
     ],
 )
