@@ -225,12 +225,13 @@ def test_outputs_and_gradients_are_those_of_the_graph(name: str) -> None:
         key: torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
         for key, weight in module.named_parameters()
     }
-    slope = sum(float((weight.grad * along[key]).sum()) for key, weight in module.named_parameters())
+    gradients = {key: weight.grad for key, weight in module.named_parameters()}
+    slope = sum(float((each * along[key]).sum()) for key, each in gradients.items() if each is not None)
     sides = []
     with torch.no_grad():
         for sign in (1, -2):
             for key, weight in module.named_parameters():
-                weight += sign * step * along[key]
+                weight.add_(along[key], alpha=sign * step)
             sides.append(float(loss_of(program, module, inputs)))
     assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(slope, rel=1e-4, abs=1e-6)
 
@@ -245,6 +246,6 @@ def test_an_example_alone_is_as_among_others_and_training_moves_each_weight(name
     for key, value in alone.items():
         torch.testing.assert_close(together[key][1:2], value, rtol=1e-9, atol=1e-9)
     outputs = named(program, module.train()(*inputs.values()))
-    sum(value.square().sum() for value in outputs.values()).backward()
+    torch.stack([value.square().sum() for value in outputs.values()]).sum().backward()
     still = [key for key, weight in module.named_parameters() if weight.grad is None]
     assert still == []
