@@ -90,7 +90,7 @@ def new(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a first spec: for a table, images, masks, a forecast or a text.
+    """Write a first spec: of a table, pictures, a forecast or a text.
 
     The schema for editors is written next to it.
 

@@ -199,7 +199,7 @@ def _need_target(source: Found, table: Table, target: str) -> None:
         message = f"`{table.file}` has no column `{target}`"
         raise fail("data-column", message, f"each target has its option: `{words}`")
     if source.kind == "images" and target != "label":
-        message = f"neither in `{source.path}` nor beside it is a folder `{target}` of masks"
+        message = f"neither in `{source.path}` nor next to it is a folder `{target}` of masks"
         raise fail("data-column", message, "name that folder, or give a table that names both files")
     raise table.lacks(target, None, "It is to be a target")
 

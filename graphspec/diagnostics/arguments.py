@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from graphspec.diagnostics import did_you_mean, fail
@@ -25,8 +25,12 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     **dict.fromkeys(("allow", "names"), ((Iterable,), "a list of names")),
     "callbacks": ((Iterable,), "a list of callbacks"),
     **dict.fromkeys(
-        ("epochs", "limit", "batch_size", "rows", "seed", "width"), ((Integral,), "a whole number")
+        ("epochs", "limit", "batch_size", "rows", "seed", "width", "length", "top_k", "beams"),
+        ((Integral,), "a whole number"),
     ),
+    **dict.fromkeys(("temperature", "top_p", "min_p", "repetition_penalty"), ((Real,), "a number")),
+    "prompts": ((str, Sequence), "a text, or a list of texts"),
+    "end": ((str, Integral), "a token, or its number"),
     "preset": (TEXT, "a name"),
     "name": (TEXT, "a name"),
     "format": (TEXT, "'pt2' or 'onnx'"),
@@ -150,7 +154,7 @@ def _need(name: str, value: Any, kind: str) -> None:
             raise fail("wrong-type", f"a key of `{name}` is {brief(wrong)}, but must be a name")
     if name == "seed" and number not in SEEDS:
         raise fail("out-of-range", f"`seed` is {value}, but must have 64 bits at most")
-    if Integral in types and name != "seed" and number < 1:
+    if Integral in types and name not in ("seed", "end") and number < 1:
         raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
     if name == "batch_size" and number > LARGEST:
         raise fail("out-of-range", f"`batch_size` is {value}, but must be at most {LARGEST:,}")

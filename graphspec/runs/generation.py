@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphspec.data.encoders.tokenizers import of_file
+from graphspec.diagnostics import fail
 from graphspec.generate.generating import Maker, NextToken, chosen
 from graphspec.generate.texts import Pieces, texts_of
 from graphspec.runs.spec_files import SpecFiles
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer.json"
 """The file next to a spec with its tokenizer, as `graphspec import huggingface` copies it."""
+
+
+def need_texts(prompts: Any) -> None:
+    """Raises `SpecError` (wrong-type) for what is neither a text nor several."""
+    texts = [prompts] if isinstance(prompts, str) else [*prompts] if isinstance(prompts, Sequence) else [None]
+    if not all(isinstance(text, str) and "\0" not in text for text in texts):
+        raise fail("wrong-type", "`prompts` is a text, or a list of texts", 'write "Once upon a time"')
 
 
 def maker(

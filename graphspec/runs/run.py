@@ -325,8 +325,9 @@ class Run:
         The settings replace those of `generate` in the spec. What is drawn for a text does not depend on the
         others. Raises `SpecError` (not-causal, prompt-misfit) before anything is computed.
         """
-        from graphspec.runs.generation import continuations, pieces
+        from graphspec.runs.generation import continuations, need_texts, pieces
 
+        need_texts(prompts)
         given: dict[str, Any] = {
             "length": length,
             "temperature": temperature,
@@ -340,6 +341,7 @@ class Run:
             return pieces(made, prompts)
         return continuations(made, [*prompts], batch_size)
 
+    @checked
     def maker(self, settings: Mapping[str, Any], device: str = "auto") -> Maker:
         """What makes texts, with these settings in the place of those of `generate` in the spec."""
         from graphspec.runs.generation import maker

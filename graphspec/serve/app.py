@@ -63,7 +63,7 @@ class Server:
             return answer
         if served.masks is None or not single or not isinstance(rows[0].get(served.picture), bytes):
             help = "send a picture to a run that predicts masks; without `Accept: image/png` JSON is answered"
-            raise Rejected(406, "the answer is no picture", help=help)
+            raise Rejected(406, "the answer is not a picture", help=help)
         return Answer(200, await asyncio.to_thread(served.png, body, answers[0]), PNG)
 
     def _served(self, request: Request) -> Served:

@@ -56,7 +56,7 @@ def _predict(name: str, served: Served) -> Schema:
         "responses": {
             "200": _response("Predictions", _json(given) | _png(served)),
             "400": _refused("The body is not JSON, or the request is for another host"),
-            "406": _refused("A picture was asked for, and the answer is none"),
+            "406": _refused("A picture was asked for, and the answer is another kind of value"),
             "413": _refused("The body is too large, or has too many rows"),
             "415": _refused("The body is of another type"),
             "422": _response("Some rows are wrong; the others are answered", _json(wrong)),

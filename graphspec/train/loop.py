@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from graphspec import custom
 from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
-from graphspec.data.encoders import Encoders
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import fail
@@ -30,7 +29,6 @@ from graphspec.elaborated import BaseProgram
 from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
-from graphspec.train.baselines import baselines
 from graphspec.train.batch_result import BatchResult
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.permission import need_permission
@@ -50,6 +48,9 @@ from graphspec.train.run import environment, usual_lengths
 from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
 from graphspec.train.state import Training
+
+if TYPE_CHECKING:
+    from graphspec.data.encoders import Encoders
 
 UNSEEN, MOST = 0.05, 256
 """Seconds and steps that compiled steps go on before saves and reports have their turn."""
@@ -407,6 +408,8 @@ def compared(
     """The same of what answers without the model, by name: see `baselines`."""
     if held is None or custom.nodes(program) or custom.objectives(program):
         return {}
+    from graphspec.train.baselines import baselines  # they read tables' encoders
+
     objective, modules = baselines(program, encoders, training, held, boosting)
     size = program.training.batch_size
     if objective is None:

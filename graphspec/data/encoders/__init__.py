@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path as FilePath
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, TablePart
@@ -38,6 +37,9 @@ from graphspec.data.rows.cells import Columns, as_table
 from graphspec.data.rows.outputs import OutputColumns
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import names_of, value_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Encoded", "Encoders"]
 

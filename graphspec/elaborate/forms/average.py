@@ -10,7 +10,6 @@ from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.graph import WeightAverage
 from graphspec.settings import Setting, SettingError, show, validate
 from graphspec.traced import plain
-from graphspec.train.config.varying import read_varying
 
 
 class _Average(Setting):
@@ -38,6 +37,8 @@ def read_average(node: NodeInstance) -> WeightAverage | None:
     arguments = plain(node.arguments())
     if arguments is None:
         return None
+    from graphspec.train.config.varying import read_varying  # few specs have an average
+
     try:
         varying = read_varying(arguments, "momentum", 0, 1)
         said = validate(_Average, arguments, "an average of weights")

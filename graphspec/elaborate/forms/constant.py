@@ -14,7 +14,6 @@ from graphspec.graph import Op, Value
 from graphspec.settings import SettingError, show
 from graphspec.tensor import DTYPE_WORDS, DTYPES
 from graphspec.traced import plain
-from graphspec.train.config.varying import read_varying
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -29,7 +28,9 @@ def build(node: NodeInstance) -> NodeResult:
     if unknown:
         return failed()
     varying = None
-    if isinstance(written, dict):
+    if isinstance(written, dict) and {"from", "to"} & written.keys():
+        from graphspec.train.config.varying import read_varying  # few specs have one
+
         try:
             varying = read_varying({"constant": written}, "constant")
         except SettingError as error:

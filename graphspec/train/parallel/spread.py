@@ -42,7 +42,7 @@ class Spread:
         self._waiting: list[tuple[nn.Module, Tensor]] = []
         """Queues, each with rows of this process that it is to take in."""
         for queue in module.modules() if not world.alone else ():
-            if type(queue).__name__ == "Queue":
+            if hasattr(queue, "push"):
                 queue.push = partial(self._wait, queue)  # type: ignore[assignment]
 
     @property
