@@ -183,4 +183,6 @@ class _Job:
         else:
             for number, (prompt, each) in enumerate(pairs, 1):
                 say(f"[{number}] {prompt}{each.text}")
-        say(f"{total:,} tokens in {took:.1f} s, {total / max(took, 1e-9):,.0f} a second", sys.stderr)
+        if any(each.ended == "context" for _, each in pairs):
+            say("the model takes no longer text: what it has seen and made fills its context", sys.stderr)
+        say(f"{total:,} tokens in {took:.2f} s, {total / max(took, 1e-9):,.0f} a second", sys.stderr)
