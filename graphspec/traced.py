@@ -85,6 +85,11 @@ def simplest(tree: Symbolic) -> Symbolic:
 INDEX = formula("index")
 
 
+def times(factor: Symbolic, step: Symbolic) -> Symbolic:
+    """A product as people write it: a number comes first."""
+    return formula("*", *((step, factor) if step.kind == "constant" else (factor, step)))
+
+
 def _as_size(tree: Symbolic, atoms: dict[str, Symbolic]) -> Dim:
     """A formula as a polynomial; what is none is a symbol, and stands in `atoms`."""
     kind, parts = tree.kind, tree.parts

@@ -18,6 +18,7 @@ from graphspec.traced import (
     formula_of,
     simplest,
     substituted,
+    times,
     traced,
 )
 
@@ -75,18 +76,7 @@ def _grown(values: list[Value], axis: int, count: Symbolic) -> Any:
         return size
     steps = [simplest(formula("-", b, a)) for a, b in pairwise(known)]
     alike = steps and all(step is steps[0] for step in steps) and steps[0] is not formula("constant", 0)
-    return (
-        traced(
-            size,
-            formula(
-                "+",
-                known[0],
-                formula("*", *((steps[0], count) if steps[0].kind == "constant" else (count, steps[0]))),
-            ),
-        )
-        if alike
-        else size
-    )
+    return traced(size, formula("+", known[0], times(count, steps[0]))) if alike else size
 
 
 def _change(result: NodeResult, change: Callable[[Symbolic], Symbolic | None]) -> None:

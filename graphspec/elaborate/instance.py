@@ -12,7 +12,7 @@ from graphspec.elaborate.scope import expression_in, expressions_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
 from graphspec.graph import ArgumentExpression, Unit
 from graphspec.language.schema import MISSING, Node
-from graphspec.settings import show
+from graphspec.settings import SettingError, show
 from graphspec.source import Path
 from graphspec.source.writing import write_flow
 
@@ -116,6 +116,13 @@ class NodeInstance:
     def within(self) -> BodyElaborator:
         """The body that is being elaborated."""
         return self.caller or self.body
+
+    def setting_error(self, error: SettingError) -> None:
+        """Reports the problems of settings that are written among the arguments of the node."""
+        for problem in error.problems:
+            unknown = problem.code == "unknown-key"
+            span = self.key(*problem.path) if unknown else self.span_of(*problem.path)
+            self.error(problem.code, span, problem.message, problem.help)
 
     # --- what the text says for this instance
 

@@ -97,8 +97,9 @@ def _turned(
         if all((path, node, not there) in seen for path, node, there in seen):
             break
         probe = again({word: other}, names)
-        if probe is not None and not _conditions(probe) <= seen:
-            seen |= _conditions(probe)
+        met = _conditions(probe) if probe is not None else set()
+        if probe is not None and not met <= seen:
+            seen |= met
             key: tuple[str, ...] = (word,)
             while key in more or key in probes:
                 key += (word,)  # another value of it

@@ -25,6 +25,7 @@ from graphspec.traced import (
     formula_of,
     formulas_in,
     simplest,
+    times,
 )
 from graphspec.traced import plain as untraced
 
@@ -259,7 +260,7 @@ def _over_index(row: list[Symbolic], count: Symbolic) -> Iterator[Symbolic]:
             if first:
                 yield formula("if", at_first, row[0], indexed)
     step = simplest(formula("-", row[1], row[0]))
-    yield formula("+", row[0], formula("*", *((step, INDEX) if step.kind == "constant" else (INDEX, step))))
+    yield formula("+", row[0], times(INDEX, step))
 
 
 def _with(tree: Symbolic, old: Symbolic, place: Symbolic) -> Symbolic:

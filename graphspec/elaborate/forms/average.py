@@ -44,8 +44,5 @@ def read_average(node: NodeInstance) -> WeightAverage | None:
         said = validate(_Average, arguments, "an average of weights")
         return WeightAverage(of, varying or said.momentum)
     except SettingError as error:
-        for problem in error.problems:
-            unknown = problem.code == "unknown-key"
-            span = node.key(*problem.path) if unknown else node.span_of(*problem.path)
-            node.error(problem.code, span, problem.message, problem.help)
+        node.setting_error(error)
         return None

@@ -51,10 +51,7 @@ def _read(node: NodeInstance, arguments: dict[str, Any]) -> _Parameter | None:
         said: _Parameter = attached(arguments, validate(_Parameter, plain(arguments), "a parameter"))
         return said
     except SettingError as error:
-        for problem in error.problems:
-            unknown = problem.code == "unknown-key"
-            span = node.key(*problem.path) if unknown else node.span_of(*problem.path)
-            node.error(problem.code, span, problem.message, problem.help)
+        node.setting_error(error)
         return None
 
 
