@@ -67,38 +67,32 @@ def fill(text: str, holes: Filling, usual: Collection[str] = ()) -> ast.expr:
 
 def without(text: str, usual: Collection[str]) -> ast.expr:
     """The tree of a template without the keyword arguments whose placeholders are in `usual`."""
-    tree = template(text)
-    return _stripped(tree, {f"{HOLE}{name}" for name in usual}) if usual else tree
+    gone = {f"{HOLE}{name}" for name in usual}
 
+    def change(part: ast.expr) -> ast.expr:
+        if not isinstance(part, ast.Call):
+            return part
+        kept = [k for k in part.keywords if not (isinstance(k.value, ast.Name) and k.value.id in gone)]
+        return part if len(kept) == len(part.keywords) else with_fields(part, keywords=kept)
 
-def _stripped(node: ast.expr, gone: Collection[str]) -> ast.expr:
-    """An expression whose calls lack some keywords."""
-    if isinstance(node, ast.Attribute):
-        return ast.Attribute(_stripped(node.value, gone), node.attr, node.ctx)
-    if not isinstance(node, ast.Call):
-        return node
-    kept = [k for k in node.keywords if not (isinstance(k.value, ast.Name) and k.value.id in gone)]
-    return ast.Call(_stripped(node.func, gone), [_stripped(each, gone) for each in node.args], kept)
+    return rewritten(template(text), change) if gone else template(text)
 
 
 def _filled(node: ast.expr, holes: Filling) -> ast.expr:
-    if isinstance(node, ast.Name) and node.id.startswith(HOLE):
-        expression = holes[node.id]
-        assert isinstance(expression, ast.expr)
-        return expression
-    changed: dict[str, Any] = {}
-    for name, value in ast.iter_fields(node):
-        if isinstance(value, list):
-            items = [part for item in value for part in _spliced(item, holes)]
-            if len(items) != len(value) or any(a is not b for a, b in zip(items, value, strict=True)):
-                changed[name] = items
-        elif isinstance(value, ast.AST):
-            part = _filled(value, holes)  # type: ignore[arg-type]
-            if part is not value:
-                changed[name] = part
-    if not changed:
-        return node
-    return _of_turned(type(node)(**{**dict(ast.iter_fields(node)), **changed}))
+    def change(part: ast.expr) -> ast.expr:
+        match part:
+            case ast.Name(id=word) if word.startswith(HOLE) and word != HOLE + ALL:
+                expression = holes[word]
+                assert isinstance(expression, ast.expr)
+                return expression
+            case ast.Call(args=[*items]) if any(isinstance(each, ast.Starred) for each in items):
+                return with_fields(part, args=[each for item in items for each in _spliced(item, holes)])
+            case ast.Tuple(elts=[*items]) | ast.List(elts=[*items]):
+                parts = [each for item in items for each in _spliced(item, holes)]
+                return part if same_items(parts, items) else with_fields(part, elts=parts)
+        return _of_turned(part)
+
+    return rewritten(node, change)
 
 
 def _of_turned(node: ast.expr) -> ast.expr:
@@ -141,29 +135,55 @@ def _integer(node: ast.expr) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _spliced(item: object, holes: Filling) -> Sequence[object]:
+def _spliced(item: ast.expr, holes: Filling) -> Sequence[ast.expr]:
     """An item of a list of a tree: all arguments for `*HOLE_all`, the items of a tuple for `*HOLE_axes`."""
-    if isinstance(item, ast.Starred) and isinstance(item.value, ast.Name) and item.value.id == HOLE + ALL:
-        arguments = holes[HOLE + "*"]
-        return arguments if isinstance(arguments, Sequence) else [arguments]
-    if isinstance(item, ast.Starred) and isinstance(part := _filled(item.value, holes), ast.Tuple):
-        return part.elts
-    return [_filled(item, holes)] if isinstance(item, ast.AST) else [item]  # type: ignore[arg-type]
+    match item:
+        case ast.Starred(value=ast.Name(id=word)) if word == HOLE + ALL:
+            arguments = holes[HOLE + "*"]
+            return [arguments] if isinstance(arguments, ast.expr) else arguments
+        case ast.Starred(value=ast.Tuple(elts=items)):
+            return items
+    return [item]
 
 
 def replace(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
     """A tree with one of its parts (found by identity) replaced."""
-    if node is old:
-        return new
-    changed: dict[str, Any] = {}
+    return rewritten(node, lambda part: new if part is old else part)
+
+
+def rewritten(node: ast.expr, change: Callable[[ast.expr], ast.expr]) -> ast.expr:
+    """An expression changed from its leaves up; the same object if nothing changes."""
+    if isinstance(node, ast.Name | ast.Constant):
+        return change(node)
+    return change(rewritten_fields(node, lambda part: rewritten(part, change)))
+
+
+def rewritten_fields(node: Any, change: Callable[[ast.expr], ast.expr], skip: Collection[str] = ()) -> Any:
+    """A node whose expressions are changed, including those in keywords and comprehensions."""
+    fields: dict[str, Any] = {}
     for name, value in ast.iter_fields(node):
+        if name in skip:
+            continue
         if isinstance(value, list):
-            items = [replace(item, old, new) if isinstance(item, ast.AST) else item for item in value]  # type: ignore[arg-type]
-            if any(a is not b for a, b in zip(items, value, strict=True)):
-                changed[name] = items
-        elif isinstance(value, ast.AST) and (part := replace(value, old, new)) is not value:  # type: ignore[arg-type]
-            changed[name] = part
-    return type(node)(**{**dict(ast.iter_fields(node)), **changed}) if changed else node
+            items = [_part(item, change) for item in value]
+            if not same_items(items, value):
+                fields[name] = items
+        elif isinstance(value, ast.AST) and (part := _part(value, change)) is not value:
+            fields[name] = part
+    return with_fields(node, **fields) if fields else node
+
+
+def _part(node: Any, change: Callable[[ast.expr], ast.expr]) -> Any:
+    if isinstance(node, ast.expr):
+        return change(node)
+    if isinstance(node, ast.keyword | ast.comprehension | ast.withitem):
+        return rewritten_fields(node, change)
+    return node
+
+
+def same_items(a: Sequence[object], b: Sequence[object]) -> bool:
+    """Whether two lists hold the same objects."""
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
 def literal(value: Leaf) -> ast.expr:

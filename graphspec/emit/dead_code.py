@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
-from graphspec.emit.code import walk, with_fields
+from graphspec.emit.code import same_items, walk, with_fields
 from graphspec.emit.library_source import KEPT
-from graphspec.emit.rewriting import assigned, has_pairs, is_super, same_items, with_pairs
+from graphspec.emit.rewriting import assigned, has_pairs, is_super, with_pairs
 
 
 @lru_cache(KEPT)

@@ -6,10 +6,9 @@ import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from graphspec.emit.code import equal, name, walk
+from graphspec.emit.code import equal, name, rewritten, walk
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.printer import flat
-from graphspec.emit.rewriting import rewritten
 
 OFTEN = 3
 """A formula that is written so often gets a name."""

@@ -26,20 +26,15 @@ class Function:
     name: str
 
 
-Caller = tuple[Function, ast.FunctionDef]
-"""The library function that has a call, and its definition."""
-
-
 @dataclass(frozen=True, slots=True)
 class LibraryCall:
     """A call of a library function. `optional` are names that may be None there. A `fixed` one is in the
-    file's classes, which are written: its arguments stay. A call by library code has its `caller`.
+    file's classes, which are written: its arguments stay.
     """
 
     node: ast.Call
     optional: frozenset[str] = frozenset()
     fixed: bool = False
-    caller: Caller | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -82,26 +77,17 @@ class LibraryCalls:
         """Adds the calls in the library code itself."""
         for node in self.nodes.values():
             for function in functions_of(node):
-                owner = node.name if isinstance(node, ast.ClassDef) else ""
-                caller, optional = (Function(owner, function.name), function), _may_be_none_in(function)
                 for each in passing_of_library(function):
-                    self.add(node, each, optional, caller=caller)
+                    self.add(node, each, _may_be_none_in(function))
 
-    def add(
-        self,
-        node: Node,
-        each: Passing,
-        optional: frozenset[str],
-        fixed: bool = False,
-        caller: Caller | None = None,
-    ) -> None:
+    def add(self, node: Node, each: Passing, optional: frozenset[str], fixed: bool = False) -> None:
         """Records a call of a library function by code of `node`, or its use as a value."""
         if isinstance(each, ast.Assign):
             self._passed |= self._library_names([each.value])
             return
         callee = each.func
         for function in self._reached(node, callee):
-            self._calls[function].append(LibraryCall(each, optional, fixed, caller))
+            self._calls[function].append(LibraryCall(each, optional, fixed))
         values = [*each.args, *(keyword.value for keyword in each.keywords)]
         if isinstance(callee, ast.Name) and callee.id in self.nodes:
             made = self._library_names([v.func for v in values if isinstance(v, ast.Call)])

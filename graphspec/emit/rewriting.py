@@ -1,11 +1,10 @@
-"""What is asked of trees, and expressions changed from their leaves up. Nothing is changed in place."""
+"""What is asked of statements of the library: what they assign, and kinds of expressions."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 
 from graphspec.emit.code import walk, with_fields
 from graphspec.emit.library_source import KEPT
@@ -33,41 +32,6 @@ def attribute_of_self(node: ast.expr) -> str:
     """The attribute of `self` that an expression is, or ""."""
     of_self = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
     return node.attr if of_self and isinstance(node, ast.Attribute) else ""
-
-
-def rewritten(node: ast.expr, change: Callable[[ast.expr], ast.expr]) -> ast.expr:
-    """An expression changed from its leaves up; the same object if nothing changes."""
-    if isinstance(node, ast.Name | ast.Constant):
-        return change(node)
-    return change(rewritten_fields(node, lambda part: rewritten(part, change)))
-
-
-def rewritten_fields(node: Any, change: Callable[[ast.expr], ast.expr], skip: Collection[str] = ()) -> Any:
-    """A node whose expressions are changed, including those in keywords and comprehensions."""
-    fields: dict[str, Any] = {}
-    for name, value in ast.iter_fields(node):
-        if name in skip:
-            continue
-        if isinstance(value, list):
-            items = [_part(item, change) for item in value]
-            if not same_items(items, value):
-                fields[name] = items
-        elif isinstance(value, ast.AST) and (part := _part(value, change)) is not value:
-            fields[name] = part
-    return with_fields(node, **fields) if fields else node
-
-
-def _part(node: Any, change: Callable[[ast.expr], ast.expr]) -> Any:
-    if isinstance(node, ast.expr):
-        return change(node)
-    if isinstance(node, ast.keyword | ast.comprehension | ast.withitem):
-        return rewritten_fields(node, change)
-    return node
-
-
-def same_items(a: Sequence[object], b: Sequence[object]) -> bool:
-    """Whether two lists hold the same objects."""
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
 Assigned = tuple[str, ast.expr | None]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.emit.code import walk, with_fields
+from graphspec.emit.code import rewritten, rewritten_fields, same_items, with_fields
 from graphspec.emit.dead_code import assigned_once, straightened, without_dead
 from graphspec.emit.rewriting import (
     attribute_of_self,
@@ -18,9 +18,6 @@ from graphspec.emit.rewriting import (
     is_function,
     is_none,
     is_super,
-    rewritten,
-    rewritten_fields,
-    same_items,
     with_pairs,
 )
 
@@ -32,14 +29,12 @@ Constants = Mapping[str, ast.expr]
 class Facts:
     """What is known about a function.
 
-    The names in `present` are not None. `attributes` of `self` are constants. `possible` has all values of
-    names, and of attributes as `self.x`, that are compared. `defaults` are those of other definitions, whose
-    calls may leave out arguments with their default values.
+    The names in `present` are not None. `attributes` of `self` are constants. `defaults` are those of other
+    definitions, whose calls may leave out arguments with their default values.
     """
 
     present: Collection[str]
     attributes: Constants
-    possible: Mapping[str, Sequence[ast.Constant]]
     defaults: Mapping[str, Sequence[ast.expr | None]]
     exporting: bool
 
@@ -106,8 +101,7 @@ class Decide:
     def _is_idle(self, target: ast.expr, value: ast.expr) -> bool:
         if isinstance(target, ast.Name):
             return isinstance(value, ast.Name) and value.id == target.id
-        known = self.attributes.get(attribute_of_self(target))
-        return known is not None and (isinstance(value, ast.Constant) or bool(attribute_of_self(known)))
+        return isinstance(value, ast.Constant) and attribute_of_self(target) in self.attributes
 
     def expression(self, node: ast.expr) -> ast.expr:
         """An expression, simplified from its parts up."""
@@ -152,16 +146,9 @@ class Decide:
             if here or isinstance(left, ast.Tuple | ast.List) or is_function(left):
                 return ast.Constant(isinstance(op, ast.IsNot))
         compare = COMPARISONS.get(type(op))
-        if compare is not None and attribute_of_self(left) and compared(left) == compared(right):
-            return ast.Constant(compare(0, 0))
-        values = [left] if isinstance(left, ast.Constant) else self.facts.possible.get(compared(left), ())
-        if compare is None or not isinstance(right, ast.Constant):
+        if compare is None or not isinstance(left, ast.Constant) or not isinstance(right, ast.Constant):
             return node
-        ordered = isinstance(op, ast.Gt | ast.Lt)  # None is never compared so
-        outcomes = {
-            compare(each.value, right.value) for each in values if not (ordered and each.value is None)
-        }
-        return ast.Constant(outcomes.pop()) if len(outcomes) == 1 else node
+        return ast.Constant(compare(left.value, right.value))
 
     def _call(self, node: ast.Call) -> ast.expr:
         function = ast.unparse(node.func)
@@ -183,16 +170,6 @@ class Decide:
         if len(args) == len(node.args) and same_items(keywords, node.keywords):
             return node
         return ast.Call(node.func, args, keywords)
-
-
-def is_attribute(word: str) -> bool:
-    """Whether what `compared` gives is an attribute."""
-    return word.startswith("self.")
-
-
-def read_in(body: Sequence[ast.stmt]) -> set[str]:
-    """The names, and attributes of `self`, that statements read."""
-    return {compared(each) for statement in body for each in walk(statement) if isinstance(each, ast.expr)}
 
 
 DEFAULTS: dict[str | None, object] = {
@@ -220,14 +197,6 @@ COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     ast.Is: lambda a, b: a is b,
     ast.IsNot: lambda a, b: a is not b,
 }
-
-
-def compared(node: ast.expr) -> str:
-    """A name, or an attribute of `self`, as `Facts.possible` has it; "" for other expressions."""
-    if isinstance(node, ast.Name):
-        return node.id
-    word = attribute_of_self(node)
-    return f"self.{word}" if word else ""
 
 
 def _is_spread(item: ast.expr) -> bool:

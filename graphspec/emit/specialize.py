@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
-from graphspec.emit.code import with_fields
+from graphspec.emit.code import same_items, with_fields
 from graphspec.emit.definitions import is_text
 from graphspec.emit.inheritance import constructor_of, functions_of, joined
 from graphspec.emit.known_values import KnownValues, constant_parameters, present_parameters
@@ -24,7 +23,7 @@ from graphspec.emit.library_calls import Function, LibraryCall, LibraryCalls, op
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, needed, read_names
 from graphspec.emit.options import Option, Options
 from graphspec.emit.printer import flat
-from graphspec.emit.rewriting import assigned, same_items
+from graphspec.emit.rewriting import assigned
 from graphspec.emit.signatures import (
     defaults_by_place,
     defaults_of,
@@ -33,7 +32,7 @@ from graphspec.emit.signatures import (
     with_defaults,
     without,
 )
-from graphspec.emit.simplify import Facts, read_in, simplified
+from graphspec.emit.simplify import Facts, simplified
 
 ROUNDS = 12
 CALLED_BY_TORCH = ("__init__", "reset_parameters", "extra_repr", "_load_from_state_dict")
@@ -160,25 +159,19 @@ class Reduction:
         if (calls or not owner.owner) and all(each.is_plain for each in calls):
             constants, present = constant_parameters(node, calls), present_parameters(node, calls)
         arguments = without(node.args, constants, present)
-        possible = self.known.of_compared(owner, node)
         read = {*known_names(node), *(word for word in self.defaults if word.startswith("super()."))}
         called = {word: self.defaults[word] for word in read if word in self.defaults}
-        facts = Facts(present, self.attributes, possible, called, self.exporting)
+        facts = Facts(present, self.attributes, called, self.exporting)
 
         def cut() -> ast.FunctionDef:
             body = simplified(node.body, constants, facts)
-            # an option whose only value decides all would be set for nothing: it stays one
-            single = {word for word, values in possible.items() if len(values) == 1}
-            if single and (idle := single - read_in(body)):
-                less = {word: values for word, values in possible.items() if word not in idle}
-                body = simplified(node.body, constants, replace(facts, possible=less))
             returns = result_type(node.returns, body)
             if same_items(body, node.body) and arguments is node.args and returns is node.returns:
                 return node
             changed: ast.FunctionDef = with_fields(node, args=arguments, body=body, returns=returns)
             return changed
 
-        shown: list[Mapping[str, Any]] = [constants, self.attributes, possible, called]
+        shown: list[Mapping[str, Any]] = [constants, self.attributes, called]
         return _kept((node, *map(_shown, shown), frozenset(present), self.exporting), cut)
 
     def _with_agreed_options(

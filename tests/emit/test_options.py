@@ -143,14 +143,6 @@ outputs: [two]
 """
 
 
-def test_modes_that_no_module_has_are_cut() -> None:
-    source = graphspec.compile(DIRECTIONS).source
-    assert 'total / 2 if mode == "ave" else total' in source
-    assert not [word for word in ('"concat"', '"mul"', "is None", "return_sequences") if word in source]
-    other = graphspec.compile(DIRECTIONS.replace("merge_mode: sum", "merge_mode: null")).source
-    assert "if mode is None:" in other and "mul" not in other
-
-
 def test_what_adds_weights_is_said_at_each_call() -> None:
     bare = "use_bias: false, return_sequences: true"
     source = graphspec.compile(DIRECTIONS.replace("return_sequences: true", bare)).source

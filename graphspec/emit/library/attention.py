@@ -131,7 +131,7 @@ class SizedAttention(nn.Module):
     ):
         super().__init__()
         value_size = key_dim if value_dim is None else value_dim
-        kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        kv_heads = num_kv_heads or num_heads
         values = in_features if value_features is None else value_features
         keys = values if key_features is None else key_features
         outputs = in_features if out_features is None else out_features
@@ -139,7 +139,7 @@ class SizedAttention(nn.Module):
         self.key = nn.Linear(keys, kv_heads * key_dim, bias=bias)
         self.value = nn.Linear(values, kv_heads * value_size, bias=bias)
         self.output = nn.Linear(num_heads * value_size, outputs, bias=bias)
-        self.num_heads, self.num_kv_heads = num_heads, kv_heads
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.dropout = dropout
 
     def split(self, x: Tensor, heads: int) -> Tensor:
@@ -162,11 +162,12 @@ class SizedAttention(nn.Module):
     ) -> Any:
         keys = value if key is None else key
         q = self.split(self.query(query), self.num_heads)
-        k = self.split(self.key(keys), self.num_kv_heads)
-        v = self.split(self.value(value), self.num_kv_heads)
+        kv_heads = self.num_kv_heads or self.num_heads
+        k = self.split(self.key(keys), kv_heads)
+        v = self.split(self.value(value), kv_heads)
         p = self.dropout if self.training else 0.0
         if return_scores:
-            if self.num_heads > self.num_kv_heads:
+            if self.num_kv_heads is not None:
                 groups = self.num_heads // self.num_kv_heads
                 k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
             scores = q * q.shape[-1] ** -0.5 @ k.mT
@@ -181,7 +182,7 @@ class SizedAttention(nn.Module):
             # a query that attends to nothing gets the mean of all values
             hidden = torch.finfo(q.dtype).min / 2
             seen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
-        grouped = self.num_heads > self.num_kv_heads
+        grouped = self.num_kv_heads is not None
         x = F.scaled_dot_product_attention(
             q, k, v, seen, p, is_causal, enable_gqa=grouped
         )

@@ -52,7 +52,7 @@ class MelSpectrogram(nn.Module):
     ):
         super().__init__()
         self.n_fft, self.hop_length, self.window = n_fft, hop_length, window
-        self.win_length = n_fft if win_length is None else win_length
+        self.win_length = win_length
         high = sampling_rate // 2 if max_freq is None else max_freq
         bands = mel_bands(n_fft // 2 + 1, n_mels, sampling_rate, min_freq, high)
         self.register_buffer("mel", bands, persistent=False)
@@ -60,14 +60,10 @@ class MelSpectrogram(nn.Module):
         self.min_power, self.ref_power = min_power, ref_power
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = self.window(self.win_length, dtype=x.dtype, device=x.device)
+        length = self.win_length or self.n_fft
+        weights = self.window(length, dtype=x.dtype, device=x.device)
         frames = torch.stft(
-            x,
-            self.n_fft,
-            self.hop_length,
-            self.win_length,
-            weights,
-            return_complex=True,
+            x, self.n_fft, self.hop_length, length, weights, return_complex=True
         )
         y = self.mel.to(x.dtype) @ frames.abs() ** self.power
         if not self.decibels:

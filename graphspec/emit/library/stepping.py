@@ -76,11 +76,12 @@ class StepAttention(SizedAttention):
         window: int | None = None,
     ) -> Tensor:
         q = self.split(self.query(query), self.num_heads)
-        k = self.split(self.key(value if key is None else key), self.num_kv_heads)
-        v = self.split(self.value(value), self.num_kv_heads)
+        kv_heads = self.num_kv_heads or self.num_heads
+        k = self.split(self.key(value if key is None else key), kv_heads)
+        v = self.split(self.value(value), kv_heads)
         k, v = kept(keys, k, places, 2), kept(values, v, places, 2)
         seen = past(places, q.shape[2], k.shape[2], window)
-        grouped = self.num_heads > self.num_kv_heads
+        grouped = self.num_kv_heads is not None
         x = F.scaled_dot_product_attention(q, k, v, seen, enable_gqa=grouped)
         return self.merge(x, query)
 
