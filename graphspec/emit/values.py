@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf
-from graphspec.emit.code import choice, equal, literal, name, template
+from graphspec.emit.code import choice, literal, name, template
 from graphspec.emit.module_class import Cell, FixedParams, ModuleClass, plain
 from graphspec.graph import ArgumentExpression, Op
 from graphspec.traced import (
@@ -103,7 +103,7 @@ class ValueWriter:
             if part is None:
                 return None
             parts.append(part)
-        return self._whole(parts) or ast.Tuple(parts, ast.Load())
+        return ast.Tuple(parts, ast.Load())
 
     def _unfit(self, values: Mapping[Cell, Leaf], wish: Wish) -> set[str]:
         """The params with other values of which no formula holds that holds for the program itself."""
@@ -128,23 +128,6 @@ class ValueWriter:
         if not all(self._gives(tree, body, number, value) for (body, number), value in values.items()):
             return None
         return self.group.formula(tree, wish.looped is not None)
-
-    def _whole(self, parts: list[ast.expr]) -> ast.expr | None:
-        """A list by its name, where these are all of its items in order."""
-        names = [part.value for part in parts if isinstance(part, ast.Subscript)]
-        places = [part.slice for part in parts if isinstance(part, ast.Subscript)]
-        if len(names) < len(parts) or not all(
-            isinstance(each, ast.Name) and equal(each, names[0]) for each in names
-        ):
-            return None
-        assert isinstance(names[0], ast.Name)
-        if [getattr(place, "value", None) for place in places] != list(range(len(parts))):
-            return None
-        arg = self.group.args.get(names[0].id)
-        lengths = (
-            {len(value) for value in arg.values if isinstance(value, tuple)} if arg is not None else set()
-        )
-        return names[0] if lengths == {len(parts)} else None
 
     # --- the spec's expression
 
