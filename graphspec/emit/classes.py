@@ -113,10 +113,6 @@ class Classes(Generic[Part]):
         """Whether a layer is only a tensor that the module holds."""
         return op.layer is not None and self.code(op).call == "{self}"
 
-    def passes_on(self, op: Op) -> bool:
-        """Whether a layer's code only returns its input."""
-        return self._codes.passes_on(self._raw.get(op, op))
-
     def reads(self, group: ModuleClass, value: Value) -> int:
         """How often a value of a template is read, by ops and as an output."""
         if group.graph not in self._reads:

@@ -58,7 +58,7 @@ class InitWriter:
         self.submodules = SubmoduleWriter(classes, group)
         self.lists = ModuleLists(self.submodules, self.count)
         self.values = self.submodules.values
-        self.presences = Presences(group, self.values, self.steps, self.modules, classes.passes_on, self.keep)
+        self.presences = Presences(group, self.values, self.steps, self.modules, self.keep)
 
     def write(self) -> None:
         """Writes all statements, one submodule after another, shared ones first. Raises `Varies`."""

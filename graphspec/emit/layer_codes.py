@@ -83,11 +83,6 @@ class LayerCodes:
             codes = (code for op in peers for code in self.possible(op))
             yield [code.construct for code in codes if code.construct is not None]
 
-    def passes_on(self, op: Op) -> bool:
-        """Whether a layer's code only returns its input."""
-        code = self.of(op)
-        return code.call == "{x}" and code.activation == LINEAR
-
     def _settled(self, op: Op, channels_first: bool) -> Code:
         if op in self._absorbed:
             return Code("{x}")

@@ -76,17 +76,9 @@ class Loop:
         source = SlotOutput(walk.key, walk.slot, all=True)
         collected, value = self.scope.lists[source], self.slot.op.arguments[place]
         order = self.scope.values.channels_first[value]
-        if walk.backwards and self.slot.op.repeated == "repeat" and self._consumes(walk):
-            taken = call(ast.Attribute(collected.read(), "pop", ast.Load()))
-            if self.slot.op.graph is not None and order == self.scope.calls.wish(self.slot.op, place):
-                self.inside[place] = taken, order
-                return
-            variable = Variable(singular(collected.word, "item"), item=True)
-            self.body.append(Assign([variable], taken, self.slot.op.span))
-        else:
-            variable = Variable(singular(collected.word, "item"), item=True)
-            every = call("reversed", collected.read()) if walk.backwards else collected.read()
-            self.header.append((variable, every))
+        variable = Variable(singular(collected.word, "item"), item=True)
+        every = call("reversed", collected.read()) if walk.backwards else collected.read()
+        self.header.append((variable, every))
         self.inside[place] = variable.read(), order
 
     def _gather(self, place: int) -> None:
@@ -106,21 +98,6 @@ class Loop:
             variable = Variable(value.name, [value])
             self.scope.body.append(Assign([variable], read, self.slot.op.span))
             self.inside[place], self.permuted[value] = (variable.read(), wish), (variable, wish)
-
-    def _consumes(self, walk: Walk) -> bool:
-        """Whether the loop may consume the items of a list.
-
-        It must iterate over its own modules and the items together, and nothing may read the list later, or
-        twice.
-        """
-        slot = self.slot
-        others = [
-            place for place in range(len(slot.op.arguments)) if self.scope.group.wiring.walk(slot, place)
-        ]
-        walked = self.scope.group.template.slots[walk.slot].ops
-        alone = bool(self.header) and len(others) == 1
-        values = [op.outputs.get(walk.key, op.output) for op in walked]
-        return alone and all(self.scope.last_read(value) <= slot.position for value in values)
 
     def _enter(self) -> None:
         """Assigns the inputs of the first instance to the carried variables."""

@@ -37,14 +37,13 @@ class Presence:
 @dataclass(eq=False, slots=True)
 class Presences:
     """The optional nodes of a class. `modules` are the callees by slot, `steps` the statements of `__init__`;
-    `passes_on` says whether the code of a layer only returns its input; `keep` makes an attribute of a value.
+    `keep` makes an attribute of a value.
     """
 
     group: ModuleClass
     values: ValueWriter
     steps: list[InitStatement]
     modules: dict[int, ast.expr]
-    passes_on: Callable[[Op], bool]
     keep: Callable[[str, ast.expr, Slot], ast.expr]
 
     def condition(self, slot: Slot, cells: dict[Cell, Op]) -> ast.expr:
@@ -77,8 +76,6 @@ class Presences:
         beside: dict[int, str] = {}  # nodes that are there if an input is given
         for position, cells in optional.items():
             slot = self.group.template.slots[position]
-            if self._has_no_effect(slot, cells):
-                continue
             if (word := self._input_beside(cells)) is not None and not self._holds_module(slot):
                 beside[position] = word
             elif slot.there.when is None:
@@ -153,12 +150,6 @@ class Presences:
     def _holds_module(self, slot: Slot) -> bool:
         module, unit = self.modules.get(slot.position), slot.there.unit
         return isinstance(module, ast.Attribute) and not (unit is not None and unit.shared)
-
-    def _has_no_effect(self, slot: Slot, cells: dict[Cell, Op]) -> bool:
-        """Whether a node computes nothing where it is there, and is not moved."""
-        layers = [each for each in cells.values() if each.layer is not None]
-        in_place = self.group.template.passed.get(slot.position) in slot.op.inputs[:1]
-        return len(layers) == len(cells) and in_place and all(map(self.passes_on, layers))
 
     def _input_beside(self, cells: dict[Cell, Op]) -> str | None:
         """An input that is given just where a node is there."""

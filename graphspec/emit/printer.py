@@ -6,7 +6,7 @@ import ast
 import re
 from itertools import pairwise
 
-from graphspec.emit.code import Read, reads, replace, walk
+from graphspec.emit.code import Read, reads, replace
 
 WIDTH = 88
 
@@ -381,34 +381,6 @@ def _chain(node: ast.expr) -> list[ast.expr]:
             return links[::-1]
         links.append(inner)
         node = inner
-
-
-def chain_steps(prefix: str, word: str, node: ast.expr, indent: int) -> list[ast.expr]:
-    """The values of a variable, one after another, that take fewer lines than a chain of method calls as its
-    only value; that value itself if there are none.
-    """
-    chain, unsplit = _chain(node), lines(prefix, node, indent)
-    if len(chain) < 3 or len(unsplit) == 1:
-        return [node]
-    held = ast.Name(word, ast.Load())
-    steps, part = list[ast.expr](), chain[0]
-    for before, link in pairwise(chain):
-        longer = replace(link, before, part)
-        if len(lines(prefix, longer, indent)) > 1:
-            steps.append(part)
-            longer = replace(link, before, held)
-        if steps and any(_reads(each, word) for each in walk(_added(before, link))):
-            return [node]
-        part = longer
-    steps.append(part)
-    short = all(len(lines(prefix, each, indent)) == 1 for each in steps)
-    return steps if short and len(steps) < len(unsplit) else [node]
-
-
-def _reads(node: ast.AST, word: str) -> bool:
-    return (isinstance(node, ast.Name) and node.id == word) or (
-        isinstance(node, Read) and node.variable.name == word
-    )
 
 
 def _chained(chain: list[ast.expr], indent: int) -> list[str]:

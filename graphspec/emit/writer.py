@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
 from graphspec.elaborated import Elaborated
@@ -17,7 +17,7 @@ from graphspec.emit.forward import Forward
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.module_class import MISSING, ModuleClass
-from graphspec.emit.printer import WIDTH, chain_steps, flat, lines
+from graphspec.emit.printer import WIDTH, flat, lines
 from graphspec.graph import Value
 from graphspec.tensor import BATCH, Dim, symbol, unit_of
 from graphspec.weights import names
@@ -77,13 +77,6 @@ class SourceWriter:
             case Assign():
                 prefix = self._targets(statement.targets, indent)
                 shape = forward.shape(statement)
-                *before, statement.value = (
-                    chain_steps(prefix, _target(statement.targets[0]), statement.value, indent)
-                    if len(statement.targets) == 1
-                    else [statement.value]
-                )
-                for value in before:
-                    self._computed(prefix, replace(statement, value=value), indent, "")
                 self._computed(prefix, statement, indent, shape)
             case Return():
                 self._computed("return ", statement, indent, forward.shape(statement))

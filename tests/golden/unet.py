@@ -79,7 +79,7 @@ class Unet(nn.Module):
             x, skip = down(x)
             skips.append(skip)
         x = self.bottom(x)  # [N, 128, height, width]
-        for up in self.ups:
-            x = up(x, skips.pop())
+        for up, skip in zip(self.ups, reversed(skips), strict=True):
+            x = up(x, skip)
         x = self.mask(x).permute(0, 2, 3, 1)  # [N, 8 * height, 8 * width, 1]
         return x if logits else x.sigmoid()
