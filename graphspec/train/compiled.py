@@ -10,7 +10,6 @@ Batches of another size than the spec's, and validation, run eagerly, so that no
 from __future__ import annotations
 
 import itertools
-import math
 import shutil
 import time
 from collections import Counter
@@ -28,13 +27,12 @@ from graphspec.diagnostics.text import first_line
 from graphspec.elaborated import BaseProgram
 from graphspec.graph import Definition, Graph
 from graphspec.tensor import names_of, value_of
-from graphspec.train import inductor
 from graphspec.train.batch_result import BatchResult, Reading, Term
-from graphspec.train.graph_calls import Compiler, GraphCalls
 from graphspec.train.objective import Objective, StepTotals
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
+from graphspec.train.step_row import StepRow
 from graphspec.weights import key_prefix
 
 Way = Literal["auto", "on", "off"]
@@ -51,8 +49,6 @@ for it: steps of the gallery's GPT took 1.03 of the eager time, those of its con
 """
 WHOLE_STEPS = "2.11"
 """The first torch whose graphs can hold `torch.autograd.grad`, and with it a whole step."""
-HELD = 2**25
-"""Bytes of batches and results that steps in a row may hold. One of a large model has more: none follows."""
 LARGE = 60
 """Ops from which on repeated blocks are compiled by themselves. To enter one costs as much as a few ops."""
 
@@ -126,14 +122,12 @@ class Compiled:
         choice: CompileChoice,
         batch_size: int,
         tell: Callable[[str], None],
-        closed: bool = False,
         custom: bool = False,
     ):
-        """`closed` says that nothing but the training changes the module: then a graph is not asked, at each
-        step, whether it still holds. `custom` code may count steps in Python, or assign its buffers: then
-        torch.compile does that at each step.
+        """`custom` code may count steps in Python, or assign its buffers: torch.compile does that at each
+        step, so that none follow in a row.
         """
-        self.module, self.choice, self.closed, self.custom = module, choice, closed, custom
+        self.module, self.choice, self.custom = module, choice, custom
         self.batch_size, self.tell = batch_size, tell
         self.active = choice.step or bool(choice.paths)
         self.count, self.seconds, self._began = 0, 0.0, 0.0
@@ -199,17 +193,16 @@ class CompiledStep:
         """Whether the last step moved the weights, too, unless its loss was not finite."""
         self._step: Any = None
         self._weights: list[Tensor] = []
-        self._calls = GraphCalls(_compiler(shared.closed))
-        self._again: StepAgain | None = None
-        """The last step, where others may follow as calls of its graph."""
+        self._row = StepRow(_compiler)
         if shared.choice.step:
-            self._step = _compiled_step(shared.module, optimizer, self._calls, shared.closed)
+            self._step = _compiled_step(shared.module, optimizer, self._row.backend)
 
     def __call__(
         self, objective: Objective, called: nn.Module, batch: Batch, totals: StepTotals | None
     ) -> BatchResult:
         """A forward and a backward pass: weights have their gradients afterwards, or are `updated`."""
-        self.updated, self._again, full = False, None, len(batch) == self.shared.batch_size
+        self.updated, full = False, len(batch) == self.shared.batch_size
+        self._row.end()
         if full and self._step is not None:
             batch_result = self._compiled(objective, batch)
             if batch_result is not None:
@@ -242,16 +235,14 @@ class CompiledStep:
             self.shared.tell(f"not compiled, as torch cannot: {first_line(error)}")
             self._step, self.shared.count = None, 0
             return None
-        loss, terms, outputs, targets, masks, gradients = found
         self.updated = self.optimizer.traceable
         if self.updated and not self.shared.custom:
-            self._again = StepAgain.of(self._calls, batch, rates, found)
-        for weight, gradient in zip(self._weights, gradients, strict=False):
+            self._row.begin(batch, rates, found)
+        for weight, gradient in zip(self._weights, found[-1], strict=False):
             if gradient.stride() != weight.stride():
                 gradient = torch.empty_like(weight).copy_(gradient)  # as autograd lays it out
             weight.grad = gradient
-        parts = {name: Term(*term) for name, term in terms.items()}
-        return BatchResult(loss, parts, outputs, targets, masks, Reading(loss))
+        return _batch_result(found, Reading(found[0]))
 
     def further(
         self, batches: Iterable[Batch], count: int, goes_on: Callable[[], bool]
@@ -259,22 +250,9 @@ class CompiledStep:
         """At most `count` more steps after one that was a call of a graph: to the bit what calls of this
         object would make. After each `goes_on` calls `Update.move`, and says whether another follows; a step
         whose loss is not finite is the last, and it is not called.
-
-        All are made before their results are looked at, as what runs between two calls slows down both.
         """
-        again = self._again
-        if again is None:
-            return []
-        rows = self._rates(min(count, HELD // again.size))
-        made = []
-        with torch.no_grad():
-            for rates, batch in zip(rows, batches, strict=False):  # rows end first: no batch is taken in vain
-                found = again.call(tensors_of(batch, again.given, rates))
-                loss = found[0].item()
-                made.append((batch, found, loss))
-                if not math.isfinite(loss) or not goes_on():
-                    break
-        return ((batch, again.result(found, loss)) for batch, found, loss in made)
+        made = self._row.further(batches, self._rates, count, goes_on)
+        return ((batch, _batch_result(found, Reading(loss))) for batch, found, loss in made)
 
     def _rates(self, count: int) -> Sequence[Tensor]:
         """The learning rates of each of the next steps; numbers would be constants of the graph."""
@@ -283,62 +261,27 @@ class CompiledStep:
         return torch.tensor(rows, dtype=torch.float64, device=self._weights[0].device).unbind()
 
 
-@dataclass(frozen=True, slots=True)
-class StepAgain:
-    """A compiled step that is made again, on other batches.
-
-    `call` returns the loss first. `given` are the names of what a batch has, `made` those of a result's
-    terms, outputs, targets and masks; `size` is the bytes of a batch and its result.
-    """
-
-    call: Callable[[Sequence[Tensor]], Sequence[Any]]
-    given: tuple[tuple[str, ...], ...]
-    made: tuple[tuple[str, ...], ...]
-    size: int
-
-    @classmethod
-    def of(cls, calls: GraphCalls, batch: Batch, rates: Tensor, found: Any) -> StepAgain:
-        """Made of what the step took and gave."""
-        loss, terms, *groups, _ = found
-        given = tuple(batch.arrays), tuple(batch.weights), tuple(batch.masks)
-        parts = (part for term in terms.values() for part in term)
-        result = [loss, *parts, *(each for group in groups for each in group.values())]
-        taken = tensors_of(batch, given, rates)
-        sizes = {id(each): each.nbytes for each in (*taken, *result) if isinstance(each, Tensor)}
-        call = calls.again(taken, result)
-        return cls(call, given, (tuple(terms), *map(tuple, groups)), sum(sizes.values()))
-
-    def result(self, values: Sequence[Any], read: float) -> BatchResult:
-        """What a call has returned, by name; `read` is its loss as a number."""
-        loss, *rest = values
-        found, (terms, *groups) = iter(rest), self.made
-        judged = {name: Term(next(found), next(found), next(found)) for name in terms}
-        outputs, targets, masks = (dict(zip(group, found, strict=False)) for group in groups)
-        return BatchResult(loss, judged, outputs, targets, masks, Reading(read))
-
-
-def tensors_of(batch: Batch, names: tuple[Iterable[str], ...], rates: Tensor) -> list[Tensor]:
-    """What differs from step to step of what a graph takes."""
-    groups = zip((batch.arrays, batch.weights, batch.masks), names, strict=True)
-    return [group[name] for group, own in groups for name in own] + [rates]
+def _batch_result(found: Any, reading: Reading) -> BatchResult:
+    """The result of what a compiled step returns."""
+    loss, terms, outputs, targets, masks, _ = found
+    return BatchResult(
+        loss, {name: Term(*term) for name, term in terms.items()}, outputs, targets, masks, reading
+    )
 
 
 _NUMBERS = itertools.count()
 
 
-def _compiler(closed: bool) -> Compiler:
+def _compiler(graph: Any, examples: Any) -> Any:
     """The backend of torch.compile that compiles a step."""
+    from torch._dynamo.backends.registry import lookup_backend
 
-    def compiler(graph: Any, examples: Any) -> Any:
-        from torch._dynamo.backends.registry import lookup_backend
-
-        patches = {"config_patches": inductor.settings(closed)} if BACKEND == "inductor" else {}
-        return lookup_backend(BACKEND)(graph, examples, **patches)
-
-    return compiler
+    # torch's own CUDA graphs write each result over the last one, and some are held
+    patches = {"config_patches": {"triton.cudagraphs": False}} if BACKEND == "inductor" else {}
+    return lookup_backend(BACKEND)(graph, examples, **patches)
 
 
-def _compiled_step(module: nn.Module, optimizer: Optimizer, backend: GraphCalls, closed: bool) -> Any:
+def _compiled_step(module: nn.Module, optimizer: Optimizer, backend: Callable[..., Any]) -> Any:
     """A function of an objective, weights and a batch to the parts of the result, and to the gradients of the
     weights: none where it has updated them.
     """
@@ -367,8 +310,7 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, backend: GraphCalls,
     # contexts around each step would cost as much as a step, and `dynamic=False` is one
     torch._dynamo.config.trace_autograd_ops = True
     torch._dynamo.config.record_runtime_overhead = False
-    options: Any = {"guard_filter_fn": lambda guards: [False] * len(guards)} if closed else None
-    return torch.compile(step, fullgraph=True, backend=backend, options=options)
+    return torch.compile(step, fullgraph=True, backend=backend)
 
 
 @dataclass(frozen=True, slots=True)

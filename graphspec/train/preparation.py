@@ -43,7 +43,7 @@ def compiled(parts: TrainingParts, dataset: Data, given: TrainOptions) -> Compil
         given.tell(str(choice))
     size = -(-program.training.batch_size // spread.world.size)
     custom = bool(nodes(program) or objectives(program))
-    return Compiled(spread.module, choice, size, given.tell, not (given.callbacks or custom), custom)
+    return Compiled(spread.module, choice, size, given.tell, custom)
 
 
 def phases(parts: TrainingParts, compiled: Compiled) -> Phases:

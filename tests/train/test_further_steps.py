@@ -14,11 +14,10 @@ from safetensors.torch import load_file
 from graphspec.compiler import compile
 from graphspec.data.batches import Shuffle
 from graphspec.diagnostics import SpecError
-from graphspec.train import compiled, loop
+from graphspec.train import compiled, loop, step_row
 from graphspec.train import meter as meters
 from graphspec.train.checkpoint import Checkpoints, State
 from graphspec.train.compiled import CompiledStep
-from graphspec.train.inductor import GeneratedCode
 from graphspec.train.loop import Interrupted, train
 from graphspec.train.phases import Update
 from graphspec.train.saver import Saver
@@ -129,8 +128,6 @@ def test_steps_in_a_row_are_single_steps_to_the_bit(
     monkeypatch.setattr(compiled, "BACKEND", backend)
     expected = one_by_one(place, monkeypatch)
     assert not counted
-    if backend == "inductor":  # whose code is called by itself
-        monkeypatch.setattr(GeneratedCode, "_within_autograd", None)
     found = trained(place, "in-a-row")
     assert_same(found, expected)
     assert len(found[0]["loss"]) == 3 and len(set(found[0]["y_accuracy"])) > 1
@@ -301,19 +298,16 @@ def test_no_step_holds_much_of_what_others_made(
     alive: list[int] = []
     compiler = compiled._compiler
 
-    def watching(closed: bool) -> Any:
-        def compile(graph: Any, examples: Any) -> Any:
-            run = compiler(closed)(graph, examples)
+    def watching(graph: Any, examples: Any) -> Any:
+        run = compiler(graph, examples)
 
-            def call(*taken: Any) -> Any:
-                alive.append(sum(each() is not None for each in made))
-                found = run(*taken)
-                made.extend(weakref.ref(each) for each in found if len(each.shape) == 2)
-                return found
+        def call(*taken: Any) -> Any:
+            alive.append(sum(each() is not None for each in made))
+            found = run(*taken)
+            made.extend(weakref.ref(each) for each in found if len(each.shape) == 2)
+            return found
 
-            return call
-
-        return compile
+        return call
 
     def validation(*arguments: Any) -> Any:
         assert not any(each() is not None for each in made)
@@ -322,7 +316,7 @@ def test_no_step_holds_much_of_what_others_made(
     evaluate = loop.evaluate
     monkeypatch.setattr(loop, "evaluate", validation)
     monkeypatch.setattr(compiled, "_compiler", watching)
-    monkeypatch.setattr(compiled, "HELD", held * HELD + HELD // 2)
+    monkeypatch.setattr(step_row, "HELD", held * HELD + HELD // 2)
     spec = EXPLODING.replace("1e4", "0.01").replace("d.npz}", "d.npz, validation: {split: 0.2}}")
     trained(place, "run", spec)
     assert len(alive) == len(made) == 19 and max(alive) == max(0, held - 1)
