@@ -94,7 +94,7 @@ def _check(program: BaseProgram, key: str, opened: Opening) -> Iterator[Diagnost
     else:
         from graphspec.data.tables import open_table
 
-        table = open_table(source, opened.options, config.na_values)
+        table = open_table(source, opened.options, config)
         names, lacking = set(table.columns), table.lacks
         fills = _plan(program, table.columns)
         try:

@@ -18,6 +18,8 @@ from graphspec.files.reading import is_within
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of the pictures that are read."""
+BESIDE = (".txt", ".xml")
+"""Endings of files that may lie next to pictures, with the boxes in them."""
 LITTER = {"thumbs.db", "desktop.ini"}
 """Files that systems leave in folders of images."""
 MAGIC = set("*?[")
@@ -118,7 +120,8 @@ def _folder(path: Path, within: Path | None) -> Found:
     if not folders and not pictures:
         return _shards(path, files, within)
     if not folders:
-        _alike(path, pictures[0], [file for file in files if not _is_image(file)])
+        others = [file for file in files if not _is_image(file)]
+        _alike(path, pictures[0], [file for file in others if file.suffix.lower() not in BESIDE])
         return Found(path, "images", tuple(_inside(pictures, within)), whole=False)
     if files:
         _disagree(path, folders[0], files[0])

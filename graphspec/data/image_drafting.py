@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphspec.data.encoders.images import Refused, opened
+from graphspec.data.encoders.images import Refused, opened, upright_size
 from graphspec.data.folders import IMAGES
 from graphspec.files.reading import is_within, need_regular
 
@@ -127,9 +127,8 @@ def _seen(source: Path | io.BytesIO) -> tuple[int, int, str] | None:
         if isinstance(source, Path):
             need_regular(source)
         with opened(source) as image:
-            height, width = image.height, image.width
-            turned = image.getexif().get(0x0112, 1) >= 5  # on its side: see `ImageEncoder`
-            return (width, height, image.mode) if turned else (height, width, image.mode)
+            width, height = upright_size(image)
+            return height, width, image.mode
     except (Refused, OSError, ValueError, SyntaxError):
         return None
 

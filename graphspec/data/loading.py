@@ -290,7 +290,7 @@ class Loader:
         from graphspec.data import reading  # imports pyarrow
         from graphspec.data.tables import open_table
 
-        table = open_table(source, file.options, self.config.na_values)
+        table = open_table(source, file.options, self.config)
         learned, encoders = self.encoders, self._encoders(table, source)
         if self.config.windows is not None:
             return self._windows(table, encoders, self.config.windows, learned is None, division, label)

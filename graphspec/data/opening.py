@@ -78,7 +78,8 @@ def spanner(program: BaseProgram) -> Callable[[Fill, str], Span | None]:
             path: tuple[str | int, ...] = ("data", "features", name)
             several = getattr(fill.feature, "columns", None)
             if several:
-                feature_span: Span | None = program.span((*path, "columns", several.index(column)))
+                which = (several.index(column),) if column in several else ()
+                feature_span: Span | None = program.span((*path, "columns", *which))
             elif fill.feature.column is not None:
                 feature_span = program.span((*path, "column"))
             else:

@@ -32,7 +32,8 @@ class Answering:
         columns: Columns = {}
         for name, one in self.written.items():
             if name in values:
-                columns |= one(values, sizes, probabilities)
+                unit = [each.units[name] for each in read if name in each.units]
+                columns |= one(values, sizes, probabilities, np.concatenate(unit) if unit else None)
         return columns
 
     def answers(self, read: Sequence[RowArrays]) -> list[dict[str, Any]]:

@@ -132,7 +132,7 @@ def _rows(run: Run, encoders: Encoders, data: Any) -> TablePart:
     assert config is not None
     opened = opening(run.program, "train", config.train, None, data)
     assert opened is not None
-    table = open_table(find(opened.path, opened.within), opened.options, config.na_values)
+    table = open_table(find(opened.path, opened.within), opened.options, config)
     names = [name for name in encoders.columns if name in table.columns]
     chunks = [part for _, part in reading.sliced(table.chunks(names), ROWS, 1)]
     if not chunks:

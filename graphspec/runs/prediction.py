@@ -94,8 +94,7 @@ class Predictor:
 
     def of_table(self, source: Found, options: DataFile, every_window: bool) -> Iterator[pa.Table]:
         """The predictions for a table's rows, which need no targets."""
-        na_values = self.program.data.na_values if self.program.data is not None else ("",)
-        table = open_table(source, options, na_values)
+        table = open_table(source, options, self.program.data)
         if source.kind == "images":
             self._read_images(table)
         encoders = self.encoders

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
-from graphspec.data.fields import Checker, Field, fields
+from graphspec.data.fields import UNIT, Checker, Field, fields
 from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.data.ragged import Ragged, padded_lengths
 from graphspec.data.rows.fields import Row
@@ -146,7 +146,8 @@ class RowReader:
         encoded = self.encoders.encode(part)
         limits = self.program.minimum_sizes, self.program.maximum_sizes
         checker = Checker(NAME, row_in_words, self.wanted, *limits)
-        arrays = {name: checker.check(name, array, number) for name, array in encoded.arrays.items()}
+        wanted = {name: array for name, array in encoded.arrays.items() if name in checker.wanted}
+        arrays = {name: checker.check(name, array, number) for name, array in wanted.items()}
         checker.finish({field.name: 1 for field in self.wanted})
         longest = {name: int(a.lengths.max()) for name, a in arrays.items() if isinstance(a, Ragged)}
         sizes = {name: checker.wanted[name].tensor.shape[1] for name in longest}
@@ -158,7 +159,9 @@ class RowReader:
         typed = {name: np.asarray(a).astype(checker.wanted[name].tensor.dtype) for name, a in padded.items()}
         row_sizes = {name: int(lengths[0]) for name, lengths in encoded.sizes.items()}
         keys = self.key_columns([row], number)
-        return RowArrays(typed, row_sizes, {} if keys is None else keys.to_pylist()[0])
+        targets = ((name, output.target + UNIT) for name, output in self.program.outputs.items())
+        units = {name: np.asarray(encoded.arrays[key]) for name, key in targets if key in encoded.arrays}
+        return RowArrays(typed, row_sizes, {} if keys is None else keys.to_pylist()[0], units)
 
     def key_columns(self, rows: Sequence[Row], first: int = 0) -> pa.Table | None:
         """The columns of the key of rows from that number on; None where the spec names none. Raises

@@ -29,8 +29,8 @@ from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restor
 from graphspec.data.encoders.decoding import written
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
-from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images, sees_padding
-from graphspec.data.features.settings import Shifted
+from graphspec.data.features.plan import Fill, FillPlan, Outputs, pictured, reading_images, sees_padding
+from graphspec.data.features.settings import BoxesFeature, Shifted
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.cells import Columns, as_table
@@ -45,7 +45,9 @@ __all__ = ["Encoded", "Encoders"]
 
 MASKS = "masks:MaskEncoder"
 """What encodes a target that is an image."""
-TOLD = ("", "training", "validation", "test", "unseen", "filled", "cut", "without a target")
+PARTS = ("", "training", "validation", "test")
+OF_BOXES = ("without boxes", "with boxes clipped", "with boxes left out")
+TOLD = (*PARTS, "unseen", "filled", "cut", "without a target", *OF_BOXES)
 """Parts of the data and reasons, in the order of their notes."""
 VERSION = 1
 """Of the JSON state."""
@@ -78,9 +80,7 @@ class Encoders:
         self.plan, self.outputs, self.images = plan, outputs, images
         self.root = root or FilePath()
         self.encoders = {fill.field: self._encoder(fill) for fill in plan.fills}
-        for encoder in self.encoders.values():
-            if isinstance(encoder.feature, Shifted):
-                encoder.follow(self.encoders[encoder.feature.of])
+        self._follow()
         self.weights: dict[str, RowWeights] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.rows: Counter[str] = Counter()
@@ -117,6 +117,17 @@ class Encoders:
         for fill in self.plan.fills:
             if fill != before.of(fill.field):  # images, of which nothing is learned
                 self.encoders[fill.field] = self._encoder(fill)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Says of encoders that depend on another one which it is."""
+        for encoder in self.encoders.values():
+            if isinstance(encoder.feature, Shifted):
+                encoder.follow(self.encoders[encoder.feature.of])
+            elif isinstance(encoder.feature, BoxesFeature) and (
+                picture := pictured(self.plan, encoder.feature)
+            ):
+                encoder.follow(self.encoders[picture.field])
 
     def _encoder(self, fill: Fill) -> Encoder:
         ignore = fill.output is not None and self.outputs[fill.output].rows.missing == "ignore"
@@ -197,8 +208,6 @@ class Encoders:
             column = _try(problems, name, encoder.encode, part)
             if column is not None:
                 columns[name] = column
-        for encoder in self.used.values():
-            encoder.forget()
         weights = {}
         for name, weigher in self.weighers.items():
             weighed = _try(problems, name, weigher.weigh, part)
@@ -208,6 +217,8 @@ class Encoders:
         sizes = self._sizes(part, columns)
         self._count(columns, labels or {"": np.ones(len(part), bool)})
         arrays = {name: column.values for name, column in columns.items()} | self._units(part, columns)
+        for encoder in self.used.values():
+            encoder.forget()
         return Encoded(arrays, self._masks(columns), weights, sizes)
 
     def encode_field(self, name: str, part: TablePart) -> Array | Ragged:
@@ -222,7 +233,7 @@ class Encoders:
         """The scales that rows have of their own, of targets, by their names followed by `UNIT`."""
         units: dict[str, Array] = {}
         for name, encoder in self.encoders.items():
-            if self.plan.of(name).target and encoder.beside:
+            if self.plan.of(name).target and encoder.scales_rows:
                 unit = columns[name].unit if name in columns else encoder.unit(part)
                 if unit is not None:
                     units[name + UNIT] = unit

@@ -122,6 +122,11 @@ class Encoder(ABC):
         """Columns that say how the others are encoded, and so how a prediction is read."""
         return ()
 
+    @property
+    def scales_rows(self) -> bool:
+        """Whether rows have scales of their own, as a target: see `unit`."""
+        return bool(self.beside)
+
     def learn(self, part: TablePart) -> None:
         """Learns from some of the training rows. Raises `SpecError`."""
         return None

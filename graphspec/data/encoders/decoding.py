@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from graphspec.data.encoders.base import Encoder
+import numpy as np
+
+from graphspec.data.encoders.base import Array, Encoder
+from graphspec.data.encoders.boxes import BoxEncoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import ListEncoder
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.rows.outputs import (
     Activation,
+    BoxesWritten,
     ClassesWritten,
     MaskWritten,
     NumbersWritten,
@@ -27,6 +32,8 @@ from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss
 from graphspec.tensor import Dim, Tensor, names_of
 
+ANSWER = 6
+"""Numbers of a box that a model answers: its sides, its score and its class."""
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 """Texts of whole numbers: classes that are such numbers are predicted as numbers, in every format."""
 
@@ -44,6 +51,8 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
         if loss is not None and loss.takes_logits:
             activation = "sigmoid" if tensor.shape[-1] == 1 else "softmax"
         return MaskWritten(name, activation, tuple(encoder.values), output.rows.threshold)
+    if isinstance(encoder, BoxEncoder) and (answer := _boxes(output)) is not None:
+        return BoxesWritten(name, answer, tuple(encoder.names))
     if isinstance(encoder, SetEncoder):
         return SetWritten(name, activation, tuple(encoder.vocabulary.values), output.rows.threshold)
     if classes:
@@ -55,6 +64,21 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
             return QuantilesWritten(name, activation, curves[0], loss.middle, tuple(loss.levels))
         return NumbersWritten(name, activation, _steps(tensor), curves, tuple(encoder.columns))
     return ValuesWritten(name, activation, _steps(tensor))
+
+
+def _boxes(output: OutputSpec) -> Callable[[Array], Array] | None:
+    """What makes boxes, scores and classes of an output; None where it is no answer of a detector."""
+    answer = getattr(output.loss, "answer", None)
+    if answer is None:
+        return np.asarray if output.tensors[0].shape[-1] == ANSWER else None
+
+    def answered(values: Array) -> Array:
+        import torch
+
+        found: Array = answer(torch.from_numpy(values)).numpy()
+        return found
+
+    return answered
 
 
 def has_classes(output: OutputSpec, encoder: Encoder | None) -> bool:
@@ -90,6 +114,8 @@ def labels_of(encoder: Encoder | None, count: int) -> list[Any]:
         return [name or "" for name in encoder.names(count)]
     if isinstance(encoder, MaskEncoder):
         return encoder.values
+    if isinstance(encoder, BoxEncoder):
+        return list(encoder.names)
     return list(range(count))
 
 

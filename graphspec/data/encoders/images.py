@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +28,8 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's word for a number of channels."""
 PIXELS = 2**26
 """The most pixels that a picture may have: more is a mistake, or made to fill the memory."""
+ORIENTATION, SIDEWAYS = 0x0112, 5
+"""The tag of EXIF that says how a picture is turned, and the first value of those that lie on their side."""
 TOGETHER = 16
 """Pictures that a thread decodes before it takes others."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
@@ -78,6 +80,7 @@ class ImageEncoder(Encoder):
         self.made = tuple(size for size in fill.tensor.shape[1:] if isinstance(size, int))
         """The shape of one image."""
         self.size, self.channels = (self.made[1], self.made[0]), self.made[-1]
+        self._latest: tuple[TablePart, Array] | None = None
 
     def encode(self, part: TablePart) -> Column:
         (name,) = self.columns
@@ -85,26 +88,45 @@ class ImageEncoder(Encoder):
         missing = missing_in(column)
         if missing.any() and self.feature.fill is None and not self.ignore:
             raise self.gap(part, name, missing)
-        pictures = np.zeros((len(part), *self.made), np.uint8)
+        pictures, sizes = np.zeros((len(part), *self.made), np.uint8), np.zeros((len(part), 2), np.int64)
         there = [(index, value) for index, value in enumerate(column.to_pylist()) if value is not None]
 
         def decode(first: int) -> None:
             for index, value in there[first : first + TOGETHER]:
-                pictures[index] = self._picture(part, name, index, value)
+                pictures[index], sizes[index] = self._picture(part, name, index, value, self._decoded)
 
         library()  # imported here, not in the threads
         with ThreadPoolExecutor(cores()) as pool:  # Pillow lets the others run while it decodes
             for _ in pool.map(decode, range(0, len(there), TOGETHER)):
                 pass
+        self._latest = part, sizes
         gone = missing if self.ignore and missing.any() else None
         marks = {"filled": missing} if missing.any() and gone is None else {}
         return Column(pictures, gone, marks)
 
-    def _picture(self, part: TablePart, name: str, index: int, value: Any) -> Array:
+    def sizes(self, part: TablePart) -> Array:
+        """The width and the height of the pictures of some rows, [n, 2], upright; 0 where there is none.
+
+        Raises `SpecError`.
+        """
+        if self._latest is not None and self._latest[0] is part:
+            return self._latest[1]
+        (name,) = self.columns
+        found = np.zeros((len(part), 2), np.int64)
+        for index, value in enumerate(part.column(name).to_pylist()):
+            if value is not None:
+                found[index] = self._picture(part, name, index, value, _size)
+        return found
+
+    def forget(self) -> None:
+        self._latest = None
+
+    def _picture(self, part: TablePart, name: str, index: int, value: Any, read: Callable[[Any], Any]) -> Any:
+        """What `read` makes of a picture. Raises `SpecError`."""
         source = self.source(part, index, value)
         word = f"picture `{value}`" if isinstance(value, str) else "the picture"
         try:
-            return self._decoded(need_regular(source) if isinstance(source, Path) else source)
+            return read(need_regular(source) if isinstance(source, Path) else source)
         except Refused as error:
             raise part.fail("data-range", name, index, f"{word} {error}", error.help) from None
         except FileNotFoundError:
@@ -141,10 +163,12 @@ class ImageEncoder(Encoder):
         """The folder that paths in a column are relative to."""
         return part.root / self.feature.root if self.feature.root is not None else part.root
 
-    def _decoded(self, source: Any) -> Array:
+    def _decoded(self, source: Any) -> tuple[Array, tuple[int, int]]:
+        """The array of a picture, and the size that it has upright."""
         with opened(source) as image:
             picture = self._channels(upright(image))
-        return np.asarray(self._resized(picture), np.uint8).reshape(self.size[1], self.size[0], self.channels)
+        made = np.asarray(self._resized(picture), np.uint8)
+        return made.reshape(self.size[1], self.size[0], self.channels), picture.size
 
     def _channels(self, picture: Any) -> Any:
         """The image as bytes, with the channels of the input."""
@@ -180,6 +204,19 @@ class ImageEncoder(Encoder):
         left, top = (width - inner_width) / 2, (height - inner_height) / 2
         return (left, top, left + inner_width, top + inner_height), self.size
 
+    def placed(self, sizes: Array) -> Array:
+        """How pixels of pictures of some sizes, [n, 2], become those of the input, [n, 4]: what x and y are
+        multiplied by, and what is then added. Without a size they stay.
+        """
+        found = np.tile(np.array([1.0, 1, 0, 0]), (len(sizes), 1))
+        for index, size in enumerate(sizes.tolist()):
+            if size[0]:
+                (left, top, right, bottom), inner = self._boxes(size)
+                scale = inner[0] / (right - left), inner[1] / (bottom - top)
+                start = ((whole - part) // 2 for whole, part in zip(self.size, inner, strict=True))
+                found[index] = *scale, next(start) - left * scale[0], next(start) - top * scale[1]
+        return found
+
     def undone(self, mask: Any, size: tuple[int, int]) -> Any:
         """A mask of what was read of a picture, in the size of the picture; 0 where that was cut off."""
         box, inner = self._boxes(size)
@@ -203,6 +240,17 @@ class ImageEncoder(Encoder):
             return picture.resize(size, resampling, box)
         extent = library().Transform.EXTENT
         return picture.transform(size, extent, box, resampling)
+
+
+def upright_size(image: Any) -> tuple[int, int]:
+    """The width and the height that a picture has once it is turned as its EXIF data say."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(ORIENTATION, 1) >= SIDEWAYS else (width, height)
+
+
+def _size(source: Any) -> tuple[int, int]:
+    with opened(source) as image:
+        return upright_size(image)
 
 
 def named(value: str, ending: str | None) -> str:

@@ -43,8 +43,9 @@ class MaskEncoder(ImageEncoder):
         units = 2 if self.made[2:] == (1,) else self.made[-1] if self.one_hot else self.fill.limit
         return [int(value) for value in self.feature.values or range(units or 256)]
 
-    def _decoded(self, source: Any) -> Array:
-        pixels = super()._decoded(source)[..., 0]
+    def _decoded(self, source: Any) -> tuple[Array, tuple[int, int]]:
+        decoded, size = super()._decoded(source)
+        pixels = decoded[..., 0]
         classes = self.classes[pixels]
         if classes.min() < 0:
             row, column = np.argwhere(classes < 0)[0]
@@ -54,8 +55,8 @@ class MaskEncoder(ImageEncoder):
             listed = f": `values: {values}`" if len(values) <= SHOWN else ""
             raise Refused(what, f"name the pixel value of each class at the feature{listed}")
         if self.one_hot:
-            return np.eye(self.made[-1], dtype=np.uint8)[classes]
-        return classes.astype(np.uint8).reshape(self.made)
+            return np.eye(self.made[-1], dtype=np.uint8)[classes], size
+        return classes.astype(np.uint8).reshape(self.made), size
 
     def pixels(self, part: TablePart) -> Mapping[str, int]:
         """How many pixels of some rows have each value."""

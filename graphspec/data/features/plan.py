@@ -6,7 +6,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set, Shifted
+from graphspec.data.features.settings import (
+    BoxesFeature,
+    Category,
+    Feature,
+    ImageFeature,
+    Listed,
+    Number,
+    Set,
+    Shifted,
+)
 from graphspec.data.features.windows import Steps, Windows
 from graphspec.diagnostics import did_you_mean
 from graphspec.elaborated import OutputSpec
@@ -142,6 +151,13 @@ def of_images(plan: FillPlan) -> FillPlan:
     return FillPlan(tuple(replace(f, feature=features.get(f.field, f.feature)) for f in plan.fills))
 
 
+def pictured(plan: FillPlan, feature: BoxesFeature) -> Fill | None:
+    """The input of pictures in which boxes lie: the one that they name, or the first one."""
+    pictures = [f for f in plan.fills if not f.target and isinstance(f.feature, ImageFeature)]
+    named = [fill for fill in pictures if feature.of in (None, fill.field)]
+    return named[0] if named else None
+
+
 def image_misfits(plan: FillPlan) -> Iterator[tuple[Fill, Misfit]]:
     """What keeps a folder of images from filling the inputs of a plan of `of_images`."""
     inputs = [fill for fill in plan.fills if not fill.target]
@@ -174,7 +190,7 @@ def reading_images(plan: FillPlan) -> FillPlan:
     feature = features[0] if len(features) == 1 else None
     if not isinstance(feature, ImageFeature):
         return plan
-    images = feature.model_copy(update={"column": "image", "root": None})
+    images = feature.model_copy(update={"column": "image", "root": None, "ending": None})
     return FillPlan(tuple(f if f.target else replace(f, feature=images) for f in plan.fills))
 
 
@@ -292,11 +308,14 @@ def _what(fill: Fill) -> str:
 
 def _shape(fill: Fill, feature: Feature) -> Misfit | None:
     wanted, shape = fill.tensor.shape[1:], feature.feature_type(target=fill.target).shape
-    if isinstance(feature, ImageFeature) and len(wanted) == (
+    if isinstance(feature, BoxesFeature) and wanted[1:] == shape[1:]:
+        if not isinstance(wanted[0], int) or wanted[0] == shape[0]:
+            return None
+    elif isinstance(feature, ImageFeature) and len(wanted) == (
         3 if fill.tensor.is_float or not fill.mask else 2
     ):
         return _unsized(fill) or (_mask(fill, feature) if fill.mask else _picture(fill, feature))
-    if len(wanted) == 1 and feature.may_list:
+    elif len(wanted) == 1 and feature.may_list:
         length = feature.most if isinstance(feature, Listed) else None
         if length is None or wanted[0] == length or not isinstance(wanted[0], int):
             return None

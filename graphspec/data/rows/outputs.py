@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -126,6 +126,38 @@ def unrolled(runs: Sequence[int], width: int) -> NDArray[np.uint8]:
     """The pixels, [height, width], of run lengths."""
     pairs = np.array(runs, np.int64).reshape(-1, 2)
     return np.repeat(pairs[:, 0].astype(np.uint8), pairs[:, 1]).reshape(-1, width)
+
+
+@dataclass(eq=False, repr=False)
+class BoxesWritten:
+    """Boxes in pixels of each picture, best first: left, top, right and bottom; beside them the class of
+    each, and its score. `unit`, [n, 6], makes these of pixels of the input: what is added to x and y once
+    they are multiplied, by what, and the width and height of the picture.
+    """
+
+    name: str
+    answer: Callable[[Array], Array]
+    """From what the model returns to the boxes in pixels of its input, their scores and classes."""
+    labels: tuple[str, ...]
+
+    def __call__(
+        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
+    ) -> Columns:
+        answers = self.answer(values[self.name])
+        order = np.argsort(np.where(answers[..., 5] < 0, np.inf, -answers[..., 4]), 1, kind="stable")
+        answers = np.take_along_axis(answers, order[..., None], 1)
+        there, corners = answers[..., 5] >= 0, answers[..., :4]
+        if unit is not None:
+            shift, scale, size = (np.tile(part, 2)[:, None] for part in np.split(unit, 3, 1))
+            corners = np.clip(corners * scale + shift, 0, np.where(size > 0, size, np.inf))
+        offsets = offsets_of(there.sum(1))
+        numbers = answers[there][:, 5].astype(np.int64).tolist()
+        names = [self.labels[n] if n < len(self.labels) else str(n) for n in numbers]
+        return {
+            self.name: Cells(corners[there].astype(np.float32).reshape(-1), offsets, (4,)),
+            f"{self.name}.class": Cells(names, offsets),
+            f"{self.name}.score": Cells(answers[there][:, 4].astype(np.float32), offsets),
+        }
 
 
 @dataclass(eq=False, repr=False)

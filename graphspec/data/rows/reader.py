@@ -84,6 +84,8 @@ class RowArrays:
     arrays: dict[str, NDArray[Any]]
     sizes: dict[str, int]
     keys: Mapping[str, Any] = field(default_factory=dict)
+    units: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """By output, the scale that the row has of its own."""
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:

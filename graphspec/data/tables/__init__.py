@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphspec.data.config import DataConfig
+from graphspec.data.features.settings import BoxesFeature, ImageFeature
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found
 from graphspec.data.mistakes import unreadable
 from graphspec.data.tables.base import CHUNK, Table
+from graphspec.data.tables.boxes import BoxTable, need_coco
+from graphspec.data.tables.coco import Coco
 from graphspec.data.tables.delimited import Delimited
 from graphspec.data.tables.frame import FrameTable
 from graphspec.data.tables.images import Images
@@ -29,12 +33,26 @@ READERS: dict[str, type[Delimited | Lines | Parquet]] = {
 }
 
 
-def open_table(source: Found, options: DataFile, na_values: Sequence[str] = ("",)) -> Table:
-    """The table of the files that were found, read as `options` say.
+def open_table(source: Found, options: DataFile, config: DataConfig | None = None) -> Table:
+    """The table of the files that were found, read as `options` say, for what `config` reads of it.
 
     Opening reads no more than headers. Raises `SpecError`: data-missing, data-format, data-empty,
     data-column.
     """
+    config = config or DataConfig()
+    boxes = next((each for each in config.features.values() if isinstance(each, BoxesFeature)), None)
+    if boxes is None or boxes.in_files or source.kind == "images":
+        return _plain(source, options, config.na_values)
+    if boxes.format == "coco":
+        if source.kind != "lines" or not source.whole or source.path.suffix.lower() != ".json":
+            raise need_coco(str(source.path))
+        return Coco(source.path)
+    table = _plain(source, options, config.na_values)
+    pictures = {n: each.read(n)[0] for n, each in config.features.items() if isinstance(each, ImageFeature)}
+    return BoxTable(table, boxes, pictures.get(boxes.of or "", next(iter(pictures.values()), "image")))
+
+
+def _plain(source: Found, options: DataFile, na_values: Sequence[str]) -> Table:
     if source.held is not None and source.held.table is not None:
         return FrameTable(source.held.table, source.held.name, na_values)
     if source.kind == "images":
