@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphspec.data.arrays import open_arrays
+from graphspec.data.config import DataConfig
 from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.tables import Table, delimited, lines, open_table
@@ -27,7 +28,8 @@ Row = dict[str, Any]
 
 
 def opened(path: Path, na_values: Sequence[str] = ("",), **options: Any) -> Table:
-    return open_table(find(path), DataFile(path=path.name, **options), na_values)
+    config = DataConfig(na_values=tuple(na_values))
+    return open_table(find(path), DataFile(path=path.name, **options), config)
 
 
 def table(path: Path, **options: Any) -> dict[str, list[Any]]:
