@@ -257,6 +257,13 @@ class InputGradient(keras.layers.Wrapper):
         return shape
 
 
+class Scan(keras.layers.TimeDistributed):
+    """A layer at each step."""
+
+    def __init__(self, layer: Any, over: Any = None, **keywords: Any):
+        super().__init__(layer, **keywords)
+
+
 class Queue(keras.layers.Layer):
     """The last rows of its input, the newest first, which it takes in after it has given those before."""
 
@@ -282,6 +289,7 @@ HUB: dict[str, Any] = {
     "SinePositionEncoding": SinePositionEncoding,
     "RotaryEmbedding": RotaryEmbedding,
     "InputGradient": InputGradient,
+    "Scan": Scan,
 }
 """Layers that KerasHub has, and Keras has not; and the gradient of a layer, which Keras takes by a tape."""
 

@@ -72,3 +72,27 @@ class StepPlaces(Layer, abstract=True, spec_name="arange"):
         if self.start != 0:
             text, constants["start"] = f"{text} + {{start}}", self.start
         return Code(text, constants=constants)
+
+
+class BegunState(Layer, abstract=True, spec_name="begun"):
+    """A state, which is another one before the first step."""
+
+    arguments = (Argument("initial"), PLACES, Argument("state"))
+
+    def infer(self, initial: Tensor, places: Tensor, state: Tensor) -> Tensor:
+        return state
+
+    def code(self, site: Site) -> Code:
+        return Code("begun({places}, [{initial}], [{state}])[0]")
+
+
+class CarriedStates(Layer, abstract=True, spec_name="carried"):
+    """What it is given, once the states have become new ones."""
+
+    arguments = (Argument("x"), Argument("new", many=True), Argument("states", many=True))
+
+    def infer(self, x: Tensor, new: tuple[Tensor, ...], states: tuple[Tensor, ...]) -> Tensor:
+        return x
+
+    def code(self, site: Site) -> Code:
+        return Code("carried(({x}, *{new}), {states})")

@@ -9,8 +9,21 @@ from dataclasses import dataclass, field
 from graphspec.contract.activations import LINEAR
 from graphspec.contract.fields import same
 from graphspec.contract.layer import Code, Leaf, Ref
+from graphspec.contract.scanning import Scanned
 from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
-from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name, replace, walk
+from graphspec.emit.code import (
+    Variable,
+    call,
+    choice,
+    equal,
+    fill,
+    item,
+    listed,
+    literal,
+    name,
+    replace,
+    walk,
+)
 from graphspec.emit.code import names as names_of
 from graphspec.emit.construct import InitWriter
 from graphspec.emit.module_class import Cell, ModuleClass, Varies
@@ -148,6 +161,8 @@ class Calls:
         number: int,
         logits: ast.expr | None,
     ) -> tuple[ast.expr, Ending | None]:
+        if isinstance(op.wrapper, Scanned):
+            return self._scanned(slot, op, op.wrapper, module, arguments_read, number), None
         outside = _one(arguments_read[0])
         inside = fill(op.wrapper.enter_code(), {"x": outside})
         rank, out = op.inner[0].rank, op.inner_outputs[0].rank
@@ -169,6 +184,39 @@ class Calls:
             result, ending = ending.apply(result) if ending else result, None
             result = turned(result, out, turns, False)
         return _direct(fill(op.wrapper.leave_code(), {"y": result, "x": outside})), ending
+
+    def _scanned(
+        self,
+        slot: Slot,
+        op: Op,
+        wrapper: Scanned,
+        module: ast.expr | None,
+        arguments: Sequence[Argument],
+        number: int,
+    ) -> ast.expr:
+        """A cell over the steps of sequences: a function of one step and the states, and what it runs on."""
+        words = list(op.graph.inputs) if op.graph is not None else ["step"]
+        places = (*wrapper.over, *wrapper.states)
+        taken = {*self.group.helpers, "self"}
+        called = {place: names.Namespace(taken).claim(names.local(words[place])) for place in places}
+        inside = [name(called[p]) if p in called else part for p, part in enumerate(arguments[: len(words)])]
+        if op.graph is not None:
+            cell = self._instance(op, op.graph, module, inside, None)
+        else:
+            assert op.layer is not None
+            absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)
+            code = self.constructor.classes.code(op)
+            cell = self._layer(slot, op, code, module, [*inside[:1], *absent], number)
+            ending = self._ending(slot, op, code, number)
+            cell = ending.apply(cell) if ending is not None else cell
+        parameters = ast.arguments([], [ast.arg(called[p]) for p in places], None, [], [], None, [])
+        every = [
+            ast.Tuple([_one(arguments[p]) for p in which], ast.Load())
+            for which in (wrapper.over, wrapper.states)
+        ]
+        masks = [_one(part) for part in arguments[len(words) :]]
+        code_of = call("scan", _direct(ast.Lambda(parameters, cell)), *every, *masks)
+        return code_of if len(op.outputs) > 1 else item(code_of, 0)
 
     def _layer(
         self,
@@ -353,9 +401,10 @@ def _direct(made: ast.expr) -> ast.expr:
     for part in walk(made):
         match part:
             case ast.Lambda(
-                args=ast.arguments(args=[ast.arg(arg=word)]),
-                body=ast.Call(func=function, args=[ast.Name(id=given)], keywords=[]),
-            ) if given == word and word not in names_of(function):
+                args=ast.arguments(args=words), body=ast.Call(func=function, args=given, keywords=[])
+            ) if [each.arg for each in words] == [getattr(each, "id", None) for each in given] and not {
+                each.arg for each in words
+            }.intersection(names_of(function)):
                 made = replace(made, part, function)
     return made
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction
 from graphspec.contract.layer import Code, Ref
+from graphspec.contract.scanning import Scanned
 from graphspec.elaborated import Elaborated
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template, walk
@@ -72,6 +73,9 @@ class Classes(Generic[Part]):
             op.graph: op.options for graph in graphs for op in graph.ops if op.graph is not None
         }
         self._leaders = _leaders(graphs)
+        self._scanned = {
+            op.graph for graph in graphs for op in graph.ops if isinstance(op.wrapper, Scanned) and op.graph
+        }
         self._recomputed = {op.graph for graph in graphs for op in graph.ops if self.recomputing(op)}
         self._import(graphs)
         self._codes = LayerCodes(graphs, self._runs_first, self.imported, options)
@@ -280,6 +284,8 @@ class Classes(Generic[Part]):
         group.logits = any(value in self.ending for value in class_template.graph.outputs.values())
         is_root = group.is_main = self._root in members
         first = [class_template.values[value] for value in self._channels_first] if is_root else []
+        if not self._scanned.isdisjoint(members):
+            self.layout.keep_plain(class_template.graph)  # a step gives what the next one takes
         self.layout.run(class_template.graph, first, is_root)
         group.takes = tuple(
             value in self.layout.channels_first for value in class_template.graph.inputs.values() if value

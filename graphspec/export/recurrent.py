@@ -6,6 +6,7 @@ computes the same at any length, and is an operator of both formats.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -58,20 +59,26 @@ CELLS: dict[Callable[..., Any], Cell] = {
 @contextmanager
 def scans(module: nn.Module) -> Iterator[None]:
     """While it is active, scans compute every recurrent kernel that PyTorch is asked for, and every loop over
-    steps in a module of the emitted class `Scanned`.
+    steps in a module of the emitted class `Scanned`, or by the emitted function `scan`.
     """
     loops: set[Any] = {
         cls for part in module.modules() for cls in type(part).__mro__ if cls.__name__ == "Scanned"
     }
     before = {cls: cls.forward for cls in loops}
+    functions = sys.modules[type(module).__module__].__dict__
+    of_cells = functions.get("scan")
     for cls in loops:
         cls.forward = _loop
+    if of_cells is not None:
+        functions["scan"] = _over_steps
     try:
         with Replacing({kernel: partial(_scanned, cell) for kernel, cell in CELLS.items()}):
             yield
     finally:
         for cls, forward in before.items():
             cls.forward = forward
+        if of_cells is not None:
+            functions["scan"] = of_cells
 
 
 def _scanned(
@@ -148,3 +155,31 @@ def _loop(
     (last, *states), outputs = scan(step, start, steps)
     y = outputs.transpose(0, 1) if self.return_sequences else last
     return (y, *states) if self.return_state else y
+
+
+def _over_steps(
+    cell: Callable[..., Any], sequences: State, states: State, mask: Tensor | None = None
+) -> State:
+    """What the emitted function `scan` computes."""
+    batch, count = sequences[0].shape[0], len(states)
+    start = tuple(state.expand(batch, *state.shape[1:]).clone() for state in states)
+
+    def run(steps: Sequence[Tensor], old: Sequence[Tensor]) -> State:
+        results = cell(*steps, *old)
+        return results if isinstance(results, tuple) else (results,)
+
+    def step(before: State, now: State) -> tuple[State, State]:
+        steps, old = now[: len(sequences)], before[len(before) - count :]
+        new = run(steps, old)
+        if mask is not None:
+            seen = [now[-1].view(-1, *[1] * (part.dim() - 1)) for part in new]
+            new = tuple(torch.where(*each) for each in zip(seen, new, before, strict=True))
+        kept = new if mask is not None else new[len(new) - count :]
+        return tuple(part.clone() for part in kept), tuple(part.clone() for part in new[: len(new) - count])
+
+    if mask is not None:  # outputs are carried, too, from zeros
+        first = run([x[:, 0] for x in sequences], start)
+        start = (*(torch.zeros_like(part) for part in first[: len(first) - count]), *start)
+    over = tuple(x.transpose(0, 1) for x in (*sequences, *(() if mask is None else (mask,))))
+    last, outputs = scan(step, start, over)
+    return (*(y.transpose(0, 1) for y in outputs), *last[len(last) - count :])

@@ -225,6 +225,12 @@ def _cell(value: Any) -> Cell:
         return value
     if isinstance(value, list | tuple):
         return StackedRNNCells.model_validate({"cells": list(value)})
+    own = [key for key in ("block", "model", "call") if isinstance(value, dict) and key in value]
+    if own:
+        message = (
+            f"`Scan` runs a cell of one's own: write {{layer: Scan, wraps: {{{own[0]}: {value[own[0]]}}}}}"
+        )
+        raise PydanticCustomError("wraps_type", message)
     if not isinstance(value, dict) or not isinstance(value.get("layer"), str):
         message = "a cell must be a mapping with `layer`, such as {layer: LSTMCell, units: 32}, or a list"
         raise PydanticCustomError("wraps_type", message)

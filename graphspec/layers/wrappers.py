@@ -1,4 +1,4 @@
-"""Layers that wrap other layers: TimeDistributed, InputGradient and SpectralNormalization."""
+"""Layers that wrap other layers: TimeDistributed, Scan, InputGradient and SpectralNormalization."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from graphspec.contract.fields import Positive
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.scanning import Scanning
 from graphspec.contract.streaming import Roles, Streaming, frame
 from graphspec.contract.wrapper import Wrapper
 from graphspec.tensor import Dim, Tensor
@@ -75,6 +76,18 @@ class _StepByStep(TimeDistributed, abstract=True):
 
     def leave_code(self) -> str:
         return "together([{y} for step in apart({x}, self.training)], {x}, self.training)"
+
+
+class Scan(Scanning, also="scan rnn_cell custom_cell while_loop"):
+    """Runs a block, model, layer or call as a cell over the steps of sequences `[batch, steps, ...]`.
+
+    An input of the cell that is called as an output of it is a state: the first step gets what `from` gives,
+    every other step what the step before gave. Other outputs are given for all steps, states after the last
+    one. At a masked step the states stay, and the other outputs are those of the step before.
+    """
+
+    often_wraps = ("Dense", "LSTMCell", "GRUCell")
+    examples = (Example({"wraps": {"layer": "Dense", "units": 4}, "over": ["x"]}, ((3, 5),)),)
 
 
 class InputGradient(Wrapper, also="GradientPenalty gradient_penalty grad"):

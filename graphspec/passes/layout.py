@@ -45,6 +45,10 @@ class Layout:
         """Whether an output of a block comes with channels first."""
         return value in self.channels_first and value.tensor.rank not in self._plain.get(graph, ())
 
+    def keep_plain(self, graph: Graph) -> None:
+        """Lets a block take and give all its values in the spec's order."""
+        self._plain[graph] = {*TO_FIRST}
+
     def _wanted_first(self, graph: Graph) -> set[Value]:
         """The values of a graph whose first reader with a preference prefers channels first."""
         readers: dict[Value, list[tuple[Op, int]]] = {}
@@ -108,6 +112,8 @@ class Layout:
         self.channels_first.update(channels_first)
         self._decide(graph, root)
         if root:
+            return
+        if graph in self._plain:
             return
         orders: dict[int, set[bool]] = {}
         values = [value for value in graph.inputs.values() if value is not None]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from graphspec.contract.layer import Derived, Layer, LayerError
+from graphspec.contract.scanning import Scanned
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Op, Value, types
 from graphspec.passes.copying import Copy
@@ -73,7 +74,10 @@ class _MaskMaker:
         for op in graph.ops:
             if op.graph is not None:
                 self.fill(op.graph)
-            elif op.present and op.layer is not None and op.wrapper is None:
+            if isinstance(op.wrapper, Scanned):
+                mask = self.value(self.masks.of(op.arguments[op.wrapper.over[0]]))
+                op.arguments += () if mask is None else (mask,)
+            elif op.graph is None and op.present and op.layer is not None and op.wrapper is None:
                 op.arguments = self._filled(op, op.layer)
 
     def _filled(self, op: Op, layer: Layer) -> tuple[Any, ...]:

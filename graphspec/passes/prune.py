@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
+from graphspec.contract.scanning import Scanned
 from graphspec.graph import Definition, Graph, Op, Value, chained_inputs, flatten
 from graphspec.passes.copying import Copy
 
@@ -153,6 +154,9 @@ class _Need:
         if op in self.live:
             return
         self.live.update(self._instances[op])
+        if isinstance(op.wrapper, Scanned):  # the next step reads what nothing else does
+            for key in op.outputs:
+                self._read(op, key)
         for mate in self._instances[op]:
             unread = self.unread(mate)
             self._work += flatten(a for place, a in enumerate(mate.arguments) if place not in unread)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from graphspec.contract.layer import LayerError
-from graphspec.contract.stepping import StateBuffer, StepsSoFar
+from graphspec.contract.scanning import Scanned
+from graphspec.contract.stepping import BegunState, CarriedStates, StateBuffer, StepsSoFar
 from graphspec.contract.streaming import LONGEST, Roles, StepState, Streaming, still, streamed_axes, whole
 from graphspec.diagnostics import fail
 from graphspec.graph import Graph, Op, Unit, Value, types
@@ -80,6 +81,7 @@ class _Stepper:
         self._same: dict[Value, Value] = {}  # what layers give that only train, and what they are given
         self._made: list[Op] = []  # in the graph at hand, before the op at hand
         self._held: list[Op] = []
+        self._behind: list[Op] = []  # what follows the op at hand
 
     def run(self) -> Step:
         fresh = []
@@ -126,7 +128,8 @@ class _Stepper:
                 graph.units = [unit for unit in graph.units if unit is not op.unit]
                 continue
             self._op(graph, op)
-            self._made.append(op)
+            self._made += [op, *self._behind]
+            self._behind = []
         graph.ops = [*self._held, *self._made]
         graph.outputs = {name: self._passed(value) for name, value in graph.outputs.items()}
         self._made, self._held = ops, held
@@ -164,6 +167,8 @@ class _Stepper:
             return
         elif op.graph is not None and op.wrapper is None:
             self._call(graph, op, op.graph)
+        elif op.graph is not None and isinstance(op.wrapper, Scanned):
+            self._scan(graph, op, op.graph, op.wrapper)
         else:
             self._layer(graph, op)
 
@@ -183,6 +188,40 @@ class _Stepper:
             self._retyped |= {value} if result in self._retyped else set()
         if op.unit is not None and len(op.unit.calls) > 1 and any(map(_holds, inner.walk())):
             self._refuse(op, whole("is shared, and its calls need states of their own", "write it twice"))
+
+    def _scan(self, graph: Graph, op: Op, cell: Graph, scan: Scanned) -> None:
+        """A cell over steps: its states are kept, and those that it is given begin them."""
+        if len(op.arguments) > len(cell.inputs):
+            self._refuse(op, whole("leaves out masked steps", "leave out what makes the mask"))
+        over_steps = list(op.outputs.values())[: scan.outputs]
+        if len(over_steps) != 1:
+            self._refuse(op, whole("gives other than one output for each step"))
+        (output,) = over_steps
+        for place, argument in enumerate(op.arguments):
+            streamed = streamed_axes(self._role(argument)) if isinstance(argument, Value) else ()
+            if streamed != ((1,) if place in scan.over else ()):
+                self._refuse(op, whole("reads all steps at each of them"))
+        arguments, states = list(op.arguments), list[Value]()
+        for place, name in ((place, list(cell.inputs)[place]) for place in scan.states):
+            tensor = op.inner[place]
+            state = self._state(graph, op, StepState(name, tensor.shape[1:], tensor.dtype))
+            word = self._free(graph, f"{op.node}_{name}_begun")
+            begun = Op(word, None, op.span, "op", (arguments[place], self._place(graph), state))
+            begun.layer, begun.title = BegunState(), "state"
+            arguments[place] = begun.outputs[""] = Value(state.tensor, word, begun)
+            self._made.append(begun)
+            states.append(state)
+        op.arguments = tuple(arguments)
+        self._roles |= dict.fromkeys(op.outputs.values())
+        self._roles[output] = (None, "new", *[None] * (output.tensor.rank - 2))
+        if states:
+            word = self._free(graph, f"{op.node}_carried")
+            new = tuple(op.outputs.values())[scan.outputs :]
+            carried = Op(word, None, op.span, "op", (output, new, tuple(states)))
+            carried.layer, carried.title = CarriedStates(), "carried"
+            self._same[output] = carried.outputs[""] = Value(output.tensor, output.name, carried)
+            self._roles[carried.output] = self._roles[output]
+            self._behind.append(carried)
 
     def _layer(self, graph: Graph, op: Op) -> None:
         """A layer: what it needs beside its inputs, and what computes it in a step."""

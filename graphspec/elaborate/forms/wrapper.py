@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphspec.contract.layer import LayerError
+from graphspec.contract.scanning import Scanning
 from graphspec.contract.wrapper import NestedWrapper, Wrapper
 from graphspec.declarations import read_wrapped
 from graphspec.elaborate.body import NodeResult, failed
@@ -29,13 +30,19 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         return node.failure(
             "missing-key", node.span, f"`{cls.spec_name}` needs `wraps`", f"write {cls.inside_it}"
         )
-    wrapped = _wrapped(node)
+    wrapped = wrapped_node(node)
+    if wrapped is not None and wrapped.form not in WRAPPED:
+        message = f"`{cls.spec_name}` wraps a layer, a block, a model or a call"
+        return node.failure("wrong-type", node.span_of("wraps", wrapped.form), message)
+    if issubclass(cls, Scanning):
+        from graphspec.elaborate.forms.scan import scan
+
+        if not isinstance(wrapper, Scanning) or wrapped is None:
+            return failed()
+        return scan(node, wrapper, wrapped, build_inner)
     bound = bind(node, cls.spec_name, cls) if not node.inputs.broken else None
     if wrapped is None or wrapper is None or bound is None:
         return failed()
-    if wrapped.form not in WRAPPED:
-        message = f"`{cls.spec_name}` wraps a layer, a block, a model or a call"
-        return node.failure("wrong-type", node.span_of("wraps", wrapped.form), message)
     assert isinstance(wrapper, Wrapper)
     try:
         inside = wrapper.enter(*map(types, bound))
@@ -89,7 +96,7 @@ def _surround(op: Op, wrapper: Wrapper, inside: Sequence[Tensor]) -> None:
         value.tensor = wrapper.leave(value.tensor, *around)
 
 
-def _wrapped(node: NodeInstance) -> Node | None:
+def wrapped_node(node: NodeInstance) -> Node | None:
     """The node under `wraps`."""
     document, diagnostics = node.body.declared.document, node.body.context.diagnostics
     return read_wrapped(document, node.name, node.declared.wraps, (*node.path, "wraps"), diagnostics)

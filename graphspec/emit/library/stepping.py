@@ -96,9 +96,11 @@ def carried(results: tuple[Tensor, ...], states: list[Tensor]) -> Tensor:
 
 def begun(places: Tensor, initial: list[Tensor], states: list[Tensor]) -> list[Tensor]:
     """The states, which are others before the first step."""
-    fresh = (places == 0)[:, None]
     pairs = zip(initial, states, strict=True)
-    return [torch.where(fresh, first, state) for first, state in pairs]
+    return [
+        torch.where((places == 0).view(-1, *[1] * (state.dim() - 1)), first, state)
+        for first, state in pairs
+    ]
 
 
 def window(x: Tensor, state: Tensor) -> Tensor:
