@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +17,15 @@ from graphspec.data import reading
 from graphspec.data.arrays import Arrays, open_arrays
 from graphspec.data.batches import InMemory
 from graphspec.data.encoders import Encoders
-from graphspec.data.encoding import image_encoders
+from graphspec.data.encoding import encoders_of, image_encoders
 from graphspec.data.fields import UNIT, Checker, Field, fields
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
-from graphspec.data.in_memory_source import Given
+from graphspec.data.in_memory_source import Given, of_rows
 from graphspec.data.loading import padding_of
 from graphspec.data.opening import opening, spanner
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.fields import Row
 from graphspec.data.shareable import shareable
 from graphspec.data.tables import Table, open_table
 from graphspec.data.tables.completed import Completed
@@ -32,6 +35,10 @@ from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
 from graphspec.runs.masks import MaskFolder, Masks
 from graphspec.runs.rows import RowReader
+
+if TYPE_CHECKING:
+    from graphspec.runs.model import Model
+    from graphspec.runs.run import Run
 
 ARRAYS = 4096
 """Rows of arrays that are predicted at a time."""
@@ -69,6 +76,28 @@ def predictions(
         yield from predictor.of_table(source, opened.options, every_window)
     if noted is not None:
         noted([*predictor.notes, *(predictor.encoders.counted() if predictor.encoders is not None else ())])
+
+
+class TableAnswering:
+    """Predicts a few rows that say too little alone, as those of a file: forecasts of histories, and targets
+    that are scaled by a column of their row. What the encoders learned is read once.
+    """
+
+    def __init__(self, run: Run, model: Model):
+        self.model, self._state = model, run.files.encoders(run.program)
+
+    def encoders(self) -> Encoders:
+        """The encoders of the run, which have seen nothing yet."""
+        return encoders_of(self.model.program, self._state or {})
+
+    def answers(self, rows: Sequence[Row]) -> tuple[list[dict[str, Any]], list[str]]:
+        """The predictions, and what was made of the rows: lines. Raises `SpecError`."""
+        program, notes = self.model.program, list[str]()
+        size, found = program.training.batch_size, self.encoders()
+        parts = predictions(
+            program, self.model.engine, found, of_rows(rows), size, sys.maxsize, True, notes.extend
+        )
+        return [row for part in parts for row in part.to_pylist()], notes
 
 
 class Predictor:

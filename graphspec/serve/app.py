@@ -51,6 +51,8 @@ class Server:
         try:
             body = await request.body(self.limits.max_bytes, self.open.hold)
             rows, single = self._rows(request, served, body)
+            if served.history:
+                rows, single = [rows], True
             light = len(body) < LIGHT
             answers = await self.batcher.compute(served, list(enumerate(rows)), light)
         finally:
@@ -58,7 +60,7 @@ class Server:
                 help = "send fewer rows at a time, or start the server with a longer `--timeout`"
                 raise Rejected(503, f"no answer within {self.limits.timeout:g} seconds", help=help) from None
         self.counts.timed(time.monotonic() - began)
-        answer = self._answered(served.name, answers, single)
+        answer = self._answered(served, answers, single)
         if answer.status != 200 or PNG not in request.headers.get("accept", ""):
             return answer
         if served.masks is None or not single or not isinstance(rows[0].get(served.picture), bytes):
@@ -118,17 +120,20 @@ class Server:
             return [payload], True
         raise Rejected(400, 'the body is neither a row, nor a list of rows, nor {"rows": [...]}')
 
-    def _answered(self, name: str, answers: list[Any], single: bool) -> Answer:
+    def _answered(self, served: Served, answers: list[Any], single: bool) -> Answer:
         """The answer to a request. Its status is 500 if the module fails, and 422 if rows are wrong."""
+        name = served.name
         wrong = [index for index, answer in enumerate(answers) if isinstance(answer, list)]
         self.counts.rows[name, "refused"] += len(wrong)
         self.counts.rows[name, "predicted"] += len(answers) - len(wrong)
         if not wrong:
             return Answer.json(answers[0] if single else {"predictions": answers})
         told = [{"row": index, **each.to_json()} for index in wrong for each in answers[index]]
+        status = 500 if any(each["code"] == "run-failed" for each in told) else 422
+        if served.history:
+            return Answer.json({"diagnostics": [each.to_json() for each in answers[0]]}, status)
         predictions = [None if isinstance(answer, list) else answer for answer in answers]
-        failed = any(each.code == "run-failed" for index in wrong for each in answers[index])
-        return Answer.json({"predictions": predictions, "diagnostics": told}, 500 if failed else 422)
+        return Answer.json({"predictions": predictions, "diagnostics": told}, status)
 
     # --- reload
 

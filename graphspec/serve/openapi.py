@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphspec.data.encoders.base import Encoder
@@ -37,21 +37,20 @@ def document(runs: Mapping[str, Served]) -> Schema:
 def _predict(name: str, served: Served) -> Schema:
     row, answer = row_schema(served), answer_schema(served)
     rows = {"type": "array", "items": row}
-    body: Schema = {
-        "application/json": {
-            "schema": {
-                "anyOf": [row, rows, {"type": "object", "required": ["rows"], "properties": {"rows": rows}}]
-            }
-        }
-    }
+    ways = [rows] if served.history else [row, rows]
+    ways.append({"type": "object", "required": ["rows"], "properties": {"rows": rows}})
+    body: Schema = _json({"anyOf": ways})
     if served.picture is not None:
         body["image/*"] = {"schema": {"type": "string", "format": "binary"}}
     many = {"type": "array", "items": {"oneOf": [answer, {"type": "null"}]}}
     parts = {"predictions": many, "diagnostics": DIAGNOSTICS}
     given = {"anyOf": [answer, {"type": "object", "required": ["predictions"], "properties": parts}]}
+    if served.history:
+        parts = {"predictions": {"type": "array", "items": answer}, "notes": NOTES}
+        given = {"type": "object", "required": ["predictions", "notes"], "properties": parts}
     wrong = {"type": "object", "required": ["diagnostics"], "properties": parts}
     return {
-        "summary": f"Predict with the run `{name}`",
+        "summary": f"{'Forecast after a history' if served.history else 'Predict'} with the run `{name}`",
         "requestBody": {"required": True, "content": body},
         "responses": {
             "200": _response("Predictions", _json(given) | _png(served)),
@@ -96,6 +95,7 @@ def _refused(description: str) -> Schema:
     return _response(description, _json({"$ref": "#/components/schemas/Refused"}))
 
 
+NOTES: Schema = {"type": "array", "items": {"type": "string"}}
 DIAGNOSTICS: Schema = {
     "type": "array",
     "items": {
@@ -128,7 +128,6 @@ ABOUT: Mapping[str, tuple[str, Schema, Schema]] = {
 
 def row_schema(served: Served) -> Schema:
     """A row: its columns, each with its type; those that may be missing may be null."""
-    assert served.reader is not None
     encoders, program = served.reader.encoders, served.reader.program
     properties: Schema = {}
     if encoders is None:
@@ -139,7 +138,7 @@ def row_schema(served: Served) -> Schema:
         if fill.target:
             continue
         encoder = encoders.encoders[fill.field]
-        optional = getattr(encoder.feature, "fill", None) is not None
+        optional = served.history or getattr(encoder.feature, "fill", None) is not None
         names = (fill.field,) if isinstance(encoder, PlainEncoder) else encoder.columns
         for place, column in enumerate(names):
             schema = _column(encoder, place)
@@ -148,7 +147,16 @@ def row_schema(served: Served) -> Schema:
                 required.append(column)
     for key in program.data.key if program.data is not None else ():
         properties.setdefault(key, {})
+    for name in columns_of_time(served):
+        properties[name] = {}
+        required.append(name)
     return {"type": "object", "properties": properties, "required": required}
+
+
+def columns_of_time(served: Served) -> Sequence[str]:
+    """The columns that say which row of a history is which step; none without windows."""
+    data = served.reader.program.data
+    return data.windows.columns if data is not None and data.windows is not None else ()
 
 
 def _column(encoder: Encoder, place: int) -> Schema:
@@ -185,8 +193,10 @@ def _array(tensor: Tensor) -> Schema:
 
 def answer_schema(served: Served) -> Schema:
     """What comes back for a row."""
-    assert served.reader is not None
     encoders, properties = served.reader.encoders, Schema()
+    if served.history:  # a row for each step
+        names = (*columns_of_time(served), *served.reader.program.outputs)
+        return {"type": "object", "properties": {name: {} for name in names}}
     for name, output in served.reader.program.outputs.items():
         encoder = encoders.encoders.get(output.target) if encoders is not None else None
         tensor = output.tensors[0]

@@ -1,4 +1,6 @@
-"""What answers at a path: from rows of JSON to predictions, or to what is wrong with each."""
+"""What answers at a path: from rows of JSON to predictions, or to what is wrong with each; a run of windows
+reads all rows of a request as one history.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,8 @@ from graphspec.data.rows.reader import RowArrays, spelled
 from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.runs.masks import Masks, is_mask
+from graphspec.runs.prediction import TableAnswering
+from graphspec.runs.rows import RowReader
 from graphspec.runs.run import Run
 from graphspec.serve.options import ServeOptions
 
@@ -23,11 +27,13 @@ MOST = 256
 """Rows that one call of the module takes."""
 Answer = dict[str, Any] | list[Diagnostic]
 """The predictions of a row, or its mistakes."""
+FAILURES = (SpecError, RuntimeError, ValueError, IndexError, TypeError, MemoryError)
+"""What a prediction may raise, through mistakes of rows or in the module."""
 
 
 class Served:
     """A run under a name. It is replaced, never changed: a request ends with the one that it began with.
-    Raises `SpecError` for a run that cannot be read, or has no reader of single rows (not-supported).
+    Raises `SpecError` for a run that cannot be read.
     """
 
     def __init__(self, name: str, path: Path, asked: ServeOptions | None = None):
@@ -38,11 +44,13 @@ class Served:
         self.answering, self.synthetic = model.answering, run.files.synthetic
         self.notes: Sequence[str] = model.notes
         """Messages about the engine."""
-        if model.reader is None:
-            message = f"`{path}` predicts from several rows, but a server answers each by itself"
-            raise fail("not-supported", message, "`graphspec predict` reads the whole table")
-        self.reader = model.reader
-        self._plain = self.reader.usual()
+        program = run.program
+        self.history = program.data is not None and program.data.windows is not None
+        """Whether the rows of a request are one history, which forecasts go on from."""
+        self._table = None if model.reader is not None else TableAnswering(run, model)
+        """What predicts rows that say too little alone."""
+        self.reader = model.reader or RowReader(program, self._table.encoders())
+        self._plain = self.reader.usual() if self._table is None else None
         """Reads plain rows, which are most, without completing them first."""
         self.pictures: list[str] = []
         """The columns of pictures: their values are bytes, in base64."""
@@ -56,7 +64,7 @@ class Served:
         self.masks: Masks | None = None
         """Draws the mask of a picture, of a run that predicts one."""
         if self.picture is not None and any(map(is_mask, model.answering.written.values())):
-            self.masks = Masks(run.program, self.reader.encoders)
+            self.masks = Masks(program, self.reader.encoders)
 
     def reloaded(self) -> Served:
         """The same run, read again from its directory. Raises `SpecError`."""
@@ -73,7 +81,9 @@ class Served:
         return spelled(row, self.reader.numbers) if isinstance(row, Mapping) else row
 
     def predict(self, rows: Sequence[tuple[int, Any]]) -> list[Any]:
-        """The answer to each row, which comes with its number in its request."""
+        """The answer to each row, which comes with its number in its request; or to each history."""
+        if self._table is not None:
+            return [self._through_table(row) for _, row in rows]
         answers: list[Answer] = [{}] * len(rows)
         alike: dict[Any, list[tuple[int, RowArrays]]] = {}
         for index, (number, row) in enumerate(rows):
@@ -95,8 +105,7 @@ class Served:
 
     def _arrays(self, row: Any, number: int) -> RowArrays:
         """The arrays of a row. Raises `SpecError` with its mistakes."""
-        if not isinstance(row, Mapping):
-            raise fail("data-format", "a row is a JSON object", 'as {"column": value}')
+        _need_object(row)
         arrays = self._plain.read(row) if self._plain is not None else None
         return arrays or self.reader.read(self._with_pictures(row), number)
 
@@ -107,13 +116,36 @@ class Served:
     def _together(self, read: Sequence[RowArrays]) -> Sequence[Answer]:
         try:
             return self.answering.answers(read)
-        except SpecError as error:
+        except FAILURES as error:
             if len(read) == 1:
-                return [list(error.diagnostics)]
-        except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
-            if len(read) == 1:
-                return [[Diagnostic("run-failed", f"running the module fails: {first_line(error)}", None)]]
+                return [_mistakes(error)]
         return [self._together([each])[0] for each in read]
+
+    def _through_table(self, given: Any) -> Answer:
+        """The prediction of a row, or the forecasts of a history."""
+        assert self._table is not None
+        rows = given if self.history else [given]
+        try:
+            for number, row in enumerate(rows):
+                _need_object(row, number if self.history else None)
+            predicted, notes = self._table.answers([self._with_pictures(row) for row in rows])
+        except FAILURES as error:
+            return _mistakes(error)
+        return {"predictions": predicted, "notes": notes} if self.history else predicted[0]
+
+
+def _need_object(row: Any, number: int | None = None) -> None:
+    if not isinstance(row, Mapping):
+        which = "a row" if number is None else f"row {number}, counting from 0,"
+        verb = "is" if number is None else "is not"
+        raise fail("data-format", f"{which} {verb} a JSON object", 'as {"column": value}')
+
+
+def _mistakes(error: Exception) -> list[Diagnostic]:
+    """What is wrong with a row, or with the module that reads it."""
+    if isinstance(error, SpecError):
+        return list(error.diagnostics)
+    return [Diagnostic("run-failed", f"running the module fails: {first_line(error)}", None)]
 
 
 def _bytes(name: str, text: str) -> bytes:

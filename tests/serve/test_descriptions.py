@@ -153,5 +153,5 @@ def test_each_column_has_its_own_values() -> None:
     columns = {"a": ["u", "v"], "b": ["p", "q"]}
     made = encoders({"x": Tensor((BATCH, 2), "int64")}, {"x": feature}, columns)
     reader = SimpleNamespace(encoders=made, program=SimpleNamespace(data=None))
-    properties = row_schema(SimpleNamespace(reader=reader))["properties"]  # type: ignore[arg-type]
+    properties = row_schema(SimpleNamespace(reader=reader, history=False))["properties"]  # type: ignore[arg-type]
     assert properties == {name: {"enum": values} for name, values in columns.items()}
