@@ -80,6 +80,7 @@ ELSEWHERE = {
     "serve": "serve:serve",
     "report": "report:report",
     "drift": "drift:drift",
+    "backtest": "backtest:backtest",
     "runs": "runs:runs",
     "explain": "describing:explain",
     "fmt": "formatting:fmt",

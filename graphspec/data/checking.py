@@ -71,6 +71,8 @@ def _check(program: BaseProgram, key: str, opened: Opening) -> Iterator[Diagnost
         help = "put images into it, or remove it"
         yield Diagnostic("data-empty", remark, program.span(("data", key)), severity="warning", help=help)
     extra: list[tuple[tuple[str, ...], str]] = []
+    if opened.options.time is not None:
+        extra.append((("data", key, "time"), opened.options.time))
     if key == "train":
         named = config.validation.divider if isinstance(config.validation, Split | Marked) else None
         if named is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import SerializeAsAny
@@ -13,7 +13,7 @@ from graphspec.data.features.windows import Windows, parse_windows, window_misfi
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
 from graphspec.data.mixing import Mixing, parse_mix
 from graphspec.diagnostics import by_word, delete
-from graphspec.settings import Problems, Setting, show, unfit, validate
+from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 
 
 class DataConfig(Setting):
@@ -81,6 +81,17 @@ PARTS: dict[str, Callable[[Any], Any]] = {
 """How each key is read; null is as if it were not there."""
 
 
+def _without_time(config: DataConfig) -> Iterator[Problem]:
+    """Files of which a part is read, and nothing says by which column."""
+    for part in ("train", "validation", "test"):
+        file = getattr(config, part)
+        if isinstance(file, DataFile) and file.bounds and file.time is None and config.windows is None:
+            key = next(iter(file.bounds))
+            message = f"`{key}` of `{part}` is a time, and nothing says which column holds the times"
+            help = f"name it: {part}: {{path: {file.path}, time: COLUMN, {key}: {file.bounds[key]}}}"
+            yield Problem("missing-key", message, help, (part, key))
+
+
 def parse_data(value: object) -> DataConfig:
     """The `data:` section of a spec; a bare path is the training data.
 
@@ -104,6 +115,6 @@ def parse_data(value: object) -> DataConfig:
     with problems.under():
         config = validate(DataConfig, entries, "`data`")
     problems.raise_any()
-    problems.collected += [*window_misfits(config), *shift_misfits(config)]
+    problems.collected += [*window_misfits(config), *shift_misfits(config), *_without_time(config)]
     problems.raise_any()
     return config

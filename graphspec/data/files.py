@@ -50,6 +50,12 @@ class DataFile(Setting):
     """Decimal mark: `.` or `,`."""
     encoding: str = "utf-8"
     """Text encoding, such as utf-8 or latin-1."""
+    time: Text | None = None
+    """Column of dates or numbers that `since` and `until` are about; of `windows`, by default `order`."""
+    since: Text | int | float | None = None
+    """Read only the rows from this time on: 2024-12-31, or a number."""
+    until: Text | int | float | None = None
+    """Read only the rows before this time."""
 
     @field_validator("path")
     @classmethod
@@ -87,6 +93,12 @@ class DataFile(Setting):
                 f"`encoding` is {show(value)}, which is not an encoding such as utf-8, latin-1 or utf-16"
             )
         return value
+
+    @property
+    def bounds(self) -> dict[str, str | int | float]:
+        """`since` and `until`, where they are given."""
+        both = {"since": self.since, "until": self.until}
+        return {key: value for key, value in both.items() if value is not None}
 
     @property
     def format(self) -> str | None:
@@ -218,6 +230,10 @@ def _misfits(file: DataFile, value: dict[str, Any], key: str) -> Iterator[Proble
             if option in value:
                 message = f"`{option}` of `{key}` is for .csv and .tsv, and `{file.path}` is not"
                 yield Problem("unknown-key", message, f"remove `{option}`", (option,))
+    for option in ("time", "since", "until"):
+        if known == "texts" and option in value:
+            message = f"`{option}` of `{key}` is for tables, and the rows of a text have no time"
+            yield Problem("unknown-key", message, f"remove `{option}`", (option,))
 
 
 def _ending(path: str) -> str:

@@ -109,8 +109,8 @@ def _read(
     config = loader.config
     validation = config.validation if isinstance(config.validation, DataFile) else None
     parts = loader.training(opening(program, "train", config.train, root, data))
-    held = loader.all(opening(program, "validation", validation, root), "validation")
-    test = loader.all(opening(program, "test", config.test, root), "test")
+    held = loader.all(opening(program, "validation", validation, root), "validation", validation)
+    test = loader.all(opening(program, "test", config.test, root), "test", config.test)
     if test is not None and parts[2] is not None:
         raise fail(
             "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
@@ -252,7 +252,7 @@ class Loader:
         validation = self.config.validation
         division = None if isinstance(validation, DataFile) else validation
         if file is not None:
-            return self._read(file, division, "training")
+            return self._read(file, division, "training", self.config.train)
         self.notes.append(SYNTHETIC)
         config = self.program.training
         self._settle(())
@@ -264,19 +264,22 @@ class Loader:
             parts = self._parts(Split(split=division.split), len(examples), None)
         return self._divided(examples, parts)
 
-    def all(self, file: Opening | None, label: str) -> Examples | None:
-        """All examples of a file."""
-        return self._read(file, None, label)[0] if file is not None else None
+    def all(self, file: Opening | None, label: str, bounds: DataFile | None = None) -> Examples | None:
+        """All examples of a file, or those of the time that is named."""
+        return self._read(file, None, label, bounds)[0] if file is not None else None
 
-    def _read(self, file: Opening, division: Split | Marked | None, label: str) -> Parts:
+    def _read(
+        self, file: Opening, division: Split | Marked | None, label: str, bounds: DataFile | None = None
+    ) -> Parts:
         remarks: list[str] = []
         try:
             source = find(file.path, file.within).first(self.rows)
             remarks += source.remarks
             self.notes += remarks
-            if source.kind == "arrays" and not self._encoded:
+            bounds = bounds if bounds is not None and bounds.bounds else None
+            if source.kind == "arrays" and not self._encoded and bounds is None:
                 return self._arrays(source, division)
-            return self._table(source, file, division, label)
+            return self._table(source, file, division, label, bounds)
         except SpecError as error:
             raise placed(error, file.span, *remarks) from None
 
@@ -286,11 +289,23 @@ class Loader:
         weighted = any(output.rows.weighted for output in self.program.outputs.values())
         return bool(self.config.features) or weighted
 
-    def _table(self, source: Found, file: Opening, division: Split | Marked | None, label: str) -> Parts:
+    def _table(
+        self,
+        source: Found,
+        file: Opening,
+        division: Split | Marked | None,
+        label: str,
+        bounds: DataFile | None,
+    ) -> Parts:
         from graphspec.data import reading  # imports pyarrow
         from graphspec.data.tables import open_table
+        from graphspec.data.tables.between import Between
 
         table = open_table(source, file.options, self.config)
+        if bounds is not None:
+            time = bounds.time or (self.config.windows.order if self.config.windows is not None else "")
+            table = Between(table, bounds, time, self._date_format(time))
+            self.notes.append(f"{label}: {len(table):,} of {len(table.table):,} rows, {table.said}")
         learned, encoders = self.encoders, self._encoders(table, source)
         if self.config.windows is not None:
             return self._windows(table, encoders, self.config.windows, learned is None, division, label)
@@ -353,6 +368,8 @@ class Loader:
         windowed = examples.windowed(store, self.wanted, encoders, line, origins, padding)
         if learns:
             encoders.seasonal = naive.seasonal(windowed, encoders, windows, parts)
+            ticks = line.ticks if parts is None else line.ticks[line.in_order(parts) == 0]
+            encoders.until = float(ticks.max())
         of = None
         if division is not None:
             assert parts is not None
@@ -544,7 +561,10 @@ class Loader:
         return parts
 
     def _date_format(self, column: str | None) -> str | None:
-        """The format that a feature gives for the dates of a column."""
+        """The format that a feature, or `windows`, gives for the dates of a column."""
+        windows = self.config.windows
+        if windows is not None and windows.order == column and windows.format is not None:
+            return windows.format
         features = self.config.features.items()
         formats = [f.format for name, f in features if isinstance(f, Date) and column in f.read(name)]
         return formats[0] if formats else None

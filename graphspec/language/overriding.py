@@ -120,6 +120,10 @@ def _put(document: Any, steps: list[str], value: Any) -> Wrong | None:
                 )
             elif isinstance(item, str) and step in ("optimizer", "loss"):
                 item = parent[step] = {"name": item}
+            elif isinstance(item, str) and way[: position + 1] == ["data"]:
+                item = parent[step] = {"train": item}
+            elif isinstance(item, str) and way[:position] == ["data"]:
+                item = parent[step] = {"path": item}
         elif isinstance(parent, list) and step.isdecimal() and int(step) < len(parent):
             item = parent[int(step)]
         else:

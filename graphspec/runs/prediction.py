@@ -38,7 +38,6 @@ from graphspec.runs.rows import RowReader
 
 if TYPE_CHECKING:
     from graphspec.runs.model import Model
-    from graphspec.runs.run import Run
 
 ARRAYS = 4096
 """Rows of arrays that are predicted at a time."""
@@ -83,12 +82,12 @@ class TableAnswering:
     that are scaled by a column of their row. What the encoders learned is read once.
     """
 
-    def __init__(self, run: Run, model: Model):
-        self.model, self._state = model, run.files.encoders(run.program)
+    def __init__(self, model: Model, state: Mapping[str, Any] | None):
+        self.model, self._state = model, state or {}
 
     def encoders(self) -> Encoders:
         """The encoders of the run, which have seen nothing yet."""
-        return encoders_of(self.model.program, self._state or {})
+        return encoders_of(self.model.program, self._state)
 
     def answers(self, rows: Sequence[Row]) -> tuple[list[dict[str, Any]], list[str]]:
         """The predictions, and what was made of the rows: lines. Raises `SpecError`."""

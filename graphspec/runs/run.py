@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from graphspec.data.batches import Examples
     from graphspec.data.encoders import Encoders
     from graphspec.generate.generating import Maker
-    from graphspec.runs.forecasting import StepErrors
+    from graphspec.runs.judging import Judge
     from graphspec.runs.model import Model
-    from graphspec.train.penalties import Penalties
 
 
 class Run:
@@ -81,7 +80,11 @@ class Run:
     @cached_property
     def program(self) -> Program:
         """The compiled spec."""
-        return compile(self.files.spec, allow=self._allow, allow_url=self._allow_url)
+        return self.compiled()
+
+    def compiled(self, settings: Mapping[str, Any] | None = None) -> Program:
+        """The spec compiled with further settings, by their dotted paths."""
+        return compile(self.files.spec, None, None, settings, self._allow, self._allow_url)
 
     @property
     def history(self) -> Values:
@@ -153,68 +156,49 @@ class Run:
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
         from graphspec.train import device as devices
-        from graphspec.train.custom import bound
-        from graphspec.train.freezing import Freezing
-        from graphspec.train.loop import compared, evaluate
-        from graphspec.train.objective import Objective
-        from graphspec.train.penalties import Penalties
+        from graphspec.train.loop import compared
 
         program, place = self.program, devices.choose(device)
         more: dict[str, Any] = {}
         with devices.computing(devices.threads(program)):
             examples, encoders, part, training = self.parts(data, place, limit)
-            module = self.module(str(place))
-            penalties = Penalties(program.graph, module)
-            penalties.bind(Freezing(program.graph, module).trained(program.training))
-            size = batch_size or program.training.batch_size
-            module, lines = self._evaluated(module, penalties, place, engine, size)
-            units = encoders.units() if encoders is not None else {}
-            objective = Objective(program.inputs, bound(program, place), place, penalties, units)
-            errors = self._step_errors(encoders, examples)
-            seen = errors.add if errors is not None else None
-            values = evaluate(objective, module, examples, size, "", progress=progress, seen=seen)
+            judge, lines = self.judge(encoders, place, engine, batch_size)
+            values = judge(examples, progress)
             if baselines and training is not None:
                 beside_it = compared(program, encoders, training, examples, "", boosting)
                 more = {"baselines": beside_it} if beside_it else {}
         if noted is not None:
             counted = encoders.counted(part) if encoders is not None else ()
-            noted([*lines, *counted, *(errors.notes if errors is not None else ())])
-        if errors is None:
-            return {**values, "examples": len(examples), **more}
-        beside, steps = errors.result()
-        return {**values, **beside, "examples": len(examples), "by_step": steps, **more}
+            noted([*lines, *counted, *judge.notes])
+        return {**values, **more}
 
-    def _evaluated(
-        self, module: nn.Module, penalties: Penalties, place: Any, engine: str, rows: int
-    ) -> tuple[nn.Module, Sequence[str]]:
-        """What computes the outputs in an evaluation, and lines that say which engine it is."""
+    def judge(
+        self, encoders: Encoders | None, place: Any, engine: str = "torch", batch_size: int | None = None
+    ) -> tuple[Judge, Sequence[str]]:
+        """What measures the model on a device, or another engine, with its losses and metrics; and lines that
+        say which engine it is. Raises `SpecError`.
+        """
         from graphspec.runs.engine_module import EngineModule
         from graphspec.runs.engines import FileEngine
+        from graphspec.runs.judging import Judge
+        from graphspec.train.freezing import Freezing
+        from graphspec.train.penalties import Penalties
 
-        lines: Sequence[str] = ()
+        program, module, lines = self.program, self.module(str(place)), list[str]()
+        size = batch_size or program.training.batch_size
+        penalties = Penalties(program.graph, module)
+        penalties.bind(Freezing(program.graph, module).trained(program.training))
         if engine != "torch" and not penalties.of_activities:
-            model = self.model(str(place), engine, rows)
-            lines = model.notes
+            model = self.model(str(place), engine, size)
+            lines += model.notes
             if isinstance(model.engine, FileEngine):
-                return EngineModule(model.engine), lines
+                return Judge(program, encoders, EngineModule(model.engine), penalties, place, size), lines
         elif engine not in ("torch", "auto"):
             message = f"`{engine}` returns outputs, but the loss also has penalties on inner activities"
             raise fail("not-supported", message, "leave `--engine` out")
         if not penalties:  # which are of the weights as they were trained
             _, module = self.inference(place)
-        return module, lines
-
-    def _step_errors(self, encoders: Encoders | None, examples: Examples) -> StepErrors | None:
-        """What sums the errors of forecasts step by step; None where windows forecast no numbers."""
-        if encoders is None or self.program.data is None or self.program.data.windows is None:
-            return None
-        from graphspec.data.windows import naive
-        from graphspec.data.windows.examples import Windowed
-        from graphspec.runs.forecasting import StepErrors
-
-        if not isinstance(examples, Windowed) or not naive.forecasts(encoders):
-            return None
-        return StepErrors(self.program, encoders, examples)
+        return Judge(program, encoders, module, penalties, place, size), lines
 
     @checked
     def predict(
@@ -350,9 +334,9 @@ class Run:
         place = str(devices.choose(device))
         return maker(self.program, self.files, lambda: self.module(place), self.encoders(), settings)
 
-    def again(self) -> Run:
-        """The same run, read from its directory again."""
-        return Run(self.path, self._weights, self._allow, self._allow_url)
+    def again(self, path: Path | None = None) -> Run:
+        """The same run, read from its directory again; or another one that is allowed the same."""
+        return Run(path or self.path, self._weights, self._allow, self._allow_url)
 
     @checked
     def model(self, device: str = "auto", engine: str = "torch", rows: int = 1) -> Model:

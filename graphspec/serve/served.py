@@ -47,7 +47,7 @@ class Served:
         program = run.program
         self.history = program.data is not None and program.data.windows is not None
         """Whether the rows of a request are one history, which forecasts go on from."""
-        self._table = None if model.reader is not None else TableAnswering(run, model)
+        self._table = None if model.reader is not None else TableAnswering(model, run.files.encoders(program))
         """What predicts rows that say too little alone."""
         self.reader = model.reader or RowReader(program, self._table.encoders())
         self._plain = self.reader.usual() if self._table is None else None

@@ -89,6 +89,8 @@ class Encoders:
         self.targets = True
         self.seasonal: dict[str, dict[str, float]] = {}
         """By output, the mean step from season to season of each series in training: see `windows.naive`."""
+        self.until: float | None = None
+        """The latest time of training rows, of windows, as `Stamps` counts it."""
 
     def bind(self, source: ColumnSource, place: Place = nowhere, targets: bool = True) -> None:
         """Binds the encoders to the columns of a table; without `targets`, only those of inputs.
@@ -390,6 +392,7 @@ class Encoders:
             "fields": {name: encoder.state() for name, encoder in self.encoders.items()},
             "weights": {name: weigher.state() for name, weigher in self.weights.items()},
             **({"seasonal": self.seasonal} if self.seasonal else {}),
+            **({"until": self.until} if self.until is not None else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -404,6 +407,7 @@ class Encoders:
                 encoder = self.encoders.setdefault(fill.field, self._encoder(fill))
                 encoder.restore(state["fields"][fill.field])
             self.seasonal = restored(dict[str, dict[str, float]], state.get("seasonal", {}))
+            self.until = restored(float | None, state.get("until"))
             for name, output in self.outputs.items():
                 if output.rows.weighted:
                     weigher = self.weights.setdefault(name, RowWeights(name, output.rows, None))
