@@ -54,12 +54,9 @@ class Backtest:
     def mean(self) -> dict[str, float]:
         """Each value in the mean over all windows."""
         counts = [origin.values["examples"] for origin in self.origins]
-        found = {name: [origin.values.get(name) for origin in self.origins] for name in self.names}
-        return {
-            name: float(np.average(values, weights=counts))
-            for name, values in found.items()
-            if None not in values
-        }
+        every = [name for name in self.names if all(name in origin.values for origin in self.origins)]
+        columns = {name: np.array([origin.values[name] for origin in self.origins]) for name in every}
+        return {name: float(np.average(values, weights=counts)) for name, values in columns.items()}
 
     @property
     def learned(self) -> int:

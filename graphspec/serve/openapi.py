@@ -37,13 +37,13 @@ def document(runs: Mapping[str, Served]) -> Schema:
 def _predict(name: str, served: Served) -> Schema:
     row, answer = row_schema(served), answer_schema(served)
     rows = {"type": "array", "items": row}
-    ways = [rows] if served.history else [row, rows]
+    ways: list[Schema] = [rows] if served.history else [row, rows]
     ways.append({"type": "object", "required": ["rows"], "properties": {"rows": rows}})
     body: Schema = _json({"anyOf": ways})
     if served.picture is not None:
         body["image/*"] = {"schema": {"type": "string", "format": "binary"}}
     many = {"type": "array", "items": {"oneOf": [answer, {"type": "null"}]}}
-    parts = {"predictions": many, "diagnostics": DIAGNOSTICS}
+    parts: Schema = {"predictions": many, "diagnostics": DIAGNOSTICS}
     given = {"anyOf": [answer, {"type": "object", "required": ["predictions"], "properties": parts}]}
     if served.history:
         parts = {"predictions": {"type": "array", "items": answer}, "notes": NOTES}

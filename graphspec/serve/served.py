@@ -19,7 +19,7 @@ from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.runs.masks import Masks, is_mask
 from graphspec.runs.prediction import TableAnswering
-from graphspec.runs.rows import RowReader
+from graphspec.runs.rows import ArrayReader, RowReader
 from graphspec.runs.run import Run
 from graphspec.serve.options import ServeOptions
 
@@ -47,9 +47,13 @@ class Served:
         program = run.program
         self.history = program.data is not None and program.data.windows is not None
         """Whether the rows of a request are one history, which forecasts go on from."""
-        self._table = None if model.reader is not None else TableAnswering(model, run.files.encoders(program))
+        self._table: TableAnswering | None = None
         """What predicts rows that say too little alone."""
-        self.reader = model.reader or RowReader(program, self._table.encoders())
+        if model.reader is None:
+            self._table = TableAnswering(model, run.files.encoders(program))
+            self.reader: RowReader | ArrayReader = RowReader(program, self._table.encoders())
+        else:
+            self.reader = model.reader
         self._plain = self.reader.usual() if self._table is None else None
         """Reads plain rows, which are most, without completing them first."""
         self.pictures: list[str] = []

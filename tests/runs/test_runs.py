@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec.cli.app import app
 from graphspec.diagnostics import SpecError
-from graphspec.runs import judging
 from graphspec.runs.directory import RunFiles, list_runs
 from graphspec.runs.run import Run
+from graphspec.train import loop
 from graphspec.train.loop import train
 
 
@@ -587,8 +587,8 @@ def test_a_run_in_use_is_folded_where_that_gives_the_same_numbers(
         used.append(" ".join(name for name, _ in module.named_children()))
         return evaluate(objective, module, *arguments, **more)
 
-    evaluate = judging.evaluate
-    monkeypatch.setattr(judging, "evaluate", noted)
+    evaluate = loop.evaluate
+    monkeypatch.setattr("graphspec.runs.judging.evaluate", noted)
     found = run.evaluate(tmp_path / "d.npz", device="cpu")
     assert ("norm" in used[0]) == broken
     monkeypatch.setattr(Run, "inference", lambda self, place: (self.program, self.module(str(place))))
