@@ -44,10 +44,10 @@ def _predict(name: str, served: Served) -> Schema:
         body["image/*"] = {"schema": {"type": "string", "format": "binary"}}
     many = {"type": "array", "items": {"oneOf": [answer, {"type": "null"}]}}
     parts: Schema = {"predictions": many, "diagnostics": DIAGNOSTICS}
-    given = {"anyOf": [answer, {"type": "object", "required": ["predictions"], "properties": parts}]}
+    given: Schema = {"anyOf": [answer, {"type": "object", "required": ["predictions"], "properties": parts}]}
     if served.history:
-        parts = {"predictions": {"type": "array", "items": answer}, "notes": NOTES}
-        given = {"type": "object", "required": ["predictions", "notes"], "properties": parts}
+        forecasts = {"predictions": {"type": "array", "items": answer}, "notes": NOTES}
+        given = {"type": "object", "required": ["predictions", "notes"], "properties": forecasts}
     wrong = {"type": "object", "required": ["diagnostics"], "properties": parts}
     return {
         "summary": f"{'Forecast after a history' if served.history else 'Predict'} with the run `{name}`",
