@@ -16,7 +16,7 @@ class Scanning(Wrapper, abstract=True):
     inside_it = "wraps: {block: cell}, and the block `cell`"
 
     over: Annotated[tuple[str, ...], Field(strict=False)] | None = None
-    """Inputs of the cell that are sequences; by default its first input that is no state."""
+    """Inputs of the cell that are sequences; by default its first input that is not a state."""
 
 
 class Scanned(Wrapper, abstract=True):

@@ -27,10 +27,10 @@ def scan(node: NodeInstance, wrapper: Scanning, wrapped: Node, build_inner: Buil
     wrong = next((name for name in over if name not in names or name in states), None)
     if names and (wrong is not None or not over):
         what = (
-            f"`{wrong}` is no input" if wrong is not None and wrong not in names else "a state is no sequence"
+            f"`{wrong}` is not an input" if wrong is not None and wrong not in names else "a state is not a sequence"
         )
         free = [name for name in names if name not in states]
-        help = f"its inputs that are no states: {', '.join(free)}" if free else "give the cell another input"
+        help = f"its inputs that are not states: {', '.join(free)}" if free else "give the cell another input"
         where = node.span_of("over") if wrong is not None else node.span_of("wraps")
         return node.failure("unknown-key", where, f"{what} of the cell of `{node.name}`", help)
     if node.inputs.broken or node.refuses_nothing(node.inputs.all()):
