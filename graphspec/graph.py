@@ -132,6 +132,12 @@ class Op:
         """All values it reads, in order."""
         return tuple(flatten(self.arguments))
 
+    def passed(self) -> Iterator[tuple[Value | None, Any]]:
+        """The inputs of its graph, each with the argument for it; a mask that a wrapper reads comes after
+        these.
+        """
+        return zip(self.graph.inputs.values() if self.graph is not None else (), self.arguments, strict=False)
+
     @property
     def output(self) -> Value:
         """Its first output."""

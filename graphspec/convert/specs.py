@@ -157,7 +157,7 @@ def _number(
         path = f"{prefix}{attribute(op.name)}" if op.unit is None else units.get(id(op.unit), "")
         if op.graph is not None and op.wrapper is None:
             inner = dict(known)
-            for flow, argument in zip(op.graph.inputs.values(), op.arguments, strict=True):
+            for flow, argument in op.passed():
                 if flow is not None and isinstance(argument, Value):
                     inner[id(flow)] = known[id(argument)]
             _number(op.graph, f"{path}.", where, inner, units)

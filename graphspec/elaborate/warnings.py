@@ -321,7 +321,7 @@ def _is_image(value: Value, graph: Graph) -> bool:
         if value not in op.inputs or not op.present:
             continue
         if op.graph is not None:
-            inner = zip(op.graph.inputs.values(), op.arguments, strict=True)
+            inner = op.passed()
             if any(i is not None and a is value and _is_image(i, op.graph) for i, a in inner):
                 return True
         elif op.layer is not None and op.wrapper is None:

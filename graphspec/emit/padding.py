@@ -40,7 +40,7 @@ def _masked(graph: Graph, names: Mapping[Value, str]) -> Iterator[tuple[str, flo
     """The inputs of which a mask is made, each with what it takes for padding."""
     for op in graph.ops:
         if op.graph is not None:
-            passed = zip(op.graph.inputs.values(), op.arguments, strict=False)
+            passed = op.passed()
             inside = {
                 value: names[argument]
                 for value, argument in passed

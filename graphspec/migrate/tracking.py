@@ -105,7 +105,7 @@ class ChannelTracker:
             if path not in self.known:
                 self.added.append((path, op))
             if op.graph is not None:
-                for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=True):
+                for inner, outer in op.passed():
                     if inner is not None and isinstance(outer, Value):
                         self._pass(outer, inner)
                 self._walk(op.graph, f"{path}.")

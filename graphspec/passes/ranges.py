@@ -90,7 +90,7 @@ def _follow(
         if not op.present:
             columns[op.output] = read[0]
         elif op.graph is not None:
-            for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=False):
+            for inner, outer in op.passed():
                 if inner is not None and outer in columns:
                     columns[inner] = columns[outer] if op.wrapper is None else _all([columns[outer]])
             _follow(op.graph, columns, bounds, readers)

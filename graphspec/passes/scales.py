@@ -19,7 +19,7 @@ def multiplied(
             continue
         seen.add(op)
         if op.graph is not None:
-            for inner, argument in zip(op.graph.inputs.values(), op.arguments, strict=True):
+            for inner, argument in op.passed():
                 if inner is not None and argument is value:
                     yield from multiplied(inner, op.graph, through, seen)
         elif op.layer is None or op.wrapper is not None:

@@ -174,7 +174,7 @@ class _Stepper:
 
     def _call(self, graph: Graph, op: Op, inner: Graph) -> None:
         """An instance of a block: its body, and the places and no states that it is given."""
-        for value, argument in zip(inner.inputs.values(), op.arguments, strict=True):
+        for value, argument in op.passed():
             if value is not None and isinstance(argument, Value):
                 self._roles[value], value.tensor = self._role(argument), argument.tensor
                 self._retyped |= {value} if argument in self._retyped else set()

@@ -44,7 +44,7 @@ def _below(graph: Graph, reached: set[Value]) -> Iterator[Op]:
     """
     for op in graph.ops:
         if op.graph is not None:
-            inner = zip(op.graph.inputs.values(), op.arguments, strict=True)
+            inner = op.passed()
             reached.update(value for value, passed in inner if value is not None and passed in reached)
             yield from _below(op.graph, reached)
         inside = reached.intersection(op.results.values())

@@ -264,7 +264,7 @@ def _slots(op: Op, values: tuple[Value, ...]) -> Iterator[tuple[int | None, Valu
         yield from ((None, value) for value in values)
         return
     slot = 0
-    for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=True):
+    for inner, outer in op.passed():
         if inner is not None:
             yield from ((slot, value) for value in flatten((outer,)))
             slot += 1

@@ -84,7 +84,7 @@ class Origins:
         for op in graph.walk():
             if op.graph is None or op.wrapper is not None:
                 continue
-            for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=False):
+            for inner, outer in op.passed():
                 if inner is not None and isinstance(outer, Value):
                     self.outside.setdefault(inner, outer)
             self.inside |= {op.outputs[key]: value for key, value in op.results.items() if key in op.outputs}

@@ -104,7 +104,7 @@ def _row(op: Op, name: str, labels: dict[Value, str], trainable: Trains, counted
     counted = counted and not again
     inside: list[Row] = []
     if op.graph is not None:
-        for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=True):
+        for inner, outer in op.passed():
             if inner is not None and outer is not None:
                 labels[inner] = labels[outer] if isinstance(outer, Value) else name
         inside = _rows(op.graph, f"{name}.", labels, trainable, counted)

@@ -14,7 +14,7 @@ SPECS = {path.stem: path for path in sorted((ROOT / "specs").glob("*.yaml"))}
 PAGE = ROOT / "docs" / "gallery.md"
 SECTIONS = {
     "First steps": ["dense", "digits", "digits_tuned"],
-    "Data as they come": ["cars", "names", "digit_images"],
+    "Data as they come": ["cars", "names", "names_xlstm", "digit_images"],
     "Forecasts": ["carbon_dioxide", "carbon_dioxide_quantiles"],
     "Texts that go on": ["novel"],
     "Several inputs, several outputs": ["question_answering", "posts", "item_price"],

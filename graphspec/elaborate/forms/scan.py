@@ -27,7 +27,9 @@ def scan(node: NodeInstance, wrapper: Scanning, wrapped: Node, build_inner: Buil
     wrong = next((name for name in over if name not in names or name in states), None)
     if names and (wrong is not None or not over):
         what = (
-            f"`{wrong}` is not an input" if wrong is not None and wrong not in names else "a state is not a sequence"
+            f"`{wrong}` is not an input"
+            if wrong is not None and wrong not in names
+            else "a state is not a sequence"
         )
         free = [name for name in names if name not in states]
         help = f"its inputs that are not states: {', '.join(free)}" if free else "give the cell another input"
