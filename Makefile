@@ -6,6 +6,7 @@
 # make bench   speed, side by side, as a table
 # make parity  the published networks at full size, trainings in four processes, and the cases like those of `make test`
 # make fuzz    the property tests again, with many random examples
+# make mutants fifty plausible bugs, others each week, and whether the tests of their room find them
 # make docs    the site of docs/, into build/site; it opens from the disk
 # make clean   remove what runs and tools left behind; `make distclean` removes .venv, too
 #
@@ -15,6 +16,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= auto
 BENCH ?=
+MUTANTS ?=
 
 PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.runtime-installed
@@ -32,7 +34,7 @@ PYTEST := -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 FAST := tests/source tests/diagnostics tests/passes tests/expressions tests/language/test_bad_specs.py tests/project/test_imports.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-lowest lint docs bench parity fuzz clean distclean
+.PHONY: help demo test check test-lowest lint docs bench parity fuzz mutants clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -88,6 +90,9 @@ parity: $(DEV)
 
 fuzz: $(DEV)
 	$(TEST_ENV) $(PY) $(PYTEST) -m hypothesis --hypothesis-profile fuzz
+
+mutants: $(DEV)
+	$(TEST_ENV) $(PY) -m tests.mutants --workers $(WORKERS) $(MUTANTS)
 
 docs: $(DEV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'

@@ -1,35 +1,18 @@
-"""What `graphspec check` does with its files, and its start without a library of command lines: people and
-editors wait for it more often than for any other command.
-"""
+"""What `graphspec check` does with its files."""
 
 from __future__ import annotations
 
-import io
-import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.cli.printing import count_of, print_json, reporting, show
+from graphspec.cli.printing import count_of, print_json, show
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostics
     from graphspec.program import Program
-
-
-def check_plainly(words: Sequence[str]) -> int | None:
-    """The exit code of `graphspec check FILE...`; None where not all words are files: typer reads these."""
-    if not words or not all(not word.startswith("-") and os.path.isfile(word) for word in words):
-        return None
-    sources: dict[str, str] = {}
-    try:
-        with reporting(sources=sources):
-            return int(not check_files(map(Path, words), sources))
-    except BrokenPipeError:  # nobody reads any more
-        sys.stdout = io.StringIO()
-        return 1
 
 
 def check_files(

@@ -1,4 +1,4 @@
-"""What commands print: diagnostics, tables, answers and JSON documents. Nothing here imports typer."""
+"""What commands print: diagnostics, tables, answers and JSON documents."""
 
 from __future__ import annotations
 

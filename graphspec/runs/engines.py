@@ -178,21 +178,15 @@ class TorchEngine:
     def __init__(self, program: BaseProgram, module: nn.Module, device: torch.device):
         import torch
 
-        from graphspec.custom import nodes
         from graphspec.train import device as devices
 
         self._torch, self._computing = torch, devices.computing
         self.module, self.device = module, device
-        self._parts = () if nodes(program) else _direct(module)
         self.on_cpu = device.type == "cpu"
         self.threads = devices.threads(program)
         interface = Interface.of(program)
         self.inputs, self.outputs, self.masks = interface.inputs, interface.outputs, interface.masks
         self.takes_logits = program.takes_logits
-
-    def __del__(self) -> None:
-        for part in getattr(self, "_parts", ()):  # else each would hold itself until all garbage is collected
-            part._compiled_call_impl = None
 
     def __call__(self, inputs: Mapping[str, Any]) -> Values:
         with self._torch.inference_mode():  # around the arrays, too: they are taken and given faster inside
@@ -272,21 +266,6 @@ class OpenVinoEngine(FileEngine):
     def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
         outputs = self.model(arrays)
         return [outputs[self.places[name]] for name in names]
-
-
-def _direct(module: nn.Module) -> Sequence[nn.Module]:
-    """Lets a module find what it has as any object does, and call it without asking for hooks, which takes as
-    long as a small layer. Returns the parts that are called so: they have no hooks.
-
-    Not for custom code, which may add hooks, or call a part with other weights, whenever it is called.
-    """
-    parts = [*module.modules()]
-    for part in parts:
-        part.__dict__.update({**part._modules, **part._parameters})
-    hookless = [part for part in parts if not (part._forward_hooks or part._forward_pre_hooks)]
-    for part in hookless:
-        part._compiled_call_impl = part.forward
-    return hookless
 
 
 @cache

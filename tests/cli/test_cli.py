@@ -18,7 +18,6 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from graphspec.cli.app import app
-from graphspec.cli.plugins import without_plugins
 from graphspec.contract import REGISTRY
 from graphspec.data.features.settings import Part
 from graphspec.language.schema import FORMS, NODE_KEYS, Spec
@@ -487,23 +486,6 @@ def test_whole_process_is_quiet_when_nobody_reads_and_imports_no_torch(spec: Pat
     assert process.stderr == b""
 
 
-def test_a_start_reads_no_metadata_of_packages(spec: Path) -> None:
-    """pydantic would, to search for plugins; whoever wants one says so."""
-    code = (
-        "import sys; sys.argv = ['graphspec', 'check', 'good.yaml']\n"
-        "from graphspec.cli import main\n"
-        "try: main()\n"
-        "finally: print('importlib.metadata' in sys.modules)\n"
-    )
-    root = ROOT
-    for wanted, read in (("__all__", "False"), ("none", "True")):
-        environment = {**os.environ, "PYTHONPATH": str(root), "PYDANTIC_DISABLE_PLUGINS": wanted}
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-        )
-        assert done.stdout == f"good.yaml: ok\n{read}\n"
-
-
 def test_what_is_to_be_done_at_exit_is_done(spec: Path) -> None:
     """Without it the process ends at once, with everything that was printed and its exit code."""
     root = ROOT
@@ -524,17 +506,6 @@ def test_what_is_to_be_done_at_exit_is_done(spec: Path) -> None:
             [sys.executable, "-c", code.format(before, file)], capture_output=True, text=True, env=environment
         )
         assert done.returncode == status and done.stdout.endswith(told) and done.stderr == ""
-
-
-def test_what_replaces_the_search_for_plugins_makes_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "pydantic.plugin._loader"
-    monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    monkeypatch.setitem(sys.modules, name, sys.modules.get(name))
-    del sys.modules[name]
-    without_plugins()
-    stand_in = sys.modules[name]
-    assert stand_in.get_plugins() == () and not hasattr(stand_in, "__path__")
-    assert stand_in.PYDANTIC_ENTRY_POINT_GROUP == "pydantic" and sys.modules[name] is not stand_in
 
 
 def test_sizes_on_the_command_line(spec: Path) -> None:

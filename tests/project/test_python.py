@@ -206,7 +206,10 @@ def test_a_check_makes_what_the_spec_names() -> None:
     assert {"objectives.losses", "layers.pooling"} < set(names) and "layers.lstm" not in names
 
 
-SHARED = ["cli.plugins", "cli.printing", "cli.checking", "data.augmentation"]
+SHARED = [
+    *("cli.printing", "cli.checking", "cli.completing", "cli.help", "cli.common", "cli.app"),
+    "data.augmentation",
+]
 """What a check, and every spec with outputs, needs of these folders."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import random
@@ -11,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -464,81 +462,6 @@ def arrays_of(run: Run) -> dict[str, Any]:
     assert reader is not None
     arrays = reader.read(ROWS[0]).arrays
     return {name: arrays[name] for name in run.program.inputs}
-
-
-def test_the_engine_of_torch_goes_with_its_module_at_once(run: Run) -> None:
-    """It calls the parts of the module in a shorter way, by what they hold of themselves: a server that reads
-    new weights would keep the old ones until all garbage is collected, and after `gc.freeze` for ever.
-    """
-    rows = arrays_of(run)
-    module = run.module()
-    with torch.inference_mode():
-        expected = module(*map(torch.from_numpy, rows.values()))
-    engine = engines.TorchEngine(run.program, module, torch.device("cpu"))
-    for name, value in engine(rows).items():
-        assert torch.equal(
-            torch.from_numpy(value), expected[name] if isinstance(expected, dict) else expected
-        )
-    gone = [weakref.ref(part) for part in module.modules()]
-    gc.collect()
-    gc.disable()
-    try:
-        del module, engine
-        assert not any(each() is not None for each in gone)
-    finally:
-        gc.enable()
-
-
-def test_hooks_are_called_by_the_engine_of_torch(run: Run) -> None:
-    module, seen = run.module(), list[object]()
-    for part in module.children():
-        part.register_forward_hook(lambda *called: seen.append(called[0]))
-    rows = arrays_of(run)
-    engine = engines.TorchEngine(run.program, module, torch.device("cpu"))
-    engine(rows)
-    assert len(seen) == len([*module.children()]) > 0
-
-
-CHANGING = """
-import torch
-from torch import nn
-
-class Hyper(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale, self.inner = nn.Linear(6, 1), nn.Linear(6, 3)
-
-    def forward(self, x):
-        scale = self.scale(x).mean().exp()
-        weights = {name: weight * scale for name, weight in self.inner.named_parameters()}
-        return torch.func.functional_call(self.inner, weights, (x,))
-
-class Listening(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Linear(6, 3)
-
-    def forward(self, x):
-        heard = []
-        handle = self.inner.register_forward_hook(lambda module, inputs, output: heard.append(output))
-        y = self.inner(x)
-        handle.remove()
-        return y + heard[0]
-"""
-
-
-@pytest.mark.parametrize("name", ["Hyper", "Listening"])
-def test_custom_code_may_change_its_parts_when_it_is_called(name: str, tmp_path: Path) -> None:
-    (tmp_path / f"{name.lower()}s.py").write_text(CHANGING)
-    spec = tmp_path / "spec.yaml"
-    node = f"{{y: {{module: {name.lower()}s.{name}, shape: [3]}}}}"
-    spec.write_text(f"inputs: {{x: {{shape: [6]}}}}\nnodes: {node}\noutputs: {{y: {{}}}}\n")
-    program = graphspec.compile(spec, allow=[f"{name.lower()}s"])
-    module, x = program.module().eval(), torch.randn(4, 6)
-    with torch.inference_mode():
-        expected = module(x)
-    found = engines.TorchEngine(program, module, torch.device("cpu"))({"x": x.numpy()})["y"]
-    assert torch.equal(torch.from_numpy(found), expected)
 
 
 SIGNALLED = """
