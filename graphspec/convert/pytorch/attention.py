@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.aligning import arranged
-from graphspec.convert.pytorch.functions import HANDLERS, handles
+from graphspec.convert.pytorch.functions import Out, handles, write
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair, scalar
 from graphspec.convert.pytorch.sizes import Size
@@ -30,7 +29,6 @@ def _attention(
     dropout_p: float = 0,
     is_causal: bool = False,
     scale: Any = None,
-    **_: Any,
 ) -> Laid:
     if any(0 in x.axes[-2] for x in (query, key)):
         raise Unsupported(
@@ -38,7 +36,7 @@ def _attention(
         )
     if len(query.shape) == 3:
         query, key, value = (x.inserted(1) for x in (query, key, value))
-        with_heads = SimpleNamespace(shape=(out.shape[0], 1, *out.shape[1:]))
+        with_heads = Out((out.shape[0], 1, *out.shape[1:]))
         options = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
         return _attention(w, query, key, value, with_heads, _with_heads(attn_mask), **options).without([1])
     if len(query.shape) != 4 or any(_is_merged(w, x) for x in (query, key, value)):
@@ -106,28 +104,24 @@ def _by_products(
     rate: float,
 ) -> Laid:
     """Attention along axes that no layer knows, of windows that are merged with the batch, say."""
-    call = HANDLERS
     shape = (*query.shape[:-1], key.shape[-2])
-    scores_out = SimpleNamespace(shape=shape, dtype=torch.float32)
     size = query.shape[-1]
     query = scalar(w, "multiply", query, scale if scale is not None else size**-0.5)
     turned = key.permuted((*range(len(key.shape) - 2), len(key.shape) - 1, len(key.shape) - 2))
-    scores = call["matmul"](w, function="matmul", self=query, other=turned, out=scores_out)
+    scores = write(w, "matmul", self=query, other=turned, out=Out(shape))
     if is_causal:
         mask = Known(torch.ones(shape[-2:], dtype=torch.bool).tril())
-    where = {"function": "where", "condition": mask, "out": scores_out}
     chosen = mask is not None and _boolean(mask)
     if chosen:
-        scores = call["where"](w, self=scores, other=UNSEEN, **where)
+        scores = write(w, "where", condition=mask, self=scores, other=UNSEEN, out=Out(shape))
     elif mask is not None:
         scores = pair(w, "add", scores, mask, shape)
-    weights = call["softmax"](w, self=scores, dim=-1, function="softmax")
+    weights = write(w, "softmax", self=scores, dim=-1)
     if chosen and isinstance(mask, Laid):  # of a query that sees no key
-        weights = call["where"](w, self=weights, other=0.0, **where)
+        weights = write(w, "where", condition=mask, self=weights, other=0.0, out=Out(shape))
     if rate:
-        weights = w.make("layer", "Dropout", {"rate": shortest(rate)}, [("x", weights.value)], weights)
-    context: Laid = call["matmul"](w, function="matmul", self=weights, other=value, out=out)
-    return context
+        weights = w.of(weights, "Dropout", rate=shortest(rate))
+    return write(w, "matmul", self=weights, other=value, out=out)
 
 
 def _heads(w: NodeWriter, x: Laid) -> Laid:
@@ -147,11 +141,9 @@ def _repeated(w: NodeWriter, x: Laid, times: int) -> Laid:
     x = _heads(w, x)
     if times == 1:
         return x
-    node = w.node("op", "repeat", {"repeats": times, "axis": 2}, [("x", x.value)], main=False)
+    value = w.after(x.value, "repeat", repeats=times, axis=2)
     shape = (x.shape[0], x.shape[1] * times, *x.shape[2:])
-    return replace(
-        x, value=ConvertedValue(node), sizes=(*x.sizes[:2], x.sizes[2] * times, x.sizes[3]), shape=shape
-    )
+    return replace(x, value=value, sizes=(*x.sizes[:2], x.sizes[2] * times, x.sizes[3]), shape=shape)
 
 
 def _boolean(mask: Any) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from graphspec.convert.pytorch.functions import CREATES, HANDLERS, PICKS, handles
+from graphspec.convert.pytorch.functions import CREATES, PICKS, handles, write
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.sizes import hint, known_number
+from graphspec.convert.pytorch.sizes import dtype_of, hint, known_number
 from graphspec.convert.pytorch.writer import GetTensor, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
@@ -130,7 +130,7 @@ class Computed:
             place, places = self._places(word, table, arguments)
             if places is not None:
                 flat = table.map(lambda t: t.reshape(t.shape[-2:]).movedim(place, 0))
-                embedded: Laid = HANDLERS["embedding"](w, weight=flat, indices=places)
+                embedded = write(w, "embedding", weight=flat, indices=places)
                 rank = len(embedded.shape)
                 if place:  # columns
                     embedded = embedded.permuted((rank - 1, *range(rank - 1)))
@@ -167,7 +167,7 @@ STOPS = ("detach", "detach_copy")
 
 
 @handles(*STOPS)
-def _detach(w: NodeWriter, self: Any, **_: Any) -> Any:
+def _detach(w: NodeWriter, self: Any) -> Any:
     return stopped(w, self)
 
 
@@ -184,25 +184,24 @@ def stopped(w: NodeWriter, x: Any) -> Any:
 
 
 @handles("arange")
-def _arange(w: NodeWriter, end: Any, out: Any, start: Any = 0, step: Any = 1, **_: Any) -> Laid:
+def _arange(w: NodeWriter, end: Any, out: Any, start: Any = 0, step: Any = 1) -> Laid:
     numbers = counted(w, out.shape[0])
     if (start, step) != (0, 1):
         raise Unsupported(
             "it counts in steps to a size that stays open", "count from 0, and compute with that"
         )
-    laid: Laid = HANDLERS["to"](w, numbers, out=out)
-    return laid
+    return w.cast(numbers, dtype_of(out))
 
 
 @handles(*CREATES, "full", "zeros", "ones")
-def _filled(w: NodeWriter, out: Any, function: str, fill_value: Any = None, **_: Any) -> Laid:
+def _filled(w: NodeWriter, out: Any, function: str, fill_value: Any = None) -> Laid:
     """A tensor of one number, stretched."""
     number = 1 if "ones" in function else fill_value if "full" in function else 0
     number = number.tensor.item() if isinstance(number, Known) else number
     held = w.held(Known(torch.full((1,), number, dtype=out.dtype)))
     axes = tuple((0,) if size in w.batches else () for size in out.shape)
     sizes = (next((size for size in out.shape if size in w.batches), 1), 1)
-    return Laid(held, sizes, axes, tuple(out.shape), str(out.dtype).removeprefix("torch."))
+    return Laid(held, sizes, axes, tuple(out.shape), dtype_of(out))
 
 
 def counted(w: NodeWriter, size: Any) -> Laid:
@@ -210,8 +209,7 @@ def counted(w: NodeWriter, size: Any) -> Laid:
     if size not in w.lengths:
         raise Unsupported("it counts to a size that no input has", "give the size a number in --input")
     value, axis = w.lengths[size]
-    laid = Laid(value, (1, size), ((1,),), (size,), "int64")
-    return w.make("op", "arange", {"axis": axis}, [("x", value)], laid)
+    return w.of(Laid(value, (1, size), ((1,),), (size,), "int64"), "arange", axis=axis)
 
 
 def variants(w: NodeWriter, word: str, arguments: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:

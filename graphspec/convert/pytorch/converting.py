@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,25 +24,16 @@ from graphspec.convert.pytorch import (  # noqa: F401  (they register)
     windows,
 )
 from graphspec.convert.pytorch.computed import Computed, stopped, tensors_in, variants
-from graphspec.convert.pytorch.functions import CREATES, HANDLERS, asserts, called_as
+from graphspec.convert.pytorch.functions import CREATES, Out, asserts, called_as, handler_of, write
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.parts import shows
 from graphspec.convert.pytorch.recurrent_layers import StackedStates
-from graphspec.convert.pytorch.sizes import known_number
+from graphspec.convert.pytorch.sizes import dtype_of, known_number
 from graphspec.convert.pytorch.tracing import TracedModule, line_in
 from graphspec.convert.pytorch.training import LAYER, averages
 from graphspec.convert.pytorch.writer import CallOrigin, Common, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import by_word
-
-
-@dataclass(frozen=True, slots=True)
-class Out:
-    """The shape and the type of what a function gives, as PyTorch says."""
-
-    shape: tuple[Any, ...]
-    dtype: torch.dtype
-
 
 IMAGES = frozenset(
     by_word(
@@ -80,9 +69,7 @@ class Converter:
         for name, node in self.traced.outputs:
             value = self.values.get(node) if isinstance(node, fx.Node) else None
             if isinstance(value, StackedStates):
-                value = HANDLERS["stack"](
-                    self.writer, value, Out((len(value), *value[0].shape), torch.float32)
-                )
+                value = self._stacked(value, "")
             if not isinstance(value, Laid):
                 raise Unsupported(
                     f"its output {name or 'tensor'} does not depend on the inputs",
@@ -137,9 +124,7 @@ class Converter:
         rank = len(shape)
         first = 3 <= rank <= 5 and tensor.dtype.is_floating_point and _is_image(node)
         named: list[Any] = [size if isinstance(size, int) else self.names.get(size) for size in shape[1:]]
-        converted = ConvertedInput(
-            node.name, tuple(named), str(tensor.dtype).removeprefix("torch."), channels_first=first
-        )
+        converted = ConvertedInput(node.name, tuple(named), dtype_of(tensor), channels_first=first)
         self.inputs.append(converted)
         axes = (
             ((0,), (rank - 1,), *((i,) for i in range(1, rank - 1)))
@@ -239,18 +224,15 @@ class Converter:
         first = next(iter(arguments.values()), None)
         if inplace and node.args:
             self._check_inplace(node, first, word)
-        handler = HANDLERS.get(word)
-        if handler is None:
+        if handler_of(word) is None:
             raise Unsupported(
                 "it has no counterpart in a spec", "write this part of the model by hand, as {module: ...}"
             )
         arguments = {key: self._stacked(value, word) for key, value in arguments.items()}
-        if inplace and "self" in arguments and "input" in inspect.signature(handler).parameters:
-            arguments["input"] = arguments.pop("self")
         if word in ("select", "squeeze", "cat") and (picked := _of_stacked(word, arguments)) is not None:
             return picked
         try:
-            converted = handler(self.writer, **arguments, out=_out(meta), **self._more(node, word, handler))
+            converted = write(self.writer, word, **arguments, out=_out(meta), **self._more(node, word))
         except (AttributeError, TypeError, ValueError, KeyError, IndexError, StopIteration) as error:
             constant = any(isinstance(x, Known) for x in tensors_in(arguments))
             what = "a constant where data is expected" if constant else "arguments that are not understood"
@@ -260,9 +242,9 @@ class Converter:
             values[node.args[0]] = converted
         return converted
 
-    def _more(self, node: fx.Node, word: str, handler: Any) -> dict[str, Any]:
+    def _more(self, node: fx.Node, word: str) -> dict[str, Any]:
         """What some handlers want to know of the module that calls."""
-        more: dict[str, Any] = {"function": word}
+        more: dict[str, Any] = {}
         module = self.modules.get(_path(node) or "")
         if word == "batch_norm":
             name = f"{_path(node)}.num_batches_tracked".lstrip(".")
@@ -293,8 +275,7 @@ class Converter:
         """Stacked states as one tensor, where they are not picked apart or passed on."""
         if not isinstance(value, StackedStates) or word in ("select", "squeeze", "lstm", "gru", "rnn_tanh"):
             return value
-        shape = (len(value), *value[0].shape)
-        return HANDLERS["stack"](self.writer, tensors=value, out=Out(shape, torch.float32), dim=0)
+        return write(self.writer, "stack", tensors=value, out=Out((len(value), *value[0].shape)))
 
     def _inlined(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         """A graph inside the graph, of `torch.no_grad()`, say."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import torch
-
 from graphspec.convert.nodes import ConvertedValue
-from graphspec.convert.pytorch.functions import HANDLERS, handles
+from graphspec.convert.pytorch.functions import Out, handles, write
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import scalar
 from graphspec.convert.pytorch.shaping import dims_of
@@ -34,7 +31,6 @@ def _fft(
     s: Any = None,
     dim: Any = -1,
     norm: Any = None,
-    **_: Any,
 ) -> Complex:
     if n is not None or s is not None or norm not in (None, "backward"):
         raise Unsupported("a Fourier transform of another size or norm has no counterpart", "leave them out")
@@ -60,7 +56,7 @@ def _fft(
 
 
 @handles("real", "imag")
-def _part(w: NodeWriter, self: Any, *, function: str, **_: Any) -> Laid:
+def _part(w: NodeWriter, self: Any, *, function: str) -> Laid:
     if isinstance(self, Laid):
         return self if function == "real" else scalar(w, "multiply", self, 0)
     part: Laid = getattr(self, function)
@@ -69,19 +65,10 @@ def _part(w: NodeWriter, self: Any, *, function: str, **_: Any) -> Laid:
 
 def magnitude(w: NodeWriter, x: Complex) -> Laid:
     """The absolute value, as the length of a vector: the gradient of its square root has none at 0."""
-    both = SimpleNamespace(shape=(*x.real.shape, 2), dtype=torch.float32)
-    pairs = HANDLERS["stack"](w, tensors=list(x), out=both, dim=-1)
-    like = SimpleNamespace(shape=x.real.shape, dtype=torch.float32)
-    norm: Laid = HANDLERS["linalg_vector_norm"](w, pairs, out=like, dim=[-1])
-    return norm
-
-
-_abs = HANDLERS["abs"]
+    pairs = write(w, "stack", tensors=list(x), out=Out((*x.real.shape, 2)), dim=-1)
+    return write(w, "linalg_vector_norm", self=pairs, out=Out(x.real.shape), dim=[-1])
 
 
 @handles("abs")
-def _absolute(w: NodeWriter, self: Any, **kwargs: Any) -> Laid:
-    if isinstance(self, Complex):
-        return magnitude(w, self)
-    absolute: Laid = _abs(w, self, **kwargs)
-    return absolute
+def _absolute(w: NodeWriter, self: Any) -> Laid:
+    return magnitude(w, self) if isinstance(self, Complex) else w.of(self, "abs")

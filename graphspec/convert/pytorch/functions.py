@@ -1,18 +1,22 @@
 """PyTorch's functions by their names: what each becomes.
 
-A handler takes the writer, and the arguments by the names of PyTorch's schema.
+A handler takes the writer, and those of the arguments that it names, as PyTorch's schema does.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
+from graphspec.convert.pytorch.layout import Laid
 from graphspec.diagnostics import by_word
 
 Handler = Callable[..., Any]
@@ -156,15 +160,49 @@ def known(target: Any) -> bool:
     word = name.removesuffix("_") if not name.startswith("_") else name
     makes_tensor = not any("Tensor" in str(argument.type) for argument in target._schema.arguments)
     plain = makes_tensor or name.startswith("sym_") or asserts(target)
-    return word in HANDLERS or word in CREATES or plain
+    return plain or word in CREATES or handler_of(word) is not None
 
 
 def handles(*names: str) -> Callable[[HandlerT], HandlerT]:
     """Registers the function that translates these functions of PyTorch."""
 
     def register(handler: HandlerT) -> HandlerT:
-        for name in names:
-            HANDLERS[name] = handler
+        HANDLERS.update(dict.fromkeys(names, handler))
         return handler
 
     return register
+
+
+def handler_of(function: str) -> Handler | None:
+    """What translates a function: its own handler, or that of the op or activation that it is."""
+    from graphspec.convert.pytorch.pointwise import derived
+
+    return HANDLERS.get(function) or derived(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """The shape and the type of what a function gives, as PyTorch says."""
+
+    shape: tuple[Any, ...]
+    dtype: torch.dtype = torch.float32
+
+
+def write(w: Any, function: str, /, *given: Any, **arguments: Any) -> Laid:
+    """Writes what a function of PyTorch becomes; some of them give several tensors. Raises `Unsupported`."""
+    handler = handler_of(function)
+    assert handler is not None
+    takes = _arguments(handler)
+    if "self" in arguments and "self" not in takes and "input" in takes:
+        arguments["input"] = arguments.pop("self")
+    arguments["function"] = function
+    taken = {name: value for name, value in arguments.items() if name in takes or "**" in takes}
+    written: Laid = handler(w, *given, **taken)
+    return written
+
+
+@cache
+def _arguments(handler: Handler) -> frozenset[str]:
+    """The names of a handler's arguments, `**` where it takes all others, too."""
+    parameters = inspect.signature(handler).parameters.values()
+    return frozenset("**" if each.kind is each.VAR_KEYWORD else each.name for each in parameters)

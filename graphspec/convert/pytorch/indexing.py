@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from graphspec.convert.pytorch.functions import HANDLERS, handles
+from graphspec.convert.pytorch.functions import Out, handles
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.shaping import alone, resized, select
+from graphspec.convert.pytorch.shaping import alone, part, resized, select
 from graphspec.convert.pytorch.writer import LISTED, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
 @handles("index_select")
-def _index_select(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
-    return taken(w, self, dim % len(self.shape), index, out)
-
-
-def taken(w: NodeWriter, x: Laid, i: int, index: Any, out: Any) -> Laid:
+def taken(w: NodeWriter, self: Laid, dim: int, index: Any) -> Laid:
     """The elements at constant places along an axis."""
+    i = dim % len(self.shape)
     if not isinstance(index, Known):
         raise Unsupported("it picks at places that are computed from data", "use torch.gather")
-    x = alone(w, x, i)
+    x = alone(w, self, i)
     j = x.at(i)
     flat = index.map(lambda t: t.reshape(-1))
     if flat.tensor.numel() <= LISTED:
@@ -37,10 +33,10 @@ def taken(w: NodeWriter, x: Laid, i: int, index: Any, out: Any) -> Laid:
 
 
 @handles("index")
-def _index(w: NodeWriter, self: Laid, indices: Any, out: Any, **_: Any) -> Laid:
+def _index(w: NodeWriter, self: Laid, indices: Any, out: Any) -> Laid:
     used = [i for i, index in enumerate(indices) if index is not None]
     if len(used) == 1 and isinstance(indices[used[0]], Known) and indices[used[0]].tensor.dtype != torch.bool:
-        return taken(w, self, used[0], indices[used[0]], out)
+        return taken(w, self, used[0], indices[used[0]])
     if (spread := _spread(self, indices, out)) is not None:
         return spread
     if (one := _one_each(w, self, indices)) is not None:
@@ -80,13 +76,11 @@ def _one_each(w: NodeWriter, x: Laid, indices: Any) -> Laid | None:
     wide = places
     for _ in x.shape[1:]:
         wide = wide.inserted(1)
-    shape = (x.shape[0], 1, *x.shape[2:])
-    picked = HANDLERS["gather"](w, x, dim=1, index=wide, out=SimpleNamespace(shape=shape))
-    return select(w, picked, 1, 0, None)
+    return select(w, _gather(w, x, 1, wide, Out((x.shape[0], 1, *x.shape[2:]))), 1, 0)
 
 
 @handles("unfold")
-def _unfold(w: NodeWriter, self: Laid, dimension: int, size: int, step: int, out: Any, **_: Any) -> Laid:
+def _unfold(w: NodeWriter, self: Laid, dimension: int, size: int, step: int, out: Any) -> Laid:
     """Windows along an axis, which become the last one."""
     i = dimension % len(self.shape)
     count = out.shape[i]
@@ -104,7 +98,7 @@ def _unfold(w: NodeWriter, self: Laid, dimension: int, size: int, step: int, out
 
 
 @handles("gather")
-def _gather(w: NodeWriter, self: Any, dim: int, index: Any, out: Any, **_: Any) -> Any:
+def _gather(w: NodeWriter, self: Any, dim: int, index: Any, out: Any) -> Any:
     if not isinstance(self, Laid):
         if self.tensor.unique().numel() == 1 and not any(w.trains.get(name) for name in self.names):
             return Known(self.tensor.flatten()[0].reshape([1] * len(out.shape)))
@@ -116,7 +110,6 @@ def _gather(w: NodeWriter, self: Any, dim: int, index: Any, out: Any, **_: Any) 
     x, index = w.natural(self), w.natural(index)
     for k, size in enumerate(out.shape):  # PyTorch reads no more than there are indices
         if k not in (0, i) and size != x.shape[k]:
-            shape = (*x.shape[:k], size, *x.shape[k + 1 :])
-            x = HANDLERS["slice"](w, x, out=SimpleNamespace(shape=shape), dim=k, start=0, end=size)
+            x = part(w, x, k, 0, size)
     node = w.node("op", "take_along_axis", {"axis": i}, [("", x.value), ("", index.value)])
     return resized(x, node, {k: size for k, size in enumerate(out.shape) if k})

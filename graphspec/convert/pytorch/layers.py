@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue
-from graphspec.convert.pytorch.functions import HANDLERS, handles
+from graphspec.convert.pytorch.functions import handles, write
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair
 from graphspec.convert.pytorch.sizes import known_number
@@ -20,8 +19,7 @@ from graphspec.convert.refusals import Unsupported
 
 def short(values: Any, rank: int) -> Any:
     """Sizes of windows as they are written."""
-    listed = [int(v) for v in (values if isinstance(values, (list, tuple)) else [values])]
-    listed = listed * rank if len(listed) == 1 else listed
+    listed = every(values, rank)
     return listed[0] if len(set(listed)) == 1 else listed
 
 
@@ -58,24 +56,16 @@ def known(x: Any, what: str) -> Known | None:
     )
 
 
-@handles("linear", "addmm")
-def _linear(
-    w: NodeWriter,
-    input: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    *,
-    function: str,
-    out: Any,
-    **given: Any,
-) -> Laid:
-    if function == "addmm":
-        bias, input, weight = given["self"], given["mat1"], given["mat2"]
-        weight = weight.permuted((1, 0)) if isinstance(weight, Laid) else weight.map(lambda t: t.t())
+@handles("addmm")
+def _addmm(w: NodeWriter, self: Any, mat1: Any, mat2: Any, out: Any) -> Laid:
+    weight = mat2.permuted((1, 0)) if isinstance(mat2, Laid) else mat2.map(lambda t: t.t())
+    return _linear(w, mat1, weight, self, out)
+
+
+@handles("linear")
+def _linear(w: NodeWriter, input: Any, weight: Any, bias: Any, out: Any) -> Laid:
     if isinstance(weight, Laid):
-        sums = SimpleNamespace(shape=out.shape, dtype=out.dtype)
-        turned = weight.permuted((1, 0))
-        product: Laid = HANDLERS["matmul"](w, function="matmul", self=input, other=turned, out=sums)
+        product = write(w, "matmul", self=input, other=weight.permuted((1, 0)), out=out)
     elif isinstance(bias, Laid):
         product = dense(w, input, weight, None)
     else:
@@ -108,7 +98,12 @@ def dense(w: NodeWriter, x: Laid, weight: Known, bias: Known | None) -> Laid:
     )
 
 
-@handles("conv1d", "conv2d", "conv3d", "convolution")
+@handles("convolution")
+def _convolution(w: NodeWriter, input: Laid, transposed: bool, **given: Any) -> Laid:
+    return write(w, "conv_transpose2d" if transposed else "conv2d", input=input, **given)
+
+
+@handles("conv1d", "conv2d", "conv3d")
 def _conv(
     w: NodeWriter,
     input: Laid,
@@ -119,12 +114,7 @@ def _conv(
     dilation: Any,
     groups: int,
     out: Any,
-    transposed: bool = False,
-    output_padding: Any = 0,
-    **_: Any,
 ) -> Laid:
-    if transposed:
-        return transpose(w, input, weight, bias, stride, padding, output_padding, groups, dilation, out)
     x = w.spatial(input)
     rank = len(x.axes) - 2
     words: dict[str, Any] = {"strides": short(stride, rank)}
@@ -134,7 +124,7 @@ def _conv(
             words["padding"] = padding
         elif any(every(padding, rank)):
             around = [p for p in reversed(every(padding, rank)) for _ in range(2)]
-            x = HANDLERS["pad"](w, x, pad=around, out=None)
+            x = write(w, "pad", self=x, pad=around)
         return affine(w, image(x, by_kernel(w, "conv", words, x, weight), out), None, w.laid(bias))
     words = {"kernel_size": short(list(weight.tensor.shape[2:]), rank), **words}
     fixed = isinstance(padding, str) or not any(every(padding, rank))
@@ -193,22 +183,6 @@ def _conv_transpose(
     groups: int,
     dilation: Any,
     out: Any,
-    **_: Any,
-) -> Laid:
-    return transpose(w, input, weight, bias, stride, padding, output_padding, groups, dilation, out)
-
-
-def transpose(
-    w: NodeWriter,
-    input: Laid,
-    weight: Any,
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    groups: int,
-    dilation: Any,
-    out: Any,
 ) -> Laid:
     """PyTorch's transposed convolution is Keras' `valid` one with as many rows cut off at each side."""
     x = w.spatial(input)
@@ -219,14 +193,8 @@ def transpose(
         return _in_groups(w, input, known(weight, "kernel"), bias, strides, edges, groups, dilation, out)
     words: dict[str, Any] = {"strides": short(strides, rank), "dilation_rate": short(dilation, rank)}
     cuts = [(p, max(p - m, 0)) for p, m in zip(pads, more, strict=True)]
-    spans = [
-        (k - 1) * d + 1
-        for k, d in zip(
-            weight.shape[2:] if isinstance(weight, Laid) else weight.tensor.shape[2:],
-            every(dilation, rank),
-            strict=True,
-        )
-    ]
+    kernel = weight.shape[2:] if isinstance(weight, Laid) else weight.tensor.shape[2:]
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, every(dilation, rank), strict=True)]
     added = [max(m - p, 0) for p, m in zip(pads, more, strict=True)]
     if added != [max(s - span, 0) for s, span in zip(strides, spans, strict=True)]:
         words["output_padding"] = short(added, rank)
@@ -234,7 +202,7 @@ def transpose(
         node, bias = by_kernel(w, "conv_transpose", words, x, weight), w.laid(bias)
     else:
         held = inner(None, bias)[1]
-        sizes = {"filters": weight.tensor.shape[1], "kernel_size": short(list(weight.tensor.shape[2:]), rank)}
+        sizes = {"filters": weight.tensor.shape[1], "kernel_size": short(list(kernel), rank)}
         words = {**sizes, **words, "use_bias": held is not None}
         node = w.over_images(f"Conv{rank}DTranspose", words, x, {"weight": weight, "bias": held})
     if any(a or b for a, b in cuts):
@@ -265,7 +233,7 @@ def _in_groups(
     for i, stride in enumerate(strides, 2):
         if stride > 1:
             x = w.split(x, (*x.shape[: i + 1], 1, *x.shape[i + 1 :]))
-            x = HANDLERS["pad"](w, x, pad=[0, 0] * (rank + 1 - i) + [0, stride - 1], out=None)
+            x = write(w, "pad", self=x, pad=[0, 0] * (rank + 1 - i) + [0, stride - 1])
             x = w.split(x, (*x.shape[:i], known_number(x.shape[i] * stride), *x.shape[i + 2 :]))
     pad: list[int] = []
     for (p, more), k, d, stride in zip(edges, kernel, spacing, strides, strict=True):
@@ -276,9 +244,8 @@ def _in_groups(
         whole: torch.Tensor = parts.flip(list(range(2, rank + 2)))
         return whole
 
-    x = HANDLERS["pad"](w, x, pad=pad, out=None)
-    convolved: Laid = _conv(w, x, weight.map(turned), bias, 1, 0, dilation, groups, out)
-    return convolved
+    x = write(w, "pad", self=x, pad=pad)
+    return _conv(w, x, weight.map(turned), bias, 1, 0, dilation, groups, out)
 
 
 # --- normalization
@@ -301,8 +268,6 @@ def _batch_norm(
     function: str,
     counter: Any = None,
     averages: bool = False,
-    out: Any = None,
-    **_: Any,
 ) -> Laid:
     x = w.spatial(input) if len(input.shape) > 2 else w.last(input, 1)
     if function == "instance_norm":
@@ -338,9 +303,7 @@ def grouped(w: NodeWriter, x: Laid, groups: int, weight: Any, bias: Any, eps: fl
 
 
 @handles("group_norm")
-def _group_norm(
-    w: NodeWriter, input: Laid, num_groups: int, weight: Any, bias: Any, eps: float, **_: Any
-) -> Laid:
+def _group_norm(w: NodeWriter, input: Laid, num_groups: int, weight: Any, bias: Any, eps: float) -> Laid:
     x = w.spatial(input) if len(input.shape) > 2 else w.last(input, 1)
     return grouped(w, x, num_groups, weight, bias, eps)
 
@@ -354,7 +317,6 @@ def _layer_norm(
     bias: Any = None,
     eps: Any = None,
     function: str = "",
-    **_: Any,
 ) -> Laid:
     count = len(normalized_shape)
     x = w.solid(input)
@@ -386,7 +348,7 @@ def _layer_norm(
 
 
 @handles("embedding_renorm")
-def _embedding_renorm(w: NodeWriter, self: Known, max_norm: float, **_: Any) -> Known:
+def _embedding_renorm(w: NodeWriter, self: Known, max_norm: float) -> Known:
     w.bounds |= dict.fromkeys(self.names, max_norm)
     return self
 
@@ -398,7 +360,6 @@ def _embedding(
     indices: Any,
     padding_idx: int = -1,
     scale_grad_by_freq: bool = False,
-    **_: Any,
 ) -> Laid:
     if scale_grad_by_freq:
         raise Unsupported("its gradients depend on the other examples", "scale_grad_by_freq=False")

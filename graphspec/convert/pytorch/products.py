@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.computed import counted
-from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.functions import Out, handles
 from graphspec.convert.pytorch.layers import dense
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair, scalar
 from graphspec.convert.pytorch.reducing import reduced
+from graphspec.convert.pytorch.sizes import dtype_of
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -90,7 +90,7 @@ def _summed(w: NodeWriter, terms: list[Term], result: str, out: Any, then: Any) 
         sizes = dict(zip(first + second, (*shape_of(left), *shape_of(right)), strict=True))
         needed = {*result, *(letter for term, _ in rest for letter in term)}
         kept = "".join(letter for letter in dict.fromkeys(first + second) if letter in needed)
-        part = SimpleNamespace(shape=tuple(sizes[letter] for letter in kept))
+        part = Out(tuple(sizes[letter] for letter in kept))
         terms = [(kept, _product(w, terms[0], terms[1], kept, part)), *rest]
     if len(terms) == 2:
         return _product(w, terms[0], terms[1], result, out, then)
@@ -104,7 +104,7 @@ def _summed(w: NodeWriter, terms: list[Term], result: str, out: Any, then: Any) 
 
 
 @handles("bilinear")
-def _bilinear(w: NodeWriter, input1: Laid, input2: Laid, weight: Any, bias: Any, out: Any, **_: Any) -> Laid:
+def _bilinear(w: NodeWriter, input1: Laid, input2: Laid, weight: Any, bias: Any, out: Any) -> Laid:
     front = "ABCDEFGH"[: len(input1.shape) - 1]
     terms = [(f"{front}i", input1), ("oij", weight), (f"{front}j", input2)]
     y = _summed(w, terms, f"{front}o", out, None)
@@ -112,7 +112,7 @@ def _bilinear(w: NodeWriter, input1: Laid, input2: Laid, weight: Any, bias: Any,
 
 
 @handles("_weight_norm", "_weight_norm_interface")
-def _weight_norm(w: NodeWriter, v: Laid, g: Laid, function: str, dim: int = 0, **_: Any) -> Any:
+def _weight_norm(w: NodeWriter, v: Laid, g: Laid, function: str, dim: int = 0) -> Any:
     """Vectors of the lengths `g`, in the directions of `v`, one for each index of an axis; or one for all."""
     norm = reduced(w, "norm", v, [i for i in range(len(v.shape)) if i != dim], True, None)
     weight = pair(w, "multiply", pair(w, "divide", v, norm, v.shape), g, v.shape)
@@ -120,7 +120,7 @@ def _weight_norm(w: NodeWriter, v: Laid, g: Laid, function: str, dim: int = 0, *
 
 
 @handles("cdist", "_cdist_forward")
-def _cdist(w: NodeWriter, x1: Laid, x2: Laid, out: Any, p: float = 2.0, **_: Any) -> Laid:
+def _cdist(w: NodeWriter, x1: Laid, x2: Laid, out: Any, p: float = 2.0) -> Laid:
     """The distances of each vector of one tensor and each of another."""
     a, b = x1.inserted(len(x1.shape) - 1), x2.inserted(len(x2.shape) - 2)
     gaps = pair(w, "subtract", a, b, (*out.shape, x1.shape[-1]))
@@ -129,12 +129,12 @@ def _cdist(w: NodeWriter, x1: Laid, x2: Laid, out: Any, p: float = 2.0, **_: Any
 
 
 @handles("tril", "triu")
-def _triangle(w: NodeWriter, self: Laid, function: str, out: Any, diagonal: int = 0, **_: Any) -> Laid:
+def _triangle(w: NodeWriter, self: Laid, function: str, out: Any, diagonal: int = 0) -> Laid:
     number = w.constant(self)
     if number is not None and self.axes == ((), ()) and bool((number == number.flatten()[0]).all()):
         return _triangle_of(w, number.flatten()[0].item(), function, out, diagonal)
     x = w.natural(self)
-    return w.make("op", function, {"k": diagonal}, [("x", x.value)], x)
+    return w.of(x, function, k=diagonal)
 
 
 def _triangle_of(w: NodeWriter, number: Any, function: str, out: Any, diagonal: int) -> Laid:
@@ -145,9 +145,8 @@ def _triangle_of(w: NodeWriter, number: Any, function: str, out: Any, diagonal: 
     inside = replace(pair(w, order, rows, columns, tuple(out.shape)), dtype="bool")
     if number is True:
         return inside
-    dtype = str(out.dtype).removeprefix("torch.")
     chosen = w.node("op", "where", {"x1": number, "x2": type(number)(0)}, [("condition", inside.value)])
-    return replace(inside, value=ConvertedValue(chosen), dtype=dtype)
+    return replace(inside, value=ConvertedValue(chosen), dtype=dtype_of(out))
 
 
 Term = tuple[str, Any]

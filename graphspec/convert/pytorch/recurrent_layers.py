@@ -135,7 +135,7 @@ def _starts(w: NodeWriter, states_before: list[Any], first: int, count: int) -> 
                 states.append(h[first + way])
                 continue
             _need_laid(h)
-            state = select(w, h, 0, first + way, None) if h.shape[0] != 1 else h.without([0])
+            state = select(w, h, 0, first + way) if h.shape[0] != 1 else h.without([0])
             states.append(w.natural(state))
     return states
 
@@ -161,7 +161,6 @@ def _cell(
     b_ih: Any = None,
     b_hh: Any = None,
     out: Any = None,
-    **_: Any,
 ) -> Any:
     """A cell outside of a loop is its layer over one step."""
     function = function.removesuffix("_cell")

@@ -8,79 +8,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
-@torch.library.custom_op("graphspec::lstm", mutates_args=())
-def _lstm(
-    input: Tensor,
-    hx: list[Tensor],
-    params: list[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.lstm(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)
+OPTIONS = (
+    "bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first"
+)
 
 
-@_lstm.register_fake
-def _(
-    input: Tensor,
-    hx: list[Tensor],
-    params: list[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    width = params[1].shape[1] * (1 + bidirectional)
-    return input.new_empty(*input.shape[:2], width), torch.empty_like(hx[0]), torch.empty_like(hx[0])
+def _define(function: str, states: int) -> None:
+    """`graphspec::lstm` and those like it, which do what PyTorch's do; `states` is how many they have."""
+    kind = "Tensor" if states == 1 else "Tensor[]"
+    results = ", ".join(["Tensor"] * (1 + states))
+    name = f"graphspec::{function}"
+    torch.library.define(name, f"(Tensor input, {kind} hx, Tensor[] params, {OPTIONS}) -> ({results})")
+
+    def fake(input: Tensor, hx: Any, params: list[Tensor], *options: Any) -> tuple[Tensor, ...]:
+        y = input.new_empty(*input.shape[:2], params[1].shape[1] * (1 + options[4]))
+        return y, *map(torch.empty_like, [hx] if states == 1 else hx)
+
+    torch.library.impl(name, "CompositeExplicitAutograd", getattr(torch, function))
+    torch.library.register_fake(name, fake)
 
 
-def _single(function: str) -> None:
-    """`graphspec::gru` and those like it, which have one state."""
-
-    def run(
-        input: Tensor,
-        hx: Tensor,
-        params: list[Tensor],
-        has_biases: bool,
-        num_layers: int,
-        dropout: float,
-        train: bool,
-        bidirectional: bool,
-        batch_first: bool,
-    ) -> tuple[Tensor, Tensor]:
-        options = (has_biases, num_layers, dropout, train, bidirectional, batch_first)
-        output, state = getattr(torch, function)(input, hx, params, *options)
-        return output, state
-
-    run.__annotations__ = {
-        "input": Tensor,
-        "hx": Tensor,
-        "params": list[Tensor],
-        "has_biases": bool,
-        "num_layers": int,
-        "dropout": float,
-        "train": bool,
-        "bidirectional": bool,
-        "batch_first": bool,
-        "return": tuple[Tensor, Tensor],
-    }
-    op: Any = torch.library.custom_op(f"graphspec::{function}", run, mutates_args=())
-
-    def fake(input: Tensor, hx: Tensor, params: list[Tensor], *others: Any) -> tuple[Tensor, Tensor]:
-        width = params[1].shape[1] * (1 + others[4])
-        return input.new_empty(*input.shape[:2], width), torch.empty_like(hx)
-
-    op.register_fake(fake)
-
-
-for _function in ("gru", "rnn_tanh", "rnn_relu"):
-    _single(_function)
+for _function, _states in {"lstm": 2, "gru": 1, "rnn_tanh": 1, "rnn_relu": 1}.items():
+    _define(_function, _states)
 
 
 def forward_of(module: nn.RNNBase) -> Callable[..., Any]:
@@ -89,23 +38,15 @@ def forward_of(module: nn.RNNBase) -> Callable[..., Any]:
     def forward(input: Any, hx: Any = None) -> Any:
         if not isinstance(input, Tensor) or input.dim() != 3 or module.proj_size:
             return type(module).forward(module, input, hx)
-        batch = input.shape[0 if module.batch_first else 1]
-        ways = 2 if module.bidirectional else 1
+        is_lstm, ways = module.mode == "LSTM", 2 if module.bidirectional else 1
         if hx is None:
+            batch = input.shape[0 if module.batch_first else 1]
             hx = input.new_zeros(module.num_layers * ways, batch, module.hidden_size)
-            hx = (hx, hx) if module.mode == "LSTM" else hx
+            hx = (hx, hx) if is_lstm else hx
         params = [getattr(module, name) for name in module._flat_weights_names]
-        words = (
-            module.bias,
-            module.num_layers,
-            float(module.dropout),
-            False,
-            module.bidirectional,
-            module.batch_first,
-        )
-        if module.mode == "LSTM":
-            y, h, c = torch.ops.graphspec.lstm(input, list(hx), params, *words)
-            return y, (h, c)
-        return getattr(torch.ops.graphspec, module.mode.lower())(input, hx, params, *words)
+        words = (module.bias, module.num_layers, float(module.dropout), False, ways == 2, module.batch_first)
+        function = getattr(torch.ops.graphspec, module.mode.lower())
+        y, *states = function(input, list(hx) if is_lstm else hx, params, *words)
+        return y, tuple(states) if is_lstm else states[0]
 
     return forward

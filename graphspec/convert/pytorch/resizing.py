@@ -35,7 +35,6 @@ def _upsample(
     self: Any = None,
     align_corners: bool = False,
     scale_factors: Any = None,
-    **_: Any,
 ) -> Laid:
     x = w.spatial(input if input is not None else self)
     rank = len(x.axes) - 2
@@ -99,7 +98,7 @@ def _linear_rows(w: NodeWriter, x: Laid, sizes: list[int], align_corners: bool, 
 
 
 @handles("pixel_shuffle")
-def _pixel_shuffle(w: NodeWriter, self: Laid, upscale_factor: int, out: Any, **_: Any) -> Laid:
+def _pixel_shuffle(w: NodeWriter, self: Laid, upscale_factor: int, out: Any) -> Laid:
     n, c, h, v = self.shape
     r = upscale_factor
     parted = w.split(self, (n, c // (r * r), r, r, h, v))
@@ -107,7 +106,7 @@ def _pixel_shuffle(w: NodeWriter, self: Laid, upscale_factor: int, out: Any, **_
 
 
 @handles("pixel_unshuffle")
-def _pixel_unshuffle(w: NodeWriter, self: Laid, downscale_factor: int, out: Any, **_: Any) -> Laid:
+def _pixel_unshuffle(w: NodeWriter, self: Laid, downscale_factor: int, out: Any) -> Laid:
     n, c, h, v = self.shape
     r = downscale_factor
     parted = w.split(self, (n, c, h // r, r, v // r, r))
@@ -115,7 +114,7 @@ def _pixel_unshuffle(w: NodeWriter, self: Laid, downscale_factor: int, out: Any,
 
 
 @handles("channel_shuffle")
-def _channel_shuffle(w: NodeWriter, self: Laid, groups: int, out: Any, **_: Any) -> Laid:
+def _channel_shuffle(w: NodeWriter, self: Laid, groups: int, out: Any) -> Laid:
     n, c, *rest = self.shape
     parted = w.split(self, (n, groups, c // groups, *rest))
     order = (0, 2, 1, *range(3, len(parted.shape)))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from graphspec.convert.pytorch.functions import HANDLERS, handles
+from graphspec.convert.pytorch.functions import Out, handles, write
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.pointwise import number, pair
+from graphspec.convert.pytorch.pointwise import number, pair, uniform
 from graphspec.convert.pytorch.products import rank_of, shape_of
+from graphspec.convert.pytorch.sizes import dtype_of
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
@@ -29,7 +29,6 @@ def _slice_scatter(
     start: Any = None,
     end: Any = None,
     step: int = 1,
-    **_: Any,
 ) -> Any:
     i = dim % len(out.shape)
     size, count = out.shape[i], shape_of(src)[i]
@@ -45,13 +44,13 @@ def _slice_scatter(
     parts = [*_pieces(w, self, i, 0, first), src, *_pieces(w, self, i, size - int(left), size)]
     if len(parts) == 1:
         return src
-    joined: Laid = HANDLERS["cat"](w, parts, out=out, dim=i)
+    joined = write(w, "cat", tensors=parts, out=out, dim=i)
     w.joined[joined] = (i, parts)
     return joined
 
 
 @handles("select_scatter")
-def _select_scatter(w: NodeWriter, self: Any, src: Any, out: Any, dim: int, index: int, **_: Any) -> Any:
+def _select_scatter(w: NodeWriter, self: Any, src: Any, out: Any, dim: int, index: int) -> Any:
     i = dim % len(out.shape)
     row = src.inserted(i) if isinstance(src, Laid) else src.map(lambda t: t.unsqueeze(i))
     return _slice_scatter(w, self, row, out, i, index, index + 1)
@@ -77,24 +76,22 @@ def _pieces(w: NodeWriter, x: Any, i: int, start: Any, stop: Any) -> Iterator[An
 def _cut(w: NodeWriter, part: Any, i: int, first: Any, last: Any) -> Any:
     if isinstance(part, Known):
         return part.map(lambda t: t.narrow(i, first, last - first))
-    shape = list(part.shape)
-    size, shape[i] = shape[i], last - first
-    behind = None if last == size else last
+    shape, size = (*part.shape[:i], last - first, *part.shape[i + 1 :]), part.shape[i]
     first = first if isinstance(first, int) else first - size  # from the end of an open size
-    out = SimpleNamespace(shape=tuple(shape), dtype=part.dtype)
-    return HANDLERS["slice"](w, part, out=out, dim=i, start=first, end=behind)
+    behind = None if last == size else last
+    return write(w, "slice", self=part, out=Out(shape), dim=i, start=first, end=behind)
 
 
 @handles("copy")
-def _copy(w: NodeWriter, self: Any, src: Any, out: Any, **_: Any) -> Any:
+def _copy(w: NodeWriter, self: Any, src: Any, out: Any) -> Any:
     """What is written, in the shape and the type of the part that it is written into."""
     if isinstance(src, Known):
         return src.map(lambda t: _stretched(t.to(out.dtype), out.shape))
-    return HANDLERS["to"](w, HANDLERS["expand"](w, src, out=out), out=out)
+    return w.cast(write(w, "expand", self=src, out=out), dtype_of(out))
 
 
 @handles("fill", "zero")
-def _fill(w: NodeWriter, self: Any, out: Any, value: Any = 0, **_: Any) -> Known:
+def _fill(w: NodeWriter, self: Any, out: Any, value: Any = 0) -> Known:
     return Known(_stretched(torch.tensor(number(value), dtype=out.dtype), out.shape))
 
 
@@ -120,38 +117,29 @@ def _written_at(w: NodeWriter, x: Any, src: Any, i: int, places: list[int], out:
     size = _fixed(out.shape[i])
     if len({*places}) < len(places):
         raise Unsupported("it writes twice at one place", AT_DATA)
-    value = _uniform(src)
+    value = uniform(src)
     if not isinstance(value, (Laid, Known)):
         along = [size if k == i else 1 for k in range(i, len(out.shape))]
         mask = Known(
             torch.zeros(size, dtype=torch.bool).index_fill(0, torch.tensor(places), True).reshape(along)
         )
-        chosen: Laid = HANDLERS["where"](w, function="where", condition=mask, self=value, other=x, out=out)
-        return chosen
+        return write(w, "where", condition=mask, self=value, other=x, out=out)
     order = list(range(size))
     for k, place in enumerate(places):
         order[place] = size + k
-    shape = (*out.shape[:i], size + len(places), *out.shape[i + 1 :])
-    joined = HANDLERS["cat"](w, [x, src], out=SimpleNamespace(shape=shape, dtype=out.dtype), dim=i)
-    picked: Laid = HANDLERS["index_select"](w, joined, dim=i, index=Known(torch.tensor(order)), out=out)
-    return picked
+    joined = _joined(w, x, src, i, places, out)
+    return write(w, "index_select", self=joined, dim=i, index=Known(torch.tensor(order)))
 
 
-def _uniform(x: Any) -> Any:
-    """The number that a constant holds everywhere."""
-    if (
-        isinstance(x, Known)
-        and not x.names
-        and x.tensor.numel()
-        and bool((x.tensor == x.tensor.flatten()[0]).all())
-    ):
-        return x.tensor.flatten()[0].item()
-    return x
+def _joined(w: NodeWriter, x: Any, rows: Any, i: int, places: list[int], out: Any) -> Laid:
+    """A tensor with a row for each place behind its own, along an axis."""
+    shape = (*out.shape[:i], out.shape[i] + len(places), *out.shape[i + 1 :])
+    return write(w, "cat", tensors=[x, rows], out=Out(shape, out.dtype), dim=i)
 
 
 @handles("index_put", "_unsafe_index_put")
 def _index_put(
-    w: NodeWriter, self: Any, indices: Any, values: Any, out: Any, accumulate: bool = False, **_: Any
+    w: NodeWriter, self: Any, indices: Any, values: Any, out: Any, accumulate: bool = False
 ) -> Laid:
     """Written where a mask is true, or at constant places along one axis."""
     used = [i for i, index in enumerate(indices) if index is not None]
@@ -160,8 +148,7 @@ def _index_put(
     i, index = used[0], indices[used[0]]
     if isinstance(index, Known) and index.tensor.dim() == 1:
         places = _places(index, out.shape[i])
-        part = SimpleNamespace(shape=(*out.shape[:i], len(places), *out.shape[i + 1 :]), dtype=out.dtype)
-        rows = HANDLERS["copy"](w, self, values, out=part)
+        rows = _copy(w, self, values, Out((*out.shape[:i], len(places), *out.shape[i + 1 :]), out.dtype))
         return (_added_at if accumulate else _written_at)(w, self, rows, i, places, out)
     value = number(values)
     if not _is_mask(index) or accumulate or isinstance(value, (Laid, Known)):
@@ -169,8 +156,7 @@ def _index_put(
     mask = index
     for place in range(i + rank_of(mask), len(out.shape)):
         mask = mask.inserted(place - i) if isinstance(mask, Laid) else mask.map(lambda t: t.unsqueeze(-1))
-    like: Laid = HANDLERS["where"](w, function="where", condition=mask, self=value, other=self, out=out)
-    return like
+    return write(w, "where", condition=mask, self=value, other=self, out=out)
 
 
 def _places(index: Any, size: Any) -> list[int]:
@@ -182,7 +168,7 @@ def _places(index: Any, size: Any) -> list[int]:
 
 
 @handles("index_fill")
-def _index_fill(w: NodeWriter, self: Any, dim: int, index: Any, value: Any, out: Any, **_: Any) -> Laid:
+def _index_fill(w: NodeWriter, self: Any, dim: int, index: Any, value: Any, out: Any) -> Laid:
     i = dim % len(out.shape)
     filled = Known(torch.full((1,), number(value), dtype=out.dtype))
     return _written_at(w, self, filled, i, _places(index, out.shape[i]), out)
@@ -210,9 +196,7 @@ def _scatter(
 
 
 @handles("index_add")
-def _index_add(
-    w: NodeWriter, self: Any, dim: int, index: Any, source: Any, out: Any, alpha: Any = 1, **_: Any
-) -> Laid:
+def _index_add(w: NodeWriter, self: Any, dim: int, index: Any, source: Any, out: Any, alpha: Any = 1) -> Laid:
     rows = pair(w, "multiply", source, alpha, shape_of(source)) if alpha != 1 else source
     i = dim % len(out.shape)
     return _added_at(w, self, rows, i, _places(index, out.shape[i]), out)
@@ -221,12 +205,10 @@ def _index_add(
 def _added_at(w: NodeWriter, x: Any, rows: Any, i: int, places: list[int], out: Any) -> Laid:
     """A tensor with rows added at constant places along an axis, where several may meet."""
     size = _fixed(out.shape[i])
-    shape = (*out.shape[:i], size + len(places), *out.shape[i + 1 :])
-    joined: Laid = HANDLERS["cat"](w, [x, rows], out=SimpleNamespace(shape=shape, dtype=out.dtype), dim=i)
     sums = [[place] for place in range(size)]
     for k, place in enumerate(places):
         sums[place].append(size + k)
-    return summed(w, joined, i, sums)
+    return summed(w, _joined(w, x, rows, i, places, out), i, sums)
 
 
 def summed(w: NodeWriter, x: Laid, i: int, sums: list[list[int]]) -> Laid:
@@ -234,15 +216,13 @@ def summed(w: NodeWriter, x: Laid, i: int, sums: list[list[int]]) -> Laid:
     size, most = _fixed(x.shape[i]), max(map(len, sums))
     if any(len(places) < most for places in sums):
         pad = [0, 0] * (len(x.shape) - 1 - i) + [0, 1]
-        x = HANDLERS["pad"](w, x, pad=pad, out=None)
+        x = write(w, "pad", self=x, pad=pad)
     flat = [place for places in sums for place in [*places, *[size] * (most - len(places))]]
-    x = HANDLERS["index_select"](w, x, dim=i, index=Known(torch.tensor(flat)), out=None)
+    x = write(w, "index_select", self=x, dim=i, index=Known(torch.tensor(flat)))
     if most == 1:
         return x
     parted = w.split(x, (*x.shape[:i], len(sums), most, *x.shape[i + 1 :]))
-    dtype = getattr(torch, x.dtype)
-    result: Laid = HANDLERS["sum"](w, parted, function="sum", dim=[i + 1], out=SimpleNamespace(dtype=dtype))
-    return result
+    return write(w, "sum", self=parted, dim=[i + 1], out=Out((), getattr(torch, x.dtype)))
 
 
 @handles("col2im")
@@ -255,7 +235,6 @@ def _col2im(
     padding: Any,
     stride: Any,
     out: Any,
-    **_: Any,
 ) -> Laid:
     """`fold`: each pixel is the sum of the places of windows that meet there."""
     height, width = (int(n) for n in output_size)

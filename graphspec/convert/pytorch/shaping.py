@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.aligning import arranged
-from graphspec.convert.pytorch.functions import handles
+from graphspec.convert.pytorch.functions import Out, handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.writer import Known, NodeWriter
@@ -26,12 +25,12 @@ def dims_of(value: Any, rank: int) -> list[int]:
 
 
 @handles("view", "reshape", "flatten", "unflatten", "_unsafe_view", "view_as", "reshape_as")
-def _view(w: NodeWriter, self: Laid, out: Any, **_: Any) -> Laid:
+def _view(w: NodeWriter, self: Laid, out: Any) -> Laid:
     return w.split(self, out.shape)
 
 
 @handles("permute")
-def _permute(w: NodeWriter, self: Laid, dims: Any, **_: Any) -> Laid:
+def _permute(w: NodeWriter, self: Laid, dims: Any) -> Laid:
     return self.permuted(dims_of(dims, len(self.shape)))
 
 
@@ -45,14 +44,14 @@ def _transpose(w: NodeWriter, self: Laid, **kwargs: Any) -> Laid:
 
 
 @handles("t", "numpy_T", "mT", "adjoint")
-def _t(w: NodeWriter, self: Laid, **_: Any) -> Laid:
+def _t(w: NodeWriter, self: Laid) -> Laid:
     order = list(range(len(self.shape)))
     order[-2:] = order[-2:][::-1]
     return self.permuted(order)
 
 
 @handles("movedim", "moveaxis")
-def _movedim(w: NodeWriter, self: Laid, source: Any, destination: Any, **_: Any) -> Laid:
+def _movedim(w: NodeWriter, self: Laid, source: Any, destination: Any) -> Laid:
     rank = len(self.shape)
     a, b = dims_of(source, rank), dims_of(destination, rank)
     order: list[int | None] = [None] * rank
@@ -63,18 +62,18 @@ def _movedim(w: NodeWriter, self: Laid, source: Any, destination: Any, **_: Any)
 
 
 @handles("squeeze")
-def _squeeze(w: NodeWriter, self: Laid, dim: Any = None, **_: Any) -> Laid:
+def _squeeze(w: NodeWriter, self: Laid, dim: Any = None) -> Laid:
     places = dims_of(dim, len(self.shape))
     return self.without([i for i in places if self.shape[i] == 1 and 0 not in self.axes[i]])
 
 
 @handles("unsqueeze")
-def _unsqueeze(w: NodeWriter, self: Laid, dim: int, **_: Any) -> Laid:
+def _unsqueeze(w: NodeWriter, self: Laid, dim: int) -> Laid:
     return self.inserted(dim % (len(self.shape) + 1))
 
 
 @handles("expand", "expand_as", "broadcast_to")
-def _expand(w: NodeWriter, self: Laid, out: Any, **_: Any) -> Laid:
+def _expand(w: NodeWriter, self: Laid, out: Any) -> Laid:
     expanded = self
     while len(expanded.shape) < len(out.shape):
         expanded = expanded.inserted(0)
@@ -97,7 +96,6 @@ def _repeat(
     repeats: Any = None,
     dims: Any = None,
     dim: Any = None,
-    **_: Any,
 ) -> Laid:
     if function == "repeat_interleave":
         i = int(dim) % len(self.shape)
@@ -156,18 +154,23 @@ def alone(w: NodeWriter, x: Laid, i: int) -> Laid:
     return laid
 
 
-@handles("slice", "narrow")
-def _slice(
-    w: NodeWriter,
-    self: Laid,
-    out: Any,
-    dim: int = 0,
-    start: Any = None,
-    end: Any = None,
-    step: int = 1,
-    length: Any = None,
-    **_: Any,
+def part(w: NodeWriter, x: Laid, i: int, start: Any, length: Any) -> Laid:
+    """`length` elements of a torch axis, from `start` on."""
+    end = known_number(start + length)
+    shape = (*x.shape[:i], length, *x.shape[i + 1 :])
+    return sliced(w, x, Out(shape), i, start, None if end == x.shape[i] else end)
+
+
+@handles("narrow")
+def _narrow(w: NodeWriter, self: Laid, out: Any, dim: int, start: Any, length: Any) -> Laid:
+    return sliced(w, self, out, dim, start, start + length)
+
+
+@handles("slice")
+def sliced(
+    w: NodeWriter, self: Laid, out: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Laid:
+    """Elements of a torch axis, at the same distance from each other."""
     i = dim % len(self.shape)
     if out.shape[i] == self.shape[i]:
         return self
@@ -176,10 +179,7 @@ def _slice(
     x = alone(w, self, i)
     j = x.at(i)
     size = x.shape[i]
-    first = start or 0
-    if length is not None:
-        end = first + length
-    first, end = _from_end(first, size), _from_end(end, size)
+    first, end = _from_end(start or 0, size), _from_end(end, size)
     if first == 0 and step == 1 and out.shape[i] in w.lengths and isinstance(size, int):
         from graphspec.convert.pytorch.computed import counted
 
@@ -210,7 +210,7 @@ def picked(w: NodeWriter, x: Laid, key: list[str]) -> Any:
 
 
 @handles("select")
-def select(w: NodeWriter, self: Laid, dim: int, index: Any, out: Any, **_: Any) -> Laid:
+def select(w: NodeWriter, self: Laid, dim: int, index: Any) -> Laid:
     i = dim % len(self.shape)
     x = alone(w, self, i)
     j = x.at(i)
@@ -233,10 +233,10 @@ def dropped(x: Laid, node: Any, i: int, j: int | None) -> Laid:
 
 
 @handles("split", "chunk", "split_with_sizes", "tensor_split", "unbind", "unsafe_chunk", "unsafe_split")
-def _split(w: NodeWriter, self: Laid, out: Any, function: str, dim: int = 0, **_: Any) -> Any:
+def _split(w: NodeWriter, self: Laid, out: Any, function: str, dim: int = 0) -> Any:
     i = dim % len(self.shape)
     if function == "unbind":
-        return tuple(select(w, self, i, n, None) for n in range(len(out)))
+        return tuple(select(w, self, i, n) for n in range(len(out)))
     if len(out) == 1:
         return (self,)
     x = alone(w, self, i)
@@ -256,7 +256,7 @@ def _split(w: NodeWriter, self: Laid, out: Any, function: str, dim: int = 0, **_
 
 
 @handles("cat", "concat", "concatenate")
-def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
+def _cat(w: NodeWriter, tensors: Any, out: Any, dim: int = 0) -> Laid:
     i = dim % len(out.shape)
     if len(tensors) == 1 and isinstance(tensors[0], Laid):
         return tensors[0]
@@ -308,7 +308,7 @@ def _padded(w: NodeWriter, tensors: Any, i: int, out: Any) -> Laid | None:
         return None
     counts = [sum(x.tensor.shape[i] for x in part) for part in (tensors[:first], tensors[last:])]
     between = (*out.shape[:i], out.shape[i] - sum(counts), *out.shape[i + 1 :])
-    joined = _cat(w, tensors[first:last], SimpleNamespace(shape=known_number(between), dtype=out.dtype), i)
+    joined = _cat(w, tensors[first:last], Out(known_number(between), out.dtype), i)
     x = alone(w, joined, i)
     widths = [[0, 0] for _ in x.sizes]
     widths[x.at(i)] = counts
@@ -321,7 +321,7 @@ def _expanding(shape: list[int]) -> Any:
 
 
 @handles("stack")
-def _stack(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Laid:
+def _stack(w: NodeWriter, tensors: Any, out: Any, dim: int = 0) -> Laid:
     i = dim % len(out.shape)
 
     def widened(x: Any) -> Any:
@@ -342,7 +342,7 @@ def _stack(w: NodeWriter, tensors: Any, out: Any, dim: int = 0, **_: Any) -> Lai
 
 
 @handles("roll")
-def _roll(w: NodeWriter, self: Laid, shifts: Any, dims: Any, **_: Any) -> Laid:
+def _roll(w: NodeWriter, self: Laid, shifts: Any, dims: Any) -> Laid:
     places = dims_of(dims, len(self.shape))
     x = self
     for i in places:
@@ -352,14 +352,14 @@ def _roll(w: NodeWriter, self: Laid, shifts: Any, dims: Any, **_: Any) -> Laid:
     arguments: dict[str, Any] = {"shift": steps, "axis": axes}
     if len(axes) == 1:
         arguments = {"shift": steps[0], "axis": axes[0]}
-    return w.make("op", "roll", arguments, [("x", x.value)], x)
+    return w.of(x, "roll", **arguments)
 
 
 @handles("flip")
-def _flip(w: NodeWriter, self: Laid, dims: Any, **_: Any) -> Laid:
+def _flip(w: NodeWriter, self: Laid, dims: Any) -> Laid:
     places = dims_of(dims, len(self.shape))
     x = self
     for i in places:
         x = alone(w, x, i)
     axes = [x.sole(i) for i in places]
-    return w.make("op", "flip", {"axis": axes[0] if len(axes) == 1 else axes}, [("x", x.value)], x)
+    return w.of(x, "flip", axis=axes[0] if len(axes) == 1 else axes)

@@ -1,8 +1,8 @@
-"""Sizes of a traced module's tensors: whole numbers, or expressions of the sizes that stay open."""
+"""Sizes of a traced module's tensors: whole numbers, or expressions of the sizes that stay open; types."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import sympy
@@ -47,7 +47,6 @@ def quotient(a: Size, b: Size) -> Size | None:
     return known_number(ratio) if is_integer else None
 
 
-def written(sizes: Sequence[Size], inferred: bool = True) -> list[int] | None:
-    """Sizes as a spec's shape, with -1 for one that is open; None where several are."""
-    shape = [size if isinstance(size, int) else -1 for size in sizes]
-    return shape if inferred and shape.count(-1) <= 1 else None
+def dtype_of(x: Any) -> str:
+    """The type of a tensor of PyTorch as a spec calls it."""
+    return str(x.dtype).removeprefix("torch.")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from graphspec.convert.nodes import ConvertedValue
-from graphspec.convert.pytorch.functions import HANDLERS, handles
+from graphspec.convert.pytorch.functions import Out, handles, write
 from graphspec.convert.pytorch.layers import every, image, short, space
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import pair, scalar
+from graphspec.convert.pytorch.shaping import part, sliced
 from graphspec.convert.pytorch.sizes import known_number
 from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.refusals import Unsupported
@@ -47,7 +47,6 @@ def _pool(
     count_include_pad: bool = True,
     divisor_override: Any = None,
     self: Any = None,
-    **_: Any,
 ) -> Laid:
     x = w.spatial(self)
     rank = len(x.axes) - 2
@@ -76,7 +75,7 @@ def _pool(
         return scalar(w, "multiply", mean, math.prod(size) / divisor_override)
     if count_include_pad or not any(pads):
         return mean
-    ones = w.make("op", "ones_like", {}, [("x", x.value)], x)
+    ones = w.of(x, "ones_like")
     return pair(w, "divide", mean, _mean(w, ones, size, steps, pads, rounds, out), tuple(out.shape))
 
 
@@ -113,7 +112,7 @@ def _mean(
     for i, (n, k, s) in enumerate(zip(space(x), size, steps, strict=True), 2):
         if ceil and isinstance(n, int):
             shape[i] = -((k - n) // s) + 1
-    pooled = _pooled(w, "AveragePooling", x, size, steps, none, ceil, SimpleNamespace(shape=tuple(shape)))
+    pooled = _pooled(w, "AveragePooling", x, size, steps, none, ceil, Out(tuple(shape)))
     for i, wanted in enumerate(out.shape):
         if i > 1 and pooled.shape[i] != wanted:
             pooled = part(w, pooled, i, 0, wanted)
@@ -135,13 +134,11 @@ def _overhanging(
         around, behind = [p, p, *around], [0, (count - 1) * s + k - n - 2 * p, *behind]
 
     def widened(x: Laid, value: float, beyond: float) -> Laid:
-        x = HANDLERS["pad"](w, x, pad=around, value=value, out=None)
-        wider: Laid = HANDLERS["pad"](w, x, pad=behind, value=beyond, out=None)
-        return wider
+        return _pad(w, _pad(w, x, around, value=value), behind, value=beyond)
 
     if inner is None:
         return _pooled(w, "MaxPooling", widened(x, lowest, lowest), size, steps, none, False, out)
-    ones = w.make("op", "ones_like", {}, [("x", x.value)], x)
+    ones = w.of(x, "ones_like")
     sums = _pooled(w, "AveragePooling", widened(x, 0.0, 0.0), size, steps, none, False, out)
     counts = _pooled(w, "AveragePooling", widened(ones, inner, 0.0), size, steps, none, False, out)
     return pair(w, "divide", sums, counts, tuple(out.shape))
@@ -161,20 +158,10 @@ def _spaced(w: NodeWriter, x: Laid, windows: list[tuple[int, int, int, int]], ou
                 "its windows have gaps, along an open size", "give the size a number in --input"
             )
         beside = [0, 0] * (len(x.shape) - 1 - i)
-        x = HANDLERS["pad"](w, x, pad=[*beside, pad, behind], value=lowest, out=None)
+        x = _pad(w, x, [*beside, pad, behind], value=lowest)
         shape = (*x.shape[:i], count, *x.shape[i + 1 :])
-        taps = [
-            HANDLERS["slice"](
-                w,
-                x,
-                out=SimpleNamespace(shape=shape),
-                dim=i,
-                start=k * gap,
-                end=end - span + k * gap,
-                step=step,
-            )
-            for k in range(size)
-        ]
+        starts = [k * gap for k in range(size)]
+        taps = [sliced(w, x, Out(shape), i, start, end - span + start, step) for start in starts]
         node = w.node("merge", "maximum", {}, [("", tap.value) for tap in taps])
         x = replace(taps[0], value=ConvertedValue(node)) if size > 1 else taps[0]
     return x
@@ -197,7 +184,7 @@ def _rounds(x: Laid, size: list[int], steps: list[int], pads: list[int]) -> bool
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
 )
-def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size: Any, **_: Any) -> Any:
+def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size: Any) -> Any:
     x = w.spatial(self)
     rank = len(x.axes) - 2
     most = "max" in function
@@ -214,13 +201,13 @@ def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size
     else:
         word = f"Adaptive{'Max' if most else 'Average'}Pooling{rank}D"
         node = w.over_images(word, {"output_size": short(sizes, rank)}, x)
-        pooled = image(x, node, SimpleNamespace(shape=shape))
+        pooled = image(x, node, Out(shape))
     return (pooled, None) if most else pooled
 
 
 @handles("im2col")
 def _im2col(
-    w: NodeWriter, self: Laid, kernel_size: Any, dilation: Any, padding: Any, stride: Any, out: Any, **_: Any
+    w: NodeWriter, self: Laid, kernel_size: Any, dilation: Any, padding: Any, stride: Any, out: Any
 ) -> Laid:
     x = w.natural(self)
     words = {"kernel_size": short(kernel_size, 2), "stride": short(stride, 2), "padding": short(padding, 2)}
@@ -230,9 +217,7 @@ def _im2col(
 
 
 @handles("pad", "constant_pad_nd")
-def _pad(
-    w: NodeWriter, self: Laid, pad: Any, out: Any, mode: str = "constant", value: Any = None, **_: Any
-) -> Laid:
+def _pad(w: NodeWriter, self: Laid, pad: Any, mode: str = "constant", value: Any = None) -> Laid:
     pads, rank = [int(p) for p in pad], len(self.shape)
     sides = {rank - 1 - k // 2: (pads[k], pads[k + 1]) for k in range(0, len(pads), 2)}
     added = {i: (max(a, 0), max(b, 0)) for i, (a, b) in sides.items() if a > 0 or b > 0}
@@ -243,16 +228,6 @@ def _pad(
     elif added:
         x = _widened(w, x, added, mode, value)
     return x if mode == "circular" else _cropped(w, x, sides)
-
-
-def part(w: NodeWriter, x: Laid, i: int, start: Any, length: Any) -> Laid:
-    """`length` elements of a torch axis, from `start` on."""
-    shape = (*x.shape[:i], length, *x.shape[i + 1 :])
-    end = known_number(start + length)
-    taken: Laid = HANDLERS["slice"](
-        w, x, out=SimpleNamespace(shape=shape), dim=i, start=start, end=None if end == x.shape[i] else end
-    )
-    return taken
 
 
 def _cropped(w: NodeWriter, x: Laid, sides: dict[int, tuple[int, int]]) -> Laid:
@@ -270,8 +245,7 @@ def _wrapped(w: NodeWriter, x: Laid, i: int, before: int, behind: int) -> Laid:
     parts = [part(w, x, i, *end) for end in ends] + [x]
     parts += [part(w, x, i, 0, behind)] if behind else []
     shape = (*x.shape[:i], known_number(x.shape[i] + before + behind), *x.shape[i + 1 :])
-    joined: Laid = HANDLERS["cat"](w, parts, SimpleNamespace(shape=shape, dtype=torch.float32), i)
-    return joined
+    return write(w, "cat", tensors=parts, out=Out(shape), dim=i)
 
 
 def _widened(w: NodeWriter, x: Laid, sides: dict[int, tuple[int, int]], mode: str, value: Any) -> Laid:

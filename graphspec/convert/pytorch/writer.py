@@ -13,7 +13,7 @@ from torch import Tensor
 from graphspec.convert.arguments import without_defaults
 from graphspec.convert.nodes import CalledEntry, ConvertedNode, ConvertedValue, Read, Stored
 from graphspec.convert.pytorch.layout import Laid, merged_axes
-from graphspec.convert.pytorch.sizes import Size, product
+from graphspec.convert.pytorch.sizes import Size, dtype_of, product
 from graphspec.convert.refusals import Unsupported
 
 LISTED = 64
@@ -186,16 +186,24 @@ class NodeWriter:
         if known.source is None:
             self.frozen |= {name for name in known.names if self.trains.get(name)}
 
-    def make(self, form: Any, what: Any, arguments: Any, reads: Any, like: Laid, **other: Any) -> Laid:
-        """A node whose result has the axes of one of its inputs."""
-        node = self.node(form, what, arguments, reads, **other)
-        return replace(like, value=ConvertedValue(node))
+    def of(self, x: Laid, what: str, weights: Any = None, /, **arguments: Any) -> Laid:
+        """A layer or an op of one tensor, whose result has its axes."""
+        node = self.node(_form(what), what, arguments, [("x", x.value)], weights)
+        return replace(x, value=ConvertedValue(node))
+
+    def after(self, value: ConvertedValue, what: str, /, **arguments: Any) -> ConvertedValue:
+        """What a layer or an op makes of a value on its way to others."""
+        return ConvertedValue(self.node(_form(what), what, arguments, [("x", value)], main=False))
+
+    def cast(self, x: Laid, dtype: str) -> Laid:
+        """The same tensor in a type."""
+        return x if x.dtype == dtype else replace(self.of(x, "cast", dtype=dtype), dtype=dtype)
 
     def stopped(self, laid: Laid) -> Laid:
         """The same tensor, through which nothing before it learns."""
         if "float" not in laid.dtype or not self._learns(laid.value):
             return laid
-        return self.make("op", "stop_gradient", {}, [("x", laid.value)], laid)
+        return self.of(laid, "stop_gradient")
 
     @staticmethod
     def _learns(value: ConvertedValue) -> bool:
@@ -266,11 +274,10 @@ class NodeWriter:
         j = laid.sole(i - 1) if i else None
         if list(shape) != joined or not j or not isinstance(laid.shape[i], int):
             return laid
-        arguments = {"repeats": laid.shape[i], "axis": j}
-        node = self.node("op", "repeat", arguments, [("x", laid.value)], main=False)
+        value = self.after(laid.value, "repeat", repeats=laid.shape[i], axis=j)
         kept = laid.without([i])
         sizes = [size * laid.shape[i] if k == j else size for k, size in enumerate(laid.sizes)]
-        return Laid(ConvertedValue(node), tuple(sizes), kept.axes, tuple(shape), laid.dtype)
+        return Laid(value, tuple(sizes), kept.axes, tuple(shape), laid.dtype)
 
     def reshaped(self, value: ConvertedValue, sizes: Sequence[Size]) -> ConvertedValue:
         """A value with other axes; `sizes` begin with the batch."""
@@ -279,9 +286,7 @@ class NodeWriter:
             raise Unsupported(
                 "it reshapes a tensor with two sizes that stay open", "give one of them a number in --input"
             )
-        return ConvertedValue(
-            self.node("layer", "Reshape", {"target_shape": target}, [("x", value)], main=False)
-        )
+        return self.after(value, "Reshape", target_shape=target)
 
     def solid(self, laid: Laid) -> Laid:
         """With axes of its own where it is only stretched."""
@@ -294,11 +299,9 @@ class NodeWriter:
         groups = [laid.axes[i] for i in range(first, len(laid.axes))]
         flat = self.lay(replace(laid, shape=tuple(laid.length(a) for a in laid.axes)), groups, stretch=True)
         sizes = [flat.sizes[0], *(laid.shape[i] for i in range(first, len(laid.axes)))]
-        if all(isinstance(size, int) for size in sizes[1:]):
-            what, arguments = "broadcast_to", {"shape": [-1, *sizes[1:]]}
-            value = ConvertedValue(self.node("op", what, arguments, [("x", flat.value)], main=False))
-        else:
+        if not all(isinstance(size, int) for size in sizes[1:]):
             raise Unsupported("it is stretched to a size that stays open", "give the size a number")
+        value = self.after(flat.value, "broadcast_to", shape=[-1, *sizes[1:]])
         axes = tuple((i + 1 - first,) for i in range(len(laid.axes)))
         return Laid(value, tuple(sizes), axes, laid.shape, laid.dtype)
 
@@ -318,31 +321,23 @@ class NodeWriter:
             raise Unsupported("it mixes the examples of a batch", "keep the batch apart from other axes")
         value, order = laid.value, [*flat, *left]
         moved = [j for j in order if laid.sizes[j] != 1]
-        if moved != sorted(moved):
-            value = ConvertedValue(self.node("layer", "Permute", {"dims": order}, [("x", value)], main=False))
-        elif order != sorted(order):
-            pass  # only axes of size 1 move: a reshape does it
-        sizes = [laid.sizes[0], *(product(laid.sizes[j] for j in group) for group in groups)]
-        before = [
-            laid.sizes[0],
-            *(laid.sizes[j] for j in (order if moved != sorted(moved) else range(1, count))),
-        ]
+        before = laid.sizes
+        if moved != sorted(moved):  # else only axes of size 1 move: a reshape does it
+            value = self.after(value, "Permute", dims=order)
+            before = (laid.sizes[0], *(laid.sizes[j] for j in order))
+        sizes = (laid.sizes[0], *(product(laid.sizes[j] for j in group) for group in groups))
         if sizes != before:
             value = self._joined(value, before, sizes)
-        if stretch:
-            axes: Any = ()
-        else:
-            axes = merged_axes(laid, groups)
-        return Laid(value, tuple(sizes), axes, laid.shape, laid.dtype)
+        axes = () if stretch else merged_axes(laid, groups)
+        return Laid(value, sizes, axes, laid.shape, laid.dtype)
 
     def _joined(self, value: ConvertedValue, before: Sequence[Size], sizes: Sequence[Size]) -> ConvertedValue:
         if len(sizes) == 1:
-            return ConvertedValue(self.node("op", "reshape", {"newshape": [-1]}, [("x", value)], main=False))
+            return self.after(value, "reshape", newshape=[-1])
         if len(sizes) == 2 and len(before) > 2:
-            return ConvertedValue(self.node("layer", "Flatten", {}, [("x", value)], main=False))
+            return self.after(value, "Flatten")
         if (place := _inserted_at(before, sizes)) is not None:
-            axis = -1 if place == len(sizes) - 1 else place
-            return ConvertedValue(self.node("op", "expand_dims", {"axis": axis}, [("x", value)], main=False))
+            return self.after(value, "expand_dims", axis=-1 if place == len(sizes) - 1 else place)
         return self.reshaped(value, sizes)
 
     def natural(self, laid: Laid) -> Laid:
@@ -430,12 +425,8 @@ class NodeWriter:
                 self.traced[laid.value, laid.axes] = known.tensor
             return laid
         sizes = tuple(int(size) for size in known.tensor.shape)
-        dtype = str(known.tensor.dtype).removeprefix("torch.")
-        value = self.held(known)
-        if not sizes:
-            return Laid(value, (1, 1), (), (), dtype)
-        kept = [i for i, size in enumerate(sizes)]
-        return Laid(value, (1, *sizes), tuple((i + 1,) for i in kept), sizes, dtype)
+        axes = tuple((i + 1,) for i in range(len(sizes)))
+        return Laid(self.held(known), (1, *(sizes or (1,))), axes, sizes, dtype_of(known.tensor))
 
     def laid(self, x: Any) -> Any:
         """A tensor, which is not only known; None stays."""
@@ -450,16 +441,14 @@ class NodeWriter:
             known = known.map(lambda t: t.reshape(1))
         tensor = known.tensor
         integral = tensor.dtype in (torch.bool, torch.int64, torch.int32)
+        dtype = dtype_of(tensor)
         if (integral or not known.names) and tensor.numel() <= (LISTED if integral else 16):
-            dtype = str(tensor.dtype).removeprefix("torch.")
             arguments = {} if dtype == "float32" else {"dtype": dtype}
             return ConvertedValue(self.node("constant", tensor.tolist(), arguments, main=False))
         if integral:
             if tensor.long().abs().max() >= 1 << 24:
                 raise Unsupported("it holds a table of large integers", "compute it in the model")
-            value = self._stored(known.map(lambda t: t.float()), name)
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            return ConvertedValue(self.node("op", "cast", {"dtype": dtype}, [("x", value)], main=False))
+            return self.after(self._stored(known.map(lambda t: t.float()), name), "cast", dtype=dtype)
         return self._stored(known, name)
 
     def _stored(self, known: Known, name: str) -> ConvertedValue:
@@ -467,10 +456,8 @@ class NodeWriter:
         shape = list(known.tensor.shape)
         for other, before in self.parameters.get(known.names, ()):
             if elements is not None and torch.equal(other.flatten(), elements.flatten()):
-                if list(other.shape) == shape:
-                    return before
-                arguments = {"target_shape": shape}
-                return ConvertedValue(self.node("layer", "Reshape", arguments, [("x", before)], main=False))
+                same = list(other.shape) == shape
+                return before if same else self.after(before, "Reshape", target_shape=shape)
         floats = known.map(lambda t: (t if t.is_floating_point() else t.float())[None])
         node = self.node("parameter", shape, {}, weights={"": floats}, main=False)
         words = sorted(known.names)
@@ -501,6 +488,11 @@ class NodeWriter:
             counts = [shape.numel() for shape in self.shapes.values()]
             self.starts = dict(zip(self.shapes, accumulate(counts, initial=0), strict=False))
         return self.starts[name]
+
+
+def _form(what: str) -> str:
+    """Layers are classes, and ops functions: so their names begin."""
+    return "layer" if what[0].isupper() else "op"
 
 
 def _inserted_at(before: Sequence[Size], sizes: Sequence[Size]) -> int | None:
