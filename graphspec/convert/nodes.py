@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from graphspec.language.naming import identifier
 from graphspec.language.schema import RESERVED
-from graphspec.weights.names import Namespace, attribute
+from graphspec.weights.names import Namespace
 
 Form = Literal["layer", "merge", "op", "block", "call", "parameter", "constant"]
 SOURCES = ("parameter", "constant")
@@ -151,13 +151,3 @@ class StoredPlace:
 
     stored: Stored
     trainable: bool
-
-
-def places(body: ConvertedBody, prefix: str = "") -> Iterator[tuple[str, StoredPlace]]:
-    """Everything in a body that has variables, each once, by its path in the module of the flat spec."""
-    for item in body.with_weights():
-        here = f"{prefix}{attribute(item.name)}"
-        if item.body is not None:
-            yield from places(item.body, f"{here}.")
-        elif item.stored is not None:
-            yield here, StoredPlace(item.stored, item.trainable)

@@ -8,9 +8,8 @@ from typing import Any
 
 from graphspec.compiler import check
 from graphspec.contract.proposals import multiples
-from graphspec.convert.document import document, input_sizes, nodes_of
-from graphspec.convert.folding import folded
-from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace, places
+from graphspec.convert.folding import folded, input_sizes, unfolded
+from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace
 from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostic, Diagnostics, fail
 from graphspec.graph import Graph, Op, Value
@@ -33,18 +32,17 @@ class ConvertedSpec:
 
 def compiled(body: ConvertedBody, settings: Mapping[str, Any], flat: bool, notes: list[str]) -> ConvertedSpec:
     """The spec of a model, folded unless `flat`. Raises `SpecError` where it does not compile."""
-    common, written, program = _flat(body, settings, notes)
-    flat_spec = ConvertedSpec(written, program, dict(places(body)))
+    common, flat_spec = _flat(body, settings, notes)
     if flat:
         return flat_spec
-    channels, meaning = _channels(body, program.graph), _meaning(flat_spec)
+    channels, meaning = _channels(body, flat_spec.program.graph), _meaning(flat_spec)
     best: ConvertedSpec | None = None
     least = 0
     for optional in (False, True):
         candidate = folded(body, settings, common, channels, optional)
         diagnostics = Diagnostics()
         written = text(candidate.document)
-        nodes, lines = nodes_of(candidate.document), written.count("\n")
+        nodes, lines = candidate.nodes, written.count("\n")
         if best is not None and (nodes >= least or lines > 1.15 * best.text.count("\n")):
             continue
         program_folded = check(written, diagnostics, {})
@@ -57,16 +55,17 @@ def compiled(body: ConvertedBody, settings: Mapping[str, Any], flat: bool, notes
     return best or flat_spec
 
 
-def _flat(body: ConvertedBody, settings: Mapping[str, Any], notes: list[str]) -> tuple[bool, str, Program]:
-    """The flat text and its program. Sizes that are not known get names of their own, or, where inputs meet
-    in a merge, common ones; where only multiples fit the graph, they are such.
+def _flat(body: ConvertedBody, settings: Mapping[str, Any], notes: list[str]) -> tuple[bool, ConvertedSpec]:
+    """The flat spec, and whether inputs have common sizes. Sizes that are not known get names of their own,
+    or, where inputs meet in a merge, common ones; where only multiples fit the graph, they are such.
     """
     first: tuple[str, Diagnostic] | None = None
     shapes = [item.shape for item in body.inputs]
     for common in (False, True):
         factors: dict[str, int] = {}
         for _ in range(ROUNDS):
-            written = text(document(body, settings, common))
+            candidate = unfolded(body, settings, common)
+            written = text(candidate.document)
             diagnostics = Diagnostics()
             program = check(written, diagnostics, {})
             if program is not None and not diagnostics.errors:
@@ -74,7 +73,7 @@ def _flat(body: ConvertedBody, settings: Mapping[str, Any], notes: list[str]) ->
                     f"`{word}` is a multiple of {factor}: others do not fit"
                     for word, factor in factors.items()
                 ]
-                return common, written, program
+                return common, ConvertedSpec(written, program, candidate.places)
             diagnostic = diagnostics.sorted()[0]
             first = first or (written, diagnostic)
             wanted = multiples(diagnostic.help)

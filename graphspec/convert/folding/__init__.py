@@ -2,12 +2,12 @@
 
     Body -> Parts (parts, search) -> names (words, naming) -> params (parameters) -> document (written)
 
-The folded spec has the same weights as the flat one under other keys: `Folded.places` tells where the
-variables of each path in its module are stored.
+The folded spec has the same weights as the unfolded one under other keys: `SpecDocument.places` tells where
+the variables of each path in its module are stored.
 """
 
 from __future__ import annotations
 
-from graphspec.convert.folding.written import FoldedDocument, folded
+from graphspec.convert.folding.written import SpecDocument, folded, input_sizes, unfolded
 
-__all__ = ["FoldedDocument", "folded"]
+__all__ = ["SpecDocument", "folded", "input_sizes", "unfolded"]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
+from graphspec.convert.nodes import CalledEntry, ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
 
 
 class Source(NamedTuple):
@@ -135,6 +135,7 @@ class RepeatedPart:
     word: str = ""  # its own name, which others may have, too
     is_model: bool = False  # a model inside the model: it keeps its name
     classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
+    shared: list[CalledEntry] = field(default_factory=list)  # entries that its nodes call
     cohesive: bool = True  # its nodes have a name in common that those around it have not
     passes_through: dict[int, int] = field(default_factory=dict)
     """Its optional items, each with the number of the target that it passes on where it is left out."""
@@ -178,9 +179,12 @@ def mapped(wires: Wires, change: Callable[[Source], Source]) -> Wires:
 
 
 class Parts:
-    """All parts of a model: `root` is the whole, others come after those that they are made of."""
+    """All parts of a model: `root` is the whole, others come after those that they are made of. With `apart`
+    bodies of one shape are not one part.
+    """
 
-    def __init__(self, body: ConvertedBody):
+    def __init__(self, body: ConvertedBody, apart: bool = False):
+        self.apart = apart
         self.all: list[RepeatedPart] = []
         self.by_shape: dict[Any, RepeatedPart] = {}
         self.inner: dict[int, Instance] = {}  # of bodies that entries and wrappers hold
@@ -219,8 +223,8 @@ class Parts:
             if entry.body is not None:
                 self.inner[id(entry.body)] = self._part(entry.body, entry.body.name).instances[-1]
         part = RepeatedPart(keys, wiring, [item.name for item in body.inputs], outputs)
-        shape = None
-        if name is not None and not body.shared:
+        part.shared = body.shared
+        if name is not None and not body.shared and not self.apart:
             shape = (tuple(keys), tuple(wiring), tuple(target for _, target in outputs), len(part.inputs))
             part = self.by_shape.setdefault(shape, part)
         if part not in self.all:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract.fields import same
-from graphspec.convert.document import input_sizes
 from graphspec.convert.folding.dissolving import dissolve
 from graphspec.convert.folding.naming import item_names, name_part
 from graphspec.convert.folding.optional import merge_variants
-from graphspec.convert.folding.parameters import Solved, Solver, Written
+from graphspec.convert.folding.parameters import Solved, Solver, Written, arguments_of
 from graphspec.convert.folding.parts import Instance, Parts, RepeatedPart, Source, targets
 from graphspec.convert.folding.search import fold
 from graphspec.convert.nodes import (
     SOURCES,
     CalledEntry,
     ConvertedBody,
+    ConvertedInput,
     ConvertedNode,
     ConvertedValue,
     StoredPlace,
@@ -26,13 +26,29 @@ from graphspec.language.naming import identifier
 from graphspec.language.schema import MISSING
 from graphspec.weights.names import Namespace, attribute
 
+SIZES = {1: ("length",), 2: ("length",), 3: ("height", "width"), 4: ("depth", "height", "width")}
+"""What sizes that are not known are called, by the number of axes but the batch."""
+
 
 @dataclass(frozen=True, slots=True)
-class FoldedDocument:
-    """A folded document, and for each node or entry with variables its path in the module."""
+class SpecDocument:
+    """A document, and for each node or entry with variables its path in the module."""
 
     document: dict[str, Any]
     places: dict[str, StoredPlace]
+
+    @property
+    def nodes(self) -> int:
+        """The number of nodes, including those of blocks."""
+        blocks = self.document.get("blocks", {}).values()
+        return sum(len(part["nodes"]) for part in (self.document, *blocks))
+
+
+def unfolded(body: ConvertedBody, settings: Mapping[str, Any], common_sizes: bool) -> SpecDocument:
+    """The document of a model in which each model inside it is a block. `settings` are those of its outputs
+    and its training; `common_sizes` gives unknown sizes of all inputs the same names.
+    """
+    return DocumentWriter(Parts(body, apart=True), None, body).write(settings, common_sizes)
 
 
 def folded(
@@ -41,7 +57,7 @@ def folded(
     common_sizes: bool,
     channels: Callable[[ConvertedValue], int | None],
     optional: bool,
-) -> FoldedDocument:
+) -> SpecDocument:
     """The document of a model, folded. `channels` gives the last axis of a value of the flat model;
     `optional` lets blocks have nodes that some of their uses leave out.
     """
@@ -59,43 +75,48 @@ def folded(
 
 
 class DocumentWriter:
-    """Writes one model."""
+    """Writes one model. Without `channels` its parts have no params, and its nodes their own names."""
 
-    def __init__(self, parts: Parts, channels: Callable[[ConvertedValue], int | None], body: ConvertedBody):
+    def __init__(
+        self, parts: Parts, channels: Callable[[ConvertedValue], int | None] | None, body: ConvertedBody
+    ):
         self.parts, self.channels, self.body = parts, channels, body
         self.solved: dict[int, Solved] = {}
         self.names: dict[int, list[str]] = {}
         self.blocks: dict[str, Any] = {}
         self.stored: dict[str, StoredPlace] = {}
 
-    def write(self, settings: Mapping[str, Any], common_sizes: bool) -> FoldedDocument:
-        root = self.parts.root
-        for part in self._ordered():
-            for instance in part.instances:
-                if part is root:
-                    instance.resolve()
+    def write(self, settings: Mapping[str, Any], common_sizes: bool) -> SpecDocument:
+        root, ordered = self.parts.root, self._ordered()
+        root.instances[0].resolve()
         block_names = Namespace()
-        for part in self._ordered():
+        for part in ordered:
             if part is not root:
                 name_part(part, block_names, self.body.name)
-            names = self.names[id(part)] = item_names(part, part is root)
-            self.solved[id(part)] = Solver(part, names, self.solved, self.channels).solve()
-        for part in self._ordered():
-            if part is not root:
-                self.blocks[part.name] = self._block(part)
+            self._solve(part)
+        for part in ordered[:-1]:
+            self.blocks[part.name] = self._block(part)
         document: dict[str, Any] = {"inputs": input_sizes(self.body.inputs, common_sizes)}
         if self.blocks:
             document["blocks"] = self.blocks
-        document |= self._graph(root, self.body.shared)
+        document |= self._graph(root)
         for node, name in self._root_names():
             node.name = name
         document["outputs"] = self._outputs(settings.get("outputs", {}))
-        if settings.get("data"):
-            document["data"] = settings["data"]
-        if settings.get("train"):
-            document["train"] = settings["train"]
-        self._paths(root.instances[0], "", self.body.shared)
-        return FoldedDocument(document, self.stored)
+        document |= {key: settings[key] for key in ("data", "train") if settings.get(key)}
+        self._paths(root.instances[0], "")
+        return SpecDocument(document, self.stored)
+
+    def _solve(self, part: RepeatedPart) -> None:
+        """Finds the names and the params of a part."""
+        if self.channels is None:
+            units = [part.unit(position) for position in range(len(part.keys))]
+            self.names[id(part)] = [unit.name for unit in units]
+            items = [Written(dict(arguments_of(unit))) for unit in units]
+            self.solved[id(part)] = Solved(part, items=items)
+        else:
+            names = self.names[id(part)] = item_names(part, part is self.parts.root)
+            self.solved[id(part)] = Solver(part, names, self.solved, self.channels).solve()
 
     def _ordered(self) -> list[RepeatedPart]:
         """All parts that are used, each after those inside it; the root comes last."""
@@ -105,21 +126,17 @@ class DocumentWriter:
         def visit(part: RepeatedPart) -> None:
             if part in ordered:
                 return
+            for entry in part.shared:
+                if entry.body is not None:
+                    visit(self.parts.inner[id(entry.body)].part)
             for position, key in enumerate(part.keys):
                 if key.kind == "part":
                     visit(by_id[key.what])
                 unit = part.unit(position)
-                if (
-                    isinstance(unit, ConvertedNode)
-                    and unit.body is not None
-                    and id(unit.body) in self.parts.inner
-                ):
+                if isinstance(unit, ConvertedNode) and id(unit.body) in self.parts.inner:
                     visit(self.parts.inner[id(unit.body)].part)
             ordered.append(part)
 
-        for entry in self.body.shared:
-            if entry.body is not None:
-                visit(self.parts.inner[id(entry.body)].part)
         visit(self.parts.root)
         return ordered
 
@@ -139,8 +156,7 @@ class DocumentWriter:
                 param.name: "required" if param.default is MISSING else param.default for param in params
             }
         block["inputs"] = part.inputs
-        shared = self._shared_of(part)
-        block |= self._graph(part, shared)
+        block |= self._graph(part)
         last = Source(len(part.keys) - 1)
         if len(part.outputs) > 1 or part.outputs[0][1] != last:
             block["outputs"] = {
@@ -148,19 +164,10 @@ class DocumentWriter:
             }
         return block
 
-    def _shared_of(self, part: RepeatedPart) -> list[CalledEntry]:
-        """The entries that a model inside the model shares among its nodes."""
-        entries: dict[int, CalledEntry] = {}
-        for item in part.instances[0].items:
-            for unit in item.units:
-                if isinstance(unit, ConvertedNode) and unit.entry is not None and not unit.entry.common:
-                    entries[id(unit.entry)] = unit.entry
-        return list(entries.values())
-
-    def _graph(self, part: RepeatedPart, shared: list[CalledEntry]) -> dict[str, Any]:
+    def _graph(self, part: RepeatedPart) -> dict[str, Any]:
         sections: dict[str, Any] = {}
-        if shared:
-            sections["shared"] = {entry.name: self._entry(entry) for entry in shared}
+        if part.shared:
+            sections["shared"] = {entry.name: self._entry(entry) for entry in part.shared}
         nodes: dict[str, Any] = {}
         above: Source | None = Source.of_input(0) if len(part.inputs) == 1 else None
         for position, name in enumerate(self.names[id(part)]):
@@ -265,9 +272,9 @@ class DocumentWriter:
 
     # --- paths in the module
 
-    def _paths(self, instance: Instance, front: str, shared: list[CalledEntry]) -> None:
+    def _paths(self, instance: Instance, front: str) -> None:
         part = instance.part
-        for entry in shared:
+        for entry in part.shared:
             self._place(entry, f"{front}{attribute(entry.name)}")
         for item, name, written in zip(
             instance.items, self.names[id(part)], self.solved[id(part)].items, strict=True
@@ -275,13 +282,33 @@ class DocumentWriter:
             for index, unit in enumerate(item.units):
                 here = f"{front}{attribute(name)}" + (f".{index}" if written.repeat is not None else "")
                 if isinstance(unit, Instance):
-                    self._paths(unit, f"{here}.", self._shared_of(unit.part))
+                    self._paths(unit, f"{here}.")
                 elif unit.entry is None:
                     self._place(unit, here)
 
     def _place(self, item: ConvertedNode | CalledEntry, here: str) -> None:
         if item.body is not None:
-            inner = self.parts.inner[id(item.body)]
-            self._paths(inner, f"{here}.", self._shared_of(inner.part))
+            self._paths(self.parts.inner[id(item.body)], f"{here}.")
         elif item.stored is not None:
             self.stored[here] = StoredPlace(item.stored, item.trainable)
+
+
+def input_sizes(inputs: list[ConvertedInput], common: bool) -> dict[str, Any]:
+    """The section `inputs`."""
+    section: dict[str, Any] = {}
+    for item in inputs:
+        sizes: list[Any] = list(item.shape or ())
+        unknown = [axis for axis, size in enumerate(sizes) if size is None]
+        words = SIZES.get(len(sizes), ())
+        for axis in unknown:
+            word = words[axis] if axis < len(words) else f"size_{axis}"
+            if len(sizes) == 2 and axis == 1:
+                word = "features"
+            several = len(inputs) > 1 and not common
+            sizes[axis] = f"{item.name}_{word}" if several else word
+        section[item.name] = {"shape": sizes}
+        if item.dtype != "float32":
+            section[item.name]["dtype"] = item.dtype
+        if item.channels_first:
+            section[item.name]["data_format"] = "channels_first"
+    return section

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from graphspec.compiler import check
-from graphspec.convert.document import document
-from graphspec.convert.nodes import ConvertedBody, ConvertedNode, ConvertedValue, places
+from graphspec.convert.folding import unfolded
+from graphspec.convert.nodes import ConvertedBody, ConvertedNode, ConvertedValue
 from graphspec.convert.pytorch.converting import Converter
 from graphspec.convert.pytorch.differences import apart, flat
 from graphspec.convert.pytorch.functions import word_of
@@ -119,12 +119,12 @@ def _run(
         item.name = f"i{k}"
     unique = dict.fromkeys(outputs.values())
     body = ConvertedBody("all", converter.inputs, nodes, {f"o{k}": v for k, v in enumerate(unique)})
-    diagnostics = Diagnostics()
-    program = check(text(document(body, {}, True)), diagnostics, {})
+    diagnostics, written = Diagnostics(), unfolded(body, {}, True)
+    program = check(text(written.document), diagnostics, {})
     diagnostics.raise_if_errors()
     assert program is not None
     module = program.module().eval()
-    module.load_state_dict(state(program.graph, dict(places(body)), converter.writer.weights))
+    module.load_state_dict(state(program.graph, written.places, converter.writer.weights))
     with torch.no_grad():
         given = module(*(inputs[name] for name in names))
     results = dict(zip(unique, flat(given), strict=True))

@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-OPTIONS = (
-    "bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first"
-)
+OPTIONS = "bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first"
 
 
 def _define(function: str, states: int) -> None:

@@ -55,7 +55,7 @@ def origins(
         elif known.names <= stored and (elements := w.elements(known)) is not None:
             origin = origin_of(elements, starts, bool(known.terms))
             found |= {} if origin is None else {key: origin}
-    used = {view.source for origin in found.values() for view in origin.views}
+    used = dict.fromkeys(view.source for origin in found.values() for view in origin.views)
     return WeightOrigins(
         tensors={name: tuple(w.shapes[name]) for name in used}, weights=found, fixed=tuple(fixed)
     )
