@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphspec.convert.differences import apart
 from graphspec.convert.tracing.live import inputs_of
 from graphspec.diagnostics import fail
 from graphspec.language.naming import identifier, snake_case
@@ -128,7 +128,7 @@ def _draws(model: Any, inputs: Mapping[str, Tensor]) -> bool:
     structured = _structured(model, inputs)
     with torch.no_grad():
         one, other = (_tensors(model(structured, training=False)) for _ in range(2))
-    return any(_apart(a, b) > 0 for a, b in zip(one, other, strict=True))
+    return apart(one, other) > 0
 
 
 def _whole(x: Tensor) -> bool:
@@ -143,7 +143,7 @@ def _beside(module: Any, inputs: Mapping[str, Tensor], model: Any) -> float:
     if isinstance(theirs, Mapping) and isinstance(ours, dict):  # Keras may sort them
         by_name = {identifier(str(key), "output"): value for key, value in theirs.items()}
         outputs, theirs = [ours[name] for name in by_name], list(by_name.values())
-    return max(_apart(a, b) for a, b in zip(outputs, _tensors(theirs), strict=True))
+    return apart(outputs, _tensors(theirs))
 
 
 def _tensors(outputs: Any) -> list[Tensor]:
@@ -152,15 +152,6 @@ def _tensors(outputs: Any) -> list[Tensor]:
         torch.as_tensor(x.detach().cpu().numpy() if isinstance(x, Tensor) else _array(x))
         for x in _flat(outputs)
     ]
-
-
-def _apart(a: Tensor, b: Tensor) -> float:
-    if a.shape != b.shape:
-        return math.inf
-    a, b = a.double(), b.double()
-    gaps = torch.where((a == b) | (a.isnan() & b.isnan()), 0, (a - b).abs()).nan_to_num(math.inf, math.inf)
-    scale = b[b.isfinite()].abs().amax() if b.isfinite().any() else b.new_ones(())
-    return float(gaps.amax() / scale.clamp(min=1e-30)) if a.numel() else 0.0
 
 
 def _structured(model: Any, inputs: Mapping[str, Tensor]) -> Any:

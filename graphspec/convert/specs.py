@@ -11,7 +11,7 @@ from graphspec.contract.proposals import multiples
 from graphspec.convert.folding import folded, input_sizes, unfolded
 from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace
 from graphspec.convert.writing import text
-from graphspec.diagnostics import Diagnostic, Diagnostics, fail
+from graphspec.diagnostics import Diagnostic, Diagnostics, Span, fail
 from graphspec.graph import Graph, Op, Value
 from graphspec.program import Program
 from graphspec.weights import key_prefix
@@ -87,9 +87,13 @@ def _flat(body: ConvertedBody, settings: Mapping[str, Any], notes: list[str]) ->
             item.shape = shape
     assert first is not None
     written, diagnostic = first
-    line = written.splitlines()[diagnostic.span.line - 1].strip() if diagnostic.span is not None else ""
     message = f"the spec that it becomes does not compile: {diagnostic.message}"
-    raise fail("import-unsupported", f"{message} (in `{line[:100]}`)", diagnostic.help)
+    raise fail("import-unsupported", message + line_at(written, diagnostic.span), diagnostic.help)
+
+
+def line_at(text: str, span: Span | None) -> str:
+    """The line of a spec at a place, as the end of a sentence."""
+    return "" if span is None else f" (in `{text.splitlines()[span.line - 1].strip()[:100]}`)"
 
 
 def _multiple(size: int | str, factors: Mapping[str, int]) -> int | str:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from graphspec.compiler import check
+from graphspec.convert.differences import apart, flat
 from graphspec.convert.folding import unfolded
 from graphspec.convert.nodes import ConvertedBody, ConvertedNode, ConvertedValue
 from graphspec.convert.pytorch.converting import Converter
-from graphspec.convert.pytorch.differences import apart, flat
 from graphspec.convert.pytorch.functions import word_of
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.result import Conversion

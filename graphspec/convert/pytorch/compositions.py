@@ -5,7 +5,7 @@ traced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -13,19 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphspec.convert.refusals import Unsupported
+from graphspec.convert.tracing.live import replaced
 
 
 @contextmanager
 def composed() -> Iterator[None]:
     """Replaces the functions meanwhile."""
-    before = {name: getattr(F, name) for name in COMPOSED}
-    try:
+    with ExitStack() as changes:
         for name, function in COMPOSED.items():
-            setattr(F, name, function)
+            changes.enter_context(replaced(F, name, function))
         yield
-    finally:
-        for name, function in before.items():
-            setattr(F, name, function)
 
 
 _embedding_of_torch: Callable[..., Any] = F.embedding

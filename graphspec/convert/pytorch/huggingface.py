@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.compiler import compile
+from graphspec.convert.differences import apart, flat
 from graphspec.convert.pytorch import convert_module
 from graphspec.convert.pytorch.asked import LARGEST
-from graphspec.convert.pytorch.differences import apart, flat
 from graphspec.convert.pytorch.pretrained import config_of, offline, pretrained
 from graphspec.convert.pytorch.proof import prove
 from graphspec.convert.pytorch.result import FromTorch, TorchProof

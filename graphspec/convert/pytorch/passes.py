@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphspec.contract import REGISTRY
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue
 from graphspec.convert.pytorch.rewiring import needed, readers, replaced
 from graphspec.convert.pytorch.tying import states, ties
 from graphspec.convert.pytorch.whole_attention import attentions, by_hand, drops
 from graphspec.convert.pytorch.writer import CallOrigin, NodeWriter
-
-TAKES = (
-    "Dense",
-    "Conv1D",
-    "Conv2D",
-    "Conv3D",
-    "DepthwiseConv1D",
-    "DepthwiseConv2D",
-    "Conv1DTranspose",
-    "Conv2DTranspose",
-    "Conv3DTranspose",
-)
-"""Layers with an argument `activation`."""
 
 
 def tidy(w: NodeWriter, outputs: dict[str, ConvertedValue]) -> list[ConvertedNode]:
@@ -46,8 +34,8 @@ def activations(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Co
         if (
             isinstance(layer, ConvertedNode)
             and layer.form == "layer"
-            and layer.what in TAKES
-            and "activation" not in layer.arguments
+            and "activation" in REGISTRY["layer"][layer.what].model_fields
+            and not (layer.outputs or "activation" in layer.arguments)
             and len(read[before]) == 1
             and not (node.arguments["activation"] == "softmax" and layer.what != "Dense")
             and _related(w.origins[node], w.origins[layer])

@@ -18,6 +18,7 @@ from graphspec.convert.pytorch.reducing import reduced
 from graphspec.convert.pytorch.sizes import dtype_of
 from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
+from graphspec.convert.tracing.symbolic import spelled
 
 BATCH = "b"
 
@@ -64,18 +65,12 @@ def _product(w: NodeWriter, a: Term, b: Term, result: str, out: Any, then: Any =
 
 def _terms(equation: str, shapes: list[Any]) -> tuple[list[str], str]:
     """The letters of each operand and of the result, with letters for dots."""
-    operands, arrow, result = equation.replace(" ", "").partition("->")
-    terms = operands.split(",")
-    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation]
-    counts = [len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)]
-    dots = "".join(spare[: max((n for n, t in zip(counts, terms, strict=True) if "..." in t), default=0)])
-    terms = [
-        term.replace("...", dots[len(dots) - count :]) for term, count in zip(terms, counts, strict=True)
-    ]
+    operands, arrow, result = spelled(equation, [len(shape) for shape in shapes]).partition("->")
+    terms, flat = operands.split(","), operands.replace(",", "")
     if arrow:
-        return terms, result.replace("...", dots)
-    flat = "".join(terms)
-    return terms, dots + "".join(sorted(c for c in set(flat) if flat.count(c) == 1 and c not in dots))
+        return terms, result
+    dots = sorted({*flat} - {*equation})
+    return terms, "".join([*dots, *sorted(c for c in {*equation} & {*flat} if flat.count(c) == 1)])
 
 
 def _summed(w: NodeWriter, terms: list[Term], result: str, out: Any, then: Any) -> Laid:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from graphspec.convert.pytorch.differences import apart, flat
+from graphspec.convert.differences import apart, flat
+from graphspec.convert.pytorch.functions import DROPOUTS
 from graphspec.convert.pytorch.kept import modes_kept, module_kept
 from graphspec.convert.pytorch.result import TorchProof
 from graphspec.convert.pytorch.state import gradients, held
 from graphspec.convert.pytorch.tracing import quiet
 from graphspec.convert.pytorch.tying import coverage
+from graphspec.convert.specs import line_at
 from graphspec.diagnostics import fail
 from graphspec.diagnostics.text import first_line
 from graphspec.weights import paths
@@ -45,7 +47,7 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
             inputs_now = fresh(imported, inputs, batch, seed, hides)
             with torch.no_grad():
                 expected = flat(module(**inputs_now))
-                actual = _run(ours, _used(imported, inputs_now))
+                actual = _run(imported, ours, _used(imported, inputs_now))
                 last = apart(actual, _batch_first(imported, expected))
             if not last <= TOLERANCE and apart(_again(module, inputs_now), expected) <= TOLERANCE:
                 allowed = max(allowed, 3 * _own_rounding(module, inputs_now, expected))
@@ -85,15 +87,14 @@ def _batch_first(imported: Any, outputs: list[Tensor]) -> list[Tensor]:
     return [x.movedim(imported.turned.get(place, 0), 0) for place, x in enumerate(outputs)]
 
 
-def _run(ours: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
-    """The outputs of the spec's module. Raises `SpecError` (import-differs) where it does not run."""
+def _run(imported: Any, ours: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
+    """The outputs of the spec's module. Raises `SpecError` (import-differs) where a line does not run."""
     try:
         return flat(ours(*inputs))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        why = first_line(error)[:160]
-        raise fail(
-            "import-differs", f"the spec does not run on the module's inputs: {why}", REPORT
-        ) from error
+        line = line_at(imported.text, imported.program.place_of(error))
+        message = f"the spec does not run on the module's inputs{line}: {first_line(error)[:160]}"
+        raise fail("import-differs", message, REPORT) from error
 
 
 def fresh(
@@ -145,18 +146,7 @@ def _own_rounding(module: nn.Module, batch: Mapping[str, Tensor], expected: list
 class _WithoutDropout(TorchFunctionMode):
     """Dropout does nothing, in both modules alike."""
 
-    NAMES = frozenset(
-        [
-            "dropout",
-            "dropout_",
-            "alpha_dropout",
-            "feature_dropout",
-            "dropout1d",
-            "dropout2d",
-            "dropout3d",
-            "feature_alpha_dropout",
-        ]
-    )
+    NAMES = DROPOUTS | {"dropout_", "dropout1d", "dropout2d", "dropout3d"}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules import transformer
 
 from graphspec.convert.pytorch.recurrent_ops import forward_of
+from graphspec.convert.tracing.live import replaced
 
 
 @contextmanager
@@ -19,21 +20,18 @@ def recognized(module: nn.Module) -> Iterator[None]:
     """Replaces the forward methods of such modules meanwhile. What is recognised by its name alone is run on
     random numbers first, and stays as it is where these differ.
     """
-    changed: list[nn.Module] = []
-    detect = transformer._detect_is_causal_mask
-    try:
+    with ExitStack() as changes:
         # which runs on the values of a mask; what the graph has of it is looked at instead
-        transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: bool(is_causal)
+        changes.enter_context(replaced(transformer, "_detect_is_causal_mask", _is_causal))
         for each in module.modules():
             forward = _forward(each)
             if forward is not None and "forward" not in each.__dict__:
-                each.forward = forward
-                changed.append(each)
+                changes.enter_context(replaced(each, "forward", forward))
         yield
-    finally:
-        transformer._detect_is_causal_mask = detect
-        for each in changed:
-            del each.__dict__["forward"]
+
+
+def _is_causal(mask: Any, is_causal: Any = None, size: Any = None) -> bool:
+    return bool(is_causal)
 
 
 def _forward(module: nn.Module) -> Callable[..., Any] | None:

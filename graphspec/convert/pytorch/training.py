@@ -10,7 +10,7 @@ import operator
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from graphspec.convert.pytorch.differences import apart, flat
+from graphspec.convert.differences import apart, flat
 from graphspec.convert.pytorch.functions import DROPOUTS, argument, depends, put, word_of
 from graphspec.convert.pytorch.kept import module_kept
 from graphspec.convert.pytorch.noise import Layer, layers_between
 from graphspec.convert.pytorch.tracing import TracedModule, line_in, quiet, traced
 from graphspec.convert.refusals import Unsupported
+from graphspec.convert.tracing.live import replaced
 from graphspec.diagnostics import by_word
 from graphspec.diagnostics.text import first_line
 
@@ -100,18 +101,13 @@ def marked(module: nn.Module) -> Iterator[None]:
     """What modules without parameters return, of the user's or nn.Identity, is a node of its own in a graph:
     those that are alike stay so, whether they drop something or nothing.
     """
-    changed = []
-    for each in module.modules():
-        last = not any(True for _ in each.children()) and not each._parameters and not each._buffers
-        is_torch = type(each).__module__.startswith("torch.nn.") and type(each) is not nn.Identity
-        if last and not is_torch and "forward" not in each.__dict__:
-            each.forward = _marking(each.forward)
-            changed.append(each)
-    try:
+    with ExitStack() as changes:
+        for each in module.modules():
+            last = not any(True for _ in each.children()) and not each._parameters and not each._buffers
+            is_torch = type(each).__module__.startswith("torch.nn.") and type(each) is not nn.Identity
+            if last and not is_torch and "forward" not in each.__dict__:
+                changes.enter_context(replaced(each, "forward", _marking(each.forward)))
         yield
-    finally:
-        for each in changed:
-            del each.__dict__["forward"]
 
 
 def _marking(forward: Any) -> Any:

@@ -72,11 +72,8 @@ class Tree:
             key: inner for key, inner in groups.items() if len(inner) > 1 and self._is_closed(inner, nodes)
         }
         inside = {node: key for key, inner in groups.items() for node in inner}
-        places = (
-            {key: max(nodes.index(node) for node in inner) for key, inner in groups.items()}
-            if len(nodes) < 400
-            else _last(nodes, groups)
-        )
+        where = {node: position for position, node in enumerate(nodes)}
+        places = {key: max(where[node] for node in inner) for key, inner in groups.items()}
         listed: list[ConvertedNode] = []
         moved: dict[ConvertedValue, ConvertedValue] = {}
         words = self._names([node for node in nodes if node not in inside], depth, front)
@@ -206,11 +203,6 @@ class Tree:
         others = {node.name for node in listed if node.form != "block"}
         for node, word in zip(blocks, shortened([node.name for node in blocks]), strict=True):
             node.name = word if word not in others else node.name.replace(".", "_")
-
-
-def _last(nodes: Sequence[ConvertedNode], groups: dict[str, list[ConvertedNode]]) -> dict[str, int]:
-    where = {node: position for position, node in enumerate(nodes)}
-    return {key: max(where[node] for node in inner) for key, inner in groups.items()}
 
 
 def _changed(read: Read, moved: dict[ConvertedValue, ConvertedValue]) -> Read:
