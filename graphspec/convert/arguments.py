@@ -14,25 +14,18 @@ from graphspec.convert.refusals import Unsupported
 from graphspec.language.naming import snake_case
 from graphspec.settings import SettingError, validate
 
-IGNORED = frozenset(
-    [
-        *("name", "dtype", "trainable", "seed", "quantization_config", "batch_input_shape", "build_config"),
-        *("renorm", "renorm_clipping", "renorm_momentum", "rms_scaling", "fused", "virtual_batch_size"),
-        *("use_cudnn", "implementation", "time_major", "ragged", "sparse", "autocast"),
-        *("input_length", "batch_size", "interpolation_order", "noise_shape_", "flash_attention"),
-    ]
-)
-"""Keys that say nothing about what a layer computes, where they have their default."""
-REFUSED = {
-    "renorm": (False, None),
-    "rms_scaling": (False,),
-    "ragged": (False, None),
-    "sparse": (False, None),
-    "time_major": (False, None),
-    "virtual_batch_size": (None,),
-    "quantization_config": (None,),
+NEUTRAL: dict[str, Any] = {
+    **dict.fromkeys(
+        ("name", "dtype", "trainable", "seed", "batch_input_shape", "build_config", "autocast"), ...
+    ),
+    **dict.fromkeys(("renorm_clipping", "renorm_momentum", "fused", "use_cudnn", "implementation"), ...),
+    **dict.fromkeys(("input_length", "batch_size", "interpolation_order", "flash_attention"), ...),
+    "data_format": ("channels_last",),
+    "fill_mode": ("constant",),
+    "scale": (True,),
+    "supports_jit": (True,),
 }
-"""Of these the values that change nothing; others do, and no spec can say them."""
+"""Keys that a layer may lack, each with what says nothing beside null, false and 0; `...` for any value."""
 FORMER = {"OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identity"}
 """Classes as Keras 3 called them before 3.7."""
 RENAMED = {"alpha": "negative_slope", "relu_max_value": "max_value", "output_mode_": "output_mode"}
@@ -128,19 +121,15 @@ def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str
     fields, settings = cls.model_fields, {}
     config = dict(layer.config)
     for key, value in config.items():
-        if key in REFUSED and value not in REFUSED[key]:
-            raise Unsupported(f"`{key}: {value!r:.40}` has no counterpart", "build the layer without it")
         if key == "dtype":
             _check_dtype(value)
-        if key in IGNORED and key not in fields:
-            continue
         if key == "seed" or (key == "noise_shape" and value is None):
             continue
         name = key if key in fields else RENAMED.get(key, key)
         if name not in fields:
-            if value in (None, False, 0, 0.0, [], {}) or key.startswith("_"):
-                continue
-            if _redundant(key, value, config):
+            neutral = NEUTRAL.get(key, ())
+            nothing = value in (None, False, 0, 0.0, [], {}) or key.startswith("_")
+            if nothing or neutral is ... or value in neutral:
                 continue
             raise Unsupported(
                 f"`{key}` of `{cls.spec_name}` has no counterpart",
@@ -149,15 +138,6 @@ def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str
         settings[name] = _value(name, value)
     _normalize(cls, settings, rank)
     return shortened(cls, settings)
-
-
-def _redundant(key: str, value: Any, config: Mapping[str, Any]) -> bool:
-    """Whether a key that a layer lacks has no effect."""
-    return (key, value) in (
-        *(("data_format", "channels_last"), ("fill_mode", "constant"), ("unroll", False), ("scale", True)),
-        *(("fill_value", 0.0), ("count_weights", None), ("dtype", "float32"), ("pad_to_aspect_ratio", False)),
-        *(("crop_to_aspect_ratio", False), ("supports_jit", True), ("use_cudnn", "auto")),
-    )
 
 
 def _check_dtype(value: Any) -> None:
@@ -189,7 +169,7 @@ def _activation(value: Any) -> Any:
         return _activation(value["config"].get("activation"))
     word = setting(value)
     if kind in LAYERS_AS_ACTIVATIONS:
-        rest = {key: item for key, item in word.items() if key not in IGNORED}
+        rest = {key: item for key, item in word.items() if NEUTRAL.get(key) is not ...}
         return {"name": LAYERS_AS_ACTIVATIONS[kind], **rest}
     word = word["name"] if isinstance(word, dict) and len(word) == 1 else word
     return "linear" if word is None else word

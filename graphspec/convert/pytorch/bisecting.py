@@ -12,12 +12,12 @@ from torch import Tensor, fx, nn
 from graphspec.compiler import check
 from graphspec.convert.differences import apart, flat
 from graphspec.convert.folding import unfolded
-from graphspec.convert.nodes import ConvertedBody, ConvertedNode, ConvertedValue
+from graphspec.convert.nodes import ConvertedBody, ConvertedNode
 from graphspec.convert.pytorch.converting import Converter
 from graphspec.convert.pytorch.functions import word_of
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.result import Conversion
-from graphspec.convert.pytorch.rewiring import needed
+from graphspec.convert.pytorch.rewiring import NodeGraph
 from graphspec.convert.pytorch.state import state
 from graphspec.convert.pytorch.tracing import line_in
 from graphspec.convert.pytorch.tying import states
@@ -93,10 +93,10 @@ def _differences(
         varies = isinstance(value, Laid) and not value.is_free and isinstance(traced.get(node), Tensor)
         if varies and isinstance(value.value.maker, ConvertedNode):
             watched[f"o{len(watched)}"] = (node, value)
-    outputs = {name: laid.value for name, (_, laid) in watched.items()}
-    nodes = needed(converter.writer.nodes, outputs)
-    states(converter.writer, nodes, outputs)
-    found = _run(converter, nodes, outputs, inputs)
+    graph = NodeGraph(converter.writer.nodes, {name: laid.value for name, (_, laid) in watched.items()})
+    graph.prune()
+    states(converter.writer, graph)
+    found = _run(converter, graph, inputs)
     for name, (node, laid) in watched.items():
         theirs, ours = traced[node].double(), found[name].double()
         gap = (_arranged(theirs, laid, ours) - ours).abs().nan_to_num().max() if ours.numel() else 0.0
@@ -105,20 +105,15 @@ def _differences(
         yield node, float(gap) / max(scale, 1e-30)
 
 
-def _run(
-    converter: Converter,
-    nodes: list[ConvertedNode],
-    outputs: Mapping[str, ConvertedValue],
-    inputs: Mapping[str, Tensor],
-) -> dict[str, Tensor]:
+def _run(converter: Converter, graph: NodeGraph, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What nodes of a spec give, each of which is an output of it."""
     names = [item.name for item in converter.inputs]
-    for k, node in enumerate(nodes):
+    for k, node in enumerate(graph.nodes):
         node.name = f"n{k}"
     for k, item in enumerate(converter.inputs):
         item.name = f"i{k}"
-    unique = dict.fromkeys(outputs.values())
-    body = ConvertedBody("all", converter.inputs, nodes, {f"o{k}": v for k, v in enumerate(unique)})
+    unique = dict.fromkeys(graph.outputs.values())
+    body = ConvertedBody("all", converter.inputs, graph.nodes, {f"o{k}": v for k, v in enumerate(unique)})
     diagnostics, written = Diagnostics(), unfolded(body, {}, True)
     program = check(text(written.document), diagnostics, {})
     diagnostics.raise_if_errors()
@@ -128,7 +123,7 @@ def _run(
     with torch.no_grad():
         given = module(*(inputs[name] for name in names))
     results = dict(zip(unique, flat(given), strict=True))
-    return {name: results[value] for name, value in outputs.items()}
+    return {name: results[value] for name, value in graph.outputs.items()}
 
 
 def _arranged(tensor: Tensor, laid: Laid, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue
-from graphspec.convert.pytorch.rewiring import needed, readers, replaced
+from graphspec.convert.pytorch.rewiring import NodeGraph
 from graphspec.convert.pytorch.tying import states, ties
 from graphspec.convert.pytorch.whole_attention import attentions, by_hand, drops
 from graphspec.convert.pytorch.writer import CallOrigin, NodeWriter
@@ -14,18 +14,19 @@ from graphspec.convert.pytorch.writer import CallOrigin, NodeWriter
 
 def tidy(w: NodeWriter, outputs: dict[str, ConvertedValue]) -> list[ConvertedNode]:
     """All passes; returns the nodes that are left."""
-    nodes = needed(w.nodes, outputs)
+    graph = NodeGraph(w.nodes, outputs)
+    graph.prune()
     for change in (by_hand, attentions, drops, activations, joins, picks, states, ties):
-        change(w, nodes, outputs)
-        nodes = needed(nodes, outputs)
-    return nodes
+        change(w, graph)
+        graph.prune()
+    return graph.nodes
 
 
-def activations(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def activations(w: NodeWriter, graph: NodeGraph) -> None:
     """`{layer: Dense}` and the `Activation` after it as one node."""
-    read = readers(nodes, outputs)
+    read = graph.readers()
     changes: dict[ConvertedValue, ConvertedValue] = {}
-    for node in nodes:
+    for node in graph.nodes:
         if node.what != "Activation" or node.form != "layer":
             continue
         before = node.reads[0][1]
@@ -42,7 +43,7 @@ def activations(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Co
         ):
             layer.arguments["activation"] = node.arguments["activation"]
             changes[ConvertedValue(node)] = before
-    replaced(nodes, outputs, changes)
+    graph.replace(changes)
 
 
 def _related(a: CallOrigin, b: CallOrigin) -> bool:
@@ -51,10 +52,10 @@ def _related(a: CallOrigin, b: CallOrigin) -> bool:
     return first[:-1] == second[:-1] or first == second[:-1] or first[:-1] == second
 
 
-def joins(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def joins(w: NodeWriter, graph: NodeGraph) -> None:
     """`cat(a, b, c)` as `cat(cat(a, b), c)` where the joined part is there: dense blocks become alike."""
     known: dict[tuple[Any, ...], ConvertedNode] = {}
-    for node in nodes:
+    for node in graph.nodes:
         if node.form != "merge" or node.what != "concatenate":
             continue
         parts = [read for _, read in node.reads]
@@ -67,10 +68,10 @@ def joins(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Converte
         known[(axis, *parts)] = node
 
 
-def picks(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def picks(w: NodeWriter, graph: NodeGraph) -> None:
     """A slice of a slice as one, where the second picks along an axis that the first leaves whole."""
-    read = readers(nodes, outputs)
-    for node in nodes:
+    read = graph.readers()
+    for node in graph.nodes:
         if node.what != "get_item":
             continue
         before = node.reads[0][1]

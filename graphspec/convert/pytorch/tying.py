@@ -13,26 +13,26 @@ import torch
 from torch import Tensor
 
 from graphspec.convert.nodes import CalledEntry, ConvertedNode, ConvertedValue
-from graphspec.convert.pytorch.rewiring import readers, replaced
+from graphspec.convert.pytorch.rewiring import NodeGraph
 from graphspec.convert.pytorch.writer import Common, Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
-def states(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def states(w: NodeWriter, graph: NodeGraph) -> None:
     """Recurrent layers whose sequence nothing reads give their last step; states that are read are named.
     Those with the same weights give the same.
     """
-    layers = [node for node in nodes if node.arguments.get("wraps", node.arguments).get("return_sequences")]
+    layers = [
+        node for node in graph.nodes if node.arguments.get("wraps", node.arguments).get("return_sequences")
+    ]
     tied = alike(w, layers)
     alone = [[node] for node in layers if not any(node in group for group in tied)]
     for group in (*alone, *tied):
-        _outputs(group, nodes, outputs)
+        _outputs(group, graph)
 
 
-def _outputs(
-    group: list[ConvertedNode], nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]
-) -> None:
-    read = readers(nodes, outputs)
+def _outputs(group: list[ConvertedNode], graph: NodeGraph) -> None:
+    read = graph.readers()
     changes: dict[ConvertedValue, ConvertedValue] = {}
     for node in group:
         first, state = ConvertedValue(node), ConvertedValue(node, 1)
@@ -50,12 +50,12 @@ def _outputs(
     if any(read[ConvertedValue(node, k + 1)] for node in group for k in range(len(node.outputs))):
         for node in group:
             node.arguments.get("wraps", node.arguments)["return_state"] = True
-    replaced(nodes, outputs, changes)
+    graph.replace(changes)
 
 
-def ties(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def ties(w: NodeWriter, graph: NodeGraph) -> None:
     """Layers that have the same parameters are calls of one entry."""
-    for group in alike(w, nodes):
+    for group in alike(w, graph.nodes):
         first = group[0]
         kinds = {node.what for node in group}
         reversed_ = kinds == {"Embedding", "Dense"}
@@ -75,22 +75,16 @@ def ties(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Converted
             node.arguments = {"reverse": True} if reverse else {}
             node.trainable = True
             if after is not None:
-                _activated(w, node, after, nodes, outputs)
+                _activated(w, node, after, graph)
 
 
-def _activated(
-    w: NodeWriter,
-    node: ConvertedNode,
-    activation: Any,
-    nodes: list[ConvertedNode],
-    outputs: dict[str, ConvertedValue],
-) -> None:
+def _activated(w: NodeWriter, node: ConvertedNode, activation: Any, graph: NodeGraph) -> None:
     """Puts an activation after a call, which takes none."""
     activation_node = ConvertedNode("act", "layer", "Activation", {"activation": activation}, automatic=True)
-    replaced(nodes, outputs, {ConvertedValue(node): ConvertedValue(activation_node)})
+    graph.replace({ConvertedValue(node): ConvertedValue(activation_node)})
     activation_node.reads = [("x", ConvertedValue(node))]
     w.origins[activation_node] = replace(w.origins[node], main=False)
-    nodes.insert(nodes.index(node) + 1, activation_node)
+    graph.nodes.insert(graph.nodes.index(node) + 1, activation_node)
 
 
 def _unactivated(node: ConvertedNode) -> dict[str, Any]:

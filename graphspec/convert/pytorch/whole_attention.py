@@ -12,7 +12,7 @@ import torch
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Stored
 from graphspec.convert.pytorch.attention import causal
-from graphspec.convert.pytorch.rewiring import Readers, readers, replaced
+from graphspec.convert.pytorch.rewiring import NodeGraph, Readers
 from graphspec.convert.pytorch.writer import UNSEEN, AttentionDropout, CallOrigin, Known, NodeWriter
 
 
@@ -91,21 +91,15 @@ def _third(
     return _projected(linear, weight, cut(held.get("bias")), shape)
 
 
-def attentions(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def attentions(w: NodeWriter, graph: NodeGraph) -> None:
     """Projections to heads, attention, and the projection back, as one `MultiHeadAttention`."""
-    read = readers(nodes, outputs)
-    for node in nodes:
+    read = graph.readers()
+    for node in graph.nodes:
         if node.what == "dot_product_attention":
-            _attention(w, node, read, nodes, outputs)
+            _attention(w, node, read, graph)
 
 
-def _attention(
-    w: NodeWriter,
-    node: ConvertedNode,
-    read: Readers,
-    nodes: list[ConvertedNode],
-    outputs: dict[str, ConvertedValue],
-) -> None:
+def _attention(w: NodeWriter, node: ConvertedNode, read: Readers, graph: NodeGraph) -> None:
     slots = dict(node.reads)
     if set(slots) != {"query", "key", "value"} or "scale" in node.arguments:
         return
@@ -148,19 +142,19 @@ def _attention(
     attention.trainable = last.trainable
     attention.automatic = True
     w.origins[attention] = CallOrigin(_common([w.origins[linear] for linear in linears]), "whole", True)
-    nodes[nodes.index(last)] = attention
-    replaced(nodes, outputs, {ConvertedValue(last): ConvertedValue(attention)})
+    graph.nodes[graph.nodes.index(last)] = attention
+    graph.replace({ConvertedValue(last): ConvertedValue(attention)})
     read[ConvertedValue(attention)] = read[ConvertedValue(last)]
 
 
-def drops(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def drops(w: NodeWriter, graph: NodeGraph) -> None:
     """Attention with dropout that is no `MultiHeadAttention`: as products, with a dropout between them."""
-    for node in list(nodes):
+    for node in list(graph.nodes):
         if node in w.rates and (last := _by_products(w, node)) is not None:
             products = w.nodes[w.nodes.index(last[0]) :]
-            place = nodes.index(node)
-            nodes[place : place + 1] = products
-            replaced(nodes, outputs, {ConvertedValue(node): last[1]})
+            place = graph.nodes.index(node)
+            graph.nodes[place : place + 1] = products
+            graph.replace({ConvertedValue(node): last[1]})
             del w.rates[node]
 
 
@@ -236,10 +230,10 @@ class HandMade:
     dropout: AttentionDropout
 
 
-def by_hand(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, ConvertedValue]) -> None:
+def by_hand(w: NodeWriter, graph: NodeGraph) -> None:
     """`softmax(q @ k * scale) @ v`, written by hand, perhaps causal, as the op that PyTorch has for it."""
-    read = readers(nodes, outputs)
-    for node in list(nodes):
+    read = graph.readers()
+    for node in list(graph.nodes):
         if node.what != "Activation" or node.arguments["activation"] != "softmax":
             continue
         made = _handmade(w, node, read)
@@ -251,8 +245,8 @@ def by_hand(w: NodeWriter, nodes: list[ConvertedNode], outputs: dict[str, Conver
             w.origins[attention] = w.origins[made.last]
             if made.dropout.rate:
                 w.rates[attention] = made.dropout
-            nodes[nodes.index(made.last)] = attention
-            replaced(nodes, outputs, {ConvertedValue(made.last): ConvertedValue(attention)})
+            graph.nodes[graph.nodes.index(made.last)] = attention
+            graph.replace({ConvertedValue(made.last): ConvertedValue(attention)})
 
 
 def _handmade(w: NodeWriter, softmax: ConvertedNode, read: Readers) -> HandMade | None:
