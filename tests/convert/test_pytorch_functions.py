@@ -244,6 +244,19 @@ OTHERS: dict[str, tuple[Forward, Tensor, Any, dict[str, nn.Module]]] = {
         None,
         {"conv": nn.Conv1d(4, 3, 1)},
     ),
+    "every second, open": (put((..., slice(None, None, 2))), ROWS, LENGTH, {"layer": nn.Conv1d(4, 4, 1)}),
+    "every third but the first, open": (
+        put((..., slice(2, None, 3)), lambda m, x: 1.5),
+        ROWS,
+        LENGTH,
+        {"layer": nn.Conv1d(4, 4, 1)},
+    ),
+    "an op of that name": (
+        lambda m, x: m.conv(x.round(decimals=1)).log().nan_to_num(2.0),
+        ROWS,
+        None,
+        {"conv": nn.Conv1d(4, 3, 1)},
+    ),
     "average, open": (
         lambda m, x: m.conv(F.avg_pool1d(x, 3, 1, 1, count_include_pad=False)),
         ROWS,
@@ -265,7 +278,10 @@ def test_other_ranks_and_open_sizes(name: str) -> None:
 @pytest.mark.parametrize(
     ("forward", "word"),
     [
-        (put((..., slice(None, None, 2))), r"`x\[\.\.\.\] = \.\.\.` at .* places that stay open"),
+        (
+            put((..., slice(None, None, 2)), lambda m, x: x[..., ::2]),
+            r"`x\[\.\.\.\] = \.\.\.` at .* places that stay open",
+        ),
         (lambda m, x: F.interpolate(m.layer(x), scale_factor=0.3), "`interpolate` at"),
     ],
 )

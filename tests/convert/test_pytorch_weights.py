@@ -15,7 +15,7 @@ import graphspec
 from graphspec.convert.pytorch import importing
 from graphspec.convert.pytorch.functions import HANDLERS
 from graphspec.convert.pytorch.pointwise import activation
-from graphspec.convert.pytorch.proof import prove
+from graphspec.convert.pytorch.proof import _run, prove
 from graphspec.convert.pytorch.result import FromTorch
 from graphspec.diagnostics import SpecError
 from tests.convert.modules import common
@@ -226,6 +226,12 @@ def test_the_first_node_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -
     line = inspect.getsourcelines(common.Step.forward)[1] + 1
     said = "first in `gelu`, which is the node `node_0.act`, of the submodule `0.act` (GELU), at "
     assert said in str(error.value) and f"common.py:{line}" in str(error.value)
+
+
+def test_the_line_that_does_not_run_is_named() -> None:
+    imported = graphspec.from_torch(nn.Linear(4, 4), floats(2, 4), check=False)
+    with pytest.raises(SpecError, match=r"does not run on the module's inputs \(in `dense: \{layer: Dense"):
+        _run(imported, imported.program.module(), [torch.zeros(2, 5)])
 
 
 def test_the_smallest_submodule_that_does_something_else_later_is_named() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from graphspec.convert.pytorch.computed import counted
 from graphspec.convert.pytorch.functions import Out, handles, write
 from graphspec.convert.pytorch.layout import Laid
-from graphspec.convert.pytorch.pointwise import number, pair, uniform
+from graphspec.convert.pytorch.pointwise import number, pair, scalar, uniform
 from graphspec.convert.pytorch.products import rank_of, shape_of
 from graphspec.convert.pytorch.sizes import dtype_of
 from graphspec.convert.pytorch.writer import Known, NodeWriter
@@ -36,6 +38,8 @@ def _slice_scatter(
     if (first, step) == (0, 1) and (end is None or end == size or end == sys.maxsize):
         return src
     first = first + size if isinstance(first, int) and first < 0 else first
+    if step != 1 and not isinstance(size, int) and end in (None, size, sys.maxsize):
+        return _written_in_steps(w, self, src, i, first, step, out)
     if step != 1:
         return _written_at(w, self, src, i, [first + step * k for k in range(_fixed(count))], out)
     left = size - first - count
@@ -47,6 +51,21 @@ def _slice_scatter(
     joined = write(w, "cat", tensors=parts, out=out, dim=i)
     w.joined[joined] = (i, parts)
     return joined
+
+
+def _written_in_steps(w: NodeWriter, x: Any, src: Any, i: int, first: Any, step: int, out: Any) -> Laid:
+    """One number written at every so many places of an axis of any length."""
+    value, size = uniform(src), out.shape[i]
+    if not isinstance(first, int) or isinstance(value, (Laid, Known)):
+        raise Unsupported("it writes at places that stay open", "give the size a number in --input")
+    places = counted(w, size)
+    behind = scalar(w, "subtract", places, first) if first else places
+    mask = scalar(w, "equal", scalar(w, "mod", behind, step), 0)
+    if first:
+        mask = pair(w, "logical_and", mask, scalar(w, "greater_equal", behind, 0), (size,))
+    for _ in out.shape[i + 1 :]:
+        mask = mask.inserted(len(mask.shape))
+    return write(w, "where", condition=replace(mask, dtype="bool"), self=value, other=x, out=out)
 
 
 @handles("select_scatter")
