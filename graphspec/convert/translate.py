@@ -14,12 +14,11 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from graphspec.contract import REGISTRY
-from graphspec.contract.keras_names import ALIASES, LAYERS
 from graphspec.contract.layer import Layer
 from graphspec.contract.wrapper import Wrapper
 from graphspec.convert.applications import OF_APPLICATIONS, layer_scale, scaled_sum
 from graphspec.convert.arguments import arguments, around, parsed, shortened, without_code
+from graphspec.convert.calls import MERGES, class_of, slots_of
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
     INDICES,
@@ -51,12 +50,9 @@ from graphspec.convert.phases import always, by_default
 from graphspec.convert.placed import PlacedValues
 from graphspec.convert.refusals import Unsupported
 from graphspec.convert.tracing.sources import SOURCE
-from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.language.naming import snake_case
 
-MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
-CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
-"""Layers that are code; a file holds it as bytes, or not at all."""
 WRAPPERS = ("Bidirectional", "SpectralNormalization", "TimeDistributed")
 """Layers around another, which a config holds under `layer`."""
 
@@ -221,7 +217,7 @@ class Translator:
         if layer.class_name in LOOKUPS:
             return self._looked_up(layer, index, call)
         kind = "merge" if layer.class_name in MERGES else "layer"
-        cls = self._class(layer)
+        cls = class_of(layer)
         rank = common_rank(layer.calls)
         if kind == "merge":
             read, masks = tuple(only_tensors(call.args)), call.kwargs.get("mask")
@@ -262,33 +258,6 @@ class Translator:
     def _over_steps(self, node: ConvertedNode) -> ConvertedNode:
         return node if self.placed is None else self.placed.over_steps(node)
 
-    def _class(self, layer: KerasLayer) -> type[Layer]:
-        """The class of ours for a layer of Keras."""
-        name = ALIASES.get(layer.class_name, layer.class_name)
-        if layer.class_name in CODE:
-            raise Unsupported(
-                "it is code, which an import neither reads nor runs",
-                "replace it by layers and functions of keras.ops, save the model again",
-            )
-        if layer.module == "?":
-            raise Unsupported(
-                f"`{layer.class_name}` is a custom class, whose code is not in the file",
-                "build the model of Keras' layers, or write this part of the spec by hand",
-            )
-        if layer.class_name == "StochasticDepth":
-            name = "Dropout"
-        if layer.class_name in MERGES:
-            return REGISTRY["merge"][name.lower()]
-        if name in LAYERS:
-            raise Unsupported(f"`{name}` is not a layer of a spec: {LAYERS[name][0]}", LAYERS[name][1])
-        if name not in REGISTRY["layer"]:
-            near = nearest(name, REGISTRY["layer"])
-            help = "build the model without it, or write this part of the spec by hand"
-            raise Unsupported(
-                f"the language has no layer `{name}`", help + (f"; `{near}` is near" if near else "")
-            )
-        return REGISTRY["layer"][name]
-
     def _layer(
         self, layer: KerasLayer, index: int, call: Call, cls: type[Layer], rank: int | None
     ) -> ConvertedNode:
@@ -309,7 +278,7 @@ class Translator:
         weightless = cls.weights is Layer.weights and not issubclass(cls, Wrapper)
         node.trainable = layer.config.get("trainable") is not False or weightless
         self._trains(layer, call)
-        slots, extra = self._slots(cls, call)
+        slots, extra = slots_of(cls, call)
         spec_layer = parsed(
             cls, {key: v for key, v in {**settings, **extra}.items() if key in cls.model_fields}
         )
@@ -359,40 +328,6 @@ class Translator:
 
     def _stored(self, layer: KerasLayer) -> Stored:
         return Stored((*self.path, layer.name), (*self.groups, "layers", layer.stored))
-
-    def _slots(self, cls: type[Layer], call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The tensors of a layer's call by our names for its arguments, and its constants."""
-        names = [argument.name for argument in cls.arguments]
-        many = {argument.name for argument in cls.arguments if argument.many}
-        values: list[Any] = list(call.args)
-        if len(values) == 1 and isinstance(values[0], list) and len(names) > 1 and not many:
-            values = values[0]
-        if len(values) > len(names):
-            raise Unsupported(
-                "it is called with more arguments than the language knows", "call it with fewer"
-            )
-        slots: dict[str, Any] = {}
-        extra: dict[str, Any] = {}
-        keywords = dict(call.kwargs)
-        first = {"inputs", "sequence", "sequences", "query"} - set(names)
-        for name, value in [*zip(names, values, strict=False), *keywords.items()]:
-            name = names[0] if name in first else name
-            if name == "mask" and "query_mask" in names and isinstance(value, list):
-                slots.update(zip(("query_mask", "value_mask"), value, strict=False))
-            elif name in names and any(tensors_in(value)):
-                slots[name] = tuple(tensors_in(value)) if name in many else value
-            elif name in cls.call_arguments:
-                if value != cls.model_fields[name].default:
-                    extra[name] = value
-            elif name == "mask" or name.endswith("_mask"):
-                if any(tensors_in(value)):
-                    slots[name] = value
-            elif name != "training" and value not in (None, False):
-                raise Unsupported(f"it is called with `{name}`", f"call it without `{name}`")
-        for name, value in slots.items():
-            if not (name.endswith("mask") or isinstance(value, (KerasTensor, tuple))):
-                raise Unsupported(f"its `{name}` is not a tensor", "call it with one tensor")
-        return {name: value for name, value in slots.items() if value is not None}, extra
 
     def _value(self, tensor: KerasTensor) -> ConvertedValue:
         """What a layer reads of a tensor: Keras casts floats of other widths to float32 before layers."""
@@ -494,7 +429,7 @@ class Translator:
             ).body()
             return {}, body
         if cls.spec_name != "Bidirectional":
-            wrapped = self._class(inner)
+            wrapped = class_of(inner)
             settings = {key: layer.config[key] for key in cls.model_fields if key in layer.config}
             inside = {"layer": wrapped.spec_name, **arguments(wrapped, inner, None)}
             return {**shortened(cls, settings), "wraps": inside}, None
@@ -517,7 +452,7 @@ class Translator:
 
     def _direction(self, layer: KerasLayer) -> tuple[type[Layer], dict[str, Any]]:
         """The class and the arguments of a layer that Bidirectional wraps."""
-        cls = self._class(layer)
+        cls = class_of(layer)
         settings = arguments(cls, of_cells(layer)[0], None)
         settings.pop(
             "zero_output_for_mask", None

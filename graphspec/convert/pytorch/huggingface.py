@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ from torch import Tensor, nn
 
 from graphspec.compiler import compile
 from graphspec.convert.differences import apart, flat
-from graphspec.convert.pytorch import convert_module
+from graphspec.convert.pytorch import from_torch
 from graphspec.convert.pytorch.asked import LARGEST
 from graphspec.convert.pytorch.pretrained import config_of, offline, pretrained
-from graphspec.convert.pytorch.proof import prove
 from graphspec.convert.pytorch.result import FromTorch, TorchProof
 from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.writing import text
@@ -164,27 +164,16 @@ def _imported(folder: Path, module: Any, name: str, flat: bool, check: bool, shi
     if spec is not None:
         return _from_gallery(spec, folder, config, module, word, check)
     inputs = _inputs(module)
+    traced = partial(from_torch, module, inputs, name=word, flat=flat, check=check)
     if module.main_input_name != "input_ids":
-        return _traced(module, inputs, {}, word, flat, check)
+        return traced()
     try:
-        return _traced(module, inputs, {name: ["length"] for name in inputs}, word, flat, check)
+        return traced(dynamic={name: ["length"] for name in inputs})
     except SpecError:  # its length does not stay open
-        imported = _traced(module, inputs, {}, word, flat, check)
+        imported = traced()
         length = inputs["input_ids"].shape[1]
         note = f"it takes {length} tokens: the length of this model does not stay open"
         return replace(imported, notes=(*imported.notes, note))
-
-
-def _traced(
-    module: Any,
-    inputs: Mapping[str, Tensor],
-    dynamic: Mapping[str, list[str | int | None]],
-    name: str,
-    flat: bool,
-    check: bool,
-) -> FromTorch:
-    imported = convert_module(module, inputs, dynamic, name, flat)
-    return replace(imported, proved=prove(imported, module, inputs)) if check else imported
 
 
 def _inputs(module: Any) -> dict[str, Tensor]:

@@ -5,16 +5,21 @@ every kind. All else is no layer.
 from __future__ import annotations
 
 import operator
+import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.pytorch.functions import DROPOUTS, argument, is_random, of_shape, word_of
-from graphspec.convert.pytorch.kept import random_kept
+from graphspec.convert.pytorch.kept import module_kept, random_kept
 from graphspec.convert.pytorch.sizes import hint
+from graphspec.convert.pytorch.tracing import quiet
 from graphspec.diagnostics import by_word
 
 Layer = tuple[str, dict[str, Any]]
@@ -218,3 +223,60 @@ def _threshold(function: NoiseFunction, drawn: list[int], x: Tensor) -> tuple[fl
         middle = (low + high) / 2
         low, high = (low, middle) if (scale(middle) != 0) == kept[-1] else (middle, high)
     return (low + high) / 2, kept[-1], factor
+
+
+# --- where a module is random
+
+
+class _Draws(TorchDispatchMode):
+    """Calls `seen` at each function that draws random numbers."""
+
+    def __init__(self, seen: Any):
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **(kwargs or {}))
+        before = torch.get_rng_state()
+        output = func(*args, **(kwargs or {}))
+        has_generator = (kwargs or {}).get("generator") is not None
+        if has_generator or not torch.equal(before, torch.get_rng_state()):
+            self.seen()
+        return output
+
+
+def _states() -> tuple[Any, Any]:
+    """Of the generators of Python's `random` and NumPy's."""
+    kept: Any = np.random.get_state()
+    return random.getstate(), [*kept[1].tolist(), kept[2]]
+
+
+def random_parts(
+    module: nn.Module, inputs: Mapping[str, Tensor]
+) -> tuple[frozenset[str] | None, tuple[str, ...]]:
+    """The paths of the modules that draw random numbers in training, None where it does not run; and other
+    libraries that random numbers come from. Runs it once.
+    """
+    inside: list[str] = []
+    paths: set[str] = set()
+    hooks = []
+    for path, each in module.named_modules():
+        hooks.append(each.register_forward_pre_hook(lambda *_, path=path: inside.append(path)))
+        hooks.append(each.register_forward_hook(lambda *_: inside.pop() and None))
+    try:
+        module.train()
+        drawing = _Draws(lambda: paths.add(inside[-1] if inside else ""))
+        with quiet(), module_kept(module), torch.no_grad():
+            before = _states()
+            with drawing:
+                module(**inputs)
+            after = _states()
+    except Exception:  # what the module says of its inputs in training is the module's own
+        return None, ()
+    finally:
+        module.eval()
+        for hook in hooks:
+            hook.remove()
+    names = ("random", "numpy.random")
+    return frozenset(paths), tuple(n for n, a, b in zip(names, before, after, strict=True) if a != b)

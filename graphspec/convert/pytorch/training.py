@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import functools
 import operator
-import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphspec.convert.differences import apart, flat
 from graphspec.convert.pytorch.functions import DROPOUTS, argument, depends, put, word_of
 from graphspec.convert.pytorch.kept import module_kept
-from graphspec.convert.pytorch.noise import Layer, layers_between
+from graphspec.convert.pytorch.noise import Layer, layers_between, random_parts
 from graphspec.convert.pytorch.tracing import TracedModule, line_in, quiet, traced
 from graphspec.convert.refusals import Unsupported
 from graphspec.convert.tracing.live import replaced
@@ -37,63 +34,6 @@ AVERAGES = "average the statistics of all batches: those of their layers move by
 FIXED = "learn nothing, but normalize by each batch: their layers, with `trainable: false`, as in inference"
 MODES = frozenset(by_word(of="training train dropout_p dropout use_input_stats momentum"))
 """Arguments that say what a function does in training."""
-
-
-# --- where a module is random
-
-
-class _Draws(TorchDispatchMode):
-    """Calls `seen` at each function that draws random numbers."""
-
-    def __init__(self, seen: Any):
-        super().__init__()
-        self.seen = seen
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **(kwargs or {}))
-        before = torch.get_rng_state()
-        output = func(*args, **(kwargs or {}))
-        has_generator = (kwargs or {}).get("generator") is not None
-        if has_generator or not torch.equal(before, torch.get_rng_state()):
-            self.seen()
-        return output
-
-
-def _states() -> tuple[Any, Any]:
-    """Of the generators of Python's `random` and NumPy's."""
-    kept: Any = np.random.get_state()
-    return random.getstate(), [*kept[1].tolist(), kept[2]]
-
-
-def random_parts(
-    module: nn.Module, inputs: Mapping[str, Tensor]
-) -> tuple[frozenset[str] | None, tuple[str, ...]]:
-    """The paths of the modules that draw random numbers in training, None where it does not run; and other
-    libraries that random numbers come from. Runs it once.
-    """
-    inside: list[str] = []
-    paths: set[str] = set()
-    hooks = []
-    for path, each in module.named_modules():
-        hooks.append(each.register_forward_pre_hook(lambda *_, path=path: inside.append(path)))
-        hooks.append(each.register_forward_hook(lambda *_: inside.pop() and None))
-    try:
-        module.train()
-        drawing = _Draws(lambda: paths.add(inside[-1] if inside else ""))
-        with quiet(), module_kept(module), torch.no_grad():
-            before = _states()
-            with drawing:
-                module(**inputs)
-            after = _states()
-    except Exception:  # what the module says of its inputs in training is the module's own
-        return None, ()
-    finally:
-        module.eval()
-        for hook in hooks:
-            hook.remove()
-    names = ("random", "numpy.random")
-    return frozenset(paths), tuple(n for n, a, b in zip(names, before, after, strict=True) if a != b)
 
 
 @contextmanager

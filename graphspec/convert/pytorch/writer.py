@@ -20,8 +20,6 @@ LISTED = 64
 """Integers or booleans that a spec lists as a constant; more of them are stored with the weights."""
 GetTensor = Callable[[str], Tensor]
 """A parameter or buffer of the module by its name."""
-
-
 Common = Literal["beside", "node"]
 """How a parameter is written that several layers have, which differ in other weights: what is added after
 them, or multiplies them, is `beside` them; or it is a `node`, and so is all that is computed with it.
@@ -73,8 +71,6 @@ class CallOrigin:
 
 UNSEEN = -1e30
 """The score of a key that is not seen: finite, as a softmax of infinities alone is NaN."""
-
-
 HIDING = -1e4
 """The largest score that hides a key."""
 
