@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
+from graphspec.contract import REGISTRY
+from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
+from graphspec.contract.registry import Kind
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.diagnostics import by_word
 
@@ -175,9 +178,49 @@ def handles(*names: str) -> Callable[[HandlerT], HandlerT]:
 
 def handler_of(function: str) -> Handler | None:
     """What translates a function: its own handler, or that of the op or activation that it is."""
-    from graphspec.convert.pytorch.pointwise import derived
-
     return HANDLERS.get(function) or derived(function)
+
+
+SPELLED = {
+    "true_divide": "divide",
+    **{f"__{word}__": f"bitwise_{word}" for word in ("and", "or", "xor")},
+    **{f"__{way[0]}shift__": f"bitwise_{way}_shift" for way in ("left", "right")},
+}
+"""Functions of two tensors that are ops by other names than their own and the synonyms of these."""
+
+
+def our_word(form: Kind, function: str) -> str:
+    """The name of the op or merge that a function of PyTorch is, or that function."""
+    word = SPELLED.get(function, function)
+    return word if word in REGISTRY[form] else REGISTRY[form].synonyms.get(word, word)
+
+
+@cache
+def derived(function: str) -> Handler | None:
+    """What translates a function that is an activation, or an op of single elements, by what these say."""
+    if activation_of(function) is not None:
+        return HANDLERS["an activation"]
+    word = our_word("op", function)
+    if word not in REGISTRY["op"]:
+        return None
+    cls = REGISTRY["op"][word]
+    if [argument.name for argument in cls.arguments] == ["x"] and cls.flops_per_input == 1:
+        packet = getattr(torch.ops.aten, function, None)
+        schemas = [getattr(packet, name)._schema.arguments for name in packet.overloads()] if packet else []
+        known = {each.name for schema in schemas for each in schema}
+        return HANDLERS["an op of one"] if cls.model_fields.keys() <= known else None
+    logic = word.startswith(("bitwise_", "logical_")) or word in ("heaviside", "ldexp")
+    return HANDLERS["an op of two"] if logic or cls.model_fields.keys() == {"x1", "x2"} else None
+
+
+def activation_of(function: str) -> type[ActivationFunction] | None:
+    """The activation whose code calls a function."""
+    plain = function.replace("_", "")
+    for word, cls in ACTIVATIONS.items():
+        called = getattr(cls, "target", cls.function)
+        if called == f"F.{plain}" or (word == function and called.endswith(f".{plain}")):
+            return cls
+    return None
 
 
 @dataclass(frozen=True, slots=True)

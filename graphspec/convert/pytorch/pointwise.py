@@ -4,68 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import sympy
 import torch
 
 from graphspec.contract import REGISTRY
-from graphspec.contract.activations import ACTIVATIONS, ActivationFunction
 from graphspec.contract.activations_with_arguments import ParametricFunction
-from graphspec.contract.registry import Kind
 from graphspec.convert.arguments import as_integer, shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.aligning import layout_of, together, value
-from graphspec.convert.pytorch.functions import Handler, handles
+from graphspec.convert.pytorch.functions import activation_of, handles, our_word
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import Size, dtype_of
 from graphspec.convert.pytorch.writer import HIDING, Known, MaskedScores, NodeWriter
 from graphspec.convert.refusals import Unsupported
-from graphspec.ops.operation import BinaryOperation, UnaryOperation
 
 SAME = ["contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive"]
-SPELLED = {
-    "true_divide": "divide",
-    **{f"__{word}__": f"bitwise_{word}" for word in ("and", "or", "xor")},
-    **{f"__{way[0]}shift__": f"bitwise_{way}_shift" for way in ("left", "right")},
-}
-"""Functions of two tensors that are ops by other names than their own and the synonyms of these."""
-
-
-def our_word(form: Kind, function: str) -> str:
-    """The name of the op or merge that a function of PyTorch is, or that function."""
-    word = SPELLED.get(function, function)
-    return word if word in REGISTRY[form] else REGISTRY[form].synonyms.get(word, word)
-
-
-@cache
-def derived(function: str) -> Handler | None:
-    """What translates a function that is an activation, or an op of single elements, by what these say."""
-    if _activation_of(function) is not None:
-        return _activation
-    word = our_word("op", function)
-    if word not in REGISTRY["op"]:
-        return None
-    cls = REGISTRY["op"][word]
-    if issubclass(cls, UnaryOperation):
-        packet = getattr(torch.ops.aten, function, None)
-        schemas = [getattr(packet, name)._schema.arguments for name in packet.overloads()] if packet else []
-        known = {each.name for schema in schemas for each in schema}
-        return _op if cls.model_fields.keys() <= known else None
-    logic = word.startswith(("bitwise_", "logical_")) or word in ("heaviside", "ldexp")
-    of_two = issubclass(cls, BinaryOperation) and cls.model_fields.keys() == {"x1", "x2"}
-    return _pair if logic or of_two else None
-
-
-def _activation_of(function: str) -> type[ActivationFunction] | None:
-    """The activation whose code calls a function."""
-    plain = function.replace("_", "")
-    for word, cls in ACTIVATIONS.items():
-        called = getattr(cls, "target", cls.function)
-        if called == f"F.{plain}" or (word == function and called.endswith(f".{plain}")):
-            return cls
-    return None
 
 
 def activation(w: NodeWriter, x: Laid, word: str, **settings: Any) -> Laid:
@@ -74,8 +29,9 @@ def activation(w: NodeWriter, x: Laid, word: str, **settings: Any) -> Laid:
     return w.of(x, "Activation", activation=value)
 
 
+@handles("an activation")
 def _activation(w: NodeWriter, self: Laid, *, function: str, **given: Any) -> Laid:
-    cls = _activation_of(function)
+    cls = activation_of(function)
     assert cls is not None
     settings = {}
     if issubclass(cls, ParametricFunction):
@@ -159,6 +115,7 @@ def _prelu(w: NodeWriter, self: Laid, weight: Any) -> Laid:
     return w.of(x, "PReLU", {"weight": alpha}, shared_axes=shared or None)
 
 
+@handles("an op of one")
 def _op(w: NodeWriter, self: Laid, *, function: str, out: Any = None, **given: Any) -> Laid:
     word, dtype = our_word("op", function), self.dtype if out is None else dtype_of(out)
     settings = {
@@ -238,6 +195,7 @@ def scalar(w: NodeWriter, op: str, x: Laid, value: Any, second: bool = True) -> 
     return replace(x, value=ConvertedValue(node))
 
 
+@handles("an op of two")
 def _pair(
     w: NodeWriter,
     self: Any,
