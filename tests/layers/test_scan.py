@@ -187,7 +187,7 @@ def test_the_layer_of_cells_that_keras_has_names_it() -> None:
     other = CELL.replace(
         "layer: Scan, wraps: {block: cell, units: $width}", "layer: RNN, cell: {block: cell}"
     )
-    with pytest.raises(graphspec.SpecError, match="write {layer: Scan, wraps: {block: cell}}"):
+    with pytest.raises(graphspec.SpecError, match=r"write {layer: Scan, wraps: {block: cell}}"):
         graphspec.compile(other)
 
 
