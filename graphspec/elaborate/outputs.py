@@ -140,6 +140,8 @@ def _output_spec(
         for key in ("loss", "metrics", *RowSettings.model_fields)
     }
     loss = _objective(body, parse_loss, settings["loss"], (*path, "loss"))
+    if loss is not None:
+        loss = loss.of_inputs({k: each.tensor for k, each in body.inputs.items() if isinstance(each, Value)})
     metrics = _metrics(body, settings["metrics"], (*path, "metrics"))
     varying = _varying_weight(body, settings, path)
     rows = _row_settings(body, name, settings)

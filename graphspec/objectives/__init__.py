@@ -46,6 +46,7 @@ LOSSES = Family(
         in_batch_softmax="info_nce InfoNCE nt_xent clip multiple_negatives_ranking",
         cross_correlation="barlow barlow_twins BarlowTwinsLoss",
         vicreg="VICRegLoss",
+        detection="detector FCOSLoss RetinaNetLoss yolo v8DetectionLoss DetrLoss SetCriterion",
     ),
     "unknown-loss",
     {"Loss": ("it is the base class of custom losses", "write {module: my_losses.Name}")},
@@ -72,6 +73,8 @@ METRICS = Family(
         hit_rate="hits hit_at_k RetrievalHitRate",
         ndcg="NDCGMetric RetrievalNormalizedDCG ndcg_at_k",
         mean_reciprocal_rank="reciprocal_rank RetrievalMRR",
+        mean_average_precision="map mAP map50 MeanAveragePrecision coco_map BoxCOCOMetrics",
+        mean_average_recall="mar",
     ),
     "unknown-metric",
     {

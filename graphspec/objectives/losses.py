@@ -10,7 +10,7 @@ Keras. torch is imported inside of formulas: a spec is checked without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -28,6 +28,7 @@ Reduction = Literal["sum_over_batch_size", "mean", "mean_with_sample_weight", "s
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Misfit = tuple[str, str] | None
 """Why a loss or metric cannot judge an output, and what to do about it."""
+Bound = int | tuple[int | None, ...] | None
 Total = Any
 """How many positions count: an integer known from shapes alone, or a tensor on the device."""
 
@@ -68,14 +69,29 @@ class Loss(Named):
         """Whether the output's own values are logits, as `from_logits: true` says."""
         return False
 
+    @property
+    def waits(self) -> bool:
+        """Whether it computes on the CPU what it needs, which no compiled step can."""
+        return False
+
+    def answer(self, output: Values) -> Values | None:
+        """What the model answers, where that is not what it returns; None where it is."""
+        return None
+
+    def of_inputs(self, inputs: Mapping[str, Tensor]) -> Loss:
+        """The same with what it takes from the types of the program's inputs, where it takes any."""
+        return self
+
     def target(self, output: Tensor) -> Tensor | None:
         """The target's type, batch axis first; None where the loss reads no target."""
         if not self.takes_target:
             return None
         return output if output.is_float else output.with_dtype("float32")
 
-    def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
-        """The least and the largest value of a target; `classes` is the last axis of the output."""
+    def target_range(self, classes: Dim) -> tuple[int | None, Bound]:
+        """The least and the largest value of a target, or the largest of each position of its last axis;
+        `classes` is the last axis of the output.
+        """
         return None, None
 
     def legal_target(self, output: Values, relative: Values) -> Values | None:

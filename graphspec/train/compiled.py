@@ -91,6 +91,9 @@ def choose(
     if device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return CompileChoice("there is no C++ compiler")
     paths, compiled = _regions(program)
+    waiting = [o.name for o in program.outputs.values() if o.loss is not None and o.loss.waits]
+    if waiting and not paths:
+        return CompileChoice(f"the loss of `{waiting[0]}` pairs its targets on the CPU")
     alone = world.alone and program.training.optimizers[0].gradient_accumulation_steps is None
     if not paths and not alone:
         return CompileChoice(

@@ -1,0 +1,54 @@
+"""The boxes that a detector answers with: the best of its points, one for each thing.
+
+torch is imported inside of functions: a spec is checked without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphspec.objectives.boxes import clipped, kept
+from graphspec.objectives.heads import Head
+
+if TYPE_CHECKING:
+    from torch import Tensor as Values
+
+
+def answers(head: Head, output: Values) -> Values:
+    """[n, top, 6] in the order of scores: corners in pixels, clipped to the picture, the score and the class.
+    What is behind the last box has the score 0 and the class -1.
+    """
+    import torch
+
+    loss = head.loss
+    scores, boxes = head.scores(output), clipped(head.boxes(output), (head.height, head.width))
+    if head.suppresses:
+        scores, kinds, places = _candidates(scores, loss.candidates, loss.least_score)
+        boxes = _at(boxes, places)
+        scores = torch.where(kept(boxes, kinds, loss.nms), scores, 0.0)
+    else:
+        scores, kinds = scores.max(-1)
+    scores = torch.where(scores > loss.least_score, scores, 0.0)
+    best, order = scores.topk(min(loss.top, scores.shape[1]), 1)
+    found = torch.stack((best, kinds.gather(1, order).to(best.dtype)), -1)
+    rows = torch.cat((_at(boxes, order), found), -1)
+    nothing = rows.new_tensor([0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
+    rows = torch.where(best.unsqueeze(-1) > 0, rows, nothing)
+    return torch.cat((rows, nothing.expand(len(rows), loss.top - rows.shape[1], 6)), 1)
+
+
+def _candidates(scores: Values, most: int, least: float) -> tuple[Values, Values, Values]:
+    """The best pairs of a point and a class, best first: their scores, classes and points, each [n, k]."""
+    import torch
+
+    flat, classes = scores.flatten(1), scores.shape[-1]
+    count = min(most, flat.shape[1])
+    if not torch.compiler.is_exporting():  # there, sizes follow from no value
+        count = max(1, min(count, int((flat > least).sum(1).amax()) if len(flat) else 1))
+    best, order = flat.topk(count, 1)
+    best = torch.where(best > least, best, 0.0)
+    return best, torch.where(best > 0, order % classes, -1), order // classes
+
+
+def _at(boxes: Values, places: Values) -> Values:
+    return boxes.gather(1, places.unsqueeze(-1).expand(-1, -1, 4))

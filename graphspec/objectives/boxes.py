@@ -1,0 +1,113 @@
+"""Boxes as x1, y1, x2, y2 on the last axis: how far two overlap, and which of several remain.
+
+torch is imported inside of functions: a spec is checked without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from graphspec.objectives.formulas import EPSILON
+
+if TYPE_CHECKING:
+    from torch import Tensor as Values
+
+Overlap = Literal["iou", "giou", "diou", "ciou"]
+
+
+def area(boxes: Values) -> Values:
+    """The areas, 0 of a box that ends before it begins."""
+    sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def overlap(kind: Overlap, a: Values, b: Values) -> Values:
+    """How far boxes overlap those at the same place, which are broadcast: the intersection relative to the
+    union, and in other kinds than `iou` less what lies apart (Rezatofighi et al., 2019; Zheng et al., 2020).
+    """
+    import torch
+
+    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
+    sides = (high - low).clamp(min=0)
+    both = sides[..., 0] * sides[..., 1]
+    union = area(a) + area(b) - both
+    iou = both / (union + EPSILON)
+    if kind == "iou":
+        return iou
+    around = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+    if kind == "giou":
+        hull = around[..., 0] * around[..., 1]
+        return iou - (hull - union) / (hull + EPSILON)
+    apart = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2
+    distance = apart.square().sum(-1) / (around.square().sum(-1) + EPSILON)
+    if kind == "diou":
+        return iou - distance
+    shape = (_slope(a) - _slope(b)).square() * 4 / math.pi**2
+    with torch.no_grad():
+        share = shape / (1 - iou + shape + EPSILON)
+    return iou - distance - share * shape
+
+
+def _slope(boxes: Values) -> Values:
+    """The angle of the diagonal."""
+    import torch
+
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return torch.atan2(sides[..., 0], sides[..., 1].clamp(min=EPSILON))
+
+
+def pairs(a: Values, b: Values) -> Values:
+    """The IoU of each box of `a` [..., n, 4] with each of `b` [..., m, 4]: [..., n, m]."""
+    import torch
+
+    areas = area(a).unsqueeze(-1) + area(b).unsqueeze(-2)
+    a, b = a.unsqueeze(-2), b.unsqueeze(-3)  # a coordinate at a time: vectors of two are slow
+    width, height = (
+        (torch.minimum(a[..., i + 2], b[..., i + 2]) - torch.maximum(a[..., i], b[..., i])).clamp(min=0)
+        for i in range(2)
+    )
+    both = width * height
+    return both / (areas - both + EPSILON)
+
+
+def from_centers(boxes: Values) -> Values:
+    """Corners of boxes that are given by their center, width and height."""
+    import torch
+
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat((center - half, center + half), -1)
+
+
+def to_centers(boxes: Values) -> Values:
+    """Center, width and height of boxes that are given by their corners."""
+    import torch
+
+    return torch.cat(((boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]), -1)
+
+
+def clipped(boxes: Values, size: Sequence[int]) -> Values:
+    """The part of boxes that is inside a picture of this height and width."""
+    import torch
+
+    height, width = size
+    x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
+    return torch.stack((x, y), -1).flatten(-2)
+
+
+def kept(boxes: Values, classes: Values, limit: float) -> Values:
+    """Which boxes remain after non-maximum suppression, [n, k]: those that overlap no better one of their
+    class that remains by more than `limit`. Boxes [n, k, 4] are in the order of their scores, best first.
+
+    All pictures at once: what is suppressed follows from those before it, and what these are is settled after
+    as many rounds as a chain of overlapping boxes is long, mostly a few.
+    """
+    over = (pairs(boxes, boxes) > limit) & (classes.unsqueeze(-1) == classes.unsqueeze(-2))
+    over = over.triu(1).float()  # [n, better, worse]
+    remain = over.new_ones(over.shape[:-1])
+    while True:
+        again = ((remain.unsqueeze(-2) @ over).squeeze(-2) == 0).to(over.dtype)
+        if bool((again == remain).all()):
+            return remain.bool()
+        remain = again

@@ -1,0 +1,263 @@
+"""The loss of a detector: what its output means, and how far it is from the boxes of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from graphspec.objectives.losses import Bound, Loss, Misfit
+from graphspec.tensor import Dim, Tensor, symbol
+
+if TYPE_CHECKING:
+    from torch import Tensor as Values
+
+    from graphspec.objectives.heads import Head
+
+Assign = Literal["center", "anchors", "task_aligned", "hungarian"]
+Classes = Literal["focal", "quality_focal", "binary_crossentropy"]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Sizes = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=1)]
+DENSE: tuple[Assign, ...] = ("center", "anchors", "task_aligned")
+READ_BY: Mapping[str, tuple[Assign, ...]] = {
+    **dict.fromkeys(("strides", "offset", "classes", "alpha", "gamma", "nms", "candidates"), DENSE),
+    **dict.fromkeys(("bins", "bins_weight"), ("center", "task_aligned")),
+    "radius": ("center",),
+    **dict.fromkeys(("points_per_box", "class_power", "box_power"), ("task_aligned",)),
+    **dict.fromkeys(("scales", "ratios", "foreground", "background"), ("anchors",)),
+    **dict.fromkeys(("l1_weight", "no_object"), ("hungarian",)),
+}
+"""The settings that not every `assign` reads, with those that do."""
+
+
+def _pair(value: object) -> object:
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Detection(Loss):
+    """How far boxes and their classes are from those of a picture, [batch, most, 5]: x1, y1, x2, y2 in pixels
+    of the network's input and the class, -1 in rows without a box.
+
+    `assign` says which of the output's points, or queries, answers for which box, and what its values are.
+    The output is [batch, points, 4 + classes], of all levels in the order of `strides`, each row by row:
+    distances of the left, top, right and bottom side in strides, and logits of classes. With `anchors` the
+    first four move and scale the anchor, as many in a row as a point has. With `hungarian` it is [batch,
+    queries, 4 + classes + 1]: logits of the shares of the picture that center, width and height are, then
+    logits of classes, the last for no box. The losses of a picture are divided by its points that answer.
+    """
+
+    name: Literal["detection"] = "detection"
+    assign: Assign = "center"
+    """Which points answer for a box."""
+    strides: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (8, 16, 32)
+    """Pixels between the points of each level."""
+    size: Annotated[tuple[Count, Count], BeforeValidator(_pair), Field(strict=False)] | None = None
+    """Height and width of the picture; by default those of the input that is one."""
+    offset: Share = 0.5
+    """Place of a point in its cell; torchvision's are at 0."""
+    boxes: Literal["iou", "giou", "diou", "ciou", "l1"] = "giou"
+    """Overlap that the loss of boxes is 1 minus; `l1` compares what moves and scales anchors."""
+    box_weight: Weight = 1.0
+    """Weight of the loss of boxes."""
+    classes: Classes | None = None
+    """Loss of classes: by default `focal`; of `task_aligned` `binary_crossentropy`."""
+    alpha: Share = 0.25
+    """Weight of the right class in `focal`; that of the others is `1 - alpha`."""
+    gamma: Weight = 2.0
+    """Exponent of the error, by which easy points count less."""
+    bins: Annotated[int, Field(ge=2)] | None = None
+    """Number of distances, in strides from 0, whose logits the output gives for each side."""
+    bins_weight: Weight = 0.25
+    """Weight of the distribution focal loss."""
+    radius: Annotated[float, Field(gt=0)] = 1.5
+    """Distance from the center of a box, in strides, up to which points answer for it."""
+    scales: Sizes = (4.0, 5.0397, 6.3496)
+    """Sizes of anchors, in strides."""
+    ratios: Sizes = (0.5, 1.0, 2.0)
+    """Height relative to width of anchors."""
+    foreground: Share = 0.5
+    """IoU from which on an anchor answers for a box."""
+    background: Share = 0.4
+    """IoU below which an anchor answers for nothing; what lies between does not count."""
+    points_per_box: Count = 13
+    """Number of points that answer for a box."""
+    class_power: Weight = 1.0
+    """Exponent of the probability of the class."""
+    box_power: Weight = 6.0
+    """Exponent of the IoU."""
+    l1_weight: Weight = 5.0
+    """Weight of the differences of center, width and height."""
+    no_object: Weight = 0.1
+    """Weight of queries without a box."""
+    least_score: Share = 0.05
+    """Score above which the model answers with a box."""
+    nms: Share = 0.6
+    """IoU with a better box of its class above which a box is left out."""
+    candidates: Count = 1000
+    """Number of best boxes of which some are left out."""
+    top: Count = 100
+    """Number of boxes that the model answers with at most."""
+
+    by_example: ClassVar[bool] = True
+    synonyms: ClassVar[Mapping[str, str]] = {
+        "iou_threshold": "nms",
+        "nms_thresh": "nms",
+        "score_thresh": "least_score",
+        "score_threshold": "least_score",
+        "max_detections": "top",
+        "detections_per_img": "top",
+        "reg_max": "bins",
+        "topk": "points_per_box",
+        "stride": "strides",
+        "matcher": "assign",
+    }
+
+    @field_validator("strides")
+    @classmethod
+    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if sorted(set(value)) != list(value):
+            raise ValueError("`strides` rise, as [8, 16, 32]")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Detection:
+        for key in sorted(self.model_fields_set & READ_BY.keys()):
+            if self.assign not in READ_BY[key]:
+                raise ValueError(f"`assign: {self.assign}` reads no `{key}`: {_listed(READ_BY[key])} does")
+        if self.boxes == "l1" and self.assign != "anchors":
+            raise ValueError(f"`boxes: l1` is of `assign: anchors`; with {self.assign} write `boxes: giou`")
+        if self.background > self.foreground:
+            raise ValueError("`background` is at most `foreground`")
+        return self
+
+    @property
+    def goals(self) -> Classes:
+        """The loss of classes."""
+        usual: Classes = "binary_crossentropy" if self.assign == "task_aligned" else "focal"
+        return self.classes or usual
+
+    @property
+    def box_values(self) -> int:
+        """How many values before the classes say where a box is."""
+        return 4 * (self.bins or 1)
+
+    @property
+    def head(self) -> Head:
+        """What the output means; the size of the picture is known."""
+        from graphspec.objectives import heads
+
+        kinds: dict[Assign, type[Head]] = {
+            "center": heads.Center,
+            "anchors": heads.Anchors,
+            "task_aligned": heads.TaskAligned,
+            "hungarian": heads.Hungarian,
+        }
+        return kinds[self.assign](self)
+
+    @property
+    def waits(self) -> bool:
+        return self.assign == "hungarian"
+
+    def of_inputs(self, inputs: Mapping[str, Tensor]) -> Detection:
+        pictures = [tensor for tensor in inputs.values() if tensor.rank == 4]
+        if self.size is not None or len(pictures) != 1:
+            return self
+        height, width = pictures[0].shape[1:3]
+        if not isinstance(height, int) or not isinstance(width, int):
+            return self
+        return self.model_copy(update={"size": (height, width)})
+
+    def class_count(self, width: Dim) -> int | None:
+        """How many classes an output has whose last axis is so long; None where that is not known."""
+        return width - self.box_values - (self.assign == "hungarian") if isinstance(width, int) else None
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor((output.shape[0], symbol("boxes"), 5), "float32")
+
+    def target_range(self, classes: Dim) -> tuple[int | None, Bound]:
+        """From -1; the last position of a box is a class."""
+        count = self.class_count(classes)
+        return (None, None) if count is None else (-1, (None, None, None, None, count - 1))
+
+    def legal_target(self, output: Values, relative: Values) -> Values | None:
+        """What it would answer itself, at most ten boxes, without their scores."""
+        return self.answer(output)[:, :10, [0, 1, 2, 3, 5]]
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        problem = super().misfit(output, activation)
+        if problem is not None:
+            return problem
+        what = "queries" if self.assign == "hungarian" else "points"
+        if activation not in (None, "linear", "unknown"):
+            message = f"`{self.name}` takes plain values and logits, but the output ends in {activation}"
+            return (message, "leave out the activation of what gives the classes")
+        if output.rank != 3:
+            message = (
+                f"`{self.name}` needs an output of shape [batch, {what}, values], and this one is {output}"
+            )
+            return (
+                message,
+                f"reshape each level: {{layer: Reshape, target_shape: [-1, {self.box_values + 1}]}}",
+            )
+        return self._width_misfit(output, what) or self._size_misfit(output)
+
+    def _width_misfit(self, output: Tensor, what: str) -> Misfit:
+        count = self.class_count(output.shape[-1])
+        if count is None or count < 1:
+            more = " and 1 for no box" if self.assign == "hungarian" else ""
+            message = (
+                f"`{self.name}` reads {self.box_values} values of a box, then at least one class{more}, "
+                f"and the output is {output}"
+            )
+            return (message, f"give it [batch, {what}, {self.box_values} + classes{' + 1' * bool(more)}]")
+        return None
+
+    def _size_misfit(self, output: Tensor) -> Misfit:
+        if self.size is None:
+            message = f"`{self.name}` does not know the size of the picture: no single input says it"
+            return (message, "write `size: [height, width]`, or a `shape` of numbers at the input")
+        if self.assign == "hungarian":
+            return None
+        odd = next((s for s in self.strides for side in self.size if side % s), None)
+        height, width = self.size
+        if odd is not None:
+            message = f"a picture of {height} x {width} has no whole number of points at the stride {odd}"
+            return (message, f"make its sides multiples of {odd}, or write other `strides`")
+        shapes = len(self.scales) * len(self.ratios) if self.assign == "anchors" else 1
+        counts = [height // stride * (width // stride) * shapes for stride in self.strides]
+        if output.shape[1] != sum(counts):
+            parts = " + ".join(map(str, counts))
+            of = f" of {shapes} anchors" if shapes > 1 else ""
+            message = (
+                f"the levels of {list(self.strides)}{of} have {parts} = {sum(counts)} points in a picture "
+                f"of {height} x {width}, and the output is {output}"
+            )
+            return (message, "join all levels in the order of `strides`, or write the strides that they have")
+        return None
+
+    def values(
+        self,
+        output: Any,
+        target: Values | None,
+        activation: str | None,
+        weight: Values | None,
+        mask: Values | None,
+    ) -> Values:
+        """A value for each picture."""
+        assert target is not None
+        return self.head.losses(output, target.to(output.dtype))
+
+    def answer(self, output: Values) -> Values:
+        """[n, top, 6], best first: x1, y1, x2, y2 in pixels of the network's input, the score and the class;
+        rows without a box have score 0 and class -1.
+        """
+        from graphspec.objectives.answers import answers
+
+        return answers(self.head, output)
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return " or ".join(f"`{word}`" for word in words)
