@@ -201,12 +201,14 @@ def matched(answers: Array, targets: Array, levels: Array, span: tuple[float, fl
 def _ranks(classes: Array) -> Array:
     """How many answers of the same class are before each, in its picture."""
     same = classes[:, :, None] == classes[:, None]
-    return np.tril(same, -1).sum(-1)
+    before: Array = np.tril(same, -1).sum(-1)
+    return before
 
 
 def _area(boxes: Array) -> Array:
-    sides = boxes[..., 2:] - boxes[..., :2]
-    return sides[..., 0] * sides[..., 1]
+    sides: Array = boxes[..., 2:] - boxes[..., :2]
+    areas: Array = sides[..., 0] * sides[..., 1]
+    return areas
 
 
 def _within(boxes: Array, span: tuple[float, float]) -> Array:
@@ -221,4 +223,5 @@ def _iou(a: Array, b: Array) -> Array:
     sides = np.clip(high - low, 0, None)
     both = sides[..., 0] * sides[..., 1]
     union = _area(a)[:, :, None] + _area(b)[:, None] - both
-    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    shares: Array = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+    return shares

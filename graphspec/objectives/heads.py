@@ -129,6 +129,10 @@ class Dense(Head):
 class Distances(Dense):
     """Each point gives the distances of the sides of its box, in strides, or how likely is each of `bins`."""
 
+    def _bins(self, output: Values) -> Values:
+        """The logits of the distances of each side, [n, points, 4, bins]."""
+        return output[..., : self.loss.box_values].reshape(*output.shape[:-1], 4, -1)
+
     def _distances(self, output: Values) -> Values:
         """Left, top, right and bottom, [n, points, 4]."""
         import torch
@@ -137,7 +141,7 @@ class Distances(Dense):
         if self.loss.bins is None:
             return given.clamp(min=0)
         numbers = torch.arange(self.loss.bins, device=given.device, dtype=given.dtype)
-        return given.unflatten(-1, (4, self.loss.bins)).softmax(-1) @ numbers
+        return (self._bins(output).softmax(-1) * numbers).sum(-1)
 
     def boxes(self, output: Values) -> Values:
         import torch
@@ -172,7 +176,7 @@ class Distances(Dense):
         sides = torch.cat((points - right[..., :2], right[..., 2:] - points), -1) / strides.unsqueeze(-1)
         sides = sides.clamp(0, self.loss.bins - 1 - 0.01)
         low = sides.floor()
-        logs = output[..., : self.loss.box_values].unflatten(-1, (4, self.loss.bins)).log_softmax(-1)
+        logs = self._bins(output).log_softmax(-1)
         place = low.long().unsqueeze(-1)
         near, far = (logs.gather(-1, place + step).squeeze(-1) for step in (0, 1))
         parts = (low + 1 - sides) * near + (sides - low) * far

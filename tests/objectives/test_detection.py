@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from torch.nn import functional as F
 from torchvision import ops
 from torchvision.models.detection import _utils, fcos, retinanet
