@@ -1,15 +1,13 @@
 """COCO's scores of detectors: average precision and recall of boxes, equal to those of pycocotools.
 
 The sums of an epoch are its answers, each with what it was matched to, and its targets; so an epoch keeps
-them, and no picture is looked at twice.
+them, and no picture is looked at twice. torch and numpy are imported inside of functions.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from graphspec.objectives.losses import Loss, Misfit
@@ -17,9 +15,11 @@ from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor as Values
 
-Array = NDArray[Any]
+    Array = NDArray[Any]
+
 Level = Annotated[float, Field(gt=0, le=1)]
 Size = Literal["all", "small", "medium", "large"]
 SIZES: dict[Size, tuple[float, float]] = {
@@ -29,8 +29,6 @@ SIZES: dict[Size, tuple[float, float]] = {
     "large": (96**2, 1e10),
 }
 """The areas of boxes in pixels of the network's input, as COCO has them: both ends are inside."""
-RECALLS = np.linspace(0, 1, 101)
-"""The points of a curve of precision."""
 MOST = 100
 """How many boxes of a class count in a picture."""
 TARGET = 2.0
@@ -77,6 +75,8 @@ class OfBoxes(Metric):
     @property
     def levels(self) -> Array:
         """The IoUs from which on boxes are right."""
+        import numpy as np
+
         return np.array(self.iou if self.iou is not None else np.linspace(0.5, 0.95, 10))
 
     def sums(self, output: Values, target: Values, weight: Values | None) -> Values:
@@ -101,6 +101,8 @@ class OfBoxes(Metric):
         return torch.cat((sums, more), 1)
 
     def value(self, sums: Values) -> Values:
+        import numpy as np
+
         rows = sums.cpu().numpy()
         count = self._class_count(rows)
         scores = [self._of_class(rows[:, rows[1] == kind]) for kind in range(count)]
@@ -114,6 +116,8 @@ class OfBoxes(Metric):
 
     def _of_class(self, rows: Array) -> float | None:
         """The score of one class; None where it has no targets."""
+        import numpy as np
+
         is_target = rows[0] == TARGET
         total = int(is_target.sum())
         if not total:
@@ -138,10 +142,12 @@ class MeanAveragePrecision(OfBoxes):
     name: Literal["mean_average_precision"] = "mean_average_precision"
 
     def at_level(self, right: Array, counts: Array, rank: Array, total: int) -> float:
+        import numpy as np
+
         hits, misses = np.cumsum(right * counts), np.cumsum((1 - right) * counts)
         precision = hits / (hits + misses + np.spacing(1))
         precision = np.maximum.accumulate(precision[::-1])[::-1]
-        places = np.searchsorted(hits / total, RECALLS, side="left")
+        places = np.searchsorted(hits / total, np.linspace(0, 1, 101), side="left")
         return float(np.append(precision, 0.0)[places].mean())
 
 
@@ -166,6 +172,8 @@ def matched(answers: Array, targets: Array, levels: Array, span: tuple[float, fl
     Each answer takes, at each level, the target of its class that it overlaps most of those that no better
     one took; targets and answers outside of `span` do not count, but a target that does goes first.
     """
+    import numpy as np
+
     there, shown = targets[..., 4] >= 0, answers[..., 5] >= 0
     left_out = ~_within(targets[..., :4], span)  # [n, most]
     same = (answers[..., 5:] == targets[:, None, :, 4]) & there[:, None] & shown[..., None]
@@ -200,6 +208,8 @@ def matched(answers: Array, targets: Array, levels: Array, span: tuple[float, fl
 
 def _ranks(classes: Array) -> Array:
     """How many answers of the same class are before each, in its picture."""
+    import numpy as np
+
     same = classes[:, :, None] == classes[:, None]
     before: Array = np.tril(same, -1).sum(-1)
     return before
@@ -218,6 +228,8 @@ def _within(boxes: Array, span: tuple[float, float]) -> Array:
 
 def _iou(a: Array, b: Array) -> Array:
     """[n, top, most]."""
+    import numpy as np
+
     low = np.maximum(a[:, :, None, :2], b[:, None, :, :2])
     high = np.minimum(a[:, :, None, 2:], b[:, None, :, 2:])
     sides = np.clip(high - low, 0, None)

@@ -1,6 +1,6 @@
 """What a detector's output means: which point or query answers for which target, its boxes and its losses.
 
-A head has the settings of a `Detection`. Targets are [n, most, 5], corners in pixels and the class; class -1
+A head has the settings of a `Detector`. Targets are [n, most, 5], corners in pixels and the class; class -1
 is no box. All shapes are known from settings, so that steps compile and wait for nothing, but for the
 matching of `hungarian`. torch is imported inside of functions: a spec is checked without it.
 """
@@ -19,7 +19,7 @@ from graphspec.objectives.matching import matched
 if TYPE_CHECKING:
     from torch import Tensor as Values
 
-    from graphspec.objectives.detection_losses import Detection
+    from graphspec.objectives.detection_settings import Detector
 
 WIDEST = math.log(1000 / 16)
 """The largest logarithm of how much wider than its anchor a box is."""
@@ -42,7 +42,7 @@ class Head(ABC):
     suppresses = True
     """Whether several of its boxes may be of one thing."""
 
-    def __init__(self, loss: Detection):
+    def __init__(self, loss: Detector):
         self.loss = loss
         assert loss.size is not None
         self.height, self.width = loss.size
@@ -64,7 +64,7 @@ class Head(ABC):
         """A value for each picture, [n]."""
 
 
-class Dense(Head):
+class DenseHead(Head):
     """A head with answers at the points of several levels."""
 
     def points(self, like: Values) -> tuple[Values, Values]:
@@ -126,7 +126,7 @@ class Dense(Head):
         return self.loss.box_weight * (1 - overlap(self.loss.boxes, boxes, right))
 
 
-class Distances(Dense):
+class Distances(DenseHead):
     """Each point gives the distances of the sides of its box, in strides, or how likely is each of `bins`."""
 
     def _bins(self, output: Values) -> Values:
@@ -229,7 +229,7 @@ class TaskAligned(Distances):
         return Assigned(rows_at(target, place), (aligned * scale.unsqueeze(1)).amax(-1))
 
 
-class Anchors(Dense):
+class Anchors(DenseHead):
     """Each point has boxes of several sizes and shapes, which the output moves and scales; one answers for
     the box that it overlaps most (Faster R-CNN, Ren et al., 2015; RetinaNet, Lin et al., 2017).
     """

@@ -1,13 +1,12 @@
-"""The pairing of two sets that costs least. torch is imported inside of functions."""
+"""The pairing of two sets that costs least. torch and numpy are imported inside of functions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor as Values
 
 
@@ -16,6 +15,7 @@ def matched(costs: Values, there: Values) -> Values:
     least, int64 [n, rows]; -1 for the others, and for those that more rows than columns leave over. It is
     computed on the CPU.
     """
+    import numpy as np
     import torch
 
     places = np.full(there.shape, -1, np.int64)
@@ -32,6 +32,8 @@ def assignment(costs: NDArray[Any]) -> NDArray[np.int64]:
     """The column of each row of a table [rows, columns] of finite costs, whose sum is least: rows one by one
     by the shortest augmenting path (Jonker and Volgenant, 1987; Crouse, 2016).
     """
+    import numpy as np
+
     rows, columns = costs.shape
     of_row, of_column = np.zeros(rows), np.zeros(columns)  # what the constraints are worth
     row_of, column_of = np.full(columns, -1), np.full(rows, -1)
