@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -10,21 +11,34 @@ from torch import Tensor
 from graphspec.generate.config import GenerateSettings
 
 
-def generators(seed: int, rows: Sequence[int]) -> list[torch.Generator]:
-    """A generator for each sequence, by its number: what one draws does not depend on the others."""
-    return [torch.Generator().manual_seed((seed * 1_000_003 + row) % 2**63) for row in rows]
+def generator(seed: int, number: int) -> torch.Generator:
+    """What the sequence of this number draws with: it does not depend on the others."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
 
 
-def penalized(scores: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Scores [N, tokens] in which tokens that were `seen`, [N, tokens], are less likely."""
-    if penalty == 1:
-        return scores
-    lower = torch.where(scores < 0, scores * penalty, scores / penalty)
-    return torch.where(seen, lower, scores)
+def penalized(scores: Tensor, seen: Sequence[int], penalty: float) -> Tensor:
+    """Scores [tokens] in which the tokens that were `seen` are less likely."""
+    places = torch.tensor(seen, device=scores.device)
+    values = scores[places]
+    return scores.scatter(0, places, torch.where(values < 0, values * penalty, values / penalty))
 
 
-def next_tokens(scores: Tensor, settings: GenerateSettings, drawing: Sequence[torch.Generator]) -> Tensor:
+def next_tokens(
+    scores: Tensor, settings: Sequence[GenerateSettings], drawing: Sequence[torch.Generator]
+) -> Tensor:
     """The next token of each sequence, [N], of scores [N, tokens]; each is drawn by its own generator."""
+    alike = defaultdict[tuple[float | None, ...], list[int]](list)
+    for row, each in enumerate(settings):
+        alike[each.temperature, each.top_k, each.top_p, each.min_p].append(row)
+    if len(alike) == 1:
+        return _drawn(scores, settings[0], drawing)
+    tokens = torch.zeros(len(settings), dtype=torch.int64, device=scores.device)
+    for rows in alike.values():
+        tokens[rows] = _drawn(scores[rows], settings[rows[0]], [drawing[row] for row in rows])
+    return tokens
+
+
+def _drawn(scores: Tensor, settings: GenerateSettings, drawing: Sequence[torch.Generator]) -> Tensor:
     if settings.temperature == 0:
         return scores.argmax(-1)
     likely = _likely(scores.double() / settings.temperature, settings)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec.data.encoders.tokenizers import of_file
 from graphspec.diagnostics import fail
-from graphspec.generate.generating import Maker, NextToken, chosen
+from graphspec.generate.batch import NextToken
+from graphspec.generate.choosing import chosen
+from graphspec.generate.generating import Maker
 from graphspec.generate.texts import Pieces, texts_of
 from graphspec.runs.spec_files import SpecFiles
 

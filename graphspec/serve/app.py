@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import threading
 import time
@@ -12,12 +11,14 @@ from typing import Any
 
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.serve.batches import Batcher
+from graphspec.serve.completions import refusal
 from graphspec.serve.connections import Connections
 from graphspec.serve.counts import ServerCounts
-from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send, echo, parsed
+from graphspec.serve.http import JSON, Answer, Gone, Receive, Rejected, Request, Send, echo, value_of
 from graphspec.serve.limits import OpenRequests
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
+from graphspec.serve.texts import TextPaths
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 INDIRECT = ("forwarded", "via", "x-forwarded-", "x-real-ip", "origin", "sec-fetch-site")
@@ -28,6 +29,8 @@ BOOLEANS = (b"true", b"false", b"\0")
 """What bodies with a boolean have; bytes of UTF-16 and UTF-32 are not looked at further."""
 PNG = "image/png"
 """The type of an answer that is a picture."""
+LATE = "send fewer rows at a time, or start the server with a longer `--timeout`"
+"""What to do where an answer took too long."""
 LIGHT = 16_384
 """Bytes of a body whose rows take about as long as those before."""
 
@@ -41,24 +44,21 @@ class Server:
         self.connections = Connections(limits)
         self.open = OpenRequests(limits, lambda: self.connections.unread)
         self.counts = ServerCounts()
+        self.texts = TextPaths(self.runs, limits, self.open, self.counts, self._served)
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Future[Any]] = set()
 
     # --- predictions
 
     async def predict(self, request: Request) -> Answer:
-        began, served, task = time.monotonic(), self._served(request), self.open.begin()
-        try:
+        began, served = time.monotonic(), self._served(request)
+        with self.open.timed(request, LATE):
             body = await request.body(self.limits.max_bytes, self.open.hold)
             rows, single = self._rows(request, served, body)
             if served.history:
                 rows, single = [rows], True
             light = len(body) < LIGHT
             answers = await self.batcher.compute(served, list(enumerate(rows)), light)
-        finally:
-            if self.open.end(task, request.size):
-                help = "send fewer rows at a time, or start the server with a longer `--timeout`"
-                raise Rejected(503, f"no answer within {self.limits.timeout:g} seconds", help=help) from None
         self.counts.timed(time.monotonic() - began)
         answer = self._answered(served, answers, single)
         if answer.status != 200 or PNG not in request.headers.get("accept", ""):
@@ -78,10 +78,8 @@ class Server:
 
     def _rows(self, request: Request, served: Served, body: bytes) -> tuple[list[Any], bool]:
         """The rows of a request, and whether it is one row by itself."""
-        encoding = request.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
-            raise Rejected(415, f"the body is encoded as `{echo(encoding)}`: send it without that encoding")
-        rows, single = self._parsed(request.kind, served, body)
+        request.uncoded()
+        rows, single = self._parsed(request, served, body)
         if request.kind == JSON and any(word in body for word in BOOLEANS):
             rows = [served.spelled(row) for row in rows]
         if len(rows) > self.limits.max_rows:
@@ -91,27 +89,13 @@ class Server:
             )
         return rows, single
 
-    def _parsed(self, kind: str, served: Served, body: bytes) -> tuple[list[Any], bool]:
-        if kind.startswith("image/") or kind == "application/octet-stream":
+    def _parsed(self, request: Request, served: Served, body: bytes) -> tuple[list[Any], bool]:
+        if request.kind.startswith("image/") or request.kind == "application/octet-stream":
             if served.picture is None:
                 raise Rejected(415, "this run does not read a picture alone: send rows as JSON")
             return [{served.picture: body}], True
-        if kind != JSON:
-            media_type = f"`{echo(kind)}`" if kind else "of no type"
-            raise Rejected(415, f"the body is {media_type}: send it with the header `Content-Type: {JSON}`")
-        try:
-            text = body.decode(json.detect_encoding(body))
-            payload = parsed(text)
-            if "\\ud" in text or "\\uD" in text:
-                json.dumps(payload, ensure_ascii=False).encode()
-        except UnicodeDecodeError as error:
-            raise Rejected(400, f"the body is not text in UTF-8: byte {error.start} is wrong") from None
-        except UnicodeEncodeError:
-            raise Rejected(
-                400, "the body holds half of a character: an escape \\ud... without its other half"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise Rejected(400, f"the body is not JSON: {error}") from None
+        request.plain_json()
+        payload = value_of(body)
         if isinstance(payload, dict) and isinstance(payload.get("rows"), list) and len(payload) == 1:
             return payload["rows"], False
         if isinstance(payload, list):
@@ -195,7 +179,7 @@ class Server:
         return Answer.json({"runs": about})
 
     async def metrics(self, request: Request) -> Answer:
-        text = self.counts.text(self.batcher.batches, self.connections)
+        text = self.counts.text(self.batcher.batches, self.connections, self.texts.going)
         return Answer(200, text.encode(), "text/plain; charset=utf-8")
 
     async def openapi(self, request: Request) -> Answer:
@@ -223,8 +207,13 @@ class Application:
 
     def __init__(self, server: Server, hosts: Collection[str] | None):
         self.server, self.hosts = server, hosts
-        self.posts: dict[str, Handler] = {"/predict": server.predict, "/reload": server.reload}
+        self.of_runs: dict[str, Handler] = {
+            "/predict": server.predict,
+            "/generate": server.texts.generate,
+            "/reload": server.reload,
+        }
         """Also of each run, as /runs/NAME/predict."""
+        self.posts: dict[str, Handler] = {**self.of_runs, "/v1/completions": server.texts.completions}
         self.gets: dict[str, Handler] = {
             "/": server.page,
             "/health": server.health,
@@ -232,6 +221,7 @@ class Application:
             "/metrics": server.metrics,
             "/openapi.json": server.openapi,
             "/runs": server.list,
+            "/v1/models": server.texts.models,
         }
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -250,6 +240,8 @@ class Application:
         except Exception as error:
             told = Diagnostic("run-failed", f"the server has failed: {type(error).__name__}", None)
             answer, failure = Answer.json({"diagnostics": [told.to_json()]}, 500), error
+        if request.path.startswith("/v1/") and answer.status >= 400 and answer.body:
+            answer = refusal(answer)
         if request.method == "POST":
             self.server.counts.requests[request.run, answer.status] += 1
         await answer.sent(send)
@@ -263,7 +255,7 @@ class Application:
             raise Rejected(400, f"this server does not answer for the host `{echo(request.host)}`")
         path = request.path.rstrip("/") or "/"
         run, _, last = path.removeprefix("/runs/").rpartition("/")
-        if path.startswith("/runs/") and run and f"/{last}" in self.posts:
+        if path.startswith("/runs/") and run and f"/{last}" in self.of_runs:
             path, request.run = f"/{last}", run
         handler = (self.posts if request.method == "POST" else self.gets).get(path)
         if handler is not None and request.method in ("GET", "HEAD", "POST"):
@@ -282,4 +274,5 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await asyncio.to_thread(self.server.batcher.close)
+        await asyncio.to_thread(self.server.texts.close)
         await send({"type": "lifespan.shutdown.complete"})

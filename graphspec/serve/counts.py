@@ -23,6 +23,9 @@ class ServerCounts:
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
     rows: Counter[tuple[str, str]] = field(default_factory=Counter)
     reloads: Counter[tuple[str, str]] = field(default_factory=Counter)
+    tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
+    texts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """That have ended, by the reason."""
     buckets: Counter[int] = field(default_factory=Counter)
     """How many took at most a bound, and longer than the one before it, by the position of that."""
     seconds: float = 0.0
@@ -33,10 +36,15 @@ class ServerCounts:
         self.answered += 1
         self.buckets[bisect_left(SECONDS, seconds)] += 1
 
-    def text(self, batches: int, connections: Connections) -> str:
+    def text(self, batches: int, connections: Connections, going: Mapping[str, int]) -> str:
+        """`going` are how many texts are at hand, by whether they run or wait."""
         lines = _counters("requests", ("run", "status"), self.requests)
         lines += _counters("rows", ("run", "outcome"), self.rows)
         lines += _counters("reloads", ("run", "outcome"), self.reloads)
+        lines += _counters("tokens", ("run", "kind"), self.tokens)
+        lines += _counters("texts", ("run", "outcome"), self.texts)
+        lines.append("# TYPE graphspec_open_texts gauge")
+        lines += [f'graphspec_open_texts{{state="{state}"}} {count}' for state, count in going.items()]
         closed = {(reason,): count for reason, count in connections.closed.items()}
         lines += _counters("connections_closed", ("reason",), closed)
         lines += ["# TYPE graphspec_connections gauge", f"graphspec_connections {len(connections.open)}"]

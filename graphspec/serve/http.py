@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, visible
+from graphspec.diagnostics import Diagnostic, SpecError, visible
 from graphspec.diagnostics.terminal import for_json
 
 Message = MutableMapping[str, Any]
@@ -32,15 +33,28 @@ class Rejected(Exception):
     """A request that is not answered: its status, why, and what to do."""
 
     def __init__(
-        self, status: int, message: str, headers: Mapping[str, str] | None = None, help: str | None = None
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        help: str | None = None,
+        code: str | None = None,
     ):
         super().__init__(message)
-        self.status, self.message, self.headers, self.help = status, message, headers or {}, help
+        self.status, self.headers = status, headers or {}
+        code = code or ("usage" if status != 400 else "data-format")
+        self.diagnostics: Sequence[Diagnostic] = [Diagnostic(code, message, None, help=help)]
+
+    @classmethod
+    def of(cls, error: SpecError) -> Rejected:
+        """A request with these mistakes."""
+        rejected = cls(422, str(error))
+        rejected.diagnostics = [replace(each, span=None) for each in error.diagnostics]
+        return rejected
 
     def answer(self) -> Answer:
-        code = "usage" if self.status != 400 else "data-format"
-        told = Diagnostic(code, self.message, None, help=self.help)
-        return Answer.json({"diagnostics": [told.to_json()]}, self.status, self.headers)
+        told = [each.to_json() for each in self.diagnostics]
+        return Answer.json({"diagnostics": told}, self.status, self.headers)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -55,8 +69,25 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 parsed: Callable[[str], Any] = json.JSONDecoder(object_pairs_hook=_unique).decode
 
 
+def value_of(body: bytes) -> Any:
+    """The JSON of a body. Raises `Rejected`."""
+    try:
+        text = body.decode(json.detect_encoding(body))
+        payload = parsed(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        raise Rejected(400, f"the body is not text in UTF-8: byte {error.start} is wrong") from None
+    except UnicodeEncodeError:
+        message = "the body holds half of a character: an escape \\ud... without its other half"
+        raise Rejected(400, message) from None
+    except (ValueError, RecursionError) as error:
+        raise Rejected(400, f"the body is not JSON: {error}") from None
+    return payload
+
+
 class Gone(Exception):
-    """The client has left before its request was whole."""
+    """The client has left before its request was answered."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -96,6 +127,26 @@ class Request:
     def kind(self) -> str:
         """The media type of the body."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def plain_json(self) -> None:
+        """Raises `Rejected` where the body says that it is something else than JSON."""
+        self.uncoded()
+        if self.kind != JSON:
+            media_type = f"`{echo(self.kind)}`" if self.kind else "of no type"
+            message = f"the body is {media_type}: send it with the header `Content-Type: {JSON}`"
+            raise Rejected(415, message)
+
+    def uncoded(self) -> None:
+        """Raises `Rejected` where the body is compressed."""
+        encoding = self.headers.get("content-encoding", "identity")
+        if encoding.lower() != "identity":
+            message = f"the body is encoded as `{echo(encoding)}`: send it without that encoding"
+            raise Rejected(415, message)
+
+    async def gone(self) -> None:
+        """Waits until the client leaves, or has its answer."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     async def body(self, most: int, hold: Callable[[int], None]) -> bytes:
         """The body; `hold` gets the size of each part. Raises `Rejected` where it has more than `most` bytes,
@@ -160,3 +211,25 @@ class Answer:
         for name, value in self.headers.items():
             coded.append((name.encode("latin-1"), value.encode("latin-1")))
         return coded
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Events(Answer):
+    """Server-sent events, one after another."""
+
+    kind: str = "text/event-stream"
+    events: AsyncGenerator[str] | None = None
+
+    async def sent(self, send: Send) -> None:
+        assert self.events is not None
+        headers = [pair for pair in self._coded() if pair[0] != b"content-length"]
+        headers += [
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+        ]  # proxies pass each on at once
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        async with aclosing(self.events) as events:
+            async for event in events:
+                body = f"data: {event}\n\n".encode()
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

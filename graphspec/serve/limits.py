@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from graphspec.serve.http import Rejected
+from graphspec.serve.http import Rejected, Request
 from graphspec.serve.options import ServeOptions
 
 TOGETHER = 16
@@ -38,6 +39,18 @@ class OpenRequests:
     def _taken(self) -> int:
         """Bytes of bodies, and of answers that are not read."""
         return self.held + self.unread()
+
+    @contextmanager
+    def timed(self, request: Request, help: str) -> Iterator[None]:
+        """While a request has this time. Raises `Rejected` when that is over; its bytes are let go."""
+        task = self.begin()
+        try:
+            yield
+        finally:
+            size, request.size = request.size, 0
+            if self.end(task, size):
+                message = f"no answer within {self.limits.timeout:g} seconds"
+                raise Rejected(503, message, help=help) from None
 
     def begin(self) -> asyncio.Task[Any]:
         """The request that this task answers; it is cancelled when its time is over."""

@@ -13,7 +13,9 @@ from graphspec.data.encoders.lists import TokensEncoder
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
+from graphspec.serve.asked import CompletionRequest, GenerateRequest
 from graphspec.serve.served import Served
+from graphspec.settings import Setting
 from graphspec.tensor import Tensor
 from graphspec.version import __version__
 
@@ -27,6 +29,12 @@ def document(runs: Mapping[str, Served]) -> Schema:
         for prefix in (f"/runs/{name}", *(("",) if index == 0 else ())):
             paths[f"{prefix}/predict"] = {"post": _predict(name, served)}
             paths[f"{prefix}/reload"] = {"post": _reload(name)}
+    makers = [name for name, served in runs.items() if served.maker is not None]
+    for name in makers:
+        for prefix in (f"/runs/{name}", *(("",) if name == next(iter(runs)) else ())):
+            paths[f"{prefix}/generate"] = {"post": _generate(name)}
+    if makers:
+        paths["/v1/completions"] = {"post": _completions(makers)}
     for path, (summary, content, more) in ABOUT.items():
         paths[path] = {"get": {"summary": summary, "responses": {"200": _response(summary, content), **more}}}
     components = {"schemas": {"Refused": REFUSED}}
@@ -65,6 +73,46 @@ def _predict(name: str, served: Served) -> Schema:
     }
 
 
+def _generate(name: str) -> Schema:
+    text = {"text": {"type": "string"}, "tokens": {"type": "integer"}, "ended": {"enum": [*ENDINGS]}}
+    made: Schema = {"type": "object", "required": [*text], "properties": text}
+    many = {
+        "type": "object",
+        "required": ["texts"],
+        "properties": {"texts": {"type": "array", "items": made}},
+    }
+    body = _json(_form(GenerateRequest, "from", "beams"))
+    return {
+        "summary": f"Let texts go on with the run `{name}`",
+        "requestBody": {"required": True, "content": body},
+        "responses": {"200": _response("Texts", _json({"anyOf": [made, many]}) | EVENTS), **NO_TEXT},
+    }
+
+
+def _completions(names: Sequence[str]) -> Schema:
+    """The completions API, of whose answers the documents of that API say more."""
+    form = _form(CompletionRequest)
+    form["properties"]["model"] = {"enum": [*names]}
+    failed = _json({"type": "object", "required": ["error"]})
+    refused = {status: _response(each["description"], failed) for status, each in NO_TEXT.items()}
+    answer = {"type": "object", "required": ["choices", "usage"]}
+    return {
+        "summary": "Let texts go on, for clients of the completions API",
+        "requestBody": {"required": True, "content": _json(form)},
+        "responses": {"200": _response("Texts", _json(answer) | EVENTS), **refused},
+    }
+
+
+def _form(request: type[Setting], *absent: str) -> Schema:
+    """What a request may ask, without some keys."""
+    schema = request.model_json_schema()
+    parts = schema.pop("$defs", {})
+    properties = {key: each for key, each in schema["properties"].items() if key not in absent}
+    if parts:
+        properties["stream_options"] = parts["StreamOptions"]
+    return {**schema, "properties": properties}
+
+
 def _reload(name: str) -> Schema:
     reloaded = {"type": "object", "required": ["reloaded"], "properties": {"reloaded": {"const": name}}}
     return {
@@ -96,6 +144,8 @@ def _refused(description: str) -> Schema:
 
 
 NOTES: Schema = {"type": "array", "items": {"type": "string"}}
+ENDINGS = ("end", "length", "context")
+EVENTS: Schema = {"text/event-stream": {"schema": {"type": "string"}}}
 DIAGNOSTICS: Schema = {
     "type": "array",
     "items": {
@@ -109,6 +159,16 @@ DIAGNOSTICS: Schema = {
     },
 }
 REFUSED: Schema = {"type": "object", "required": ["diagnostics"], "properties": {"diagnostics": DIAGNOSTICS}}
+NO_TEXT: Schema = {
+    "400": _refused("The body is not JSON, or the request is for another host"),
+    "404": _refused("There is no such run, or it makes no texts"),
+    "413": _refused("The body is too large, there are too many texts, or their states take too much memory"),
+    "415": _refused("The body is of another type"),
+    "422": _refused("What is asked for is wrong, or a prompt does not fit"),
+    "500": _refused("The module fails"),
+    "503": _refused("No text can begin now"),
+}
+"""Answers where no text is made."""
 _OK: Schema = {"ok": {"const": True}}
 _NAMES: Schema = {"type": "array", "items": {"type": "string"}}
 _RUN: Schema = {name: {"type": "string"} for name in ("name", "run_dir", "engine")}
@@ -121,6 +181,11 @@ ABOUT: Mapping[str, tuple[str, Schema, Schema]] = {
         {"503": _refused("No row could be answered now")},
     ),
     "/metrics": ("Counts, for Prometheus", {"text/plain": {"schema": {"type": "string"}}}, {}),
+    "/v1/models": (
+        "The runs that make texts, for clients of the completions API",
+        _json({"type": "object"}),
+        {},
+    ),
     "/runs": ("The runs", _json({"type": "object", "properties": _RUNS}), {}),
 }
 """The paths that say something of the server: what, of which form, and their other answers."""

@@ -38,3 +38,7 @@ class ServeOptions:
     idle_timeout: float = number(5.0, SECONDS, "SECONDS", "Close a connection that is idle for this long.")
     max_connections: int = number(1000, (1, 10**6), "N", "Keep at most N connections open.")
     max_client_connections: int = number(500, (1, 10**6), "N", "Keep at most N of one address open.")
+    max_texts: int = number(16, COUNT, "N", "Let at most N texts go on together.")
+    max_waiting: int = number(64, COUNT, "N", "Let at most N texts wait for others to end.")
+    max_tokens: int = number(4096, COUNT, "N", "Refuse requests of more than N new tokens of a text.")
+    max_states: int = number(2 * 2**30, COUNT, "N", "Hold states of texts of at most N bytes.")

@@ -10,18 +10,22 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import RowArrays, spelled
 from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
+from graphspec.generate.choosing import chosen, output_of
 from graphspec.runs.masks import Masks, is_mask
 from graphspec.runs.prediction import TableAnswering
 from graphspec.runs.rows import ArrayReader, RowReader
 from graphspec.runs.run import Run
 from graphspec.serve.options import ServeOptions
+
+if TYPE_CHECKING:
+    from graphspec.generate.generating import Maker
 
 MOST = 256
 """Rows that one call of the module takes."""
@@ -56,6 +60,17 @@ class Served:
             self.reader = model.reader
         self._plain = self.reader.usual() if self._table is None else None
         """Reads plain rows, which are most, without completing them first."""
+        self.maker: Maker | None = None
+        """Makes texts, of a run that goes on."""
+        self.silent = ""
+        """Why a run makes none."""
+        try:
+            output_of(run.program, *chosen(run.program, {}))
+            self.maker = run.maker({}, self._asked.device)
+            if self.maker.settings.beams > 1:
+                self.notes = [*self.notes, "texts are drawn: `beams` is for `graphspec generate`"]
+        except SpecError as error:
+            self.silent = error.diagnostics[0].message
         self.pictures: list[str] = []
         """The columns of pictures: their values are bytes, in base64."""
         self.picture: str | None = None

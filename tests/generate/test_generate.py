@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -17,9 +18,10 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec import Run, SpecError
 from graphspec.cli.app import app
+from graphspec.generate.batch import Going, GoingBatch
 from graphspec.generate.beams import Beams
 from graphspec.generate.config import GenerateSettings, settings_of
-from graphspec.generate.sampling import generators, next_tokens, penalized
+from graphspec.generate.sampling import generator, next_tokens, penalized
 
 WIDE: dict[str, Any] = {"initializer_range": 0.6, "vocab_size": 60, "bos_token_id": 1, "eos_token_id": 2}
 """Weights so large that what follows is not always the same token."""
@@ -108,6 +110,39 @@ def test_a_draw_depends_on_its_number_alone(imported: tuple[Run, Any]) -> None:
     assert "".join(run.generate("5 17 9", length=8, seed=3)) == drawn[4][0], "in pieces"
 
 
+def test_sequences_join_and_leave_between_two_tokens(imported: tuple[Run, Any]) -> None:
+    """What each says is what it says alone, with its own settings."""
+    maker, draw = imported[0].maker({}), random.Random(5)
+
+    def sequence(number: int) -> Going:
+        settings = GenerateSettings(length=3 + number, temperature=number % 3, top_k=20, seed=number)
+        return maker.sequence([5 + number] * (1 + number % 4), number, settings)
+
+    def alone(each: Going) -> list[int]:
+        batch = GoingBatch(maker.scorer)
+        batch.join([each])
+        while batch.going:
+            batch.draw()
+            batch.advance()
+        return each.ids
+
+    expected, going = [alone(sequence(number)) for number in range(9)], [sequence(n) for n in range(9)]
+    batch, waiting, gone = GoingBatch(maker.scorer), [*going], list[Going]()
+    while batch.going or waiting:
+        leaving = [each for each in batch.going if each.number in (4, 7) and each.made == 2]
+        gone += leaving
+        batch.leave(leaving)
+        batch.advance()
+        count = draw.randint(0, 2)
+        if waiting[:count]:
+            batch.join(waiting[:count])
+        del waiting[:count]
+        batch.draw()
+    assert {each.number for each in gone} == {4, 7} and all(each.made == 2 for each in gone)
+    for each, ids in zip(going, expected, strict=True):
+        assert each.ids == ids[: len(each.ids)] and (each in gone or each.ended is not None)
+
+
 SCORES = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().expand(500, 4)
 
 
@@ -125,7 +160,8 @@ SCORES = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().expand(500, 4)
     ids=str,
 )
 def test_what_is_drawn(settings: dict[str, Any], drawn: set[int]) -> None:
-    tokens = next_tokens(SCORES, GenerateSettings(**settings), generators(1, range(500)))
+    drawing = [generator(1, row) for row in range(500)]
+    tokens = next_tokens(SCORES, [GenerateSettings(**settings)] * 500, drawing)
     assert set(tokens.tolist()) == drawn
     if not settings:
         shares = tokens.bincount() / 500
@@ -133,9 +169,7 @@ def test_what_is_drawn(settings: dict[str, Any], drawn: set[int]) -> None:
 
 
 def test_tokens_that_were_there_become_less_likely() -> None:
-    scores = torch.tensor([[2.0, -2.0, 2.0, -2.0]])
-    seen = torch.tensor([[True, True, False, False]])
-    assert penalized(scores, seen, 2.0).tolist() == [[1.0, -4.0, 2.0, -2.0]]
+    assert penalized(torch.tensor([2.0, -2.0, 2.0, -2.0]), [0, 1, 1], 2.0).tolist() == [1.0, -4.0, 2.0, -2.0]
 
 
 @pytest.mark.parametrize("end", [None, 2])

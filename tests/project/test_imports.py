@@ -56,7 +56,7 @@ ALLOWED = {
     "reference": "contract data diagnostics generate language objectives settings source tensor train tune",
     "runs": "compare compiler custom data diagnostics elaborated emit export files fold generate objectives "
     "program source tensor train version weights",
-    "serve": "data diagnostics runs tensor version",
+    "serve": "data diagnostics generate runs settings tensor version",
     "server": "contract data diagnostics expressions files fixing formatting generate graph language "
     "objectives program reference settings source tensor train tune version view weights",
     "settings": "diagnostics tensor",

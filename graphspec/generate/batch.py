@@ -1,0 +1,174 @@
+"""Sequences that go on together, each with its own settings: they join and leave between two tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.generate.config import GenerateSettings
+from graphspec.generate.sampling import next_tokens, penalized
+from graphspec.generate.stepper import Stepper
+from graphspec.program import Program
+
+Reason = Literal["end", "length", "context"]
+"""Why a sequence ended: by its last token, at `length` new ones, or where the model takes no more."""
+
+
+@dataclass(slots=True, eq=False)
+class Going:
+    """A sequence that goes on: `ids` are its tokens so far, `context` is how many the model takes."""
+
+    number: int
+    ids: list[int]
+    settings: GenerateSettings
+    end: int | None
+    drawing: torch.Generator
+    context: int
+    made: int = 0
+    ended: Reason | None = None
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that it may have."""
+        return min(len(self.ids) - self.made + self.settings.length, self.context)
+
+    def add(self, token: int) -> NextToken:
+        self.ids.append(token)
+        self.made += 1
+        if token == self.end:
+            self.ended = "end"
+        elif self.made == self.settings.length:
+            self.ended = "length"
+        elif len(self.ids) >= self.context:
+            self.ended = "context"
+        return NextToken(self.number, token, self.ended)
+
+
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """A token that a sequence was given, and why it was the last one, if it was."""
+
+    sequence: int
+    token: int
+    ended: Reason | None = None
+
+
+class Scorer:
+    """The scores of the next token of each sequence, [N, tokens], by the module of a step.
+
+    `name` is the input that goes on, `output` has the scores; `others` are the other inputs, one example
+    each. Tokens that are `unsaid` of so many are never the next one.
+    """
+
+    def __init__(
+        self,
+        step: Program,
+        module: nn.Module,
+        name: str,
+        output: str,
+        others: Mapping[str, Tensor],
+        unsaid: Any,
+    ):
+        self.step, self.module, self.name, self.output = step, module, name, output
+        self.others, self.unsaid = others, unsaid
+        self.logits = {"logits": True} if step.outputs[output].activation is not None else {}
+        self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
+        self._bytes = [self._bytes_of(room) for room in (1, 2)]
+
+    def start(self, prompts: Sequence[Sequence[int]], longest: int) -> tuple[Stepper, Tensor]:
+        """New sequences with room for so many tokens."""
+        stepper = Stepper(self.step, self.module, longest)
+        given = [{**self.others, self.name: torch.tensor(ids, device=self.device)} for ids in prompts]
+        made = stepper.start(given, **self.logits)
+        return stepper, self._sayable(torch.stack([each[self.output] for each in made]))
+
+    def next(self, stepper: Stepper, tokens: Tensor) -> Tensor:
+        """After one more token of each sequence."""
+        others = {key: value.expand(len(tokens), *value.shape) for key, value in self.others.items()}
+        made = stepper.step({**others, self.name: tokens[:, None]}, **self.logits)
+        return self._sayable(made[self.output][:, -1])
+
+    def state_bytes(self, longest: int) -> int:
+        """The memory of the states of one sequence with room for so many tokens."""
+        return self._bytes[0] + (longest - 1) * (self._bytes[1] - self._bytes[0])
+
+    def _bytes_of(self, room: int) -> int:
+        stepper = Stepper(self.step, self.module, room)
+        stepper.begin(1)
+        return sum(state.nbytes for state in stepper.states.values())
+
+    def _sayable(self, scores: Tensor) -> Tensor:
+        scores = scores.float()
+        scores[..., self.unsaid(scores.shape[-1])] = -torch.inf
+        return scores
+
+
+class GoingBatch:
+    """Sequences that go on together. For each token, in this order: let some `leave`, `advance` those that
+    are here, let others `join`, and `draw`.
+    """
+
+    def __init__(self, scorer: Scorer):
+        self.scorer = scorer
+        self.going: list[Going] = []
+        self._stepper: Stepper | None = None
+        self._tokens = torch.zeros(0, dtype=torch.int64)
+        """The last token of each, of which the states do not know."""
+        self._scores = torch.zeros(0, 0)
+
+    @property
+    def longest(self) -> int:
+        """The tokens that there is room for in the states of each."""
+        return max((each.longest for each in self.going), default=0)
+
+    def leave(self, gone: Collection[Going]) -> None:
+        """These end before their last token."""
+        self._keep([row for row, each in enumerate(self.going) if each not in gone])
+
+    @torch.inference_mode()
+    def advance(self) -> None:
+        """Gives the states the last token of each sequence."""
+        if self._stepper is not None:
+            self._scores = self.scorer.next(self._stepper, self._tokens)
+
+    @torch.inference_mode()
+    def join(self, others: Sequence[Going]) -> None:
+        """Others begin with their prompts. After an error those that were here are as before."""
+        stepper, scores = self.scorer.start([e.ids for e in others], max(each.longest for each in others))
+        if self._stepper is not None:
+            scores = torch.cat([self._scores, scores])
+            self._stepper.join(stepper)
+        self._stepper, self._scores = self._stepper or stepper, scores
+        self.going += others
+
+    @torch.inference_mode()
+    def draw(self) -> list[tuple[Going, NextToken]]:
+        """The next token of each sequence; those that end with it leave."""
+        for row, each in enumerate(self.going):
+            if each.settings.repetition_penalty != 1:
+                penalty = each.settings.repetition_penalty
+                self._scores[row] = penalized(self._scores[row], each.ids, penalty)
+        self._tokens = next_tokens(
+            self._scores, [each.settings for each in self.going], [each.drawing for each in self.going]
+        )
+        made = [
+            (each, each.add(token)) for each, token in zip(self.going, self._tokens.tolist(), strict=True)
+        ]
+        self._keep([row for row, each in enumerate(self.going) if each.ended is None])
+        return made
+
+    @torch.inference_mode()
+    def _keep(self, rows: Sequence[int]) -> None:
+        if len(rows) == len(self.going):
+            return
+        self.going = [self.going[row] for row in rows]
+        index = torch.tensor(rows, dtype=torch.int64, device=self._tokens.device)
+        self._tokens = self._tokens[index]
+        if self._stepper is not None and self.going:
+            self._stepper.take(index, self.longest)
+        else:
+            self._stepper = None
