@@ -340,7 +340,14 @@ def test_clients_of_the_completions_api_are_told_in_its_form(case: str, server: 
 
 def test_what_asks_for_nothing_may_be_said(server: tuple[int, Server]) -> None:
     idle = {"logprobs": None, "presence_penalty": 0, "frequency_penalty": 0.0, "best_of": 1, "user": "me"}
-    asked = {"model": "says", "prompt": "3", "max_tokens": 2, "suffix": None, "logit_bias": {}, **idle}
+    asked: dict[str, Any] = {
+        "model": "says",
+        "prompt": "3",
+        "max_tokens": 2,
+        "suffix": None,
+        "logit_bias": {},
+        **idle,
+    }
     assert ask(server[0], asked, "/v1/completions")[0] == 200
 
 
