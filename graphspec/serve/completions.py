@@ -27,7 +27,7 @@ def refusal(answer: Answer) -> Answer:
     return Answer.json({"error": error}, answer.status, answer.headers)
 
 
-class Completion:
+class TextCompletion:
     """The answer to a request for texts: whole, or as events."""
 
     def __init__(self, asked: CompletionRequest, exchange: Exchange, prompts: list[str]):

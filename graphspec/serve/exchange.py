@@ -1,27 +1,17 @@
-"""What one request is told of its texts, for as long as its client is there."""
+"""The texts of one request, for as long as its client is there."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphspec.serve.asked import Stops
 from graphspec.serve.http import Request
+from graphspec.serve.telling import Said, Telling
 
 if TYPE_CHECKING:
     from graphspec.generate.batch import Going
-    from graphspec.serve.going import Telling
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a token adds to the text of this number in its request, and why it was the last one, if it was."""
-
-    index: int
-    text: str
-    ended: str | None = None
 
 
 class Exchange:

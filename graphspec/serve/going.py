@@ -16,41 +16,9 @@ from graphspec.generate.batch import Going, GoingBatch
 from graphspec.generate.generating import Maker
 from graphspec.generate.texts import Pieces
 from graphspec.serve.counts import ServerCounts
-from graphspec.serve.exchange import Said
-from graphspec.serve.http import Gone, Rejected
+from graphspec.serve.http import Rejected
 from graphspec.serve.options import ServeOptions
-
-
-class Telling:
-    """What one request is told: of each token of its texts what it says, as they are made."""
-
-    def __init__(self, texts: Continuer, prompts: Sequence[Going]):
-        self.texts = texts
-        self.open = {
-            going.number: Text(self, going, Pieces(texts.maker.texts, going.ids)) for going in prompts
-        }
-        """Those that go on, by their numbers."""
-        self.queue: asyncio.Queue[Said | Diagnostic | None] = asyncio.Queue()
-
-    async def next(self) -> Said:
-        """The next one. Raises `Gone` after `close`, and `Rejected` where the module fails."""
-        found = await self.queue.get()
-        if found is None:
-            raise Gone
-        if isinstance(found, Diagnostic):
-            raise Rejected(500, found.message, code=found.code)
-        return found
-
-    def end(self, index: int, reason: str) -> None:
-        """Ends a text before its last token."""
-        if self.open.pop(index, None) is not None:
-            self.texts.counts.texts[self.texts.name, reason] += 1
-
-    def close(self) -> None:
-        """Ends what is open: nobody waits for it."""
-        for index in list(self.open):
-            self.end(index, "left")
-        self.queue.put_nowait(None)
+from graphspec.serve.telling import Said, Telling
 
 
 @dataclass(slots=True, eq=False)
@@ -96,11 +64,14 @@ class Continuer:
         if len(self.waiting) + len(self.running) + len(prompts) > most:
             message = f"{most:,} texts go on or wait already, the limit of the server"
             raise Rejected(503, message, {"retry-after": "1"}, help="ask again a second later")
-        telling = Telling(self, prompts)
-        self.waiting += telling.open.values()
+        telling = Telling((each.number for each in prompts), self._ended)
+        self.waiting += [Text(telling, each, Pieces(self.maker.texts, each.ids)) for each in prompts]
         if self._task is None:
             self._task = asyncio.ensure_future(self._run())
         return telling
+
+    def _ended(self, reason: str) -> None:
+        self.counts.texts[self.name, reason] += 1
 
     def _admitted(self) -> list[Text]:
         """The oldest of those that wait, as many as there is room for."""

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.generate.choosing import chosen
 from graphspec.serve.asked import CompletionRequest, GenerateRequest
-from graphspec.serve.completions import Completion
+from graphspec.serve.completions import TextCompletion
 from graphspec.serve.counts import ServerCounts
 from graphspec.serve.exchange import Exchange
 from graphspec.serve.http import Answer, Events, Gone, Rejected, Request, encode, value_of
@@ -90,7 +90,7 @@ class TextPaths:
             given["seed"] = secrets.randbelow(2**31)
         exchange = await self._begun(request, served, given, asked.prompts, asked.n or 1, asked.stops)
         prompts = [p if isinstance(p, str) else maker.texts.text(p) for p in asked.prompts]
-        completion = Completion(asked, exchange, [p for p in prompts for _ in range(asked.n or 1)])
+        completion = TextCompletion(asked, exchange, [p for p in prompts for _ in range(asked.n or 1)])
         if asked.stream:
             return Events(200, b"", events=completion.events())
         async for _ in exchange.said():
