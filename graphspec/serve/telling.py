@@ -20,7 +20,7 @@ class Said:
 
 
 class Telling:
-    """Of each token of the texts of these numbers what it says. `count` gets the reason for which each ends."""
+    """Of each token of some texts what it says; `count` gets the reason for which each ends."""
 
     def __init__(self, numbers: Iterable[int], count: Callable[[str], None]):
         self.open = set(numbers)
