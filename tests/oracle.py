@@ -248,6 +248,9 @@ class RotaryEmbedding(keras.layers.Layer):
 class InputGradient(keras.layers.Wrapper):
     """The gradient of a layer's sum by its input, by torch."""
 
+    def __init__(self, layer: Any, by: Any = None, **keywords: Any):
+        super().__init__(layer, **keywords)
+
     def call(self, x: Any) -> Any:
         with torch.enable_grad():
             watched = x.detach().requires_grad_() if not x.requires_grad else x

@@ -17,6 +17,7 @@ class Wrapper(Layer, abstract=True):
     inside_it: ClassVar[str] = "wraps: {layer: Dense, units: 8}"  # an example of what it wraps
     passes_on: ClassVar[bool] = True  # what it gives are the values of what it wraps
     exports: ClassVar[bool] = True  # torch.export can trace it
+    several: ClassVar[bool] = False  # a block that it wraps may have inputs beside the one that it sees
 
     @property
     def title(self) -> str:
@@ -38,6 +39,10 @@ class Wrapper(Layer, abstract=True):
     def in_inference(self) -> Wrapper:
         """A wrapper that does the same in inference, whatever it wraps."""
         return self
+
+    def place(self, names: list[str]) -> int:
+        """Which of the inputs of these names it sees."""
+        return 0
 
     def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
         """The inputs of the wrapped layer."""

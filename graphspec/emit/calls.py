@@ -163,13 +163,20 @@ class Calls:
     ) -> tuple[ast.expr, Ending | None]:
         if isinstance(op.wrapper, Scanned):
             return self._scanned(slot, op, op.wrapper, module, arguments_read, number), None
-        outside = _one(arguments_read[0])
+        words = list(op.graph.inputs) if op.graph is not None else ["x"]
+        place = op.wrapper.place(words)
+        outside = _one(arguments_read[place])
         inside = fill(op.wrapper.enter_code(), {"x": outside})
-        rank, out = op.inner[0].rank, op.inner_outputs[0].rank
+        rank, out = op.inner[place].rank, op.inner_outputs[0].rank
         ending = None
         if op.graph is not None:
-            wants = self.layout.wants_first(op.graph, next(iter(op.graph.inputs)))
-            result = self._instance(op, op.graph, module, [turned(inside, rank, False, wants)], logits)
+            given = [inside if each == place else part for each, part in enumerate(arguments_read)]
+            wants = [self.layout.wants_first(op.graph, word) for word in words]
+            passed = [
+                turned(_one(part), each.rank, False, want) if part is not None else None
+                for part, each, want in zip(given, op.inner, wants, strict=True)
+            ]
+            result = self._instance(op, op.graph, module, passed, logits)
             channels_first = self.layout.gives(op.graph, next(iter(op.results.values())))
         else:
             assert op.layer is not None

@@ -92,14 +92,18 @@ class Scan(Scanning, also="scan rnn_cell custom_cell while_loop"):
 
 class InputGradient(Wrapper, also="GradientPenalty gradient_penalty grad"):
     """The gradient of a layer, block or model by its input, in the shape of the input: that of the sum of all
-    that it gives. It has gradients itself, as a penalty on it needs.
+    that it gives. It has gradients itself, as a penalty on it needs. Of several inputs it is by `by`.
     """
 
     passes_on = False
     exports = False
+    several = True
+
+    by: str | None = None
+    """Input of the wrapped block that the gradient is by; by default its first."""
 
     examples = (
-        Example({"wraps": {"layer": "Dense", "units": 4, "activation": "tanh"}}, ((5,),)),
+        Example({"wraps": {"layer": "Dense", "units": 4, "activation": "tanh"}, "by": "x"}, ((5,),)),
         Example(
             {"wraps": {"layer": "Conv2D", "filters": 2, "kernel_size": 3, "activation": "sigmoid"}},
             ((5, 5, 3),),
@@ -109,6 +113,15 @@ class InputGradient(Wrapper, also="GradientPenalty gradient_penalty grad"):
     def enter(self, x: Tensor) -> tuple[Tensor, ...]:
         need_float(x, layer="InputGradient")
         return (x,)
+
+    def place(self, names: list[str]) -> int:
+        if self.by is None:
+            return 0
+        if self.by not in names:
+            help = f"its inputs: {', '.join(names)}"
+            message = f"`{self.by}` is not an input of what `InputGradient` wraps"
+            raise LayerError("unknown-key", message, help=help, argument="by")
+        return names.index(self.by)
 
     def leave(self, output: Tensor, x: Tensor) -> Tensor:
         need_float(output, layer="InputGradient")
@@ -120,7 +133,7 @@ class InputGradient(Wrapper, also="GradientPenalty gradient_penalty grad"):
     def leave_code(self) -> str:
         return "input_gradient(lambda watched: {y}, {x})"
 
-    def times(self, x: Tensor) -> Dim:
+    def times(self, *inputs: Any) -> Dim:
         return 3
 
 

@@ -1,6 +1,7 @@
 """Layers around others beyond the contract: what they refuse, and what becomes of a kernel."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -151,3 +152,65 @@ def test_spectral_normalization_keeps_the_mask_that_its_layer_keeps() -> None:
         module = graphspec.compile(each).module().eval()
         module.load_state_dict(plain.state_dict(), strict=False)
         torch.testing.assert_close(module(words), plain(words))
+
+
+ATTACK = """
+inputs: {image: {shape: [6, 6, 2]}, digit: {shape: [], dtype: int64}}
+blocks:
+  net:
+    inputs: [x]
+    nodes:
+      a: {layer: Conv2D, filters: 4, kernel_size: 3, activation: tanh}
+      b: {layer: GlobalAveragePooling2D}
+      c: {layer: Dense, units: 5}
+  error:
+    inputs: [digit, image]
+    nodes:
+      scores: {call: net, from: image}
+      one:    {op: one_hot, from: digit, num_classes: 5}
+      error:  {compute: "-sum(one * log_softmax(scores), axis=1)"}
+shared: {net: {block: net}}
+nodes:
+  slope: {layer: InputGradient, by: image, wraps: {block: error}, from: {image: image, digit: digit}}
+  moved: {compute: "image + 0.1 * sign(slope)"}
+  found: {call: net}
+outputs: {found: {from: found}, slope: {from: slope}}
+"""
+
+
+def test_a_gradient_is_by_one_of_several_inputs() -> None:
+    """Of a loss by a picture, as an attack on a network needs it: that of autograd."""
+    module: Any = graphspec.compile(ATTACK).module()
+    image, digit = torch.randn(3, 6, 6, 2, requires_grad=True), torch.tensor([0, 4, 2])
+    outputs = module(image, digit)
+
+    def net(x: torch.Tensor) -> torch.Tensor:
+        pooled = module.net.a(x.permute(0, 3, 1, 2)).tanh().mean((2, 3))
+        found: torch.Tensor = module.net.c(pooled)
+        return found
+
+    total = torch.nn.functional.cross_entropy(net(image), digit, reduction="sum")
+    (slope,) = torch.autograd.grad(total, image, create_graph=True)
+    torch.testing.assert_close(outputs["slope"], slope)
+    torch.testing.assert_close(outputs["found"], net(image + 0.1 * slope.sign()))
+    weights = [*module.parameters()]
+    given = torch.autograd.grad(
+        outputs["slope"].square().sum(), weights, retain_graph=True, allow_unused=True
+    )
+    wanted = torch.autograd.grad(slope.square().sum(), weights, allow_unused=True)
+    for one, other in zip(given, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("by: image", "by: picture", "unknown-key"),
+        ("by: image", "by: digit", "wrong-dtype"),
+        (", digit: digit}}", "}}", "input-count"),
+    ],
+)
+def test_what_has_no_gradient_by_it_is_told(old: str, new: str, code: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(ATTACK.replace(old, new))
+    assert caught.value.diagnostics[0].code == code and caught.value.diagnostics[0].help, caught.value

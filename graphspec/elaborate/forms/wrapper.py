@@ -18,6 +18,8 @@ from graphspec.graph import Op, Value, types
 from graphspec.language.schema import MISSING, Node
 from graphspec.tensor import Tensor
 
+OF_LAYERS = ["x"]
+"""The name of the input of a wrapped layer."""
 WRAPPED = ("layer", "block", "model", "call", "module")
 
 
@@ -40,11 +42,14 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         if not isinstance(wrapper, Scanning) or wrapped is None:
             return failed()
         return scan(node, wrapper, wrapped, build_inner)
+    if cls.several and wrapped is not None and wrapped.form != "layer" and not node.inputs.broken:
+        return _around_several(node, wrapper, wrapped, build_inner) if isinstance(wrapper, cls) else failed()
     bound = bind(node, cls.spec_name, cls) if not node.inputs.broken else None
     if wrapped is None or wrapper is None or bound is None:
         return failed()
     assert isinstance(wrapper, Wrapper)
     try:
+        wrapper.place(OF_LAYERS)
         inside = wrapper.enter(*map(types, bound))
         result = _built_inside(node, wrapped, inside, build_inner)
         if result.op is None or not _one_tensor(node, cls, result.op):
@@ -63,6 +68,32 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         return node.failure("not-supported", node.span_of("wraps"), message, help)
     result.op.layer, result.op.title = together, f"{cls.spec_name}({result.op.title})"
     return NodeResult(dict(result.op.outputs), result.op)
+
+
+def _around_several(
+    node: NodeInstance, wrapper: Wrapper, wrapped: Node, build_inner: Build
+) -> NodeResult:
+    """The result of a wrapper that sees one input of a block or model, which may have others."""
+    inner = NodeInstance(node.body, node.name, wrapped, (*node.path, "wraps"), node.index, inputs=node.inputs)
+    inner.inner_paths = node.inner_paths
+    if node.refuses_nothing(node.inputs.all()):
+        return failed()
+    result = build_inner(inner)
+    node.unit, op = inner.unit, result.op
+    if op is None or not _one_tensor(node, type(wrapper), op):
+        return failed()
+    try:
+        place = wrapper.place(list(op.graph.inputs) if op.graph is not None else OF_LAYERS)
+        wrapper.enter(types(op.arguments[place]))
+        op.span, op.wrapper = node.span, wrapper
+        op.inner = tuple(types(argument) for argument in op.arguments)
+        op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
+        for value in op.outputs.values():
+            value.tensor = wrapper.leave(value.tensor, types(op.arguments[place]))
+    except LayerError as error:
+        report(node, error)
+        return failed()
+    return NodeResult(dict(op.outputs), op, result.body, result.inner_paths)
 
 
 def _built_inside(
