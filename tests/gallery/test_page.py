@@ -30,8 +30,8 @@ INTRODUCTION = """# Gallery
 
 Specs to copy from, in [specs/](../specs). The tests train each of them, export all but `digits_gan` and
 `digits_robust`, and compare published networks with the original. A drawing shows layers with their
-parameters and the shapes between them: blocks are frames, identical instances are one stack, and shared weights are a
-yellow box.
+parameters and the shapes between them: blocks are frames, identical instances are one stack, and shared
+weights are a yellow box.
 `graphspec plot SPEC -o FILE.html` draws an interactive page: fold, zoom, search, click a node for its
 arguments, weights and cost, its YAML, its line of Python, what it reads and what reads it.
 `FILE.html#NODE` opens it there.
