@@ -70,9 +70,7 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
     return NodeResult(dict(result.op.outputs), result.op)
 
 
-def _around_several(
-    node: NodeInstance, wrapper: Wrapper, wrapped: Node, build_inner: Build
-) -> NodeResult:
+def _around_several(node: NodeInstance, wrapper: Wrapper, wrapped: Node, build_inner: Build) -> NodeResult:
     """The result of a wrapper that sees one input of a block or model, which may have others."""
     inner = NodeInstance(node.body, node.name, wrapped, (*node.path, "wraps"), node.index, inputs=node.inputs)
     inner.inner_paths = node.inner_paths
