@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +38,7 @@ from graphspec.diagnostics.terminal import cells, columns, say
 from graphspec.diagnostics.text import plain
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.table import Table
 
     from graphspec.diagnostics import Diagnostic
@@ -162,7 +163,8 @@ def predict(
             "-o",
             "--output",
             metavar="FILE",
-            help="Output: .csv, .tsv, .jsonl, .parquet or .npz; or a folder, of a run that predicts masks.",
+            help="Output: .csv, .tsv, .jsonl, .parquet or .npz; of boxes .json, COCO's results; or a folder, "
+            "in which masks and boxes are drawn.",
         ),
     ],
     weights: Weights = "best",
@@ -189,13 +191,14 @@ def predict(
 ) -> None:
     """Predict with a trained model.
 
-    It writes a row for each row of the file, or for each step of a forecast. Masks are PNG files in a folder.
+    It writes a row for each row of the file, or for each step of a forecast. A folder has masks as PNG files,
+    and pictures with their boxes.
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """
     from graphspec.data.folders import find
     from graphspec.data.remote import is_remote
-    from graphspec.data.writers import columns_of, writing
+    from graphspec.data.writers import columns_of
 
     tell = events(progress)
     named = () if weights in ("best", "last") else [Path(weights)]
@@ -208,11 +211,11 @@ def predict(
     with ExitStack() as opened:
         loaded = opened.enter_context(using(run, weights, as_json, allow))
         if folder is not None:
-            from graphspec.runs.masks import Masks
+            from graphspec.runs.pictures import Drawings
 
-            Masks(loaded.program, loaded.encoders())
+            Drawings(loaded.program, loaded.encoders())
             folder.mkdir(parents=True, exist_ok=True)
-        append = opened.enter_context(writing(output))
+        append = opened.enter_context(_writing(output, loaded))
         need_apart_from(loaded.program, output)
         if output.exists() and not is_remote(data):
             need_apart(output, find(data).files)
@@ -238,6 +241,16 @@ def predict(
             tell("rows", rows=rows)
     text = "\n".join([*notes, f"wrote {output}: {rows:,} rows"])
     answer(as_json, text, file=str(output), rows=rows, notes=notes)
+
+
+def _writing(output: Path, run: Run) -> AbstractContextManager[Callable[[pa.Table], None]]:
+    """What appends predictions to a file: a table, or COCO's results of boxes."""
+    from graphspec.data.writers import writing
+    from graphspec.runs.boxes import RESULTS, Boxes, results
+
+    if output.suffix.lower() != RESULTS:
+        return writing(output)
+    return results(output, Boxes(run.program, run.encoders()))
 
 
 @contextmanager

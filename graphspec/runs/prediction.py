@@ -28,12 +28,13 @@ from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import Row
 from graphspec.data.shareable import shareable
 from graphspec.data.tables import Table, open_table
+from graphspec.data.tables.coco import Coco
 from graphspec.data.tables.completed import Completed
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
-from graphspec.runs.masks import MaskFolder, Masks
+from graphspec.runs.pictures import Drawings, PictureFolder
 from graphspec.runs.rows import RowReader
 
 if TYPE_CHECKING:
@@ -57,15 +58,15 @@ def predictions(
     pictures: Path | None = None,
 ) -> Iterator[pa.Table]:
     """Tables with a row for each of the first `limit` rows of a file: its key columns, and the prediction of
-    each output; masks are files in the folder `pictures`, where one is named. Of windows over time, a row for
-    each step that the last window of each series predicts, or every window. In the end `noted` gets what was
-    made of the rows: a line for each feature.
+    each output; masks and boxes are drawn in the folder `pictures`, where one is named. Of windows over time,
+    a row for each step that the last window of each series predicts, or every window. In the end `noted` gets
+    what was made of the rows: a line for each feature.
 
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """
     predictor = Predictor(program, engine, encoders, batch_size, limit, probabilities)
     if pictures is not None:
-        predictor.masks = MaskFolder(pictures, Masks(program, encoders))
+        predictor.pictures = PictureFolder(pictures, Drawings(program, encoders))
     opened = opening(program, "train", program.data.train if program.data else None, None, path)
     assert opened is not None
     source = find(opened.path)
@@ -114,8 +115,8 @@ class Predictor:
         self.program, self.engine, self.encoders = program, engine, encoders
         self.batch_size, self.limit, self.probabilities = batch_size, limit, probabilities
         self.wanted: list[Field] = []
-        self.masks: MaskFolder | None = None
-        """Writes the masks that are predicted."""
+        self.pictures: PictureFolder | None = None
+        """Draws the masks and boxes that are predicted."""
         self.notes: list[str] = []
         """What was made of the data, to be said aloud: lines."""
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
@@ -136,6 +137,8 @@ class Predictor:
         if self.program.data is not None and self.program.data.windows is not None:
             yield from self._of_windows(table, encoders, every_window)
             return
+        if isinstance(table, Coco) and not self.keys:
+            self.keys = ("id", "image")
         self._check_keys(table)
         columns = list(dict.fromkeys([*encoders.columns, *self.keys]))
         size = reading.row_bytes(self.wanted)
@@ -156,7 +159,7 @@ class Predictor:
             rows = InMemory(arrays, self._dtypes(), padding=padding_of(self.program, self.wanted))
             length += part.num_rows
             decoded = self._decoded(rows, encoded.sizes, units)
-            decoded = self.masks.write(cells, decoded) if self.masks is not None else decoded
+            decoded = self.pictures.write(cells, decoded) if self.pictures is not None else decoded
             yield with_keys(part.select(self.keys), decoded)
         checker.finish({field.name: length for field in self.wanted})
 

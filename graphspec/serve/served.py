@@ -75,15 +75,16 @@ class Served:
         """The columns of pictures: their values are bytes, in base64."""
         self.picture: str | None = None
         """The column that a picture alone fills; None where a row needs more."""
+        self.masks: Masks | None = None
+        """Draws the mask of a picture, of a run that predicts one."""
         if self.reader.encoders is not None:
             inputs = [fill for fill in self.reader.encoders.plan.fills if not fill.target]
             encoders = [self.reader.encoders.encoders[fill.field] for fill in inputs]
             self.pictures = [c for each in encoders if isinstance(each, ImageEncoder) for c in each.columns]
             self.picture = self.pictures[0] if len(inputs) == len(self.pictures) == 1 else None
-        self.masks: Masks | None = None
-        """Draws the mask of a picture, of a run that predicts one."""
-        if self.picture is not None and any(map(is_mask, model.answering.written.values())):
-            self.masks = Masks(program, self.reader.encoders)
+            if self.picture is not None and any(map(is_mask, model.answering.written.values())):
+                shown: Any = encoders[0]
+                self.masks = Masks(program, self.reader.encoders.encoders, shown)
 
     def reloaded(self) -> Served:
         """The same run, read again from its directory. Raises `SpecError`."""
