@@ -5,7 +5,6 @@ these.
 from __future__ import annotations
 
 import colorsys
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.encoders.base import Encoder
-from graphspec.data.encoders.images import ImageEncoder, library, opened, upright
+from graphspec.data.encoders.images import ImageEncoder, library
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.rows.outputs import MaskWritten, OutputColumns, unrolled
 from graphspec.elaborated import BaseProgram
@@ -89,13 +88,6 @@ class Masks:
         palette[encoder.values] = colours(len(encoder.values))
         mask.putpalette(palette.reshape(-1).tolist())
         return mask
-
-    def png(self, name: str, runs: Sequence[int], picture: Any) -> bytes:
-        """A mask of a picture, a file of it or its bytes, as PNG. Raises `SpecError` and what Pillow does."""
-        with opened(picture) as image:
-            held = io.BytesIO()
-            self.image(name, runs, upright(image).size).save(held, "PNG")
-            return held.getvalue()
 
     def over(self, picture: Any, mask: Any) -> Any:
         """A picture with the colours of a mask over it, but where the first class is."""

@@ -63,8 +63,10 @@ class Server:
         answer = self._answered(served, answers, single)
         if answer.status != 200 or PNG not in request.headers.get("accept", ""):
             return answer
-        if served.masks is None or not single or not isinstance(rows[0].get(served.picture), bytes):
-            help = "send a picture to a run that predicts masks; without `Accept: image/png` JSON is answered"
+        if served.drawings is None or not single or not isinstance(rows[0].get(served.picture), bytes):
+            help = (
+                "send a picture to a run that predicts masks or boxes; without `Accept: image/png` it is JSON"
+            )
             raise Rejected(406, "the answer is not a picture", help=help)
         return Answer(200, await asyncio.to_thread(served.png, body, answers[0]), PNG)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphspec.data.encoders.base import Encoder
+from graphspec.data.encoders.boxes import BoxEncoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.decoding import has_classes, known_labels
 from graphspec.data.encoders.images import ImageEncoder
@@ -13,6 +14,7 @@ from graphspec.data.encoders.lists import TokensEncoder
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
+from graphspec.runs.boxes import is_boxes
 from graphspec.serve.asked import CompletionRequest, GenerateRequest
 from graphspec.serve.served import Served
 from graphspec.settings import Setting
@@ -136,7 +138,9 @@ def _json(schema: Schema) -> Schema:
 
 def _png(served: Served) -> Schema:
     """The mask of a picture, of a run that predicts one."""
-    return {} if served.masks is None else {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+    return (
+        {} if served.drawings is None else {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+    )
 
 
 def _refused(description: str) -> Schema:
@@ -269,6 +273,11 @@ def answer_schema(served: Served) -> Schema:
             labels = encoder.vocabulary.values
             properties[name] = {"type": "array", "items": {"enum": labels}}
             properties |= {f"{name}.{label}": {"type": "number"} for label in labels}
+        elif isinstance(encoder, BoxEncoder) and is_boxes(served.answering.written[name]):
+            box = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+            properties[name] = {"type": "array", "items": box}
+            properties[f"{name}.class"] = {"type": "array", "items": {"enum": list(encoder.names)}}
+            properties[f"{name}.score"] = {"type": "array", "items": {"type": "number"}}
         elif isinstance(encoder, MaskEncoder):
             properties[name] = {"type": "array", "items": {"type": "integer"}}
             properties |= {f"{name}.{value}": {"type": "number"} for value in encoder.values}

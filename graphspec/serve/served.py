@@ -18,7 +18,9 @@ from graphspec.data.rows.reader import RowArrays, spelled
 from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.generate.choosing import chosen, output_of
-from graphspec.runs.masks import Masks, is_mask
+from graphspec.runs.boxes import is_boxes
+from graphspec.runs.masks import is_mask
+from graphspec.runs.pictures import Drawings
 from graphspec.runs.prediction import TableAnswering
 from graphspec.runs.rows import ArrayReader, RowReader
 from graphspec.runs.run import Run
@@ -75,26 +77,25 @@ class Served:
         """The columns of pictures: their values are bytes, in base64."""
         self.picture: str | None = None
         """The column that a picture alone fills; None where a row needs more."""
-        self.masks: Masks | None = None
-        """Draws the mask of a picture, of a run that predicts one."""
+        self.drawings: Drawings | None = None
+        """Draws the mask or the boxes of a picture, of a run that predicts them."""
         if self.reader.encoders is not None:
             inputs = [fill for fill in self.reader.encoders.plan.fills if not fill.target]
             encoders = [self.reader.encoders.encoders[fill.field] for fill in inputs]
             self.pictures = [c for each in encoders if isinstance(each, ImageEncoder) for c in each.columns]
             self.picture = self.pictures[0] if len(inputs) == len(self.pictures) == 1 else None
-            if self.picture is not None and any(map(is_mask, model.answering.written.values())):
-                shown: Any = encoders[0]
-                self.masks = Masks(program, self.reader.encoders.encoders, shown)
+            written = model.answering.written.values()
+            if self.picture is not None and any(is_mask(each) or is_boxes(each) for each in written):
+                self.drawings = Drawings(program, self.reader.encoders)
 
     def reloaded(self) -> Served:
         """The same run, read again from its directory. Raises `SpecError`."""
         return Served(self.name, self.path, self._asked)
 
     def png(self, picture: bytes, answer: Mapping[str, Any]) -> bytes:
-        """The mask of a picture as PNG, in its size."""
-        assert self.masks is not None
-        name = next(iter(self.masks.encoders))
-        return self.masks.png(name, answer[name], io.BytesIO(picture))
+        """The mask of a picture as PNG, in its size; or the picture with its boxes."""
+        assert self.drawings is not None
+        return self.drawings.png(io.BytesIO(picture), answer)
 
     def spelled(self, row: Any) -> Any:
         """A row of JSON, where `true` is no number."""
