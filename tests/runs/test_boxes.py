@@ -118,6 +118,15 @@ def test_predictions_are_in_pixels_of_each_picture(folder: Path, run: Run) -> No
     assert [row["found"] for row in run.predict(folder / "images").to_pylist()] == [r["found"] for r in rows]
 
 
+def test_pictures_may_be_named_by_any_table(folder: Path, run: Run, tmp_path: Path) -> None:
+    rows = [{"image": f"{index}.png"} for index in range(6)]
+    wanted = [row["found"] for row in run.predict(folder / "images").to_pylist()]
+    (folder / "names.csv").write_text("image\n" + "".join(f"{row['image']}\n" for row in rows))
+    assert [row["found"] for row in run.predict(folder / "names.csv").to_pylist()] == wanted
+    held = [{"image": (folder / "images" / row["image"]).read_bytes()} for row in rows]
+    assert [row["found"] for row in run.predict(held).to_pylist()] == wanted
+
+
 def test_results_of_coco_have_its_ids(folder: Path, run: Run, tmp_path: Path) -> None:
     for data, first in (("boxes.json", 100), ("images", 0)):
         argv = ["predict", str(run.path), "--data", str(folder / data), "-o", str(tmp_path / f"{first}.json")]

@@ -14,7 +14,7 @@ from graphspec.data.files import DataFile
 from graphspec.data.folders import Found
 from graphspec.data.mistakes import unreadable
 from graphspec.data.tables.base import CHUNK, Table
-from graphspec.data.tables.boxes import BoxTable, need_coco
+from graphspec.data.tables.boxes import BoxTable
 from graphspec.data.tables.coco import Coco
 from graphspec.data.tables.delimited import Delimited
 from graphspec.data.tables.frame import FrameTable
@@ -43,11 +43,12 @@ def open_table(source: Found, options: DataFile, config: DataConfig | None = Non
     boxes = next((each for each in config.features.values() if isinstance(each, BoxesFeature)), None)
     if boxes is None or boxes.in_files or source.kind == "images":
         return _plain(source, options, config.na_values)
-    if boxes.format == "coco":
-        if source.kind != "lines" or not source.whole or source.path.suffix.lower() != ".json":
-            raise need_coco(str(source.path))
+    is_json = source.held is None and source.whole and source.path.suffix.lower() == ".json"
+    if boxes.format == "coco" and is_json:
         return Coco(source.path)
     table = _plain(source, options, config.na_values)
+    if boxes.format == "coco":  # pictures to predict of, in whatever table
+        return table
     pictures = {n: each.read(n)[0] for n, each in config.features.items() if isinstance(each, ImageFeature)}
     return BoxTable(table, boxes, pictures.get(boxes.of or "", next(iter(pictures.values()), "image")))
 
