@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -163,8 +163,8 @@ def predict(
             "-o",
             "--output",
             metavar="FILE",
-            help="Output: .csv, .tsv, .jsonl, .parquet or .npz; of boxes .json, COCO's results; or a folder, "
-            "in which masks and boxes are drawn.",
+            help="Output: .csv, .tsv, .jsonl, .json (of boxes COCO's results), .parquet or .npz; "
+            "or a folder, in which masks and boxes are drawn.",
         ),
     ],
     weights: Weights = "best",
@@ -198,7 +198,7 @@ def predict(
     """
     from graphspec.data.folders import find
     from graphspec.data.remote import is_remote
-    from graphspec.data.writers import columns_of
+    from graphspec.data.writers import columns_of, writing
 
     tell = events(progress)
     named = () if weights in ("best", "last") else [Path(weights)]
@@ -215,7 +215,7 @@ def predict(
 
             Drawings(loaded.program, loaded.encoders())
             folder.mkdir(parents=True, exist_ok=True)
-        append = opened.enter_context(_writing(output, loaded))
+        append, made = opened.enter_context(writing(output)), _as_written(output, loaded)
         need_apart_from(loaded.program, output)
         if output.exists() and not is_remote(data):
             need_apart(output, find(data).files)
@@ -234,23 +234,22 @@ def predict(
             noted=notes.extend,
             pictures=folder,
         ):
-            if not (rows or force) and columns_of(output) not in (None, part.column_names):
+            made_part = made(part)
+            if not (rows or force) and columns_of(output) not in (None, made_part.column_names):
                 raise misuse("-o", f"{output} exists and has other columns; {OVERWRITES}")
-            append(part)
+            append(made_part)
             rows += part.num_rows
             tell("rows", rows=rows)
     text = "\n".join([*notes, f"wrote {output}: {rows:,} rows"])
     answer(as_json, text, file=str(output), rows=rows, notes=notes)
 
 
-def _writing(output: Path, run: Run) -> AbstractContextManager[Callable[[pa.Table], None]]:
-    """What appends predictions to a file: a table, or COCO's results of boxes."""
-    from graphspec.data.writers import writing
-    from graphspec.runs.boxes import RESULTS, Boxes, results
+def _as_written(output: Path, run: Run) -> Callable[[pa.Table], pa.Table]:
+    """What makes of predictions what a file has: of boxes in .json, COCO's results."""
+    from graphspec.runs.boxes import RESULTS, Boxes, Results
 
-    if output.suffix.lower() != RESULTS:
-        return writing(output)
-    return results(output, Boxes(run.program, run.encoders()))
+    boxes = Boxes(run.program, run.encoders())
+    return Results(boxes).of if output.suffix.lower() == RESULTS and boxes.encoders else lambda part: part
 
 
 @contextmanager

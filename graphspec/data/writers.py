@@ -19,7 +19,7 @@ from graphspec.files.whole import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".npz")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".npz")
 """The kinds of files that a table is written to."""
 
 
@@ -80,6 +80,8 @@ def _columns(suffix: str, stream: BufferedReader) -> list[str]:
         with zipfile.ZipFile(stream) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
     first = stream.readline(LARGEST).decode("utf-8")
+    if suffix == ".json":
+        return list(parse_json(stream.readline(LARGEST).decode("utf-8").rstrip(",\n")).keys())
     if suffix == ".jsonl":
         return list(parse_json(first).keys())
     return next(csv.reader([first], delimiter="\t" if suffix == ".tsv" else ","), [])
@@ -119,10 +121,15 @@ def _shortest(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column with float32 as the float64 of the same shortest decimal: 0.1, not 0.10000000149."""
     import pyarrow as pa
 
-    if column.type == pa.float32():
-        return column.cast(pa.string()).cast(pa.float64())
-    if pa.types.is_list(column.type) and column.type.value_type == pa.float32():
-        return column.cast(pa.list_(pa.string())).cast(pa.list_(pa.float64()))
+    kind, lists = column.type, 0
+    while pa.types.is_list(kind):
+        kind, lists = kind.value_type, lists + 1
+    if kind != pa.float32():
+        return column
+    for other in (pa.string(), pa.float64()):
+        for _ in range(lists):
+            other = pa.list_(other)
+        column = column.cast(other)
     return column
 
 
@@ -139,6 +146,24 @@ class _Lines:
             self._stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
+        self._stream.close()
+
+
+class _Objects:
+    """`.json`: an array with an object a row, each on a line of its own."""
+
+    def __init__(self, path: Path):
+        self._stream = path.open("w", encoding="utf-8")
+
+    def write(self, part: pa.Table) -> None:
+        import pyarrow as pa
+
+        for row in pa.table({name: _shortest(part[name]) for name in part.column_names}).to_pylist():
+            self._stream.write(",\n" if self._stream.tell() else "[\n")
+            self._stream.write(json.dumps(row, ensure_ascii=False, default=str))
+
+    def close(self) -> None:
+        self._stream.write("\n]\n" if self._stream.tell() else "[]\n")
         self._stream.close()
 
 
@@ -202,6 +227,7 @@ WRITERS: Mapping[str, Callable[[Path], TableWriter]] = {
     ".csv": _Text,
     ".tsv": lambda path: _Text(path, "\t"),
     ".jsonl": _Lines,
+    ".json": _Objects,
     ".parquet": _Parquet,
     ".npz": _Arrays,
 }

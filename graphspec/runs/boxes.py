@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +13,6 @@ from graphspec.data.encoders.boxes import BoxEncoder
 from graphspec.data.rows.outputs import BoxesWritten, OutputColumns
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
-from graphspec.files.whole import replacing
 from graphspec.runs.masks import colours
 
 WIDTH = 200
@@ -88,50 +85,38 @@ class Boxes:
         }
 
 
-@contextmanager
-def results(path: Path, boxes: Boxes) -> Iterator[Callable[[pa.Table], None]]:
-    """A function that appends predictions to a file of COCO's results: of each box `image_id`,
-    `category_id`, `bbox` (left, top, width and height) and `score`. Pictures have the `id` of COCO's file,
-    else the number or the text of their names; classes those of the file that was learned from, else they
-    count from 1.
-
-    The file appears when everything is written. Raises `SpecError` (not-supported, output-file).
+class Results:
+    """Predictions as COCO's results: of each box `image_id`, `category_id`, `bbox` (left, top, width and
+    height) and `score`. Pictures have the `id` of COCO's file, else the number or the text of their names;
+    classes those of the file that was learned from, else they count from 1. Raises `SpecError` (not-supported)
+    for a run that has not one output of boxes.
     """
-    if len(boxes.encoders) != 1:
-        what = f"has {len(boxes.encoders)} outputs of boxes" if boxes.encoders else "predicts no boxes"
-        help = "name a file for its predictions: `-o predictions.jsonl`"
-        raise fail("not-supported", f"the run {what}, and a .json is for COCO's results, of one", help)
-    ((name, encoder),) = boxes.encoders.items()
-    numbers = {label: index for index, label in enumerate(encoder.names, 1)}
-    if encoder.feature.format == "coco":
-        numbers |= encoder.numbers
-    count = 0
 
-    def append(part: pa.Table) -> None:
-        nonlocal count
+    def __init__(self, boxes: Boxes):
+        if len(boxes.encoders) != 1:
+            message = f"the run has {len(boxes.encoders)} outputs of boxes, and COCO's results are of one"
+            raise fail("not-supported", message, "name a file for its predictions: `-o predictions.jsonl`")
+        ((self.name, encoder),) = boxes.encoders.items()
+        self.numbers = {label: index for index, label in enumerate(encoder.names, 1)}
+        if encoder.feature.format == "coco":
+            self.numbers |= encoder.numbers
+        self._count = 0
+
+    def of(self, part: pa.Table) -> pa.Table:
+        """The boxes of some rows of predictions, a row for each."""
+        found: dict[str, list[Any]] = {key: [] for key in ("image_id", "category_id", "bbox", "score")}
         for row in part.to_pylist():
-            image = _image(row, count)
-            count += 1
-            for box, label, score in zip(row[name], row[f"{name}.class"], row[f"{name}.score"], strict=True):
-                if label not in numbers:  # a class of the head that the data have not
+            keys = self.name, f"{self.name}.class", f"{self.name}.score"
+            for box, label, score in zip(*(row[key] for key in keys), strict=True):
+                if label not in self.numbers:  # a class of the head that the data have not
                     continue
                 left, top, right, bottom = box
                 bbox = [round(value, 3) for value in (left, top, right - left, bottom - top)]
-                entry = {
-                    "image_id": image,
-                    "category_id": numbers[label],
-                    "bbox": bbox,
-                    "score": round(score, 6),
-                }
-                stream.write(("[\n" if not stream.tell() else ",\n") + json.dumps(entry))
-
-    try:
-        with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            yield append
-            stream.write("\n]\n" if stream.tell() else "[]\n")
-    except OSError as error:
-        message = f"`{path}` cannot be written: {error.strerror or error}"
-        raise fail("output-file", message) from None
+                values = _image(row, self._count), self.numbers[label], bbox, round(score, 6)
+                for key, value in zip(found, values, strict=True):
+                    found[key].append(value)
+            self._count += 1
+        return pa.table(found)
 
 
 def _image(row: Mapping[str, Any], number: int) -> int | str:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from graphspec.data.writers import SUFFIXES, writing
+from graphspec.data.writers import SUFFIXES, columns_of, writing
 from graphspec.diagnostics import SpecError
 from graphspec.files.folder import Folder
 
@@ -44,6 +44,18 @@ def test_text_has_the_shortest_numbers_and_lists_as_json(tmp_path: Path) -> None
         '"b ""q"", x",0.25,2,[],"[""y"", ""z""]"',
         ",1e-9,3,,[]",
     ]
+
+
+def test_an_array_has_a_row_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    with writing(path):
+        pass
+    assert json.loads(path.read_text()) == [] == columns_of(path)
+    with writing(path) as append:
+        append(pa.table({"x": [1], "y": pa.array([[[0.1]]], pa.list_(pa.list_(pa.float32())))}))
+        append(pa.table({"x": [2], "y": pa.array([[[0.3, 4.0]]], pa.list_(pa.list_(pa.float32())))}))
+    assert path.read_text() == '[\n{"x": 1, "y": [[0.1]]},\n{"x": 2, "y": [[0.3, 4.0]]}\n]\n'
+    assert columns_of(path) == ["x", "y"]
 
 
 def test_lines_are_json(tmp_path: Path) -> None:
