@@ -88,8 +88,9 @@ class Boxes:
 class Results:
     """Predictions as COCO's results: of each box `image_id`, `category_id`, `bbox` (left, top, width and
     height) and `score`. Pictures have the `id` of COCO's file, else the number or the text of their names;
-    classes those of the file that was learned from, else they count from 1. Raises `SpecError` (not-supported)
-    for a run that has not one output of boxes.
+    classes those of the file that was learned from, else they count from 1.
+
+    Raises `SpecError` (not-supported) for a run that has not one output of boxes.
     """
 
     def __init__(self, boxes: Boxes):
