@@ -52,16 +52,29 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def ran(arguments: Sequence[str]) -> int:
-    """The exit code of a command."""
+    """The exit code of a command, and of a server that reads a run anew: `reload RUN`."""
     from graphspec.cli import main
 
     sys.argv = ["graphspec", *arguments]
     try:
-        _later_language("--spec" in arguments)
-        main()
+        if arguments[0] == "reload":
+            _reload(Path(arguments[1]))
+        else:
+            _later_language("--spec" in arguments)
+            main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
+
+
+def _reload(run: Path) -> None:
+    """Reads a run as a server does, which keeps its export and what was compared."""
+    from graphspec.cli.printing import reporting
+    from graphspec.serve.options import ServeOptions
+    from graphspec.serve.served import Served
+
+    with reporting():
+        Served("run", run, ServeOptions([run], engine="onnxruntime", device="cpu")).reloaded()
 
 
 def _later_language(is_later: bool) -> None:

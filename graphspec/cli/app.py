@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from graphspec.cli.checking import check_files
-from graphspec.cli.common import AllowUrl, Commands, Json, Preset, Set, settings_of, spec_files
+from graphspec.cli.common import AllowUrl, Commands, Json, Preset, Set, misuse, settings_of, spec_files
 from graphspec.cli.help import GroupedCommand
 from graphspec.cli.printing import answer, reporting
 
@@ -31,11 +31,15 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("-V", "--version", help="Print the version.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --version: print the version of the language, too, as JSON.")
     ] = False,
 ) -> None:
+    command = context.invoked_subcommand
+    if as_json and command is not None and not version:
+        raise misuse("--json", f"options come after the command: write `graphspec {command} ... --json`")
     if version:
         from graphspec.version import LANGUAGE, __version__
 
@@ -49,13 +53,12 @@ def check(
         list[Path],
         typer.Argument(metavar="SPEC...", help="Spec files, directories of specs, or - for standard input."),
     ],
-    data: Annotated[
-        bool | None,
-        typer.Option(
-            "--data/--no-data",
-            help="Read all of the data, and inspect a batch; or nothing, not even headers.",
-        ),
-    ] = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Read all of the data, and inspect a batch.")
+    ] = False,
+    no_data: Annotated[
+        bool, typer.Option("--no-data", help="Open no file of data, not even for its header.")
+    ] = False,
     allow_url: AllowUrl = False,
     fix: Annotated[bool, typer.Option("--fix", help="Fix mistakes that have only one remedy.")] = False,
     unsafe: Annotated[
@@ -73,6 +76,8 @@ def check(
 
     Example: graphspec check specs/ --fix
     """
+    if inspect and no_data:
+        raise misuse("--inspect", "it reads the data, and --no-data opens none")
     sources: dict[str, str] = {}
     with reporting(as_json, sources):
         values = settings_of(settings, sources)
@@ -87,7 +92,8 @@ def check(
                 quiet=as_json,
                 preset=preset,
                 settings=values,
-                data=data is not False,
+                data=not no_data,
             )
+        data = False if no_data else inspect or None
         if not check_files(spec_files(specs), sources, values, preset, allow_url, data, mend, as_json):
             raise typer.Exit(1)

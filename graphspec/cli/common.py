@@ -17,7 +17,7 @@ from typer.main import get_command
 from graphspec.cli import completing
 from graphspec.cli.help import GroupedCommand, write_commands
 from graphspec.cli.printing import print_json, reporting, show
-from graphspec.diagnostics.terminal import legible, say_json
+from graphspec.diagnostics.terminal import legible, say, say_json
 from graphspec.diagnostics.text import first_line
 
 if TYPE_CHECKING:
@@ -57,9 +57,13 @@ AllowUrl = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 Device = Annotated[str, one_of("--device", words="auto|cpu|cuda", help="Where to compute.")]
-Events = Annotated[
+WAYS = ("auto", "lines", "json", "none")
+"""How progress is shown: a bar on a terminal and else lines, lines, JSON lines, or not at all."""
+ProgressOption = Annotated[
     str,
-    one_of("--progress", words="json|none", help="Progress; json: one object per line on stderr."),
+    one_of(
+        "--progress", words="|".join(WAYS), help="How to show progress; json: one object per line on stderr."
+    ),
 ]
 
 
@@ -340,15 +344,18 @@ def need_one_of(value: str, words: Sequence[str], option: str) -> None:
 
 
 def events(progress: str) -> Callable[..., None]:
-    """What writes an event of long work, where `--progress json` wants it: `tell("stage", name="read")`.
+    """What writes an event of long work, where `--progress` wants it: `tell("stage", name="read")`. Work that
+    has no bar shows nothing with `auto`.
 
     Raises `typer.BadParameter` for another way to show progress.
     """
-    need_one_of(progress, ("json", "none"), "--progress")
+    need_one_of(progress, WAYS, "--progress")
 
     def tell(event: str, **values: Any) -> None:
         if progress == "json":
             say_json({"event": event, **values}, sys.stderr)
+        elif progress == "lines":
+            say(" ".join([event, *(f"{key}={value}" for key, value in values.items())]), sys.stderr)
 
     return tell
 

@@ -55,7 +55,7 @@ def fix_file(
     if diff:
         told = difference(before, result.text, str(path)) if result.count else ""
         if not quiet:
-            say(told, end="")
+            say(told or f"{path}: `--fix` would change nothing\n", end="")
         return {"fixable": result.count, "diff": told}
     if result.count:
         rewrite(path, result.text)

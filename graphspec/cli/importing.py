@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Events, ExplainingGroup, Json, events, misuse
+from graphspec.cli.common import Allow, ExplainingGroup, Json, ProgressOption, events, misuse
 from graphspec.cli.help import GroupedCommand
 from graphspec.cli.outputs import check_output, write
 from graphspec.cli.printing import print_json, reporting
@@ -66,7 +66,7 @@ def keras(
         bool, typer.Option("--no-check", help="Do not compare the model with Keras, if Keras is installed.")
     ] = False,
     force: Force = False,
-    progress: Events = "none",
+    progress: ProgressOption = "auto",
     as_json: Json = False,
 ) -> None:
     """Write a Keras model as a spec and its weights.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Json, Preset, Set, compiling, misuse, replacing, spec_files
+from graphspec.cli.common import Allow, AllowUrl, Json, Preset, Set, compiling, misuse, replacing, spec_files
 from graphspec.cli.outputs import check_output, need_apart_from
 from graphspec.cli.printing import count_of, print_json, reporting
 from graphspec.cli.runs import Weights
@@ -54,6 +54,7 @@ def migrate(
     settings: Set = None,
     preset: Preset = None,
     allow: Allow = None,
+    allow_url: AllowUrl = False,
     as_json: Json = False,
 ) -> None:
     """Convert the weights of a run for a spec that changed.
@@ -64,7 +65,7 @@ def migrate(
     Example: graphspec migrate runs/digits-1 wide.yaml -o start.safetensors
     """
     if specs:
-        if any((output, rules, limit, settings, preset, allow, force, weights != "best")):
+        if any((output, rules, limit, settings, preset, allow, allow_url, force, weights != "best")):
             raise misuse("--spec", "it translates specs in place, and takes only --diff and --json")
         return _translate(paths, diff, as_json)
     if diff:
@@ -79,7 +80,7 @@ def migrate(
         check_output(output, None, force, [spec, named, None if rules is None else Path(rules)])
     if output is not None and output.suffix != ".safetensors":
         raise misuse("-o", f"{output} does not end in .safetensors")
-    with compiling(spec, settings, preset, as_json, allow) as program:
+    with compiling(spec, settings, preset, as_json, allow, allow_url) as program:
         need_apart_from(program, output)
         migration = migrated(run, program, rules, limit, allow, weights=weights)
         if output is not None:
@@ -147,7 +148,7 @@ def migrated(
     from graphspec.transfer.rules import load_rules
 
     chosen = load_rules(rules) if rules is not None else None
-    return made(Run(run, weights, allow or ()), program, chosen, limit, data)
+    return made(Run(run, weights, allow or (), program.allow_url), program, chosen, limit, data)
 
 
 def as_data(migration: Migration, written: Path | None) -> dict[str, Any]:

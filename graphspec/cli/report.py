@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Device, Json, misuse
+from graphspec.cli.common import Allow, AllowUrl, Device, Json, misuse
 from graphspec.cli.curves import curves, ticks
 from graphspec.cli.outputs import Force, check_output, marked, need_apart_from, of_format, write
 from graphspec.cli.printing import answer, print_json
@@ -37,7 +37,7 @@ svg { max-width: 100%; height: auto } h1, p { overflow-wrap: anywhere }
 def report(
     run: RunArgument,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.html", help="Output file, .html.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file, .html.")
     ] = None,
     data: Annotated[
         Path | None,
@@ -48,6 +48,7 @@ def report(
     device: Device = "auto",
     force: Force = False,
     allow: Allow = None,
+    allow_url: AllowUrl = False,
     as_json: Json = False,
 ) -> None:
     """Explain a run on one page: curves, errors, importance.
@@ -62,7 +63,7 @@ def report(
         output = Path(f"{run.name}.html")
     if output is not None:
         check_output(output, of_format("html"), force, [data])
-    with using(run, weights, as_json, allow) as loaded:
+    with using(run, weights, as_json, allow, allow_url) as loaded:
         need_apart_from(loaded.program, output)
         content = looked_at(loaded, data, limit, device)
         if output is not None:

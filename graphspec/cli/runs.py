@@ -16,8 +16,8 @@ from graphspec.cli.common import (
     Allow,
     AllowUrl,
     Device,
-    Events,
     Json,
+    ProgressOption,
     events,
     misuse,
     one_of,
@@ -111,7 +111,7 @@ def evaluate(
     batch_size: BatchSize = None,
     limit: Limit = None,
     delimiter: Delimiter = None,
-    progress: Events = "none",
+    progress: ProgressOption = "auto",
     allow: Allow = None,
     allow_url: AllowUrl = False,
     as_json: Json = False,
@@ -184,7 +184,7 @@ def predict(
         bool,
         typer.Option("--every-window", help="Forecast after every window, not only the last of a series."),
     ] = False,
-    progress: Events = "none",
+    progress: ProgressOption = "auto",
     force: Force = False,
     allow: Allow = None,
     as_json: Json = False,
@@ -296,13 +296,14 @@ def runs(
             show_default=False,
         ),
     ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE.svg", help="With compare: draw the curves in one picture."),
-    ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option("--table", metavar="FILE", help="With compare: write a table, .md or .tex."),
+    outputs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="With compare: curves as .svg, or a table as .md or .tex; may be repeated.",
+        ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -312,7 +313,7 @@ def runs(
     It also shows the settings that differ, and of runs repeated with `train --seeds` or `--folds` whether a
     difference is more than chance.
 
-    Example: graphspec runs compare runs/digits-1 runs/digits-2 --plot curves.svg
+    Example: graphspec runs compare runs/digits-1 runs/digits-2 -o curves.svg
     """
     from graphspec.cli.repeating import show as show_repeated
     from graphspec.runs.directory import list_runs, list_studies
@@ -320,15 +321,13 @@ def runs(
 
     arguments = list(words or [])
     comparing = len(arguments) > 1 and str(arguments[0]) == COMPARE
-    for option, value in (("--plot", plot), ("--table", table)):
-        if value is not None and not comparing:
-            message = "it is of the runs that `compare` names: graphspec runs compare RUN RUN"
-            raise misuse(option, message)
+    if outputs and not comparing:
+        raise misuse("-o", "it is of the runs that `compare` names: graphspec runs compare RUN RUN")
     if len(arguments) > 1 and not comparing:
         raise misuse("[DIR]", "one directory is listed; to compare runs: graphspec runs compare RUN RUN")
     with reporting(as_json):
         if comparing:
-            _compare(arguments[1:], plot, table, force, as_json)
+            _compare(arguments[1:], outputs or [], force, as_json)
             return
         folder = arguments[0] if arguments else Path("runs")
         if arguments and not folder.is_dir():
@@ -358,7 +357,7 @@ def _as_json(rows: list[RunRow]) -> list[dict[str, Any]]:
     ]
 
 
-def _compare(paths: list[Path], plot: Path | None, table: Path | None, force: bool, as_json: bool) -> None:
+def _compare(paths: list[Path], outputs: list[Path], force: bool, as_json: bool) -> None:
     """Shows settings that differ beside the values of the best epochs, runs in columns; of repeated runs
     means, and whether these differ by more than chance.
     """
@@ -369,17 +368,20 @@ def _compare(paths: list[Path], plot: Path | None, table: Path | None, force: bo
     firsts = [(members(path) or [path])[0] for path in paths]
     files = [RunFiles(path) for path in firsts]
     groups, different = [repeated(path) for path in paths], _settings(firsts, paths)
-    if plot is not None:
-        from graphspec.cli.curves import curves_of
-
-        if plot.suffix != ".svg":
-            raise misuse("--plot", f"{plot} does not end in .svg")
-        check_output(plot, of_format("svg"), force, option="--plot")
-        histories = {str(path): each.history() for path, each in zip(paths, files, strict=True)}
-        write(plot, marked(curves_of(histories, "runs").encode("utf-8"), "svg"))
+    for output in outputs:
+        if output.suffix not in (".svg", ".md", ".tex"):
+            raise misuse("-o", f"{output} ends in none of .svg, .md and .tex")
+        check_output(output, of_format(output.suffix[1:]), force)
     found = differences(groups)
-    if table is not None:
-        _write_table(table, groups, different, force)
+    for output in outputs:
+        if output.suffix == ".svg":
+            from graphspec.cli.curves import curves_of
+
+            histories = {str(path): each.history() for path, each in zip(paths, files, strict=True)}
+            text = curves_of(histories, "runs")
+        else:
+            text = _table(output.suffix, groups, different)
+        write(output, marked(text.encode("utf-8"), output.suffix[1:]))
     if as_json:
         tested = {"repeated": [g.to_json() for g in groups], "differences": [d.to_json() for d in found]}
         rows = [row.to_json() for group in groups for row in group.rows if group.word == "run"]
@@ -389,9 +391,8 @@ def _compare(paths: list[Path], plot: Path | None, table: Path | None, force: bo
     for each in found:
         if any(group.word != "run" for group in groups):
             say(_verdict(each))
-    for path in (plot, table):
-        if path is not None:
-            say(f"wrote {path}")
+    for path in outputs:
+        say(f"wrote {path}")
 
 
 def _settings(firsts: list[Path], paths: list[Path]) -> dict[str, list[Any]]:
@@ -439,16 +440,12 @@ def _verdict(found: Difference) -> str:
     return f"{apart}, {'more than' if found.significant else 'no more than'} chance explains ({chance})"
 
 
-def _write_table(path: Path, groups: list[RunGroup], different: dict[str, list[Any]], force: bool) -> None:
+def _table(suffix: str, groups: list[RunGroup], different: dict[str, list[Any]]) -> str:
     from graphspec.compare.table import show_value
     from graphspec.runs.repeats import ablation, latex, markdown
 
-    if path.suffix not in (".md", ".tex"):
-        raise misuse("--table", f"{path} ends in neither .md nor .tex")
-    check_output(path, of_format(path.suffix[1:]), force, option="--table")
     rows = ablation(groups, {name: [*map(show_value, each)] for name, each in different.items()})
-    text = markdown(rows) if path.suffix == ".md" else latex(rows)
-    write(path, marked(text.encode("utf-8"), path.suffix[1:]))
+    return markdown(rows) if suffix == ".md" else latex(rows)
 
 
 def _show(rows: list[RunRow]) -> None:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from graphspec.cli.common import (
+    WAYS,
     Allow,
     AllowUrl,
     Device,
     Json,
     Preset,
+    ProgressOption,
     Set,
     compiling,
     misuse,
@@ -37,11 +39,9 @@ if TYPE_CHECKING:
 
 
 def _batch_size(value: str | None) -> str | None:
-    """The option takes `auto` alone: a number belongs to the spec."""
-    if value not in (None, "auto"):
-        number = value if value.isdecimal() else "32"
-        message = f"`{value}` is not `auto`; a number is a key of the spec: --set train.batch_size={number}"
-        raise misuse("--batch-size", message)
+    """`auto`, or a number."""
+    if value not in (None, "auto") and not (value.isdecimal() and int(value)):
+        raise misuse("--batch-size", f"`{value}` is neither `auto` nor a number of rows, such as 32")
     return value
 
 
@@ -83,18 +83,10 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", help="Continue the run in --run-dir, or the spec's newest run; else start one."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --run-dir.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the run that is in --run-dir.")]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, metavar="N", help="Read only N examples of each file."),
-]
-Progress = Annotated[
-    str,
-    one_of(
-        "--progress",
-        words="auto|lines|json|none",
-        help="How to show progress; json: one object per line on stderr.",
-    ),
 ]
 Seeds = Annotated[
     int | None,
@@ -112,16 +104,16 @@ BatchSize = Annotated[
     str | None,
     typer.Option(
         "--batch-size",
-        metavar="auto",
+        metavar="auto|N",
         callback=_batch_size,
-        help="Use the largest batch that fits.",
+        help="Rows of each step; auto: the largest batch that fits. [default: the spec's]",
     ),
 ]
 
 
 GROUPS = {
     "Data": ("data", "limit"),
-    "The run": ("run_dir", "overwrite", "resume", "weights", "earlier", "seeds", "folds"),
+    "The run": ("run_dir", "force", "resume", "weights", "earlier", "seeds", "folds"),
     "Computation": ("device", "devices", "restarts", "compile", "batch_size"),
     "Reports": ("progress", "plot", "verbose", "as_json"),
     "The spec": ("settings", "preset", "allow", "allow_url"),
@@ -141,11 +133,11 @@ def train(
     batch_size: BatchSize = None,
     run_dir: RunDir = None,
     resume: Resume = False,
-    overwrite: Overwrite = False,
+    force: Force = False,
     seeds: Seeds = None,
     folds: Folds = None,
     limit: Limit = None,
-    progress: Progress = "auto",
+    progress: ProgressOption = "auto",
     plot: Plot = False,
     verbose: Verbose = False,
     allow: Allow = None,
@@ -163,7 +155,9 @@ def train(
     from graphspec.cli.training_report import TrainingReport
     from graphspec.runs.directory import places
 
-    _check_options(resume, overwrite, weights, progress, compile)
+    _check_options(resume, force, weights, progress, compile)
+    if batch_size not in (None, "auto"):
+        settings, batch_size = [*(settings or ()), f"train.batch_size={batch_size}"], None
     if restarts and (devices or 1) == 1:
         raise misuse("--max-restarts", "it needs several processes: --devices 2 or more")
     _check_earlier(earlier, resume, weights, devices)
@@ -183,7 +177,7 @@ def train(
     if not mine.is_first:
         progress, as_json, plot = "none", False, False
     options: dict[str, Any] = {"device": device, "run_dir": run_dir}
-    options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
+    options |= {"resume": resume, "overwrite": force, "limit": limit, "compile": compile}
     options |= {"batch_size": batch_size, "weights": weights, "baselines": True}
 
     repeated = seeds is not None or folds is not None
@@ -260,12 +254,10 @@ def _free(path: Path) -> Path:
     return next(each for each in chain([path], numbers) if not os.path.lexists(each))
 
 
-def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress: str, compile: str) -> None:
+def _check_options(resume: bool, force: bool, weights: Path | None, progress: str, compile: str) -> None:
     """Refuses options that do not go together."""
-    from graphspec.cli.training_report import WAYS
-
-    if resume and overwrite:
-        raise misuse("--resume", "it continues a run, and --overwrite deletes one")
+    if resume and force:
+        raise misuse("--resume", "it continues a run, and --force deletes one")
     if resume and weights is not None:
         raise misuse("--weights", "a new run starts from a file, and --resume continues one")
     need_one_of(compile, ("auto", "on", "off"), "--compile")

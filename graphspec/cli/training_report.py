@@ -15,7 +15,6 @@ from graphspec.view.summary import show_bytes
 if TYPE_CHECKING:
     from graphspec.train.progress import Progress, Result, Start
 
-WAYS = ("auto", "lines", "json", "none")
 """`auto` is a bar where standard error is a terminal."""
 WIDTH = len("0.03120")
 """Characters of a number in the lines of epochs, at least."""

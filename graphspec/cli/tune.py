@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphspec.cli.common import (
+    WAYS,
     Allow,
     AllowUrl,
     Device,
     Json,
     Preset,
+    ProgressOption,
     Set,
     Spec,
     compiling,
     misuse,
     need_one_of,
-    one_of,
     settings_of,
 )
 from graphspec.cli.printing import count_of, print_json, print_table
@@ -53,10 +54,6 @@ Keep = Annotated[
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="PATH", help="Training data in place of the spec's.")
 ]
-Progress = Annotated[
-    str,
-    one_of("--progress", words="auto|json|none", help="Progress; json: one object per line on stderr."),
-]
 
 
 def tune(
@@ -67,7 +64,7 @@ def tune(
     keep: Keep = 1,
     data: DataOption = None,
     device: Device = "auto",
-    progress: Progress = "auto",
+    progress: ProgressOption = "auto",
     allow: Allow = None,
     allow_url: AllowUrl = False,
     settings: Set = None,
@@ -80,7 +77,7 @@ def tune(
 
     Example: graphspec tune specs/digits_tuned.yaml --jobs 2
     """
-    need_one_of(progress, ("auto", "json", "none"), "--progress")
+    need_one_of(progress, WAYS, "--progress")
     if storage is not None and "://" not in storage:
         raise misuse("--storage", f"`{storage}` is not a URL, such as postgresql://USER@HOST/DATABASE")
     with compiling(spec, settings, preset, as_json, allow, allow_url) as program, _stopping() as stopping:

@@ -20,10 +20,11 @@ from graphspec.diagnostics import (
     write,
     write_value,
 )
-from graphspec.diagnostics.foreign_terms import POSITIONS, call_of
+from graphspec.diagnostics.foreign_terms import POSITIONS, as_in_keras, call_of
 from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.settings import a, show, unquoted
 from graphspec.source import Document, Path
+from graphspec.source.scalars import resolve
 
 
 def read_nodes(
@@ -125,7 +126,7 @@ def layer_of_call(text: str) -> dict[str, Any] | None:
         names = list(layers[name].model_fields)
     if len(listed) > len(names) or {*names[: len(listed)]} & named.keys():
         return None
-    return {"layer": name, **dict(zip(names, listed, strict=False)), **named}
+    return {"layer": name, **as_in_keras(name, {**dict(zip(names, listed, strict=False)), **named})}
 
 
 def _as_node(value: Any) -> str | None:
@@ -136,14 +137,15 @@ def _as_node(value: Any) -> str | None:
         apart = len(together) == sum(map(len, value)) and any(form in together for form in FORMS)
         return become(together, f"braces, not brackets: {{{inner}}}", safe=apart)
     if isinstance(value, str) and (node := layer_of_call(value)) is not None:
-        return become(
-            node, f"write {{{', '.join(f'{key}: {unquoted(item)}' for key, item in node.items())}}}"
-        )
+        return become(node, f"write {_flow(node)}")
     text = value[0] if isinstance(value, list) and value else value
     if not isinstance(text, str):
         return None
     if formula := re.fullmatch(r"\$\((.+)\)", text, re.DOTALL):
         return f'a formula over nodes: write {{compute: "{formula[1]}"}}'
+    if text is value and re.fullmatch(r"(?:\w+ *= *[^\s=]+\s*)+", text):
+        pairs = {key: resolve(item) for key, item in re.findall(r"(\w+) *= *(\S+)", text)}
+        return become(pairs, f"a key has a colon: write {_flow(pairs)}", safe="layer" in pairs)
     if re.match(r"\w+ *= ", text):
         return "a key has a colon: `layer: Dense`"
     word = re.match(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)", text)
@@ -154,6 +156,11 @@ def _as_node(value: Any) -> str | None:
         if text == value == word[0]
         else f"write {{layer: {word[1]}, ...}}"
     )
+
+
+def _flow(node: dict[str, Any]) -> str:
+    """A node on one line."""
+    return f"{{{', '.join(f'{key}: {unquoted(item)}' for key, item in node.items())}}}"
 
 
 def _with_like(value: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +174,7 @@ def _with_like(value: dict[str, Any]) -> dict[str, Any]:
 
 
 _WORDS_OF_FORMS = {
-    **dict.fromkeys(("type", "kind", "class"), "layer"),
+    **dict.fromkeys(("type", "kind", "class", "class_name", "_target_", "cls", "layer_type"), "layer"),
     **dict.fromkeys(("expr", "expression", "formula", "lambda"), "compute"),
     "function": "op",
     "use": "block",
@@ -183,14 +190,14 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
         return
     if len(node.extra) == 1 and first[:1].isupper():
         inner = node.extra[first]
-        arguments = ", ..." if inner is not None else ""
-        if isinstance(inner, dict):
-            arguments = "".join(f", {key}: {unquoted(item)}" for key, item in inner.items())
-        message, help = f"the node `{name}` has no `{first}`", f"write {{layer: {first}{arguments}}}"
-        if isinstance(inner, dict | None):
+        message, help = f"the node `{name}` has no `{first}`", f"write {{layer: {first}, ...}}"
+        listed = ", ".join(map(repr, inner if isinstance(inner, list) else [inner]))
+        meant_by = inner or {} if isinstance(inner, dict | None) else layer_of_call(f"{first}({listed})")
+        if meant_by is not None:
             rest = {key: item for key, item in reader.at(path).items() if key != first}
-            new = {"layer": first, **(inner or {}), **rest}
-            help = become(new, help, around=True, safe=rest.keys().isdisjoint(inner or {}))
+            whole = {"layer": first, **meant_by}
+            safe = rest.keys().isdisjoint(whole)
+            help = become({**whole, **rest}, f"write {_flow(whole)}", around=True, safe=safe)
         reader.error("unknown-key", (*path, first), message, help, key=True)
         return
     for key in node.extra:

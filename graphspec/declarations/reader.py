@@ -158,7 +158,8 @@ def named_items(items: list[Any]) -> dict[str, Any] | None:
     for item in items:
         if not isinstance(item, dict):
             return None
-        name, rest = item.get("name"), {key: value for key, value in item.items() if key != "name"}
+        word = next((key for key in ("name", "id") if isinstance(item.get(key), str)), "name")
+        name, rest = item.get(word), {key: value for key, value in item.items() if key != word}
         if len(item) == 1 and isinstance(next(iter(item.values())), dict):
             ((name, rest),) = item.items()
         if not isinstance(name, str) or name in named:

@@ -245,10 +245,25 @@ POSITIONS: Mapping[str, tuple[str, ...]] = {
         "Flatten": "start_dim end_dim",
         "Softmax LogSoftmax": "dim",
         "LSTM GRU": "input_size hidden_size num_layers",
+        "LeakyReLU": "negative_slope",
+        "MultiheadAttention": "embed_dim num_heads dropout",
+        "Upsample": "size scale_factor mode",
     }.items()
     for word in words.split()
 }
 """The arguments of PyTorch's modules in their order."""
+
+
+_KEEPS = re.compile(r"(?:Lazy)?BatchNorm[123]d")
+"""PyTorch's layers whose momentum is the share of a new batch, 0.1; here it is that of what was there."""
+
+
+def as_in_keras(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a layer, written as PyTorch counts them, as they are counted here."""
+    momentum = arguments.get("momentum")
+    if _KEEPS.fullmatch(bare(name)) and isinstance(momentum, int | float) and 0 <= momentum < 0.5:
+        return {**arguments, "momentum": round(1 - momentum, 12)}
+    return arguments
 
 
 def _by_word(table: Mapping[str, T]) -> dict[str, T]:
@@ -356,8 +371,11 @@ OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
         "fp16 amp bf16 half mixed-precision mixed": (_PRECISION,),
         "batch bs": ("--batch-size VALUE", "--set train.batch_size=VALUE"),
         "config spec model f file c": ("leave out the option: the spec is the first argument",),
-        "force yes y": ("--force", "--overwrite"),
-        "overwrite": ("--force",),
+        "yes y": ("--force",),
+        "overwrite replace": ("--force",),
+        "plot": ("-o VALUE", "-o FILE.svg"),
+        "table": ("-o VALUE", "-o FILE.md"),
+        "data": ("--inspect: it reads the data that the spec names",),
         "debug dry-run fast-dev-run smoke": (
             "--limit VALUE",
             "leave it out: `graphspec check` tells what shows without running",

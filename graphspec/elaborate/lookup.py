@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract.broadcasting import ACROSS_EXAMPLES
-from graphspec.diagnostics import Change, Remedy, Span, did_you_mean, nearest, write
+from graphspec.diagnostics import Change, Remedy, Span, become, did_you_mean, nearest, write
 from graphspec.diagnostics.foreign_terms import ATTRIBUTES, TRANSPOSED
 from graphspec.elaborate.body import BodyElaborator, NodeResult, Repeated
 from graphspec.elaborate.sizes import named_sizes
@@ -89,7 +89,8 @@ def _name_remedy(body: BodyElaborator, head: str, rest: list[str], in_formula: b
         return write(f"[{', '.join(words)}]")
     if head in SECTIONS and rest and rest[0] in names:
         path = ".".join(rest)
-        return write(path, old=f"{head}.{path}")
+        words = f"write `{path}`"
+        return write(path, old=f"{head}.{path}") if in_formula else become(path, words)
     if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
         dotted = f"{indexed[1]}.{indexed[2]}"
         return Remedy(f"an instance is written with a dot: `{dotted}`", Change(dotted, head))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from graphspec.diagnostics import Change, Remedy, certain, nearest
+from graphspec.diagnostics import Change, Remedy, become, certain, nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.lookup import reference
 from graphspec.elaborate.references import heads
@@ -19,6 +20,7 @@ from graphspec.objectives import Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.history import loss_names, metric_names
 from graphspec.objectives.losses import Misfit, VectorLoss
 from graphspec.passes.logits import ending
+from graphspec.settings import show
 from graphspec.source import Path
 
 if TYPE_CHECKING:
@@ -139,7 +141,8 @@ def _output_spec(
         key: body.scope.evaluate(output.get(key), (*path, key))
         for key in ("loss", "metrics", *RowSettings.model_fields)
     }
-    loss = _objective(body, parse_loss, settings["loss"], (*path, "loss"))
+    activation = ending(values[0]) if values else ""
+    loss = _objective(body, partial(parse_loss, ending=activation), settings["loss"], (*path, "loss"))
     if loss is not None:
         loss = loss.of_inputs({k: each.tensor for k, each in body.inputs.items() if isinstance(each, Value)})
     metrics = _metrics(body, settings["metrics"], (*path, "metrics"))
@@ -157,7 +160,7 @@ def _output_spec(
         rows=rows,
     )
     if values and (settings["loss"] is None or loss is not None):
-        _check_fit(body, spec, ending(values[0]), metrics)
+        _check_fit(body, spec, activation, metrics)
     return spec
 
 
@@ -238,6 +241,13 @@ def _metrics(body: BodyElaborator, value: Any, path: Path) -> dict[Path, Metric]
     if value is None or value is FAILED:
         return {}
     items: dict[Path, Any] = {path: value}
+    if isinstance(value, str) and "," in value:
+        names = [part.strip() for part in value.split(",") if part.strip()]
+        help = become(names, f"metrics are a list: write [{', '.join(names)}]")
+        body.error(
+            "wrong-type", body.declared.document.span(path), f"a metric is one name, not {show(value)}", help
+        )
+        return {}
     if isinstance(value, list):
         items = {(*path, index): item for index, item in enumerate(value)}
     parsed = {where: _objective(body, parse_metric, item, where) for where, item in items.items()}

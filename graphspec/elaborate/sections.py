@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.values import FAILED
-from graphspec.objectives import SettingError
+from graphspec.language.belonging import moved
+from graphspec.objectives import Problem, SettingError
 
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
@@ -37,8 +39,18 @@ def read_sections(body: BodyElaborator) -> Sections:
         try:
             parsed[section] = parse(value)
         except SettingError as error:
-            body.scope.setting_error(error, (section,))
+            body.scope.setting_error(SettingError(*_belonging(body, section, error)), (section,))
     return Sections(**parsed)
+
+
+def _belonging(body: BodyElaborator, section: str, error: SettingError) -> Iterator[Problem]:
+    """The problems of a section, those of keys that belong elsewhere with this remedy."""
+    document = body.declared.document
+    for problem in error.problems:
+        help = None
+        if problem.code == "unknown-key":
+            help = moved(document.value, section, problem.path, document.key((section,)))
+        yield problem if help is None else replace(problem, help=help)
 
 
 def _parse_train(value: Any) -> TrainConfig:

@@ -312,19 +312,20 @@ class _Reader:
                 raise self._refused(function)
             what = self._source(function)
             word = what.rpartition(".")[2]
-            help, argument_text = _FORMS, self._arguments(node)
+            help, argument_text, place = _FORMS, self._arguments(node), function
             if "." in what:
                 of = ", ".join(filter(None, (what.rpartition(".")[0], argument_text)))
-                help = f"a function takes its tensor in parentheses: `{word}({of})`"
+                words = f"a function takes its tensor in parentheses: `{word}({of})`"
+                help, place = Remedy(words, Change(f"{word}({of})")), node
             if what.partition(".")[0] in _LIBRARIES:
                 words = f"functions have no prefix: write `{word}({argument_text})`"
-                help = Remedy(words, Change(word))
+                help, place = Remedy(words, Change(word)), function
             if isinstance(function, ast.Call) and what[:1].isupper():
                 layer = what.partition("(")[0]
                 help = (
                     f"a layer is a node of its own: {{layer: {layer}, from: {argument_text or '...'}, ...}}"
                 )
-            raise error_at(function, "unknown-function", f"`{shortened(what)}` cannot be called here", help)
+            raise error_at(place, "unknown-function", f"`{shortened(what)}` cannot be called here", help)
         if isinstance(dotted, Plain):
             message = f"`{self._source(function)}` is a value, not a function"
             raise error_at(function, "unknown-function", message)

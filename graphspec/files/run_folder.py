@@ -68,6 +68,10 @@ class RunFolder(Folder):
         for place, names in places.items():
             self.remove_halves(place, names.__contains__, alone)
         self.remove_halves(CHECKPOINTS, CHECKPOINT.fullmatch, alone)
+        self.clear_half_engines()
+
+    def clear_half_engines(self) -> None:
+        """Deletes what processes that have ended left of engines half written."""
         self.remove_halves(ENGINES_FOLDER, IN_ENGINES_FOLDER.fullmatch)
 
     def clear(self) -> None:

@@ -172,7 +172,10 @@ def discard(folder: Path) -> None:
     """
     with suppress(OSError):
         for entry in list(folder.iterdir()):
-            entry.unlink()
+            if HALF.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
+                discard(entry)  # a file that was written while writing this one
+            else:
+                entry.unlink()
         folder.rmdir()
 
 
@@ -183,13 +186,19 @@ def _half(folder: Path) -> re.Match[str]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder with such a name holds nothing but files; where the name is one of earlier versions,
-    which others might give to theirs, but files whose names begin with that of the file.
+    """Whether a folder with such a name holds nothing but files, and folders of the same kind, as of what was
+    writing a file in it; where the name is one of earlier versions, which others might give to theirs, but
+    files whose names begin with that of the file.
     """
-    half = _half(folder)
+    half = HALF.fullmatch(folder.name)
+    if half is None:
+        return False
     start = "" if half["place"] else half["file"]
     with suppress(OSError), os.scandir(folder) as entries:
-        return all(e.name.startswith(start) and not e.is_dir(follow_symlinks=False) for e in entries)
+        return all(
+            _is_ours(folder / e.name) if e.is_dir(follow_symlinks=False) else e.name.startswith(start)
+            for e in entries
+        )
     return False
 
 

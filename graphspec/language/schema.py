@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from graphspec.diagnostics import Change, Remedy, become, delete
+from graphspec.language.belonging import moved
 from graphspec.language.row_settings import RowSettings
-from graphspec.settings import Setting, filled
+from graphspec.settings import Setting
 
 FORMS = (
     *("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module"),
@@ -357,13 +358,6 @@ class Block(Setting):
     """
 
 
-_SECTIONS_OF = {
-    "train": ("optimizer", "epochs", "batch_size", "seed", "schedule", "callbacks", "precision", "freeze"),
-    "data": ("validation", "features", "windows"),
-}
-"""Keys that many expect at the top, by the section that they belong to."""
-
-
 class Spec(Setting):
     """A whole file. The sections stay plain here; `read_file` reads each, so that one mistake does
     not hide another.
@@ -411,13 +405,11 @@ class Spec(Setting):
     def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
         if " " in key and beside[key] is None:
             return Remedy(f"a sentence is a comment: write `# {key}`", Change(f"# {key}"))
-        section = next((name for name, keys in _SECTIONS_OF.items() if key in keys), "")
-        inner = beside.get(section)
-        if not section or not isinstance(inner, dict | None) or key in (inner or {}):
-            return None
-        rest = {name: item for name, item in beside.items() if name != key}
-        words = filled(cls.remedies.get(key), beside[key]) or f"it belongs below `{section}`"
-        return become({**rest, section: {**(inner or {}), key: beside[key]}}, words, around=True)
+        inner, rest = beside[key], {name: item for name, item in beside.items() if name != key}
+        if isinstance(inner, dict) and {"inputs", "nodes"} <= inner.keys() and inner.keys().isdisjoint(rest):
+            words = "`inputs`, `nodes` and `outputs` are top-level keys: write what is below it there"
+            return become({**inner, **rest}, words, around=True)
+        return moved(beside, "", (key,))
 
     name: Any = None
     """Name of the model; by default the name of the file.

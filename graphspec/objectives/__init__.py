@@ -10,10 +10,13 @@ out-of-range, missing-key), `message`, `help` and the `key` at fault.
 
 from __future__ import annotations
 
-from graphspec.diagnostics import by_word
+from collections.abc import Mapping
+
+from graphspec.diagnostics import become, by_word, write
+from graphspec.diagnostics.foreign_terms import bare
 from graphspec.objectives.losses import Loss
 from graphspec.objectives.metrics import Metric
-from graphspec.settings import Problem, SettingError
+from graphspec.settings import Problem, SettingError, Word, show, unfit
 from graphspec.settings.families import Family, Members
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
@@ -39,7 +42,6 @@ LOSSES = Family(
         cosine_similarity="CosineEmbeddingLoss",
         hinge="HingeEmbeddingLoss",
         categorical_hinge="MultiMarginLoss",
-        categorical_focal_crossentropy="focal focal_loss",
         binary_focal_crossentropy="sigmoid_focal_loss",
         contrastive="ContrastiveLoss contrastive_loss",
         triplet="TripletMarginLoss triplet_margin_loss triplet_loss",
@@ -90,12 +92,35 @@ METRICS = Family(
 )
 
 
-def parse_loss(value: object) -> Loss:
-    """Reads a spec's `loss:`. Raises `SettingError`."""
+_ENTROPY, _FOCAL = "crossentropy cross_entropy ce CrossEntropyLoss", "focal focal_loss FocalLoss"
+BY_ENDING: Mapping[str, Mapping[str, str]] = {
+    "sigmoid": by_word(binary_crossentropy=_ENTROPY, binary_focal_crossentropy=_FOCAL),
+    "softmax": by_word(categorical_focal_crossentropy=_FOCAL),
+}
+"""Losses that other libraries call alike, by the activation that the output ends in."""
+OF_LOGITS = by_word(
+    sparse_categorical_crossentropy="CrossEntropyLoss cross_entropy",
+    binary_crossentropy="BCEWithLogitsLoss binary_cross_entropy_with_logits",
+)
+"""Losses of PyTorch that read what has no activation."""
+
+
+def parse_loss(value: object, ending: str = "") -> Loss:
+    """Reads a spec's `loss:`, of an output that ends in this activation. Raises `SettingError`."""
     if isinstance(value, dict) and "module" in value:
         from graphspec.objectives.custom import custom_loss
 
         return custom_loss(value)
+    written = value.get("name") if isinstance(value, dict) else value
+    name = bare(written) if isinstance(written, str) else ""
+    if ending == "linear" and name in OF_LOGITS:
+        rest = {key: item for key, item in value.items() if key != "name"} if isinstance(value, dict) else {}
+        meant = {"name": Word(OF_LOGITS[name]), "from_logits": True, **rest}
+        words = f"write {show(meant)}"
+        raise unfit("unknown-loss", f"unknown loss `{written}`", become(meant, words))
+    if name in BY_ENDING.get(ending, {}):
+        help = write(BY_ENDING[ending][name], old=written)
+        raise unfit("unknown-loss", f"unknown loss `{written}`", help, "name")
     loss: Loss = LOSSES.read(value)
     return loss
 

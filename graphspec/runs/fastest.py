@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from graphspec import custom
 from graphspec.diagnostics import SpecError, did_you_mean, fail
@@ -37,6 +37,9 @@ from graphspec.runs.engines import (
 )
 from graphspec.train import device as devices
 from graphspec.version import __version__
+
+if TYPE_CHECKING:
+    from graphspec.files.run_folder import RunFolder
 
 SECONDS = 0.3
 """How long each engine is timed, about."""
@@ -107,6 +110,15 @@ class _Shelf:
         self.threads = devices.threads(run.program)
         self._base = base
         self._own: tempfile.TemporaryDirectory[str] | None = None
+        if self.place is not None:
+            with suppress(SpecError):  # a link: nothing is deleted through it
+                self._folder.clear_half_engines()
+
+    @cached_property
+    def _folder(self) -> RunFolder:
+        from graphspec.files.run_folder import RunFolder
+
+        return RunFolder(self.run.path)
 
     @cached_property
     def base(self) -> TorchEngine:
@@ -153,13 +165,10 @@ class _Shelf:
             file = self.run.path / name
             if self._is_kept(file):
                 return file
-            from graphspec.files.run_folder import RunFolder
-
-            folder = RunFolder(self.run.path)
             try:
-                folder.clear_engines()
+                self._folder.clear_engines()
                 self._write()  # first: it says of which weights the export is, also if this process is killed
-                folder.write(name, self._export)
+                self._folder.write(name, self._export)
                 self._write(sha256=digest(file))
                 return file
             except SpecError as error:
@@ -247,10 +256,8 @@ class _Shelf:
 
     def _write(self, **known: Any) -> None:
         """Writes what the run remembers. Raises `SpecError` (run-directory)."""
-        from graphspec.files.folder import Folder
-
         assert self.place is not None
-        remember(Folder(self.run.path), kept_file(self.place, MEASURED_ENDING), {"key": self.key, **known})
+        remember(self._folder, kept_file(self.place, MEASURED_ENDING), {"key": self.key, **known})
 
     def _recalled(self) -> dict[str, Any]:
         """What the run remembers; nothing where it has code of its own, which may be another by now."""

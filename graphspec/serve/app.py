@@ -40,7 +40,7 @@ class Server:
 
     def __init__(self, runs: Mapping[str, Served], limits: ServeOptions):
         self.runs, self.limits = dict(runs), limits
-        self.batcher = Batcher(limits.batch, limits.batch_wait / 1000)
+        self.batcher = Batcher(limits.batch_size, limits.batch_wait / 1000)
         self.connections = Connections(limits)
         self.open = OpenRequests(limits, lambda: self.connections.unread)
         self.counts = ServerCounts()

@@ -20,6 +20,15 @@ JSON = "application/json"
 encode = json.JSONEncoder(allow_nan=False, default=str).encode
 ONCE = ("content-encoding", "content-length", "content-type", "host")
 """Headers that a request has once: of two, a proxy may have read the other one."""
+_AS_JSON = f"send it with the header `Content-Type: {JSON}`"
+_OF_TABLES = f'{JSON} is read, as {{"rows": [...]}}; `graphspec predict RUN --data FILE -o FILE` reads tables'
+OTHER_BODIES: Mapping[str, str] = {
+    **dict.fromkeys(("text/csv", "text/tab-separated-values", "application/vnd.ms-excel"), _OF_TABLES),
+    "application/vnd.apache.parquet": _OF_TABLES,
+    **dict.fromkeys(("application/x-ndjson", "application/jsonl"), "send the rows as one list of JSON"),
+    "multipart/form-data": f"send rows as {JSON}; a picture as the whole body: `curl --data-binary @FILE`",
+}
+"""What to do about a body of a type that is not read."""
 ECHOED = 200
 """Letters of a request that an answer repeats."""
 
@@ -133,8 +142,7 @@ class Request:
         self.uncoded()
         if self.kind != JSON:
             media_type = f"`{echo(self.kind)}`" if self.kind else "of no type"
-            message = f"the body is {media_type}: send it with the header `Content-Type: {JSON}`"
-            raise Rejected(415, message)
+            raise Rejected(415, f"the body is {media_type}", help=OTHER_BODIES.get(self.kind, _AS_JSON))
 
     def uncoded(self) -> None:
         """Raises `Rejected` where the body is compressed."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from graphspec.diagnostics import Remedy, did_you_mean, nearest, renamed, write
+from graphspec.diagnostics import Remedy, become, did_you_mean, nearest, renamed, write
 from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS, VALUES, call_of
 from graphspec.settings.remedies import EXAMPLES, fraction, in_list, remedy_of
 from graphspec.tensor import DTYPE_WORDS
@@ -413,7 +413,8 @@ def _known_name(context: Mapping[str, Any]) -> str:
         if word in ("l1", "l2") and called is not None and len(called[1]) == 1:
             named = {word: called[1][0]}
         inner = ", ".join(f"{key}: {show(value)}" for key, value in named.items()) or "..."
-        return f"write arguments next to the name: {{name: {word}, {inner}}}"
+        words = f"write arguments next to the name: {{name: {word}, {inner}}}"
+        return become({"name": word, **named}, words) if named else words
     listed = f"one of: {', '.join(context['legal'])}"
     return did_you_mean(bare, context["legal"], listed, context.get("synonyms"), written)
 

@@ -30,6 +30,15 @@ class Named(Setting):
         cls.canonical = next(iter(cls.names()), cls.canonical)
 
     @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        inner = beside[key]
+        if key not in NESTS or not isinstance(inner, dict):
+            return None
+        rest = {word: item for word, item in beside.items() if word != key}
+        words = f"write them next to the name: {show({**rest, **inner})}"
+        return become({**rest, **inner}, words, around=True, safe=rest.keys().isdisjoint(inner))
+
+    @classmethod
     def names(cls) -> tuple[str, ...]:
         return get_args(cls.model_fields["name"].annotation)
 

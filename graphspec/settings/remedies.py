@@ -56,6 +56,9 @@ def remedy_of(kind: str, given: object) -> str | None:
     if kind == "float_type" and _PERCENT.fullmatch(given):
         return write_value(f"{float(given.rstrip('% ')) / 100:g}")
     number = given.strip()
+    if shortened := re.fullmatch(r"(\d+(?:\.\d+)?) ?([kKM])", number):
+        value = float(shortened[1]) * {"M": 1e6}.get(shortened[2], 1e3)
+        return write_value(f"{value:.0f}" if value.is_integer() else f"{value:g}", safe=False)
     if _ARITHMETIC.fullmatch(number):
         return write(f"$({number})")
     if not _NUMBER.fullmatch(number):

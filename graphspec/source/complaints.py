@@ -175,6 +175,8 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
         return Complaint(start, start + 1, message, named if match[1] else "delete it", opened=opened)
     if not re.search("expected ',' or", problem):
         return None
+    if text[index : index + 1] in ("]", "}") and "\n" not in before:
+        return _other_bracket(text, lines, index, opened)
     key = re.search(r"[A-Za-z_]\w*\Z", before) if text[index : index + 1] == ":" else None
     start = opened + 1 + key.start() if key is not None else index
     line = lines[bisect_right(lines, start) - 1]
@@ -199,6 +201,17 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
         return None
     help = Remedy("write `,`", Change(f",{text[space]}"))
     return Complaint(space, space + 1, f"a comma is missing before `{key[0]}`", help, opened=opened)
+
+
+def _other_bracket(text: str, lines: list[int], index: int, opened: int) -> Complaint:
+    """What is wrong where the bracket around is not the one that is closed: it is left out, or another."""
+    wanted, found = PAIRS[text[opened]], text[index]
+    opener = next(sign for sign, closing in PAIRS.items() if closing == found)
+    line = text[lines[bisect_right(lines, index) - 1] : line_end(text, index, 500)]
+    left_out = line.count(opener) == line.count(found)
+    new = f"{wanted}{found}" if left_out else wanted
+    help = Remedy(f"write `{new}`", Change(new))
+    return Complaint(index, index + 1, f"`{text[opened]}` is closed by `{wanted}`", help, opened=opened)
 
 
 def long_quote(text: str, lines: list[int], start: int, end: int, index: int) -> Complaint | None:
@@ -241,13 +254,17 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
             start = lines[number] + assigned.start(2)
             help = Remedy(f"write `{assigned[1]}: {assigned[3]}`", Change(":"))
             return Complaint(start, start + 1, "`=` is written instead of `:`", help)
-        return Complaint(index, index + 1, f"`{text[index]}` closes nothing", "delete it, or quote the text")
+        help = Remedy("delete it, or quote the text", Change(""))
+        return Complaint(index, index + 1, f"`{text[index]}` closes nothing", help)
     return _after_a_value(text, lines, index)
 
 
 def _after_a_value(text: str, lines: list[int], index: int) -> Complaint:
     """What follows a value that ends with a quote or a bracket."""
-    rest = text[index : line_end(text, index, 200)].strip()
+    end = line_end(text, index, 200)
+    rest = text[index:end].strip()
+    if not rest:
+        return Complaint(index, end, f"the line ends in U+{ord(text[index]):04X}, which is no space", erase())
     if rest == "," and text[lines[bisect_right(lines, index) - 1] : index].lstrip()[:1] not in "\"'":
         return Complaint(index, index + 1, "a line does not end with a comma", erase())
     if rest == ";":
@@ -312,6 +329,9 @@ def _unfinished_key(text: str, lines: list[int], number: int) -> Complaint | Non
         if match := _NO_SPACE.match(line):
             colon = start + match.end(1) - 1
             return Complaint(colon, colon + 1, COLON, spaced(f"{match[1]} {match[2].strip()}"))
+        if match := re.fullmatch(r"[ \t]*(?:- +)*[A-Za-z_]\w*(\uff1a)\s*", line):
+            sign = "a sign is not the one that it looks like"
+            return Complaint(start + match.start(1), start + match.end(1), sign, write(":"))
         if match := _BARE_WORD.match(line):
             message, help = (
                 f"`{match[1]}` needs a colon",

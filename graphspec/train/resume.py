@@ -97,7 +97,7 @@ def resumed(
         state = run.checkpoints.newest(sharded)
         if state is None:
             if len(run.checkpoints):
-                help = "train again, with `--overwrite`, or start from its weights: `--weights`"
+                help = "train again, with `--force`, or start from its weights: `--weights`"
                 raise _refused(f"no checkpoint of `{path}` is complete", help)
             if run.finished:
                 message = f"the run of `{path}` has ended, and its checkpoints were deleted"
@@ -115,7 +115,7 @@ def resumed(
 def _same_spec(program: BaseProgram, path: Path, state: State) -> None:
     stored = stored_spec(path)
     if stored is None:
-        raise _refused(f"`{path / SPEC}` is missing or damaged", "train again, with `--overwrite`")
+        raise _refused(f"`{path / SPEC}` is missing or damaged", "train again, with `--force`")
     other = f"the spec is not the one of `{path}`"
     for where in _differences(stored, read_back(program.resolved)):
         if where[:2] not in FREE:

@@ -72,7 +72,7 @@ class RunDirectory:
             raise refused(f"the run directory `{error.filename}` cannot be made: {error.strerror}") from None
         run = cls(path)
         if taken and not overwrite:
-            help = "continue its run: `--resume`; replace it: `--overwrite`; or give another directory"
+            help = "continue its run: `--resume`; replace it: `--force`; or give another directory"
             raise refused(f"the run directory `{path}` is not empty", help)
         if taken and not is_run(path):
             raise refused(f"`{path}` holds no run, and is not overwritten", "give another directory")
@@ -157,13 +157,13 @@ class RunDirectory:
         if is_signed(about.model_dump(), named(program).values()):
             if needed and there is not None and Path(weights).is_file() and digest(Path(weights)) != there:
                 message = f"`{weights}` has changed since the run of `{self.path}` started from it"
-                raise fail("weights-missing", message, "train again, with `--overwrite`")
+                raise fail("weights-missing", message, "train again, with `--force`")
             return Path(weights)
         if needed:
             message = (
                 f"`{self.path / ENVIRONMENT}` names the first weights `{weights}`, but is not signed by you"
             )
-            help = f"to start from these weights instead: `--overwrite --weights {weights}`"
+            help = f"to start from these weights instead: `--force --weights {weights}`"
             raise fail("weights-missing", f"{message} on this machine", help)
         return None
 

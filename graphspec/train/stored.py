@@ -36,7 +36,7 @@ def restoring(path: Path) -> Iterator[None]:
         said = first_line(error)
         reason = f"it lacks {said}" if isinstance(error, KeyError) else said
         message = f"a checkpoint of `{path}` does not hold what a run saves: {reason}"
-        help = "train again, with `--overwrite`, or start from its weights: `--weights`"
+        help = "train again, with `--force`, or start from its weights: `--weights`"
         raise fail("resume-failed", message, help) from error
 
 

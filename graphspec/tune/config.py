@@ -203,7 +203,8 @@ EXAMPLE = "write `width: {int: [16, 256]}` below it"
 def parse_range(key: str, value: object) -> Range:
     """The values of one key of `search`. Raises `SettingError`."""
     if isinstance(value, list):
-        help = f"write `{key}: {{choice: {show(value)}}}`, or {{int: [low, high]}} for a range"
+        words = f"write `{key}: {{choice: {show(value)}}}`, or {{int: [low, high]}} for a range"
+        help = become({"choice": value}, words, safe=len(value) != 2)
         raise unfit("wrong-type", f"the values of `{key}` are a mapping, not a list", help)
     if not isinstance(value, dict):
         help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"

@@ -78,7 +78,7 @@ class Command:
             *("-m", "graphspec", "train", str(self.spec)),
             *settings,
             *self.options,
-            *("--run-dir", str(run_dir), "--overwrite", "--json", "--progress", "json"),
+            *("--run-dir", str(run_dir), "--force", "--json", "--progress", "json"),
         ]
 
     def launcher(self) -> Launcher:

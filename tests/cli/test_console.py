@@ -197,7 +197,6 @@ def in_terminal(*arguments: str) -> str:
     ("option", "key"),
     [
         ("--epochs", "train.epochs=7"),
-        ("--batch-size", "train.batch_size=7"),
         ("--lr", "train.optimizer.learning_rate=7"),
     ],
 )

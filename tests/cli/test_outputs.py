@@ -74,7 +74,7 @@ WRITING = {
     "weights": "weights s.yaml --from from.safetensors -o {}",
     "weights rules": "weights s.yaml --from from.safetensors --write-rules {}",
     "migrate": "migrate run s.yaml -o {}",
-    "runs": "runs compare run run --plot {}",
+    "runs": "runs compare run run -o {}",
 }
 """Commands that write a file that the user names."""
 INPUTS = """
@@ -98,7 +98,7 @@ migrate run s.yaml -o search/best.safetensors
 migrate run s.yaml -o search/trials/0000/best.safetensors
 predict run --data data.csv -o data.csv --device cpu
 plot s.yaml -o run/curves.svg
-runs compare run run --plot search/search.svg
+runs compare run run -o search/search.svg
 schema -o run/spec.yaml
 schema -o search/study.log
 """.strip().splitlines()

@@ -43,7 +43,7 @@ def test_a_list_shows_them(runs: list[Path]) -> None:
 
 def test_a_comparison_has_settings_values_and_curves(runs: list[Path], tmp_path: Path) -> None:
     picture = tmp_path / "both.svg"
-    shown = CliRunner().invoke(app, ["runs", "compare", *map(str, runs), "--plot", str(picture)])
+    shown = CliRunner().invoke(app, ["runs", "compare", *map(str, runs), "-o", str(picture)])
     assert shown.exit_code == 0, shown.output
     assert "0.05556" in shown.output and "0.1" in shown.output  # 1 / 18 and 1 / 10 of the second epochs
     tree = ElementTree.parse(picture)
@@ -54,6 +54,6 @@ def test_a_comparison_has_settings_values_and_curves(runs: list[Path], tmp_path:
 def test_wrong_uses_have_remedies(runs: list[Path]) -> None:
     run = CliRunner().invoke
     assert run(app, ["runs", *map(str, runs)]).exit_code == 2
-    assert run(app, ["runs", str(runs[0]), "--plot", "a.svg"]).exit_code == 2
+    assert run(app, ["runs", str(runs[0]), "-o", "a.svg"]).exit_code == 2
     missing = run(app, ["runs", "compare", str(runs[0]), str(runs[0].parent / "none"), "--json"])
     assert json.loads(missing.output)["diagnostics"][0]["code"] == "run-missing"

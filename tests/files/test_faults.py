@@ -76,6 +76,7 @@ COMMANDS = {
         ["migrate", "run", "wide.yaml", "-o", "m.safetensors"], ["m.safetensors"], ["--force"]
     ),
     "migrate of a spec": Command(["migrate", "--spec", "former.yaml"], ["former.yaml"]),
+    "reload": Command(["reload", "run"], ["run/engines/best.onnx"]),
     "weights": Command(
         ["weights", "s.yaml", *FROM_RUN, "-o", "w.safetensors", "--write-rules", "r.yaml"],
         ["w.safetensors", "r.yaml"],
@@ -101,7 +102,7 @@ COMMANDS = {
         ["tune", "t.yaml", "--run-dir", "tuned", "--progress", "none"],
         ["tuned/best.yaml", "tuned/best.safetensors"],
     ),
-    "train": Command(["train", "s.yaml", "--run-dir", "new"], ["new/best.safetensors"], ["--overwrite"]),
+    "train": Command(["train", "s.yaml", "--run-dir", "new"], ["new/best.safetensors"], ["--force"]),
 }
 
 
@@ -172,7 +173,7 @@ def test_some_changes_of_a_file_fail(name: str, fault: str, step: int, begin: Pa
     check(name, begin, fault, step)
 
 
-STEPS = {"tune": 7, "train": 5, "build of pt2": 5, "build of ONNX": 3}
+STEPS = {"tune": 7, "train": 5, "reload": 5, "build of pt2": 5, "build of ONNX": 3}
 """Of commands that take seconds."""
 
 

@@ -175,3 +175,16 @@ def test_a_lock_is_not_written_through_a_link(tmp_path: Path) -> None:
         with pytest.raises(OSError):
             Lock(tmp_path / name).take()
     assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_what_a_killed_process_left_of_a_file_within_a_file_is_deleted(tmp_path: Path) -> None:
+    """As of an export, which is written whole in the place where an engine is written whole."""
+    file = tmp_path / "best.onnx"
+    half = tmp_path / f".best.onnx.{ended_owner()}"
+    inner = half / f".best.onnx.{ended_owner()}"
+    inner.mkdir(parents=True)
+    (inner / "best.onnx").write_text("half")
+    other = tmp_path / f".best.onnx.{ended_owner()}0"
+    (other / "folder").mkdir(parents=True)
+    whole.sweep([file])
+    assert not half.exists() and other.exists()

@@ -205,7 +205,7 @@ def test_a_file_in_place_of_a_folder_is_told(place: Path) -> None:
     (run / "checkpoints").rename(place / "before")
     for name in ("engines", "checkpoints"):
         (run / name).write_text("mine")
-        for way in ("--resume", "--overwrite"):
+        for way in ("--resume", "--force"):
             done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", way)
             assert done.exit_code == 1 and "error[run-directory]" in done.stderr, done.stderr
             assert f"{name}` is not a folder" in done.stderr and "remove it" in done.stderr
@@ -231,7 +231,7 @@ def test_only_what_a_run_wrote_is_deleted(place: Path, outside: Path) -> None:
     assert all((folder / name).read_text() == name for name, folder in mine.items())
     assert not (run / ".history.jsonl.99").exists()
     write(place, "{}")
-    done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--overwrite")
+    done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--force")
     assert done.exit_code == 0, done.stderr
     assert all((folder / name).read_text() == name for name, folder in mine.items())
     left = {path.name for path in run.iterdir()} - {"notes.txt", "logs", ".cache.7", "wandb"}
@@ -353,7 +353,7 @@ def test_a_run_of_ones_own_remembers_its_data(place: Path, secret: Path) -> None
     for more in ([], ["--data", str(secret / "d.npz")]):
         spec = write(place)
         spec.write_text(spec.read_text().replace("d.npz", "d.npz, validation: {split: 0.25}"))
-        done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--overwrite", *more)
+        done = graphspec("train", "spec.yaml", "--device", "cpu", "--run-dir", "run", "--force", *more)
         assert done.exit_code == 0, done.stderr
         assert graphspec("evaluate", "run", "--device", "cpu").exit_code == 0
         (place / "run").rename(place / "moved")

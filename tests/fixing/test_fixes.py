@@ -262,6 +262,22 @@ IN_NODES = {
     "{layer: Dense, units:\u00a08}": "{layer: Dense, units: 8}",
     "{layer: Dense, units\uff1a 8}": "{layer: Dense, units: 8}",
     "{layer: Dense, units: '{width}'}": "{layer: Dense, units: $width}",
+    "{layer: Dense, args: [8, relu]}": "{layer: Dense, units: 8, activation: relu}",
+    "{layer: nn.Linear, args: [4, 8], from: x}": "{layer: Dense, units: 8, from: x}",
+    "{class_name: Dense, config: {units: 8}}": "{layer: Dense, units: 8}",
+    "{_target_: torch.nn.Linear, in_features: 4, out_features: 8}": "{layer: Dense, units: 8}",
+    "{Dense: 8, from: x}": "{layer: Dense, units: 8, from: x}",
+    "{name: h, layer: Dense, units: 8}": "{layer: Dense, units: 8}",
+    "{name: first, layer: Dense, units: 8}": "{name: first, layer: Dense, units: 8}",
+    "{layer: Dense, units: 8, inputs: x}": "{layer: Dense, units: 8, from: x}",
+    "{layer: Dense, units: 8, from: inputs.x}": "{layer: Dense, units: 8, from: x}",
+    "{layer: Dense, units: 8, times: 3}": "{layer: Dense, units: 8, repeat: 3}",
+    "{layer: Dense, units: 8, kernel_regularizer: l2(0.01)}": "{layer: Dense, units: 8, "
+    "kernel_regularizer: {name: l2, l2: 0.01}}",
+    "{layer: Concatenate, from: [x, x], axis: -1}": "{merge: concatenate, from: [x, x], axis: -1}",
+    "{layer: BatchNorm1d, momentum: 0.1}": "{layer: BatchNormalization, momentum: 0.9}",
+    "nn.BatchNorm1d(4, 1e-5, 0.01)": "{layer: BatchNormalization, epsilon: 1.0e-05, momentum: 0.99}",
+    "\n    layer = Dense\n    units = $width": "\n    {layer: Dense, units: $width}",
 }
 IN_SECTIONS = {
     "train: {optimizer: {type: adam, learning_rate: 1e-3}}": "train: {optimizer: {name: adam, "
@@ -271,6 +287,16 @@ IN_SECTIONS = {
     "train: {optimizer: 'Adam(lr=0.001)'}": "train: {optimizer: {name: adam, learning_rate: 0.001}}",
     "train: {grad_clip: 1.0, optimizer: sgd}": "train: {optimizer: {name: sgd, global_clipnorm: 1.0}}",
     "train: {lr: $(width / 8000), optimizer: sgd}": "train: {lr: $(width / 8000), optimizer: sgd}",
+    "train: {optimizer: {name: adam, params: {beta_1: 0.8}}}": "train: {optimizer: {name: adam, "
+    "beta_1: 0.8}}",
+    "train: {optimizer: {name: adamw, betas: [0.8, 0.99]}}": "train: {optimizer: {name: adamw, beta_1: 0.8, "
+    "beta_2: 0.99}}",
+    "train: {optimizer: {name: sgd, schedule: {name: cosine_decay}}}": "train: {optimizer: {name: sgd}, "
+    "schedule: {name: cosine_decay}}",
+    "train: {early_stopping: {patience: 3, monitor: loss}}": "train: {callbacks: {early_stopping: "
+    "{patience: 3, monitor: loss}}}",
+    "train: {callbacks: [{name: early_stopping, patience: 3, monitor: loss}]}": "train: {callbacks: "
+    "{early_stopping: {patience: 3, monitor: loss}}}",
     "train: {precision: 16-mixed}": "train: {precision: bf16}",
     "epochs: 3\ntrain: {seed: 1}": "train: {seed: 1, epochs: 3}",
     "train: {epochs: 1}\ntune: {objective: loss, search: {width: {float: [16, 64], log: true}}}": "train: "
@@ -281,6 +307,13 @@ IN_SECTIONS = {
 WHOLE = {
     "```yaml\ninputs: {x: {shape: [-1, 4]}}\nnodes:\n  y: Dense(3)\noutputs: [y]\n```\n": "inputs: {x: "
     "{shape: [4]}}\nnodes:\n  y: {layer: Dense, units: 3}\noutputs: [y]\n",
+    "model:\n  inputs: {x: {shape: [4]}}\n  nodes: {y: {layer: Dense, units: 3}}\n  outputs: [y]\n": ""
+    "inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 3}}\noutputs: [y]\n",
+    "inputs: {x: {shape: [4}}\nnodes: {y: {layer: Dense, units: 3}}}\noutputs: [y]\nloss: mse\n": "inputs: "
+    "{x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 3}}\noutputs: {y: {loss: mse}}\n",
+    "inputs\uff1a\n  x: {shape: [4]}\u00a0\nnodes:\n  - {id: y, layer: Dense, units: 3}\noutputs: {y: "
+    "{metrics: 'mae, mse'}}\ntrain: {loss: mse, epochs: 2}\n": "inputs:\n  x: {shape: [4]}\nnodes:\n  y: "
+    "{layer: Dense, units: 3}\noutputs: {y: {metrics: [mae, mse], loss: mse}}\ntrain: {epochs: 2}\n",
     " inputs:\n  - name: x\n    shape: [batch, 4]\nnodes:\n  - {name: y, layer: Dense, units: 3}\noutputs:\n"
     "  - {name: y, loss: mse}\n": "inputs:\n  x: {shape: [4]}\nnodes:\n  y: {layer: Dense, units: 3}\n"
     "outputs:\n  y: {loss: mse}\n",

@@ -184,11 +184,11 @@ def test_compared_groups_are_told_apart_from_chance(tmp_path: Path, monkeypatch:
     assert "c is as high as a" in shown
     assert "train.seed" not in shown and "params.width" in shown
     for name in ("t.md", "t.tex"):
-        assert CliRunner().invoke(app, [*command, "--table", name]).exit_code == 0
-        assert CliRunner().invoke(app, [*command, "--table", name]).exit_code == 0, "it may replace its own"
+        assert CliRunner().invoke(app, [*command, "-o", name]).exit_code == 0
+        assert CliRunner().invoke(app, [*command, "-o", name]).exit_code == 0, "it may replace its own"
     assert "| b_2 | 3 | 0.900 ± 0.010* |" in Path("t.md").read_text()
     assert r"b\_2 & 3 & 0.900 $\pm$ 0.010$^*$ \\" in Path("t.tex").read_text()
     (document,) = [json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)]
     assert [each["significant"] for each in document["differences"]] == [True, False]
-    wrong = CliRunner().invoke(app, [*command, "--table", "t.csv", "--json"])
+    wrong = CliRunner().invoke(app, [*command, "-o", "t.csv", "--json"])
     assert "neither .md nor .tex" in json.loads(wrong.stdout)["diagnostics"][0]["message"]

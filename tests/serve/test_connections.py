@@ -204,7 +204,7 @@ def test_labels_are_escaped() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--timeout", "nan"), ("--head-timeout", "inf"), ("--max-head", "1"), ("--batch", "0")],
+    [("--timeout", "nan"), ("--head-timeout", "inf"), ("--max-head", "1"), ("--batch-size", "0")],
 )
 def test_a_limit_is_a_number_in_its_range(option: str, value: str, tmp_path: Path) -> None:
     from typer.testing import CliRunner

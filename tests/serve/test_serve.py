@@ -186,6 +186,8 @@ def test_requests_have_limits(port: int) -> None:
     assert get(port, "/ready/")[0] == 200 and get(port, "/runs/first/nothing")[0] == 404
     status, found = ask(port, {}, kind="application/x-www-form-urlencoded")  # as curl sends it
     assert status == 415 and "with the header `Content-Type: application/json`" in str(found)
+    (told,) = ask(port, b"plain_0,amount\n1,2\n", kind="text/csv")[1]["diagnostics"]
+    assert told["message"] == "the body is `text/csv`" and "`graphspec predict RUN --data" in told["help"]
 
 
 def test_a_host_without_an_address_is_told() -> None:

@@ -191,8 +191,8 @@ def table(path: Path, changes: dict[str, str]) -> Path:
 
 
 def told(path: Path) -> list[tuple[str, int, str]]:
-    """What `check --data` warns of: code, line, message."""
-    done = CliRunner().invoke(app, ["check", "--data", str(path), "--json"])
+    """What `check --inspect` warns of: code, line, message."""
+    done = CliRunner().invoke(app, ["check", "--inspect", str(path), "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["files"][0]["diagnostics"]
     assert all(each["severity"] == "warning" and each["help"] for each in found)
@@ -283,6 +283,6 @@ def test_mistakes_in_rows_are_told_with_the_data(tmp_path: Path) -> None:
     rows = (tmp_path / "rows.csv").read_text().replace("\n1,49,", "\n1,,", 1)
     (tmp_path / "rows.csv").write_text(rows)
     assert CliRunner().invoke(app, ["check", str(spec)]).exit_code == 0
-    done = CliRunner().invoke(app, ["check", "--data", str(spec), "--json"])
+    done = CliRunner().invoke(app, ["check", "--inspect", str(spec), "--json"])
     (found,) = json.loads(done.stdout)["files"][0]["diagnostics"]
     assert done.exit_code == 1 and found["code"] == "data-gap" and "rows.csv" in found["file"]

@@ -165,13 +165,13 @@ for moment in range(1, 1000, int(sys.argv[1])):
     shutil.rmtree("run", ignore_errors=True)
     if Path("old").exists():
         shutil.copytree("old", "run")
-    begun = ["--overwrite"] if Path("old").exists() else []
+    begun = ["--force"] if Path("old").exists() else []
     if trained(["--run-dir", "run", *begun], moment) != -signal.SIGKILL:
         break
     Path("run").mkdir(exist_ok=True)
     before, after = tree(Path("run")), {}
     shutil.copytree("run", "killed")
-    for way in ("--resume", "--overwrite"):
+    for way in ("--resume", "--force"):
         shutil.rmtree("run")
         shutil.copytree("killed", "run")
         code = trained(["--run-dir", "run", way])
@@ -455,7 +455,7 @@ def test_two_processes_do_not_train_in_one_run(place: Path) -> None:
 
 def test_only_a_run_is_overwritten(place: Path) -> None:
     run, _ = saved(place)
-    with pytest.raises(SpecError, match="--overwrite"):
+    with pytest.raises(SpecError, match="--force"):
         train(compile(place / "spec.yaml"), root=place, run_dir=run, tell=quiet)
     (run / "mine.txt").write_text("")
     assert (

@@ -14,7 +14,7 @@ from graphspec.contract.layer import Layer
 from graphspec.contract.registry import Kind
 from graphspec.contract.wrapper import Wrapper
 from graphspec.declarations.nodes import layer_of_call
-from graphspec.diagnostics import Label, Remedy, akin, become, meant, nearest, renamed
+from graphspec.diagnostics import Label, Remedy, akin, become, delete, meant, nearest, renamed
 from graphspec.diagnostics import certain as spelled
 from graphspec.diagnostics.foreign_terms import (
     BOTH_WAYS,
@@ -23,6 +23,7 @@ from graphspec.diagnostics.foreign_terms import (
     OF_ACTIVATION,
     SIZE,
     TRANSFORMER,
+    as_in_keras,
     bare,
 )
 from graphspec.elaborate.instance import NodeInstance
@@ -52,8 +53,8 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
     if help is None and near is not None:
         same = not akin(word, near) and (certain or spelled(word, near, known))
         help = meant(near, str(name), same)
-        if "(" in str(name) and certain:
-            help = _of_call(node, kind, near, str(name))
+        if certain:
+            help = _of_call(node, kind, near, str(name)) or help
     elif help is None and kind == "merge" and str(name) in SIGNS:
         help = meant(SIGNS[str(name)], str(name), True)
     elif help is None and re.search(r"[-+*/@ ]", str(name)):
@@ -65,15 +66,26 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
     return (known[near] if certain and near is not None else None), False
 
 
-def _of_call(node: NodeInstance, kind: Kind, near: str, text: str) -> str:
-    """The remedy for a call such as `Dense(units=32)`: its arguments are keys of the node."""
+def _of_call(node: NodeInstance, kind: Kind, near: str, text: str) -> str | None:
+    """The remedy for a call such as `Dense(units=32)`: its arguments are keys of the node. So are those that
+    PyTorch has in another order, or counts otherwise.
+    """
+    listed = next((node.written[key] for key in NESTS if isinstance(node.written.get(key), list)), ())
+    if listed and "(" not in text:
+        text = f"{text}({', '.join(map(repr, listed))})"
+    elif "(" not in text:
+        counted = as_in_keras(text, node.written)
+        if counted is node.written:
+            return None
+        words = f"write {{layer: {near}, momentum: {counted['momentum']}}}: PyTorch counts the new part"
+        return become({**counted, "layer": near}, words, around=True, drops=True)
     call = layer_of_call(text) if kind == "layer" else None
     if call is None:
         return f"write arguments next to the name: {{{kind}: {near}, ...}}"
     call["layer"] = near if call["layer"] == near else call["layer"]
     shown = ", ".join(f"{key}: {unquoted(item)}" for key, item in {**call, "layer": near}.items())
     words = f"write arguments next to the name: {{{shown}}}" if len(call) > 1 else f"write {{{shown}}}"
-    rest = {key: item for key, item in node.written.items() if key != "layer"}
+    rest = {key: item for key, item in node.written.items() if key != "layer" and item is not listed}
     return become({**call, **rest}, words, around=True, safe=rest.keys().isdisjoint(call))
 
 
@@ -110,7 +122,11 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
         )
         if other != kind and name is not None:
             words = f"`{name}` is {a(f'`{other}`')}: write {{{other}: {name}}}"
-            return renamed(node.written, kind, other, words) if name == node.written.get(kind) else words
+            new = {
+                (other if key == kind else key): name if key == kind else item
+                for key, item in node.written.items()
+            }
+            return become(new, words, around=True)
     return None
 
 
@@ -150,6 +166,10 @@ def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str
     """
     wrong: set[str] = set()
     for key, value in arguments.items():
+        if key in NESTS and key not in cls.model_fields and isinstance(value, list):
+            help = _of_call(node, cls.kind, cls.spec_name, cls.spec_name)
+            node.error("unknown-key", node.key_of(key), f"{what} has no `{key}`", help)
+            wrong |= {key, *cls.model_fields}
         if key in NESTS and key not in cls.model_fields and isinstance(value, dict):
             inner = ", ".join(f"{name}: {unquoted(item)}" for name, item in value.items())
             words = f"write arguments next to it: {{{cls.kind}: {cls.spec_name}, {inner}}}"
@@ -193,6 +213,7 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
         argument = str(problem.path[0])
         help = cls.instead(argument, raw) or _for_each(node, cls, argument, raw) or help
         if problem.code == "unknown-key":
+            help = _of_node(node, cls, argument, raw) or help
             help = _with_both_ways(node, cls, argument, raw) or _sure(node, argument, raw, help)
     if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
         scope = node.body.scope
@@ -208,6 +229,31 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
         Label(place, f"`{name}` is given here") for name, place in node.body.scope.given_at(raw).items()
     ]
     node.error(problem.code, span, problem.message, help, labels=labels)
+
+
+def _of_node(node: NodeInstance, cls: type[Layer], argument: str, raw: Any) -> str | None:
+    """The remedy for a key that belongs to every node or says another one with its number."""
+    written = node.written
+    if argument == "name" and raw == node.name:
+        return delete("the key of a node is its name")
+    if argument in _SOURCES and "from" not in written:
+        return renamed(written, argument, "from", "write its inputs under `from`")
+    if argument == "times" and "repeat" not in written and type(raw) is int:
+        return renamed(written, argument, "repeat", f"write `repeat: {raw}`")
+    heads = written.get("num_heads")
+    if argument != "embed_dim" or "key_dim" not in cls.model_fields or "key_dim" in written:
+        return None
+    if not (type(raw) is int and type(heads) is int and heads > 0 and raw % heads == 0):
+        return None
+    words = f"`key_dim` is the size of one head: write `key_dim: {raw // heads}`"
+    new = {"key_dim" if key == argument else key: item for key, item in written.items()}
+    return become({**new, "key_dim": raw // heads}, words, around=True, drops=True)
+
+
+_SOURCES = frozenset(
+    ["bottom", "inbound", "inbound_nodes", "input", "input_from", "inputs", "source", "sources"]
+)
+"""What other formats call `from`."""
 
 
 def _of_a_tensor(cls: type[Layer], size: str) -> str:

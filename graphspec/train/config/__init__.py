@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
-from graphspec.diagnostics import by_word, delete
+from graphspec.diagnostics import become, by_word, delete
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.train.config.adapters import AdapterSettings, parse_adapters
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
@@ -206,6 +206,17 @@ class TrainConfig(Setting):
         parallel="strategy distributed",
     )
     remedies: ClassVar = REMEDIES
+
+    @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        inner, callbacks = beside[key], beside.get("callbacks")
+        if key not in CALLBACKS.members or not isinstance(inner, dict | None):
+            return None
+        if not isinstance(callbacks, dict | None) or key in (callbacks or {}):
+            return None
+        rest = {word: item for word, item in beside.items() if word != key}
+        new = {**rest, "callbacks": {**(callbacks or {}), key: inner or {}}}
+        return become(new, f"it is a callback: callbacks: {show({key: inner or {}})}", around=True)
 
 
 def parse_train(value: object) -> TrainConfig:

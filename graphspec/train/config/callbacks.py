@@ -55,14 +55,20 @@ CALLBACKS = Family(
 )
 
 
+def _by_name(item: dict[str, Any] | str) -> dict[str, Any]:
+    """An item of a list as an entry: `{name: early_stopping, patience: 3}`, or a name alone."""
+    if isinstance(item, str):
+        return {item: {}}
+    key = next((key for key in ("name", "type", "class_name") if isinstance(item.get(key), str)), None)
+    return item if key is None else {item[key]: {word: item[word] for word in item if word != key}}
+
+
 def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
     """The `callbacks` of `train`: a mapping from names to arguments. Raises `SettingError`."""
     if not isinstance(value, dict):
         help = "write {early_stopping: {patience: 3}, csv_logger: {}}"
         items = value if isinstance(value, list) else [value]
-        named = [
-            item if isinstance(item, dict) else {item: {}} for item in items if isinstance(item, dict | str)
-        ]
+        named = [_by_name(item) for item in items if isinstance(item, dict | str)]
         if named and len(named) == len(items) and all(isinstance(key, str) for each in named for key in each):
             written = {key: inner for each in named for key, inner in each.items()}
             help = become(written, f"write {show(written)}")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from graphspec.diagnostics import by_word
+from graphspec.diagnostics import become, by_word
+from graphspec.settings import show
 from graphspec.settings.families import Family, Members, Named
 from graphspec.train.config.schedules import as_schedule
 
@@ -67,9 +68,23 @@ class OptimizerSettings(Named):
         global_clipnorm="max_norm clip_grad_norm",
         ema_momentum="ema_decay",
     )
-    remedies: ClassVar = {"betas": "write `beta_1: 0.9, beta_2: 0.999`"}
     traceable: ClassVar[bool] = True
     """Whether torch.compile takes its update into the graph of a step: none that asks for its number."""
+
+    @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        given = beside[key]
+        if (
+            key != "betas"
+            or "beta_1" not in cls.model_fields
+            or not isinstance(given, list)
+            or len(given) != 2
+        ):
+            return super().meaning(key, beside)
+        rest = {word: item for word, item in beside.items() if word != key}
+        words = f"write `beta_1: {show(given[0])}, beta_2: {show(given[1])}`"
+        new = {**rest, "beta_1": given[0], "beta_2": given[1]}
+        return become(new, words, around=True, safe=len(new) == len(rest) + 2)
 
     @field_validator("learning_rate", mode="before")
     @classmethod
