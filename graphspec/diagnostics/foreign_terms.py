@@ -375,7 +375,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
         "overwrite replace": ("--force",),
         "plot": ("-o VALUE", "-o FILE.svg"),
         "table": ("-o VALUE", "-o FILE.md"),
-        "data": ("--inspect: it reads the data that the spec names",),
+        "data": ("--inspect",),
         "debug dry-run fast-dev-run smoke": (
             "--limit VALUE",
             "leave it out: `graphspec check` tells what shows without running",

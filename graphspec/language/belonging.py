@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.diagnostics import Span, become
-from graphspec.settings import show
+from graphspec.settings import unquoted
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "train": ("optimizer", "epochs", "batch_size", "seed", "schedule", "callbacks", "precision", "freeze"),
@@ -35,7 +35,7 @@ def moved(
     if taken is not None:
         return None
     new = _set(_without(document, (*start, *path)), home, value)
-    shown = show(value)
+    shown = unquoted(value)
     for key in reversed(home):
         shown = f"{key}: {shown}" if key == home[0] else f"{{{key}: {shown}}}"
     owner = f"the output `{home[1]}`" if home[0] == "outputs" else f"`{home[0]}`"

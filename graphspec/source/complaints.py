@@ -264,7 +264,9 @@ def _after_a_value(text: str, lines: list[int], index: int) -> Complaint:
     end = line_end(text, index, 200)
     rest = text[index:end].strip()
     if not rest:
-        return Complaint(index, end, f"the line ends in U+{ord(text[index]):04X}, which is no space", erase())
+        return Complaint(
+            index, end, f"the line ends in U+{ord(text[index]):04X}, a blank that YAML does not know", erase()
+        )
     if rest == "," and text[lines[bisect_right(lines, index) - 1] : index].lstrip()[:1] not in "\"'":
         return Complaint(index, index + 1, "a line does not end with a comma", erase())
     if rest == ";":

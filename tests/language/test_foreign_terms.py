@@ -47,7 +47,7 @@ NODES = [
     ),
     ("a: {layer: [Dense, ReLU]}", "wrong-type", "[Dense, ReLU]", "`layer: Dense, units: 32`"),
     ("a: {layers: [{layer: Dense, units: 3}]}", "unknown-key", "layers", "each layer is a node"),
-    ("a: {Dense: 3}", "unknown-key", "Dense", "write {layer: Dense, ...}"),
+    ("a: {Dense: 3}", "unknown-key", "Dense", "write {layer: Dense, units: 3}"),
     ("a: Dense(3)", "wrong-type", "Dense(3)", "write {layer: Dense, units: 3}"),
     ("a: layers.Dense 3", "wrong-type", "layers.Dense 3", "write {layer: Dense, ...}"),
     ("a: [Dense, 3]", "wrong-type", "[Dense, 3]", "write {layer: Dense, ...}"),
@@ -163,7 +163,7 @@ SECTIONS = [
         "train: {optimizer: {name: adam, betas: [0.9, 0.99]}}",
         "unknown-key",
         "betas",
-        "beta_1: 0.9, beta_2: 0.999",
+        "beta_1: 0.9, beta_2: 0.99",
     ),
     (
         "train: {optimizer: {name: adam, learning_rate: {name: one_cycle}}}",

@@ -67,7 +67,7 @@ MISTAKES = {
     ),
     dense("units: 8, kernel_regularizer: l2(0.01)"): ("out-of-range", r"\{name: l2, l2: 0.01\}"),
     dense("units: 8, kernel_regularizer: 0.01"): ("wrong-type", r"\{name: l2, l2: 0.01\}"),
-    dense("units: 4, activation: relu, times: 3"): ("unknown-key", "write `repeat`"),
+    dense("units: 4, activation: relu, times: 3"): ("unknown-key", "write `repeat"),
     dense("units: 4, name: first"): ("unknown-key", "the key of a node is its name"),
     embedded("layer: LSTM, units: 8, num_layers: 2"): ("unknown-key", "`repeat: 2`"),
     embedded("layer: LSTM, units: 8, bidirectional: true"): ("unknown-key", "wraps: {layer"),
