@@ -89,8 +89,8 @@ def _name_remedy(body: BodyElaborator, head: str, rest: list[str], in_formula: b
         return write(f"[{', '.join(words)}]")
     if head in SECTIONS and rest and rest[0] in names:
         path = ".".join(rest)
-        words = f"write `{path}`"
-        return write(path, old=f"{head}.{path}") if in_formula else become(path, words)
+        named = write(path, old=f"{head}.{path}")
+        return named if in_formula else become(path, f"write `{path}`")
     if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
         dotted = f"{indexed[1]}.{indexed[2]}"
         return Remedy(f"an instance is written with a dot: `{dotted}`", Change(dotted, head))

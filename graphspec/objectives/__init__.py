@@ -119,7 +119,7 @@ def parse_loss(value: object, ending: str = "") -> Loss:
         words = f"write {show(meant)}"
         raise unfit("unknown-loss", f"unknown loss `{written}`", become(meant, words))
     if name in BY_ENDING.get(ending, {}):
-        help = write(BY_ENDING[ending][name], old=written)
+        help = write(BY_ENDING[ending][name], old=str(written))
         raise unfit("unknown-loss", f"unknown loss `{written}`", help, "name")
     loss: Loss = LOSSES.read(value)
     return loss
