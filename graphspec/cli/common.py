@@ -93,6 +93,8 @@ ELSEWHERE = {
     "schema": "new:schema",
     "new": "new:new",
     "import": "importing:app",
+    "prove": "proving:prove",
+    "verify": "proving:verify",
 }
 """Commands that are in other files of `graphspec.cli`, as `file:function`, or `file:app` for a group."""
 

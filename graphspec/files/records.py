@@ -77,6 +77,15 @@ class StoredNumbers(StoredRecord):
     state: dict[str, Any]
 
 
+class Certificate(StoredRecord):
+    """What `prove` has compared: the text of a spec, and a module by the name of what makes it."""
+
+    spec: str
+    against: str
+    module_sha256: str | None = None
+    weights_sha256: str
+
+
 class ShardIndex(StoredRecord):
     """In which file each tensor is."""
 

@@ -34,14 +34,16 @@ class BadOption(Exception):
 
 
 def module_of(target: str, allow: list[str]) -> nn.Module:
-    """What `PKG:CALLABLE` makes, called without arguments. Raises `SpecError` (module-not-allowed,
-    module-missing, import-unsupported).
+    """What `PKG:CALLABLE`, or `FILE.py:CALLABLE`, makes, called without arguments. Raises `SpecError`
+    (module-not-allowed, module-missing, import-unsupported).
     """
-    home, _, word = target.partition(":")
+    home, word, root = place_of(target)
+    if home.endswith(".py") and word:
+        raise BadOption("PKG:CALLABLE", f"there is no file {home}")
     if not all(part.isidentifier() for part in f"{home}.{word}".split(".")) or Path(target).is_file():
         raise BadOption("PKG:CALLABLE", _no_name(Path(target)))
     path = f"{home}.{word}"
-    member = custom.bring([custom.NamedCode(path, None)], Path(), allow)[path]
+    member = custom.bring([custom.NamedCode(path, None)], root, allow)[path]
     if isinstance(member, nn.Module):
         return member
     if not callable(member):
@@ -61,6 +63,16 @@ def module_of(target: str, allow: list[str]) -> nn.Module:
         message = f"`{target}()` returns {type(module).__name__}, not an nn.Module"
         raise fail("import-unsupported", message, "name a class or a function that makes the module")
     return module
+
+
+def place_of(target: str) -> tuple[str, str, Path]:
+    """The Python module that a target names, the name in it, and the folder of its file."""
+    home, _, word = target.rpartition(":")
+    file = Path(home)
+    if word and file.suffix == ".py" and file.is_file():
+        return file.stem, word, file.parent
+    home, _, word = target.partition(":")
+    return home, word, Path()
 
 
 def _no_name(target: Path) -> str:

@@ -160,7 +160,7 @@ class _WithoutDropout(TorchFunctionMode):
 
 
 @contextmanager
-def _still(random: frozenset[str], module: nn.Module, *ours: nn.Module) -> Iterator[None]:
+def without_noise(random: frozenset[str], module: nn.Module, *ours: nn.Module) -> Iterator[None]:
     """In training, without noise: what is random does as in inference, and all else trains."""
     module.train()
     for path, each in module.named_modules():
@@ -279,18 +279,18 @@ def _own_gradient(
     """
     grads: list[dict[str, Tensor]] = []
     for inputs, kind in ((batch, torch.float32), (wide, torch.float64)):
-        with module_kept(module), _still(imported.random, module), torch.random.fork_rng(devices=[]):
+        with module_kept(module), without_noise(imported.random, module), torch.random.fork_rng(devices=[]):
             try:
                 torch.manual_seed(0)
                 module.to(kind)
-                loss = _loss(flat(module(**inputs)))
+                loss = total_loss(flat(module(**inputs)))
                 assert loss is not None
                 loss.backward()
             except _RUNS_NOT:
                 return 0.0
             named = module.named_parameters()
             grads.append({name: p.grad.double() for name, p in named if p.grad is not None})
-    return _worst(grads[1], grads[0])[0]
+    return worst_difference(grads[1], grads[0])[0]
 
 
 _RUNS_NOT = Exception
@@ -298,7 +298,7 @@ _RUNS_NOT = Exception
 
 
 def _learned(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor]) -> _Learned:
-    with _still(imported.random, module, ours):
+    with without_noise(imported.random, module, ours):
         expected = _batch_first(imported, flat(module(**inputs)))
         actual = flat(ours(*_used(imported, inputs)))
         if [x.shape for x in expected] != [x.shape for x in actual]:
@@ -309,7 +309,7 @@ def _learned(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[
             return _Learned(
                 why="it computes something else in training" if same else "it is random in training"
             )
-        theirs, ours_loss = _loss(expected), _loss(actual)
+        theirs, ours_loss = total_loss(expected), total_loss(actual)
         if theirs is None or ours_loss is None or not theirs.requires_grad:
             return _Learned(why="nothing of it is trained")
         theirs.backward()
@@ -327,7 +327,7 @@ def _steps(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[st
     """
 
     def losses() -> tuple[Tensor, Tensor]:
-        theirs, mine = _loss(flat(module(**inputs))), _loss(flat(ours(*_used(imported, inputs))))
+        theirs, mine = total_loss(flat(module(**inputs))), total_loss(flat(ours(*_used(imported, inputs))))
         assert theirs is not None and mine is not None
         return theirs, mine
 
@@ -377,10 +377,10 @@ def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> tuple[
 
     wanted = gradients(imported.program.graph, imported.places, imported.writer.weights, look)
     mine = ours.named_parameters(remove_duplicate=False)
-    return _worst(wanted, {name: p.grad for name, p in mine if p.grad is not None})
+    return worst_difference(wanted, {name: p.grad for name, p in mine if p.grad is not None})
 
 
-def _worst(wanted: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> tuple[float, str]:
+def worst_difference(wanted: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> tuple[float, str]:
     """The largest difference of one gradient, relative to its largest element, and whose it is; infinite
     where only the found one is NaN. What is wanted as NaN is not compared.
     """
@@ -397,7 +397,7 @@ def _worst(wanted: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> tuple[
     return worst, where
 
 
-def _loss(outputs: list[Tensor]) -> Tensor | None:
+def total_loss(outputs: list[Tensor]) -> Tensor | None:
     """A number that depends on all outputs, and on each of their elements in another way."""
     floats = [x for x in outputs if x.is_floating_point()]
     if not floats:

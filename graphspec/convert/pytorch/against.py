@@ -1,0 +1,280 @@
+"""A spec against a module that was written by hand: that one's weights in the spec, and what both compute.
+
+It says that two models are one, and no more than that: on random inputs, outputs in inference, and gradients
+in training, without what is random in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.convert.pytorch.differences import apart, flat
+from graphspec.convert.pytorch.kept import module_kept
+from graphspec.convert.pytorch.proof import (
+    DEEP,
+    GRADIENT,
+    TOLERANCE,
+    total_loss,
+    without_noise,
+    worst_difference,
+)
+from graphspec.diagnostics import Diagnostic, SpecError, fail
+from graphspec.diagnostics.text import first_line
+from graphspec.graph import Op
+from graphspec.program import Program
+from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
+from graphspec.transfer.complaints import complaints
+from graphspec.transfer.matching import match
+from graphspec.transfer.moving import Move
+from graphspec.transfer.rules import Rules
+from graphspec.transfer.targets import targets
+from graphspec.weights import layers
+
+BATCHES = (2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Equality:
+    """What was found equal, to these parts of the largest value. `gradients` is None where `why` says so."""
+
+    weights: int
+    outputs: float
+    gradients: float | None
+    why: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        shown = {"weights": self.weights, "outputs": self.outputs, "gradients": self.gradients}
+        return {**shown, "why": self.why} if self.why else shown
+
+
+def against(program: Program, module: nn.Module, name: str, rules: Rules | None = None) -> Equality:
+    """Compares a program with a module that is called `name`. Raises `SpecError`: weights-misfit, and others
+    of a checkpoint, where the weights of one are not those of the other; import-differs where they compute
+    something else, at the first node that does.
+    """
+    return _Pair(program, module, name, rules or Rules()).compared()
+
+
+def digest(module: nn.Module) -> str:
+    """A digest of all tensors of a module, with their names."""
+    found = hashlib.sha256()
+    for key, tensor in sorted(module.state_dict().items()):
+        plain = tensor.detach().cpu().contiguous()
+        found.update(f"{key} {plain.dtype} {list(plain.shape)}".encode())
+        found.update(plain.flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+class _Pair:
+    """The module of a program with the weights of the other one, and that."""
+
+    def __init__(self, program: Program, module: nn.Module, name: str, rules: Rules):
+        self.program, self.theirs, self.name = program, module, name
+        self.state = module.state_dict()
+        wanted = list(targets(program.graph))
+        self.plan = match(wanted, self._checkpoint(self.state), rules)
+        wrong = complaints(self.plan, Path(name), Path(program.name), rules)
+        if not self.plan.ok:
+            help = "both need the same weights; `--rules FILE` says which are one, where their names differ"
+            raise SpecError(replace(each, help=help) for each in wrong if each.severity == "error")
+        if self.plan.unused:
+            names = ", ".join(f"`{key}`" for key in self.plan.unused[:5])
+            more = f" and {len(self.plan.unused) - 5} more" if len(self.plan.unused) > 5 else ""
+            raise fail("weights-misfit", f"`{name}` has weights that the spec lacks: {names}{more}")
+        self.ours = program.module()
+        self.ours.load_state_dict({**self.ours.state_dict(), **self.plan.read(self._checkpoint(self.state))})
+        self.turned = False
+        """Whether the other one takes images with their channels first."""
+
+    def _checkpoint(self, tensors: Mapping[str, Tensor]) -> Checkpoint:
+        stored = {k: StoredCheckpoint(k, tuple(t.shape), str(t.dtype)) for k, t in self.state.items()}
+        return Checkpoint(Path(self.name), stored, tensors.__getitem__, ordered=True)
+
+    def compared(self) -> Equality:
+        with module_kept(self.theirs), module_kept(self.ours):
+            self.theirs.eval(), self.ours.eval()
+            worst = 0.0
+            for seed, batch in enumerate(BATCHES):
+                inputs = self.program.example_inputs(batch_size=batch, seed=seed)
+                with torch.no_grad():
+                    ours = flat(self.ours(*inputs.values()))
+                    theirs = self._outputs(inputs, ours)
+                worst = max(worst, _gap(ours, theirs))
+                if not worst <= TOLERANCE:
+                    raise SpecError([self._difference(inputs, worst)])
+        with module_kept(self.theirs), module_kept(self.ours):
+            gradients, why = self._gradients()
+        return Equality(len(self.plan.matches), worst, gradients, why)
+
+    def _outputs(self, inputs: Mapping[str, Tensor], ours: list[Tensor]) -> list[Tensor]:
+        """What the other one gives; it may take images with their channels first."""
+        known: list[Tensor] | None = None
+        error: Exception | None = None
+        for turned in dict.fromkeys((self.turned, False, True)):
+            self.turned = turned
+            try:
+                found = flat(self.theirs(*self._given(inputs)))
+            except Exception as failed:  # the user's own code
+                error = error or failed
+                continue
+            if _gap(ours, found) <= TOLERANCE:
+                return found
+            known = found if known is None else known
+        if known is None:
+            shapes = ", ".join(f"{key} {list(value.shape)}" for key, value in inputs.items())
+            message = f"`{self.name}` does not run on the inputs of the spec, {shapes}: {first_line(error)}"
+            raise fail("import-differs", message, "give both the same inputs, in the same order") from error
+        return known
+
+    def _given(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        return [x.movedim(-1, 1) if self.turned and x.dim() > 2 else x for x in inputs.values()]
+
+    # --- where they differ
+
+    def _difference(self, inputs: Mapping[str, Tensor], worst: float) -> Diagnostic:
+        """What is said of outputs that differ: the first node with weights that does, or those before it."""
+        message = f"the outputs of the spec differ from those of `{self.name}` by {worst:.1e} of the largest"
+        before: tuple[str, Op] | None = None
+        for ours, theirs, op, (read, given) in self._calls(inputs):
+            if _gap(*read) > TOLERANCE:
+                nodes = _between(None if before is None else before[1], op)
+                names = " or ".join(f"`{each.name}`" for each in nodes) or f"what `{op.name}` reads"
+                said = f", or the activation of `{before[0]}`" if before is not None else ""
+                where = f"{message}, first at {names}{said}: what `{ours}` reads differs"
+                return Diagnostic("import-differs", where, (nodes or [op])[0].span)
+            if _gap(*given) > TOLERANCE:
+                where = f"{message}, first at `{op.name}`, which is `{theirs}` there"
+                return Diagnostic("import-differs", where, op.span, help=_settings(op, self.theirs, theirs))
+            before = ours, op
+        after = f", after `{before[0]}`" if before is not None else ""
+        return Diagnostic("import-differs", f"{message}{after}", None)
+
+    def _calls(self, inputs: Mapping[str, Tensor]) -> Iterator[tuple[str, str, Op, Any]]:
+        """The layers that have their weights of one module there, in the order of their calls: both paths,
+        the op, and what both read and give.
+        """
+        pairs: dict[str, str] = {}
+        for key, found in self.plan.matches.items():
+            path = self.plan.targets[key].path
+            pairs.setdefault(path, found.sources[0].rpartition(".")[0])
+        ops = dict(layers(self.program.graph))
+        with torch.no_grad(), _recorded(self.ours, pairs) as ours:
+            self.ours(*inputs.values())
+        with torch.no_grad(), _recorded(self.theirs, set(pairs.values())) as theirs:
+            self.theirs(*self._given(inputs))
+        for path, (read, given) in ours.items():
+            if path in ops and pairs[path] in theirs:
+                other_read, other_given = theirs[pairs[path]]
+                found = self.plan.matches.get(f"{path}.weight")
+                if found is not None and found.move.flat is not None:  # columns in the order of the spec's
+                    other_read = [Move(flat=found.move.flat).apply([x]) for x in other_read]
+                yield path, pairs[path], ops[path], ((read, other_read), (given, other_given))
+
+    # --- gradients
+
+    def _gradients(self) -> tuple[float | None, str]:
+        """The largest difference of a gradient in training mode, or why there is none."""
+        inputs = self.program.example_inputs(batch_size=4, seed=7)
+        try:
+            self.theirs.double(), self.ours.double()
+            inputs = {n: x.double() if x.is_floating_point() else x for n, x in inputs.items()}
+            with without_noise(frozenset(), self.theirs, self.ours):
+                theirs = flat(self.theirs(*self._given(inputs)))
+                ours = flat(self.ours(*inputs.values()))
+                if not _gap(ours, theirs) <= TOLERANCE * DEEP:
+                    return None, "in training the outputs differ: what is random, or normalizes, is another"
+                first, second = (
+                    total_loss(theirs),
+                    total_loss([_like(a, b) for a, b in zip(ours, theirs, strict=True)]),
+                )
+                if first is None or second is None or not (first.requires_grad and second.requires_grad):
+                    return None, "nothing of it is trained"
+                first.backward(), second.backward()
+        except Exception as error:  # the user's own code
+            return None, f"it does not train on such inputs: {first_line(error)[:120]}"
+        worst, key = worst_difference(
+            self._wanted(), {n: p.grad for n, p in self.ours.named_parameters() if p.grad is not None}
+        )
+        if not worst <= GRADIENT:
+            message = (
+                f"the gradient of `{key}` differs from that of `{self.name}` by {worst:.1e} of the largest"
+            )
+            op = dict(layers(self.program.graph)).get(key.rpartition(".")[0])
+            raise fail("import-differs", message, span=None if op is None else op.span)
+        return worst, ""
+
+    def _wanted(self) -> dict[str, Tensor]:
+        """The gradients of the other one as those of the spec's weights, by the same moves."""
+        trained = dict(self.theirs.named_parameters(remove_duplicate=False))
+        gradients = {k: torch.zeros_like(t) for k, t in self.theirs.state_dict(keep_vars=True).items()}
+        gradients |= {k: p.grad for k, p in trained.items() if p.grad is not None}
+        wanted = self.plan.read(self._checkpoint(gradients))
+        matches = self.plan.matches
+        return {
+            key: value / (len(matches[key].sources) if matches[key].move.sum else 1)
+            for key, value in wanted.items()
+            if all(source in trained and trained[source].requires_grad for source in matches[key].sources)
+        }
+
+
+@contextmanager
+def _recorded(module: nn.Module, paths: Any) -> Iterator[dict[str, tuple[list[Tensor], list[Tensor]]]]:
+    """What submodules read and give at their first call, by path, in the order in which calls end."""
+    found: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
+
+    def keep(path: str, read: Any, given: Any) -> None:
+        first = [[x.clone() for x in flat(value)[:1]] for value in (read, given)]
+        found.setdefault(path, (first[0], first[1]))
+
+    hooks = [
+        each.register_forward_hook(lambda _, read, given, path=path: keep(path, read, given))
+        for path, each in module.named_modules()
+        if path in paths
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _between(before: Op | None, op: Op) -> list[Op]:
+    """The nodes of one body from which a layer reads, back to the one before, the first of them first."""
+    nodes: list[Op] = []
+    while op.inputs and op.inputs[0].op not in (None, before) and len(nodes) < 8:
+        op = op.inputs[0].op  # type: ignore[assignment]
+        nodes.insert(0, op)
+    return nodes
+
+
+def _like(tensor: Tensor, other: Tensor) -> Tensor:
+    """A tensor with its channels where the other one has them."""
+    ways = [tensor]
+    if tensor.dim() > 2:
+        ways += [tensor.movedim(-1, 1), tensor.movedim(1, -1)]
+    ways = [way for way in ways if way.shape == other.shape]
+    return min(ways, key=lambda way: apart([way], [other]), default=tensor)
+
+
+def _gap(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    """The difference of values, wherever each has its channels."""
+    if len(ours) != len(theirs):
+        return float("inf")
+    return apart([_like(a, b) for a, b in zip(ours, theirs, strict=True)], theirs)
+
+
+def _settings(op: Op, theirs: nn.Module, path: str) -> str:
+    """What both layers are set to, for the eye."""
+    layer = op.layer
+    said = (
+        ", ".join(f"{key}: {getattr(layer, key)}" for key in sorted(layer.model_fields_set)) if layer else ""
+    )
+    return f"compare its settings: {said} here, and {theirs.get_submodule(path)!r} there"[:300]
