@@ -93,6 +93,7 @@ ELSEWHERE = {
     "schema": "new:schema",
     "new": "new:new",
     "import": "importing:app",
+    "audit": "auditing:audit",
     "prove": "proving:prove",
     "verify": "proving:verify",
 }

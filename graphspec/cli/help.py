@@ -21,7 +21,7 @@ HEADINGS: Mapping[str, Sequence[str]] = {
     "Look at a spec": ("summary", "plot", "resolve", "diff"),
     "Train it": ("train", "tune", "runs", "report", "backtest", "drift"),
     "Use a trained model": ("evaluate", "predict", "generate", "build", "serve"),
-    "Take models and weights over": ("import", "weights", "migrate", "prove", "verify"),
+    "Take models and weights over": ("import", "weights", "migrate", "prove", "verify", "audit"),
     "Connect editors and programs": ("schema", "server", "mcp"),
 }
 """The commands as `graphspec --help` lists them: in the order in which one needs them."""

@@ -334,9 +334,9 @@ class Run:
         place = str(devices.choose(device))
         return maker(self.program, self.files, lambda: self.module(place), self.encoders(), settings)
 
-    def again(self, path: Path | None = None) -> Run:
-        """The same run, read from its directory again; or another one that is allowed the same."""
-        return Run(path or self.path, self._weights, self._allow, self._allow_url)
+    def again(self, path: Path | None = None, weights: str | Path | None = None) -> Run:
+        """The same run, read from its directory again; or another one, or other weights, allowed the same."""
+        return Run(path or self.path, weights or self._weights, self._allow, self._allow_url)
 
     @checked
     def model(self, device: str = "auto", engine: str = "torch", rows: int = 1) -> Model:
