@@ -14,8 +14,6 @@ from graphspec.cli.printing import print_json, reporting
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from graphspec.convert.pytorch.against import Equality
     from graphspec.program import Program
 
@@ -101,7 +99,7 @@ def verify(
         try:
             known = record_of(Certificate, parse_json(read_text(file)))
         except (OSError, ValueError) as error:
-            message = f"`{file}` is no certificate: {getattr(error, 'strerror', None) or error}"
+            message = f"`{file}` is not a certificate: {getattr(error, 'strerror', None) or error}"
             raise fail(
                 "import-format", message, "make one: `graphspec prove SPEC --against FILE.py:Net -o FILE`"
             ) from None
@@ -125,13 +123,16 @@ def _compared(
     program: Program, target: str, weights: Path | None, rules: str | None, allow: list[str] | None
 ) -> tuple[dict[str, Any], Equality]:
     """The record of a comparison, and what was found. Raises `SpecError`."""
-    from graphspec.convert.pytorch.against import against, digest
+    from graphspec.convert.pytorch.against import against, digest, made
     from graphspec.convert.pytorch.asked import BadOption, load, place_of
     from graphspec.files.reading import digest as digest_of
     from graphspec.transfer.rules import load_rules
     from graphspec.version import __version__
 
-    module = _module(target, allow or [], BadOption)
+    try:
+        module = made(target, allow or [])
+    except BadOption as error:
+        raise misuse("--against", error.message) from None
     if weights is not None:
         load(module, weights)
     found = against(program, module, target, load_rules(rules) if rules is not None else None)
@@ -146,20 +147,6 @@ def _compared(
         **found.to_json(),
     }
     return record, found
-
-
-def _module(target: str, allow: list[str], bad: Any) -> nn.Module:
-    """The module, with the same random weights at each call."""
-    import torch
-
-    from graphspec.convert.pytorch.asked import module_of
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            return module_of(target, allow)
-        except bad as error:
-            raise misuse("--against", error.message) from None
 
 
 def _tell(found: Equality, target: str, as_json: bool, more: dict[str, Any]) -> None:

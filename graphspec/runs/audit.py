@@ -205,4 +205,4 @@ def _strange(run: Run) -> Iterator[Finding]:
                 "files", "wrong", f"`{name}` may run code where something opens it; graphspec does not"
             )
         elif path.is_file() and name.parts[0] not in known and not any(str(name) == each for each in known):
-            yield Finding("files", "note", f"`{name}` is no file of a run")
+            yield Finding("files", "note", f"`{name}` does not belong to a run")

@@ -149,4 +149,4 @@ def test_wrong_use_is_told(folder: Path, tmp_path: Path) -> None:
     for text in ("nothing", "{}", '{"spec": 1}', "[" * 9000):
         (tmp_path / "bad.json").write_text(text)
         done = CliRunner().invoke(app, ["verify", str(tmp_path / "bad.json")])
-        assert done.exit_code == 1 and "is no certificate" in done.output
+        assert done.exit_code == 1 and "is not a certificate" in done.output

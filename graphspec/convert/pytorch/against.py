@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphspec.convert.pytorch.differences import apart, flat
+from graphspec.convert.differences import apart, flat
+from graphspec.convert.pytorch.asked import module_of
 from graphspec.convert.pytorch.kept import module_kept
 from graphspec.convert.pytorch.proof import (
     DEEP,
@@ -32,7 +33,7 @@ from graphspec.graph import Op
 from graphspec.program import Program
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.complaints import complaints
-from graphspec.transfer.matching import match
+from graphspec.transfer.matching import match as matched
 from graphspec.transfer.moving import Move
 from graphspec.transfer.rules import Rules
 from graphspec.transfer.targets import targets
@@ -63,6 +64,13 @@ def against(program: Program, module: nn.Module, name: str, rules: Rules | None 
     return _Pair(program, module, name, rules or Rules()).compared()
 
 
+def made(target: str, allow: list[str]) -> nn.Module:
+    """What `module_of` makes, with the same random weights each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return module_of(target, allow)
+
+
 def digest(module: nn.Module) -> str:
     """A digest of all tensors of a module, with their names."""
     found = hashlib.sha256()
@@ -80,7 +88,7 @@ class _Pair:
         self.program, self.theirs, self.name = program, module, name
         self.state = module.state_dict()
         wanted = list(targets(program.graph))
-        self.plan = match(wanted, self._checkpoint(self.state), rules)
+        self.plan = matched(wanted, self._checkpoint(self.state), rules)
         wrong = complaints(self.plan, Path(name), Path(program.name), rules)
         if not self.plan.ok:
             help = "both need the same weights; `--rules FILE` says which are one, where their names differ"
@@ -117,21 +125,24 @@ class _Pair:
     def _outputs(self, inputs: Mapping[str, Tensor], ours: list[Tensor]) -> list[Tensor]:
         """What the other one gives; it may take images with their channels first."""
         known: list[Tensor] | None = None
-        error: Exception | None = None
+        errors: list[Exception] = []
         for turned in dict.fromkeys((self.turned, False, True)):
             self.turned = turned
             try:
                 found = flat(self.theirs(*self._given(inputs)))
             except Exception as failed:  # the user's own code
-                error = error or failed
+                errors.append(failed)
                 continue
             if _gap(ours, found) <= TOLERANCE:
                 return found
             known = found if known is None else known
         if known is None:
             shapes = ", ".join(f"{key} {list(value.shape)}" for key, value in inputs.items())
-            message = f"`{self.name}` does not run on the inputs of the spec, {shapes}: {first_line(error)}"
-            raise fail("import-differs", message, "give both the same inputs, in the same order") from error
+            message = (
+                f"`{self.name}` does not run on the inputs of the spec, {shapes}: {first_line(errors[0])}"
+            )
+            help = "give both the same inputs, in the same order"
+            raise fail("import-differs", message, help) from errors[0]
         return known
 
     def _given(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
@@ -173,9 +184,9 @@ class _Pair:
         for path, (read, given) in ours.items():
             if path in ops and pairs[path] in theirs:
                 other_read, other_given = theirs[pairs[path]]
-                found = self.plan.matches.get(f"{path}.weight")
-                if found is not None and found.move.flat is not None:  # columns in the order of the spec's
-                    other_read = [Move(flat=found.move.flat).apply([x]) for x in other_read]
+                match = self.plan.matches.get(f"{path}.weight")
+                if match is not None and match.move.flat is not None:  # columns in the order of the spec's
+                    other_read = [Move(flat=match.move.flat).apply([x]) for x in other_read]
                 yield path, pairs[path], ops[path], ((read, other_read), (given, other_given))
 
     # --- gradients
@@ -249,9 +260,10 @@ def _recorded(module: nn.Module, paths: Any) -> Iterator[dict[str, tuple[list[Te
 def _between(before: Op | None, op: Op) -> list[Op]:
     """The nodes of one body from which a layer reads, back to the one before, the first of them first."""
     nodes: list[Op] = []
-    while op.inputs and op.inputs[0].op not in (None, before) and len(nodes) < 8:
-        op = op.inputs[0].op  # type: ignore[assignment]
-        nodes.insert(0, op)
+    while op.inputs and (came := op.inputs[0].op) not in (None, before) and len(nodes) < 8:
+        assert came is not None
+        nodes.insert(0, came)
+        op = came
     return nodes
 
 
