@@ -77,7 +77,7 @@ def flipped(run: Path) -> None:
         (flipped, "best.safetensors", "wrong", ""),
         (lambda run: (run / "engines/best.onnx").write_text("x"), "engines/best.onnx", "wrong", "run it"),
         (lambda run: (run / "extra.pkl").write_text("x"), "files", "wrong", "`extra.pkl` may run code"),
-        (lambda run: (run / "notes.txt").write_text("x"), "files", "note", "`notes.txt` does not belong to a run"),
+        (lambda run: (run / "notes.txt").write_text("x"), "files", "note", "`notes.txt` does not belong"),
         (lambda run: (run / "link").symlink_to("/etc/passwd"), "files", "wrong", "`link` is a link"),
     ],
 )  # fmt: skip
