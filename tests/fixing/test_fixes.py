@@ -176,6 +176,12 @@ def test_a_name_that_is_used_elsewhere_is_right() -> None:
     assert fixed(wrong, "spec.yaml", check) == Fixed(right, 1)
 
 
+def test_a_key_that_is_written_twice_is_not_renamed_once() -> None:
+    """Another name for the first would hide that there are two values."""
+    text = "inputs: {x: {shape: [4]}}\nnodes:\n  y: {layer: Dense, unit: 3, unit: 4}\noutputs: [y]\n"
+    assert fixed(text, "spec.yaml", check) == Fixed(text, 0)
+
+
 def outline(text: str) -> object:
     """A model without the names of its own: shapes, weights and judgements."""
     program = compiled(text)

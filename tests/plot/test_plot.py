@@ -385,6 +385,18 @@ def test_columns_keep_every_box_and_line_apart(body: Picture, right: bool, count
                 assert beside or above, (turn, box)
 
 
+def test_a_line_leads_from_the_end_of_each_column_to_the_next() -> None:
+    boxes = [Box("layer", f"n{number}", ports=[Port("", "[1]")]) for number in range(6)]
+    body = Picture(boxes, [Edge(number, 0, number + 1, None) for number in range(5)])
+    wrapped = columns(place(body), 3)
+    placed = {each.box.name: each for each in wrapped.boxes}
+    assert len({each.x for each in wrapped.boxes}) == 3
+    for (*_, last), turn in zip((("n0", "n1"), ("n2", "n3")), wrapped.turns, strict=True):
+        first = placed[f"n{int(last[1:]) + 1}"]
+        assert turn[0] == (placed[last].x, placed[last].y + placed[last].height)
+        assert turn[-1] == (first.x, first.y) and first.x > placed[last].x
+
+
 @given(bodies(depth=0))
 def test_edges_lead_down_a_rank_at_a_time(body: Picture) -> None:
     found = ranks(body)
