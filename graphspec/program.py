@@ -141,7 +141,7 @@ class Program(BaseProgram):
 
     def fold(self) -> Program:
         """The same program for inference only, and faster: normalizations are folded into the layers before
-        them, layers on one input are joined, and training-only layers are removed.
+        them, and training-only layers are removed.
 
         Its `module` takes the weights of this program; its state dict has other keys.
         """

@@ -168,8 +168,8 @@ class Linear:
     """The kernel and bias of a layer that computes `activation(kernel * x + bias)`, by their state-dict
     names.
 
-    `axis` is the kernel's axis of output channels. `width` is the field with the number of these channels,
-    for layers that can be joined when they read the same input; None if the kernel cannot grow.
+    `axis` is the kernel's axis of output channels. `width` is the field with the number of these channels;
+    None if the kernel cannot grow.
     """
 
     kernel: str = "weight"

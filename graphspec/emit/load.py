@@ -15,7 +15,7 @@ from graphspec.elaborated import Elaborated
 from graphspec.emit import Emitted
 from graphspec.emit.execution import execute, file_name, hold, is_emitted
 from graphspec.emit.soundness import REPORT
-from graphspec.fold import Step
+from graphspec.fold import Absorbed
 from graphspec.fold.weights import fold_weights
 from graphspec.graph import Graph
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
@@ -62,7 +62,7 @@ def load_module(
 
 
 def load_folded(
-    emitted: Emitted, unfolded: nn.Module, steps: Sequence[Step], classes: Mapping[str, Any]
+    emitted: Emitted, unfolded: nn.Module, steps: Sequence[Absorbed], classes: Mapping[str, Any]
 ) -> nn.Module:
     """The module of a folded program, its weights made by `steps` from those of the unfolded one."""
     module = make_module(emitted, classes)

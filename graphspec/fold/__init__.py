@@ -1,5 +1,5 @@
-"""Folds a program for inference: removes training-only layers, folds normalizations into the layers before
-them, and joins layers on one input.
+"""Folds a program for inference: removes training-only layers, and folds normalizations into the layers
+before them.
 
 A graph is planned (`plan.py`), then rewritten (`rewrite.py`). What happened to its weights is a list of
 steps, which `weights.py` takes the state dict of the unfolded module through. Nothing here changes
@@ -8,8 +8,6 @@ what a program computes, beyond rounding:
 - A normalization goes into a linear layer whose output it alone reads, over that layer's output channels. No
   activation is between, and no output or path of the spec gives away what the layer computes.
 - Of a shared layer all calls fold alike, or none; so do the instances of a repeated node.
-- Layers are joined where they read one value, and differ in nothing but their width and activation. Of
-  convolutions only those of width 1 that read no less than they write: to cut what is written costs a copy.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphspec.fold.plan import leave_out, plans_of
-from graphspec.fold.rewrite import Absorbed, Rewriter, Stacked, Step
+from graphspec.fold.rewrite import Absorbed, Rewriter
 from graphspec.graph import Graph
 from graphspec.passes.prune import prune
 
@@ -30,30 +28,23 @@ class Folded:
     """
 
     graph: Graph
-    steps: tuple[Step, ...]
+    steps: tuple[Absorbed, ...]
     dropped: int
 
     @property
     def absorbed(self) -> int:
         """The number of normalizations that were folded into other layers."""
-        return sum(isinstance(step, Absorbed) for step in self.steps)
-
-    @property
-    def joined(self) -> tuple[int, ...]:
-        """The number of layers that each joined layer replaces."""
-        return tuple(len(step.parts) for step in self.steps if isinstance(step, Stacked))
+        return len(self.steps)
 
     def summary(self) -> str:
         """A summary of the folding as text."""
         parts = [f"{self.absorbed} normalization{'s' * (self.absorbed != 1)} folded"]
-        if self.joined:
-            parts.append(f"{sum(self.joined)} layers joined into {len(self.joined)}")
         if self.dropped:
             parts.append(f"{self.dropped} training-only layer{'s' * (self.dropped != 1)} dropped")
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, int]:
-        return {"normalizations": self.absorbed, "joined": sum(self.joined), "dropped": self.dropped}
+        return {"normalizations": self.absorbed, "dropped": self.dropped}
 
 
 def fold(graph: Graph) -> Folded:
@@ -65,4 +56,4 @@ def fold(graph: Graph) -> Folded:
     return Folded(folded, tuple(rewriter.steps), rewriter.dropped)
 
 
-__all__ = ["Absorbed", "Folded", "Stacked", "Step", "fold"]
+__all__ = ["Absorbed", "Folded", "fold"]

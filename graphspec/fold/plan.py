@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.activations import LINEAR
-from graphspec.fold.joined import activation_of, channel_axis
+from graphspec.contract.layer import Layer
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.logits import ends_in, origin
 from graphspec.tensor import Tensor
@@ -15,14 +15,13 @@ from graphspec.tensor import Tensor
 
 @dataclass(eq=False, slots=True)
 class FoldPlan:
-    """The plan for the ops of one graph: `gone` ones pass on their first input, `absorbed` ones (which are
-    gone, too) go into another, and those of each list in `joined` become one.
+    """The plan for the ops of one graph: `gone` ones pass on their first input; `absorbed` ones are gone,
+    too, and go into another.
     """
 
     graph: Graph
     gone: set[Op] = field(default_factory=set)
     absorbed: dict[Op, Op] = field(default_factory=dict)
-    joined: list[list[Op]] = field(default_factory=list)
 
     def shape(self, plans: dict[Graph, FoldPlan]) -> Any:
         """The plan by positions, so that plans of equal graphs are equal."""
@@ -30,13 +29,12 @@ class FoldPlan:
         return (
             [op in self.gone for op in self.graph.ops],
             [(place[norm], place[op]) for norm, op in self.absorbed.items()],
-            [[place[op] for op in ops] for ops in self.joined],
             [plans[op.graph].shape(plans) for op in self.graph.ops if op.graph is not None],
         )
 
     def clear(self, plans: dict[Graph, FoldPlan]) -> None:
         """Clears the plan of this graph and of those inside it."""
-        self.gone, self.absorbed, self.joined = set(), {}, []
+        self.gone, self.absorbed = set(), {}
         for op in self.graph.ops:
             if op.graph is not None:
                 plans[op.graph].clear(plans)
@@ -82,7 +80,6 @@ class _Planner:
         self.readers: dict[Value, list[Op | None]] = defaultdict(list)
         self._trace()
         self._absorb()
-        self._join()
 
     def _source(self, value: Value) -> Value:
         return self.origin.get(value, value)
@@ -131,10 +128,10 @@ class _Planner:
         if axis is None or op is None or op.layer is None or op.layer.linear() is None:
             return None
         fits = (
-            activation_of(op.layer) == LINEAR
+            getattr(op.layer, "activation", LINEAR) == LINEAR
             and self.readers[source] == [norm]
             and _wrapped_alike(op, norm)
-            and channel_axis(op.layer, x.rank) == axis
+            and _channel_axis(op.layer, x.rank) == axis
         )
         return op if fits else None
 
@@ -150,64 +147,6 @@ class _Planner:
             and all(mate in foldable for mate in mates)
         )
 
-    def _join(self) -> None:
-        """Layers of one kind on one value."""
-        rows: dict[Any, list[Op]] = defaultdict(list)
-        for op in self.graph.ops:
-            if self._joins(op):
-                assert op.layer is not None
-                rows[self._source(op.inputs[0])].append(op)
-        for ops in rows.values():
-            while len(ops) > 1:
-                first, *rest = ops
-                alike = [op for op in rest if _alike(first, op)]
-                if alike and _pays([first, *alike]):
-                    self.plan.joined.append([first, *alike])
-                ops = [op for op in rest if op not in alike]
-
-    def _joins(self, op: Op) -> bool:
-        """Whether an op is a separate layer that can be joined with another."""
-        return (
-            op.present
-            and op.layer is not None
-            and (linear := op.layer.linear()) is not None
-            and linear.width is not None
-            and op.wrapper is None
-            and op.repeated is None
-            and len(op.inputs) == 1
-            and op.unit is not None
-            and not op.unit.shared
-        )
-
-
-def _alike(a: Op, b: Op) -> bool:
-    """Whether two layers differ in their width, their activation and what matters only in training."""
-    assert a.layer is not None and b.layer is not None
-    if type(a.layer) is not type(b.layer):
-        return False
-    linear = a.layer.linear()
-    assert linear is not None
-    return all(
-        getattr(a.layer, name) == getattr(b.layer, name)
-        for name in type(a.layer).model_fields
-        if name not in (linear.width, "activation", "use_bias")
-        and not name.endswith(("_initializer", "_regularizer", "_constraint"))
-    )
-
-
-def _pays(ops: list[Op]) -> bool:
-    """Whether one layer and a split take less time than these layers."""
-    layer = ops[0].layer
-    assert layer is not None
-    kernel = getattr(layer, "kernel_size", None)
-    if kernel is None:
-        return True
-    read = ops[0].site().x
-    written = [op.site().outputs[0].shape[channel_axis(layer, read.rank)] for op in ops]
-    channels = read.shape[channel_axis(layer, read.rank)]
-    sizes = [size for size in (channels, *written) if isinstance(size, int)]
-    return set(kernel) == {1} and len(sizes) == len(ops) + 1 and sizes[0] >= sum(sizes[1:])
-
 
 def _wrapped_alike(op: Op, norm: Op) -> bool:
     """Whether two ops are in the same wrappers, which pass on what is inside, or in none."""
@@ -215,3 +154,8 @@ def _wrapped_alike(op: Op, norm: Op) -> bool:
         return False
     wrappers = [None if each.wrapper is None else each.wrapper.in_inference() for each in (op, norm)]
     return bool(wrappers[0] == wrappers[1])
+
+
+def _channel_axis(layer: Layer, rank: int) -> int:
+    """The axis, from 0, of a linear layer's output channels in a tensor of this rank."""
+    return 1 if getattr(layer, "data_format", "channels_last") == "channels_first" else rank - 1

@@ -5,17 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.layer import Layer, Linear
-from graphspec.fold.joined import Joined, activation_of, alone, of_each_element, without_activation
 from graphspec.fold.plan import FoldPlan
 from graphspec.graph import Graph, Op, Unit, Value
-from graphspec.passes.logits import SKIPPED
 from graphspec.weights import key_prefix
-from graphspec.weights.names import Namespace
-
-JOINED_NAME = 40
-"""Characters that the names of joined layers may have together before the last ones are left off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +21,12 @@ class Absorbed:
     layer: Layer
 
 
-@dataclass(frozen=True, slots=True)
-class Stacked:
-    """Linear layers whose kernels, one after the other, are those of a new one: prefixes of keys, widths."""
-
-    parts: tuple[str, ...]
-    widths: tuple[int, ...]
-    into: str
-    linear: Linear
-    bias: bool
-
-
-Step = Absorbed | Stacked
-
-
 class Rewriter:
     """Rewrites graphs, and notes what happens to their weights."""
 
     def __init__(self, plans: dict[Graph, FoldPlan]):
         self.plans = plans
-        self.steps: list[Step] = []
+        self.steps: list[Absorbed] = []
         self.dropped = 0
         self.prefixes: dict[Unit, str] = {}  # what the keys of a unit begin with
         self.units: dict[Unit, Unit] = {}  # each of the old graph, and that of the new one
@@ -64,7 +43,7 @@ class Rewriter:
             new.inputs[name] = self._value(value, None) if value is not None else None
         if first_call:
             self._note_absorbed(plan)
-        body = _Body(self, plan, new, prefix, first_call)
+        body = _Body(self, plan, new, first_call)
         for op in old.ops:
             body.add(op)
         body.place_units(old)
@@ -109,10 +88,6 @@ class Rewriter:
         for value in op.outputs.values():
             self._values[value] = self._values[op.inputs[0]]
 
-    def is_now(self, old: Value, new: Value) -> None:
-        """Maps an old value to one of the new graph."""
-        self._values[old] = new
-
 
 @dataclass(eq=False, slots=True)
 class _Body:
@@ -121,26 +96,16 @@ class _Body:
     rewriter: Rewriter
     plan: FoldPlan
     new: Graph
-    prefix: str
     first_call: bool
-    pieces: dict[Op, Value] = field(default_factory=dict)
     absorbing: set[Op] = field(init=False)
-    space: Namespace = field(init=False)
 
     def __post_init__(self) -> None:
         self.absorbing = set(self.plan.absorbed.values())
-        taken = {unit.name for unit in self.plan.graph.units} | {op.node for op in self.plan.graph.ops}
-        self.space = Namespace(taken | self.plan.graph.inputs.keys())
 
     def add(self, op: Op) -> None:
         """Copies one op of the old graph, or leaves it out."""
-        joined = next((ops for ops in self.plan.joined if op in ops), None)
         if op in self.plan.gone:
             self.rewriter.hand_on(op)
-        elif joined is not None:
-            if op is joined[0]:
-                self._join(joined)
-            self._piece(op)
         else:
             self.new.ops.append(self._copied(op))
 
@@ -177,62 +142,3 @@ class _Body:
         for op in self.new.ops:
             if op.unit is not None and op.unit not in self.new.units[-1:] and not op.unit.shared:
                 self.new.units.append(op.unit)
-
-    # --- joined layers
-
-    def _join(self, ops: list[Op]) -> None:
-        """Adds the layer that joins several, and maps its outputs to theirs."""
-        layers = [layer for op in ops if (layer := self._layer(op)) is not None]
-        linear = layers[0].linear()
-        assert linear is not None and linear.width is not None
-        names = [op.node for op in ops]
-        word = self.space.claim(_joined_name(names))
-        sizes = tuple(getattr(layer, linear.width) for layer in layers)
-        bias = any(getattr(layer, "use_bias", False) for layer in layers)
-        wide_layer = without_activation(layers[0], **{linear.width: sum(sizes)}, use_bias=bias)
-        activation = self._common(layers)
-        layer = Joined(layer=wide_layer, sizes=sizes, names=tuple(names), activation=activation)
-        unit = Unit(word, None, ops[0].span)
-        arguments = self.rewriter.read(ops[0].arguments)
-        new = Op(word, None, ops[0].span, "layer", arguments, unit=unit, layer=layer, title=ops[0].title)
-        tensors = layer.infer(arguments[0].tensor)
-        for op, tensor in zip(ops, tensors, strict=True):
-            self.pieces[op] = new.outputs[op.node] = Value(tensor, op.node, new)
-        unit.calls.append(new)
-        self.new.ops.append(new)
-        if self.first_call:
-            parts = tuple(self.rewriter.prefixes[op.unit] for op in ops if op.unit is not None)
-            step = Stacked(parts, sizes, key_prefix(self.prefix, unit), linear, bias)
-            self.rewriter.steps.append(step)
-
-    def _common(self, layers: list[Layer]) -> ActivationFunction:
-        """The activation that runs over all of them at once: one of each element, which all have; not one
-        that logits are without.
-        """
-        activation = activation_of(layers[0])
-        equal = all(activation_of(layer) == activation for layer in layers)
-        fits = equal and of_each_element(activation) and activation.word not in SKIPPED
-        return activation if fits else LINEAR
-
-    def _piece(self, op: Op) -> None:
-        """What a joined layer gives one of those that it stands for, after the activation of that one."""
-        value = self.pieces[op]
-        assert op.layer is not None and value.op is not None and isinstance(value.op.layer, Joined)
-        activation = activation_of(op.layer)
-        if activation != value.op.layer.activation:
-            layer = alone(activation)
-            new = Op(op.node, None, op.span, "layer", (value,), layer=layer, title=layer.spec_name)
-            new.outputs = {"": Value(op.output.tensor, op.node, new)}
-            self.new.ops.append(new)
-            value = new.output
-        self.rewriter.is_now(op.output, value)
-
-
-def _joined_name(names: list[str]) -> str:
-    """`age_income_gender`; of many, as many as fit."""
-    word = names[0]
-    for name in names[1:]:
-        if len(word) + len(name) >= JOINED_NAME:
-            return f"{word}_more"
-        word = f"{word}_{name}"
-    return word

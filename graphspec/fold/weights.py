@@ -9,23 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphspec.fold import Absorbed, Stacked, Step
+from graphspec.fold import Absorbed
 
 TOLERANCE = 1e-4
 """How far outputs may differ, beside 1 or beside the largest of them."""
 
 
-def fold_weights(state: Mapping[str, Tensor], steps: Iterable[Step]) -> dict[str, Tensor]:
+def fold_weights(state: Mapping[str, Tensor], steps: Iterable[Absorbed]) -> dict[str, Tensor]:
     """A state dict after the steps; the keys of what went into others stay, and nobody needs them.
 
     Products are taken in float64, so that only the result is rounded.
     """
     folded = dict(state)
     for step in steps:
-        if isinstance(step, Absorbed):
-            absorb(folded, step)
-        else:
-            stack(folded, step)
+        absorb(folded, step)
     return folded
 
 
@@ -41,18 +38,6 @@ def absorb(state: dict[str, Tensor], step: Absorbed) -> None:
     if bias in state:
         offset = offset + state[bias].double() * factor
     state[bias] = offset.to(weight.dtype)
-
-
-def stack(state: dict[str, Tensor], step: Stacked) -> None:
-    """Puts kernels one after the other, and biases; one that is lacking is 0."""
-    kernels = [state[part + step.linear.kernel] for part in step.parts]
-    state[step.into + step.linear.kernel] = torch.cat(kernels, step.linear.axis)
-    if step.bias:
-        biases = [
-            state.get(part + step.linear.bias, kernels[0].new_zeros(width))
-            for part, width in zip(step.parts, step.widths, strict=True)
-        ]
-        state[step.into + step.linear.bias] = torch.cat(biases)
 
 
 @torch.no_grad()

@@ -54,11 +54,11 @@ def folded(program: Program) -> Program:
     return result
 
 
-def counts(program: Program) -> tuple[int, int, int]:
-    """Normalizations folded, layers that were joined, layers dropped."""
+def counts(program: Program) -> tuple[int, int]:
+    """Normalizations folded, layers dropped."""
     assert program.folding is not None
     found = program.folding.folded
-    return found.absorbed, sum(found.joined), found.dropped
+    return found.absorbed, found.dropped
 
 
 def body(nodes: str, outputs: str, inputs: str = IMAGE, more: str = "") -> Program:
@@ -87,7 +87,7 @@ def test_resnet50_loses_every_normalization_and_keeps_its_classes() -> None:
     path = next(path for path in SPECS if path.stem == "resnet50")
     program = graphspec.compile(path, settings={**SMALL["resnet50"], "depths": [3, 4, 6, 3]})
     result = folded(program)
-    assert counts(result) == (53, 0, 0)
+    assert counts(result) == (53, 0)
     assert "BatchNorm" not in result.source and "init_weights" not in result.source
 
     def classes(source: str) -> list[str]:
@@ -112,7 +112,7 @@ def test_resnet50_loses_every_normalization_and_keeps_its_classes() -> None:
 @pytest.mark.parametrize("norm", ["", ", scale: false", ", center: false, epsilon: 1e-5"])
 def test_a_normalization_goes_into_a_linear_layer(layer: str, norm: str) -> None:
     program = body(f"conv: {{layer: {layer}}}\nnorm: {{layer: BatchNormalization{norm}}}", "[norm]")
-    assert counts(folded(program)) == (1, 0, 0)
+    assert counts(folded(program)) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_an_output_after_a_softmax_has_no_logits_of_it() -> None:
     """A training-only layer stays where the output would become the softmax that it reads."""
     nodes = "a: {layer: Dense, units: 3, activation: softmax}\nd: {layer: Dropout, rate: 0.5}\n"
     program = folded(body(nodes + "e: {layer: Dropout, rate: 0.5}", "[a, e]"))
-    assert counts(program) == (0, 0, 1)
+    assert counts(program) == (0, 1)
 
 
 def test_two_normalizations_in_a_row_go_into_one_layer() -> None:
@@ -161,7 +161,7 @@ def test_shared_layers_fold_where_all_calls_do() -> None:
     c: {call: conv}
     d: {call: norm}
     """
-    assert counts(folded(body(nodes, "[d]", more=shared))) == (1, 0, 0)
+    assert counts(folded(body(nodes, "[d]", more=shared))) == (1, 0)
 
 
 def test_a_shared_block_folds_once_for_all_its_calls() -> None:
@@ -175,7 +175,7 @@ blocks:
       norm: {layer: BatchNormalization}
 """
     result = folded(body("a: {call: core, from: x}\nb: {call: core}", "[b]", more=more))
-    assert counts(result) == (1, 0, 0)
+    assert counts(result) == (1, 0)
     assert set(result.module().state_dict()) == {"core.conv.weight", "core.conv.bias"}
 
 
@@ -193,7 +193,7 @@ blocks:
     result = folded(
         body("a: {block: unit}\nb: {block: unit, norm_it: false}\nc: {block: unit}", "[c]", more=more)
     )
-    assert counts(result) == (2, 0, 0)
+    assert counts(result) == (2, 0)
     assert result.source.count("(nn.Module):") == 2
 
 
@@ -208,7 +208,7 @@ blocks:
       norm: {layer: BatchNormalization}
 """
     result = folded(body("a: {block: unit}\nb: {block: unit, act: relu}", "[b]", more=more))
-    assert counts(result) == (1, 0, 0)
+    assert counts(result) == (1, 0)
     assert result.source.count("class Unit") == 2
 
 
@@ -250,7 +250,7 @@ blocks:
     ],
 )
 def test_what_does_not_fit_stays(nodes: str, outputs: str) -> None:
-    assert counts(folded(body(nodes, f"[{outputs}]"))) == (0, 0, 0)
+    assert counts(folded(body(nodes, f"[{outputs}]"))) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_what_does_not_fit_stays(nodes: str, outputs: str) -> None:
 )
 def test_formulas_on_a_linear_layer_stay(formula: str) -> None:
     nodes = f'd: {{layer: Dense, units: 2}}\nf: {{compute: "{formula}"}}'
-    assert counts(folded(body(nodes, "[f]"))) == (0, 0, 0)
+    assert counts(folded(body(nodes, "[f]"))) == (0, 0)
 
 
 def test_what_a_path_reads_stays() -> None:
@@ -283,51 +283,6 @@ def test_a_shared_layer_with_different_readers_stays(second: str) -> None:
     e: {{merge: add, from: [c, d]}}
     """
     assert counts(folded(body(nodes, "[e]", more=shared)))[0] == 0
-
-
-# --- layers on one input
-
-
-def test_heads_become_one_layer_and_a_split() -> None:
-    path = next(path for path in SPECS if path.stem == "posts")
-    result = folded(graphspec.compile(path, settings=SMALL["posts"]))
-    assert counts(result) == (0, 3, 0)
-    assert "age, income, gender = self.age_income_gender(x).split((1, 10, 1), -1)" in result.source
-
-
-def test_joined_layers_differ_in_width_bias_and_activation() -> None:
-    nodes = """
-    a: {layer: Dense, units: 3, from: x, use_bias: false, activation: softmax}
-    b: {layer: Dense, units: 1, from: x, activation: tanh}
-    c: {layer: Dense, units: 2, from: x, activation: glu}
-    d: {layer: Dense, units: 2, from: x}
-    """
-    assert counts(folded(body(nodes, "{a: {}, b: {}, c: {}, d: {}}"))) == (0, 4, 0)
-
-
-def test_convolutions_of_one_input_are_joined_after_their_normalizations_are_folded() -> None:
-    nodes = """
-    a: {layer: Conv2D, filters: 3, kernel_size: 1, from: x, activation: relu}
-    b: {layer: Conv2D, filters: 2, kernel_size: 1, from: x, activation: relu}
-    c: {layer: Conv2D, filters: 2, kernel_size: 1, strides: 2, from: x}
-    d: {layer: Conv2D, filters: 2, kernel_size: 1, from: x}
-    norm: {layer: BatchNormalization}
-    p: {layer: Conv2D, filters: 5, kernel_size: 3, padding: same, from: a}
-    all: {merge: concatenate, from: [p, b, norm]}
-    """
-    result = folded(body(nodes, "[all, c]", IMAGE.replace("4]", "8]")))
-    assert counts(result) == (1, 3, 0)
-    assert "a_b_d(" in result.source
-    assert counts(folded(body(nodes, "[all, c]"))) == (1, 0, 0)  # 7 channels out of 4
-
-
-def test_the_name_of_a_joined_layer_is_its_own() -> None:
-    nodes = """
-    a: {layer: Dense, units: 3, from: x}
-    b: {layer: Dense, units: 3, from: x}
-    a_b: {merge: add, from: [a, b]}
-    """
-    assert counts(folded(body(nodes, "[a_b]"))) == (0, 2, 0)
 
 
 # --- weights and proof
@@ -410,7 +365,7 @@ def test_build_writes_source_and_weights(trained: nn.Module) -> None:
     assert result.exit_code == 0, result.output
     first, done, equal, weights = result.stdout.splitlines()
     assert first == "wrote small.py and small.safetensors"
-    assert done == "1 normalization folded, 2 layers joined into 1"
+    assert done == "1 normalization folded"
     assert float(equal.rpartition(" ")[2]) < 1e-5
     assert weights == "weights: best.safetensors"
     namespace: dict[str, Any] = {}
@@ -426,7 +381,7 @@ def test_build_writes_source_and_weights(trained: nn.Module) -> None:
 def test_build_says_whose_weights_are_folded(trained: nn.Module) -> None:
     assert "initialised from seed 0; --weights takes trained ones" in build().stdout
     found = json.loads(build("--json", "--weights", "best.safetensors", "--no-check").stdout)
-    assert found["fold"] == {"normalizations": 1, "joined": 2, "dropped": 0, "difference": None}
+    assert found["fold"] == {"normalizations": 1, "dropped": 0, "difference": None}
     assert (found["file"], found["weights_file"]) == ("model.py", "model.safetensors")
 
 

@@ -68,7 +68,7 @@ class Chain(Body):
         return {**node, "when": "$flag"} if left_out else node
 
     def node(self) -> Node:
-        how = self.one(*4 * ["pair"], *4 * ["other"], "timed", "heads", *2 * ["shared"])
+        how = self.one(*4 * ["pair"], *4 * ["other"], "timed", *2 * ["shared"])
         source = self.one(self.pool[-1], self.pool[-1], *self.pool)
         pairs = sorted({callee.name[:-1] for callee in self.callees if callee.name.startswith("pair")})
         if how == "pair":
@@ -84,8 +84,6 @@ class Chain(Body):
         if how == "timed" and wrapped:
             self.add({**wrapped[0], "from": source})
             return {**wrapped[1], "from": self.pool[-1]}
-        if how == "heads":
-            return self.heads(source)
         if how == "shared" and pairs:
             pair = self.one(*pairs)
             if self.one(False, False, True):  # a call that nothing normalizes
@@ -93,24 +91,6 @@ class Chain(Body):
             self.add({"call": f"{pair}l", "from": source})
             return {"call": f"{pair}n", "from": self.pool[-1]}
         return super().node()
-
-    def heads(self, source: str) -> Node:
-        """Layers of several widths on one value, which are one when folded; then one of the usual width."""
-        names = []
-        for _ in range(self.one(2, 2, 3)):
-            names.append(self.fresh())
-            head = {
-                "layer": "Dense",
-                "units": (1, 2, 3),
-                "use_bias": (True, False),
-                "activation": ACTIVATIONS,
-            }
-            self.nodes[names[-1]] = {**settled(self.draw, head), "from": source}
-        self.nodes[joined := self.fresh()] = {"merge": "concatenate", "from": names}
-        wide = {"layer": "Dense", "units": self.kit.layers[1]["units"], "from": joined}
-        self.nodes[name := self.fresh()] = wide  # neither of the two may be left out alone
-        self.pool.append(name)
-        return self.norm
 
     def call(self, callee: Callee, source: str) -> Node:
         flag = self.one({}, {}, {"flag": True}, {"flag": False}) if callee.key == "block" else {}
