@@ -13,10 +13,10 @@ import re
 import shutil
 import sys
 import tempfile
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
 
 from tests import seed
 
@@ -48,8 +48,10 @@ settings.register_profile(
 )
 settings.load_profile("default")
 # Hypothesis draws numbers and texts that it has read in all files of the checkout, too: whoever edits a line
-# would draw other examples in every test.
-providers._get_local_constants = lambda: providers._local_constants
+# would draw other examples in every test. It has no setting for that; without this name it draws as it likes.
+providers: Any = sys.modules.get("hypothesis.internal.conjecture.providers")
+if hasattr(providers, "_get_local_constants"):
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

