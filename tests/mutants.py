@@ -2,7 +2,7 @@
 
 python -m tests.mutants [--count 50] [--seed N] [--near] [--room NAME]
 
-The seed is the week, unless one is given. `--near` runs the tests alone that import what was changed.
+The seed is the week, unless one is given. `--near` runs the tests of the room alone that import what was changed, or all of them where none does.
 """
 
 from __future__ import annotations
@@ -159,14 +159,15 @@ def tests_of(mutant: Mutant, near: bool) -> list[str]:
     """The files of tests that import what was changed, and after them the others of the room."""
     module = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     package, _, name = module.rpartition(".")
-    imports = re.compile(rf"{re.escape(module)}\b|from {re.escape(package)} import .*\b{name}\b")
+    among = rf"from {re.escape(package)} import (?:\([^)]*|.*)\b{name}\b"
+    imports = re.compile(rf"{re.escape(module)}\b|{among}")
     room = ROOT / "tests" / TESTED_BY.get(mutant.room, mutant.room)
     files = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda path: (room not in path.parents, path))
     closest = [path for path in files if imports.search(path.read_text("utf-8"))]
-    if near and closest:
-        closest = [path for path in closest if room in path.parents] or closest
-    of_room = [] if near and closest else [p for p in files if room in p.parents and p not in closest]
-    return [path.relative_to(ROOT).as_posix() for path in (*closest, *of_room)]
+    of_room = [path for path in files if room in path.parents]
+    near_ones = [path for path in closest if path in of_room] or of_room
+    wanted = near_ones if near else dict.fromkeys([*closest, *of_room])
+    return [path.relative_to(ROOT).as_posix() for path in wanted]
 
 
 class Bench:

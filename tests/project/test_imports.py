@@ -40,7 +40,7 @@ ALLOWED = {
     "expressions": "diagnostics traced",
     "files": "diagnostics",
     "fixing": "compiler custom data diagnostics language program source tune weights",
-    "fold": "contract graph layers passes tensor weights",
+    "fold": "contract graph passes tensor weights",
     "formatting": "diagnostics source",
     "generate": "contract data diagnostics program settings tensor weights",
     "graph": "contract diagnostics expressions tensor traced",
