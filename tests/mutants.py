@@ -2,7 +2,8 @@
 
 python -m tests.mutants [--count 50] [--seed N] [--near] [--room NAME]
 
-The seed is the week, unless one is given. `--near` runs the tests of the room alone that import what was changed, or all of them where none does.
+The seed is the week, unless one is given. `--near` runs the tests of the room alone that import what was
+changed, or all of them where none does.
 """
 
 from __future__ import annotations

@@ -134,3 +134,17 @@ def test_a_block_is_not_given_what_it_reads_for_no_output(blocks: str, nodes: st
     )
     keys = program.module().state_dict()
     assert sorted({key.rpartition(".")[0] for key in keys}) == weights.split()
+
+
+@pytest.mark.parametrize(
+    ("node", "why"),
+    [
+        ("{layer: TimeDistributed, wraps: {layer: Dense, units: 4, REGULARIZER}}", "that is wrapped"),
+        ("{layer: Dense, units: 8, repeat: 2, REGULARIZER}", "that is repeated"),
+        ("{layer: LSTM, units: 4, return_state: true, REGULARIZER}", "of several outputs"),
+    ],
+)
+def test_an_activity_that_no_node_can_watch_is_refused(node: str, why: str) -> None:
+    written = node.replace("REGULARIZER", "activity_regularizer: {name: l2, l2: 0.1}")
+    with pytest.raises(graphspec.SpecError, match=f"of `y`, a layer {why}"):
+        graphspec.compile(f"inputs: {{x: {{shape: [3, 8]}}}}\nnodes: {{y: {written}}}\noutputs: [y]\n")

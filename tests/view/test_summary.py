@@ -182,6 +182,7 @@ def test_every_optimizer_has_its_slots() -> None:
 
     for name in OPTIMIZERS.members:
         assert 0 <= slots(OPTIMIZERS.read(name)) <= 2
+    assert slots(OPTIMIZERS.read({"name": "adam", "use_ema": True})) == 3
 
 
 def test_seventy_billion_parameters_allocate_nothing() -> None:
