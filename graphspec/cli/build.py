@@ -115,6 +115,13 @@ Fastest = Annotated[
         help="Write the fastest form with equal outputs into the folder FILE, with Python that runs it.",
     ),
 ]
+Huggingface = Annotated[
+    bool,
+    typer.Option(
+        "--huggingface",
+        help="Write a language model into the folder FILE, as AutoModelForCausalLM of transformers loads it.",
+    ),
+]
 Quantize = Annotated[
     str | None,
     typer.Option("--quantize", metavar="int8", help="Write weights as 8-bit integers, if the score holds."),
@@ -158,6 +165,7 @@ def build(
     step: Step = False,
     adapters: MergeAdapters = None,
     fastest: Fastest = False,
+    huggingface: Huggingface = False,
     quantize: Quantize = None,
     max_loss: MaxLoss = None,
     triton: Triton = False,
@@ -177,9 +185,9 @@ def build(
     given |= {"--no-inplace": no_inplace, "--bundle": bundle, "--params": params, "--step": step}
     if params not in (None, FIXED):
         raise misuse("--params", f"`{params}` is unknown: `fixed` writes params as numbers")
-    if fastest or quantize is not None or max_loss is not None:
+    if fastest or huggingface or quantize is not None or max_loss is not None:
         given |= {"--merge-adapters": adapters, "--set": settings, "--preset": preset}
-        asked = deploying.Asked(fastest, quantize, max_loss, triton, inputs, force)
+        asked = deploying.Asked(fastest, huggingface, quantize, max_loss, triton, inputs, force)
         deploying.deploy(asked, spec, weights, output, format, given, allow, as_json)
         return
     if triton:

@@ -1,4 +1,4 @@
-"""`build --fastest`, `--quantize` and `--triton`: a trained model as files that others run."""
+"""`build --fastest`, `--quantize`, `--triton`, `--huggingface`: a trained model as files that others run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.cli.common import misuse, running
-from graphspec.cli.outputs import check_output, need_apart, need_place, of_format, read_by, write
+from graphspec.cli.outputs import OVERWRITES, check_output, need_apart, need_place, of_format, read_by, write
 from graphspec.cli.printing import answer, print_json, print_table, reporting
 from graphspec.cli.written import check_inputs, columns_report, encoders_of_run, why_arrays
 from graphspec.diagnostics.terminal import cells, columns, say
@@ -35,6 +35,7 @@ class Asked:
     """The options of a file that is made of a trained model, as they were given."""
 
     fastest: bool
+    huggingface: bool
     quantize: str | None
     max_loss: float | None
     triton: bool
@@ -52,18 +53,25 @@ def deploy(
     allow: list[str] | None,
     as_json: bool,
 ) -> None:
-    """Writes the fastest form of a run, or one of integers. `others` are options that do not go with it."""
-    option = "--fastest" if asked.fastest else "--quantize"
+    """Writes the fastest form of a run, one of integers, or a folder of Hugging Face. `others` are options
+    that do not go with it.
+    """
+    option = "--huggingface" if asked.huggingface else "--fastest" if asked.fastest else "--quantize"
     options = {
         **others,
-        "--quantize": asked.quantize and asked.fastest,
-        "--triton": asked.triton and asked.fastest,
+        "--fastest": asked.fastest and asked.huggingface,
+        "--quantize": asked.quantize and option != "--quantize",
+        "--triton": asked.triton and option != "--quantize",
+        "--inputs": asked.inputs and asked.huggingface,
     }
     for name, value in options.items():
         if value not in (None, False, []):
             raise misuse(name, f"not with {option}")
-    if format not in (None, "onnx") or (format is not None and asked.fastest):
+    if format not in (None, "onnx") or (format is not None and option != "--quantize"):
         raise misuse("--format", f"{option} writes its own")
+    if asked.huggingface:
+        _huggingface(spec, weights, _empty(output, asked.force), allow, as_json)
+        return
     check_inputs(asked.inputs, spec, "onnx")
     if asked.quantize is None and asked.max_loss is not None:
         raise misuse("--max-loss", "it belongs to --quantize int8")
@@ -81,6 +89,37 @@ def deploy(
             _fastest(run, path, encoders, why, as_json)
         else:
             _quantized(run, path, encoders, why, asked, as_json)
+
+
+def _empty(output: str | None, force: bool) -> Path:
+    """The folder of Hugging Face to write to: one with nothing in it, unless by `force`."""
+    if output in (None, "-"):
+        raise misuse("-o", "--huggingface writes several files: name a folder")
+    folder = Path(str(output))
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not force):
+        raise misuse("-o", f"{folder} exists and is no empty folder; {OVERWRITES}")
+    return folder
+
+
+def _huggingface(
+    spec: Path, weights: Path | None, folder: Path, allow: list[str] | None, as_json: bool
+) -> None:
+    with _trained(spec, weights, allow, as_json) as run:
+        from graphspec.convert.pytorch.to_huggingface import Tokens, save_huggingface
+        from graphspec.generate.texts import Tokenized
+        from graphspec.runs.generation import texts_of_run
+
+        need_apart(folder / run.weights.name, [run.weights, *read_by(run.program)])
+        texts, tokens = texts_of_run(run), None
+        if isinstance(texts, Tokenized):
+            tokens = Tokens(texts.tokenizer, texts.begin, texts.last)
+        saved = save_huggingface(run.program, run.module("cpu").state_dict(), folder, tokens)
+    lines = [f"wrote {folder}: {', '.join(saved.files)}"]
+    lines += [f"{saved.kind}, whose logits are equal to {saved.difference:.1e}"]
+    if tokens is None:
+        lines.append("without a tokenizer: the model reads numbers of tokens")
+    details = {"files": list(saved.files), "class": saved.kind, "difference": saved.difference}
+    answer(as_json, "\n".join(lines), format="huggingface", file=str(folder), **details)
 
 
 def _folder(output: str | None, force: bool) -> Path:

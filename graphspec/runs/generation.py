@@ -11,7 +11,7 @@ from graphspec.diagnostics import fail
 from graphspec.generate.batch import NextToken
 from graphspec.generate.choosing import chosen
 from graphspec.generate.generating import Maker
-from graphspec.generate.texts import Pieces, texts_of
+from graphspec.generate.texts import Pieces, TextCodec, texts_of
 from graphspec.runs.spec_files import SpecFiles
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
     from graphspec.program import Program
     from graphspec.runs.directory import RunFiles
+    from graphspec.runs.run import Run
 
 TOKENIZER = "tokenizer.json"
 """The file next to a spec with its tokenizer, as `graphspec import huggingface` copies it."""
@@ -43,9 +44,19 @@ def maker(
     of the spec. Raises `SpecError`.
     """
     name, settings = chosen(program, given)
+    return Maker(program, load, texts_of(encoders, name, _beside(files)), name, settings)
+
+
+def _beside(files: RunFiles | SpecFiles) -> Any:
+    """The tokenizer next to a spec; None of a run, and where there is none."""
     file = files.spec.with_name(TOKENIZER) if isinstance(files, SpecFiles) else None
-    tokenizer = of_file(file) if file is not None and file.is_file() else None
-    return Maker(program, load, texts_of(encoders, name, tokenizer), name, settings)
+    return of_file(file) if file is not None and file.is_file() else None
+
+
+def texts_of_run(run: Run) -> TextCodec:
+    """What the input of a run reads that goes on."""
+    name, _ = chosen(run.program, {})
+    return texts_of(run.encoders(), name, _beside(run.files))
 
 
 def pieces(made: Maker, prompt: str) -> Iterator[str]:
