@@ -109,7 +109,7 @@ def _huggingface(
         from graphspec.generate.texts import Tokenized
         from graphspec.runs.generation import texts_of_run
 
-        need_apart(folder / run.weights.name, [run.weights, *read_by(run.program)])
+        need_apart(folder / "model.safetensors", [run.weights, *read_by(run.program)])
         texts, tokens = texts_of_run(run), None
         if isinstance(texts, Tokenized):
             tokens = Tokens(texts.tokenizer, texts.begin, texts.last)
@@ -118,7 +118,11 @@ def _huggingface(
     lines += [f"{saved.kind}, whose logits are equal to {saved.difference:.1e}"]
     if tokens is None:
         lines.append("without a tokenizer: the model reads numbers of tokens")
-    details = {"files": list(saved.files), "class": saved.kind, "difference": saved.difference}
+    details: dict[str, Any] = {
+        "files": list(saved.files),
+        "class": saved.kind,
+        "difference": saved.difference,
+    }
     answer(as_json, "\n".join(lines), format="huggingface", file=str(folder), **details)
 
 
