@@ -105,14 +105,14 @@ def _huggingface(
     spec: Path, weights: Path | None, folder: Path, allow: list[str] | None, as_json: bool
 ) -> None:
     with _trained(spec, weights, allow, as_json) as run:
-        from graphspec.convert.pytorch.to_huggingface import Tokens, save_huggingface
+        from graphspec.convert.pytorch.to_huggingface import SavedTokenizer, save_huggingface
         from graphspec.generate.texts import Tokenized
-        from graphspec.runs.generation import texts_of_run
+        from graphspec.runs.generation import codec
 
         need_apart(folder / "model.safetensors", [run.weights, *read_by(run.program)])
-        texts, tokens = texts_of_run(run), None
+        texts, tokens = codec(run.program, run.files, run.encoders()), None
         if isinstance(texts, Tokenized):
-            tokens = Tokens(texts.tokenizer, texts.begin, texts.last)
+            tokens = SavedTokenizer(texts.tokenizer, texts.begin, texts.last)
         saved = save_huggingface(run.program, run.module("cpu").state_dict(), folder, tokens)
     lines = [f"wrote {folder}: {', '.join(saved.files)}"]
     lines += [f"{saved.kind}, whose logits are equal to {saved.difference:.1e}"]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
     from graphspec.program import Program
     from graphspec.runs.directory import RunFiles
-    from graphspec.runs.run import Run
 
 TOKENIZER = "tokenizer.json"
 """The file next to a spec with its tokenizer, as `graphspec import huggingface` copies it."""
@@ -53,10 +52,9 @@ def _beside(files: RunFiles | SpecFiles) -> Any:
     return of_file(file) if file is not None and file.is_file() else None
 
 
-def texts_of_run(run: Run) -> TextCodec:
+def codec(program: Program, files: RunFiles | SpecFiles, encoders: Encoders | None) -> TextCodec:
     """What the input of a run reads that goes on."""
-    name, _ = chosen(run.program, {})
-    return texts_of(run.encoders(), name, _beside(run.files))
+    return texts_of(encoders, chosen(program, {})[0], _beside(files))
 
 
 def pieces(made: Maker, prompt: str) -> Iterator[str]:

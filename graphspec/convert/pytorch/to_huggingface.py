@@ -33,7 +33,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class SavedTokenizer:
     """A tokenizer of the tokenizers library, and the tokens of its that begin and end a text."""
 
     tokenizer: Any
@@ -51,7 +51,7 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class LibraryClass:
     """A class of the library: its name, what its config may be, of the shapes of weights and the layers of a
     graph, and the rules of its import. A graph that lacks what a config needs raises `KeyError`.
     """
@@ -111,14 +111,14 @@ def _llama(shapes: Shapes, layers: list[Layer]) -> list[dict[str, Any]]:
     return [config]
 
 
-FAMILIES = (Family("GPT2LMHeadModel", "gpt2", _gpt2), Family("LlamaForCausalLM", "llama", _llama))
+FAMILIES = (LibraryClass("GPT2LMHeadModel", "gpt2", _gpt2), LibraryClass("LlamaForCausalLM", "llama", _llama))
 
 
 def save_huggingface(
     program: Program,
     weights: Mapping[str, Tensor],
     folder: Path,
-    tokens: Tokens | None = None,
+    tokens: SavedTokenizer | None = None,
 ) -> Saved:
     """Writes a model with these weights, a state dict, and its tokenizer.
 
@@ -152,7 +152,7 @@ def _without_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _save_tokenizer(tokens: Tokens, program: Program, folder: str) -> None:
+def _save_tokenizer(tokens: SavedTokenizer, program: Program, folder: str) -> None:
     import transformers
 
     numbers = {"bos_token": tokens.begin, "eos_token": tokens.end}
@@ -163,7 +163,9 @@ def _save_tokenizer(tokens: Tokens, program: Program, folder: str) -> None:
     kept.save_pretrained(folder)
 
 
-def _model(program: Program, weights: Mapping[str, Tensor], tokens: Tokens | None) -> tuple[Any, float]:
+def _model(
+    program: Program, weights: Mapping[str, Tensor], tokens: SavedTokenizer | None
+) -> tuple[Any, float]:
     """The model of the library with these weights, of the config whose logits are nearest."""
     found: list[tuple[float, Any]] = []
     begin, end = (None, None) if tokens is None else (tokens.begin, tokens.end)
@@ -183,7 +185,9 @@ def _model(program: Program, weights: Mapping[str, Tensor], tokens: Tokens | Non
     return model, difference
 
 
-def _configs(program: Program, weights: Mapping[str, Tensor]) -> Iterator[tuple[Family, dict[str, Any]]]:
+def _configs(
+    program: Program, weights: Mapping[str, Tensor]
+) -> Iterator[tuple[LibraryClass, dict[str, Any]]]:
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     layers = [op.layer for op in program.graph.walk() if op.layer is not None]
     for family in FAMILIES:
@@ -197,7 +201,7 @@ def _configs(program: Program, weights: Mapping[str, Tensor]) -> Iterator[tuple[
 
 
 def _filled(
-    program: Program, weights: Mapping[str, Tensor], family: Family, config: Mapping[str, Any]
+    program: Program, weights: Mapping[str, Tensor], family: LibraryClass, config: Mapping[str, Any]
 ) -> Any:
     """The model of a config with these weights; None where they are not its own."""
     import transformers
