@@ -33,6 +33,7 @@ from graphspec.data.mistakes import lacks, placed
 from graphspec.data.mixed import mixing
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.data.padding import Padding
+from graphspec.data.prepared import LABELS, arrays_of, digest_of, is_prepared, need_same, read_index
 from graphspec.data.processes import ALONE, Processes, read_once
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.streamed import Streamed
@@ -90,7 +91,11 @@ def load(
     training rows. Of the `processes` of one machine the first reads, for all. Raises `SpecError`, a data-...
     code for each mistake.
     """
-    dataset = read_once(processes, partial(_read, program, data, root, limit, encoders))
+    folder = _prepared_folder(program, data, root)
+    if folder is not None:  # which each process maps
+        dataset = _prepared(program, folder, limit, encoders, memory_limit() // processes.size)
+    else:
+        dataset = read_once(processes, partial(_read, program, data, root, limit, encoders))
     first, *held = _on(device, (dataset.training, dataset.validation, dataset.test))
     training = weighed(_augmented(program, first, device), dataset.encoders)
     validation, test = (None if each is None else weighed(each, dataset.encoders) for each in held)
@@ -124,6 +129,58 @@ def _read(
         loader.encoders,
         (*loader.warnings,),
     )
+
+
+def _prepared_folder(
+    program: BaseProgram, data: Path | DataFile | Given | None, root: Path | None
+) -> Path | None:
+    """The folder of prepared data that training data are, if they are one."""
+    named = program.data.train if program.data is not None else None
+    if data is None and named is not None and not is_prepared((root or Path()) / named.path):
+        return None
+    opened = opening(program, "train", named, root, data)
+    path = opened.path if opened is not None else None
+    return path if isinstance(path, Path) and is_prepared(path) else None
+
+
+def _prepared(
+    program: BaseProgram, folder: Path, limit: int | None, encoders: Encoders | None, most: int
+) -> Data:
+    """Examples of a folder of prepared data, in memory where they have `most` bytes. Raises `SpecError` where
+    it was prepared for another spec, or encoders that learned before differ from its own.
+    """
+    from graphspec.data import reading  # imports pyarrow
+    from graphspec.data.encoding import encoders_of
+
+    index = read_index(folder)
+    need_same(program, index, folder)
+    if encoders is not None and digest_of(encoders.to_json()) != index.key["encoders"]:
+        message = f"the encoders of the run learned from other rows than `{folder}` was prepared of"
+        raise fail("data-column", message, "name the data that the run learned from")
+    wanted = fields(program, index.absent)
+    dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
+    padding = padding_of(program, wanted)
+    size = index.size(folder)
+
+    def part(label: str) -> Examples | None:
+        groups = arrays_of(folder, index, label, limit)
+        if groups is None:
+            return None
+        if size <= most:
+            every = [
+                {name: rows.read([(0, rows.length)]) for name, rows in group.items()}
+                for group in groups.values()
+            ]
+            return reading.held(every, dtypes, padding)
+        of = dtypes | {name: torch.float32 for name in groups["arrays"].keys() - dtypes.keys()}
+        return Streamed(groups["arrays"], of, groups["weights"], groups["masks"], padding=padding)
+
+    training, validation, test = (part(label) for label in LABELS)
+    if training is None:
+        raise fail("data-empty", f"`{folder}` holds no rows for training")
+    learned = encoders or encoders_of(program, index.encoders)
+    notes = (*index.notes, *learned.notes)
+    return Data(training, validation, test, notes, index.fingerprint, learned)
 
 
 def _on(device: torch.device, parts: Sequence[Examples | None]) -> list[Any]:
@@ -214,6 +271,17 @@ def _selected(whole: InMemory, parts: Any) -> Parts:
     return [whole.select(index) if len(index) else None for index in indices]
 
 
+@dataclass(frozen=True, slots=True)
+class FittedSource:
+    """A table, encoders that have learned from it, and of each row the part that it is for, if it is
+    divided.
+    """
+
+    table: Any
+    encoders: Encoders
+    parts: Any
+
+
 class Loader:
     """The way of one run from files to examples."""
 
@@ -235,6 +303,46 @@ class Loader:
     @property
     def fingerprint(self) -> str:
         return self._digest.hexdigest()
+
+    @property
+    def absent(self) -> Collection[str]:
+        """The inputs that their defaults fill."""
+        return self._absent or ()
+
+    def source(self, data: Path | DataFile | Given | None, root: Path | None) -> FittedSource:
+        """The table of training data, with encoders that have learned from it. Raises `SpecError`
+        (not-supported) where examples are not rows of one table.
+        """
+        from graphspec.data import reading
+        from graphspec.data.tables import open_table
+
+        config = self.config
+        file = opening(self.program, "train", config.train, root, data)
+        help = "train on the data themselves"
+        if file is None:
+            raise fail("data-missing", "there are no data to prepare", "name some: `--data PATH`")
+        others = [key for key in ("validation", "test") if isinstance(getattr(config, key), DataFile)]
+        what = (
+            "windows" if config.windows is not None
+            else "texts that are packed" if packed(config.features) is not None
+            else f"`{others[0]}` in a file of its own" if others
+            else "bounds of time" if config.train is not None and config.train.bounds
+            else None
+        )  # fmt: skip
+        if what is not None:
+            raise fail("not-supported", f"{what}: only rows of one table are prepared", help)
+        try:
+            found = find(file.path, file.within).first(self.rows)
+            self.notes += found.remarks
+            table = open_table(found, file.options, config)
+            encoders = self._encoders(table, found)
+            division = None if isinstance(config.validation, DataFile) else config.validation
+            self._warn_of_time(table, division)
+            parts = self._row_parts(table, encoders, division) if division is not None else None
+            reading.learn(table, encoders, parts, self.rows)
+        except SpecError as error:
+            raise placed(error, file.span) from None
+        return FittedSource(table, encoders, parts)
 
     def _settle(self, there: Collection[str]) -> Collection[str]:
         """The inputs that their defaults fill: those of which the first file has no column, or of which

@@ -76,7 +76,7 @@ def encode(
     for part in chain(table_parts, [more] if more is not None else []):
         of = np.full(len(part), LABELS.index(label)) if parts is None else parts[part.rows]
         labels = {name: of == number for number, name in enumerate(LABELS)}
-        named = _named(checked(encoders, checker, part, labels))
+        named = by_name(checked(encoders, checker, part, labels))
         for number, chosen in _chosen(None if parts is None or together else of):
             if chosen is None:
                 stores[number].add(named, len(part))
@@ -171,13 +171,20 @@ def examples(store: Store, wanted: Iterable[Field], padding: Padding) -> InMemor
         ]
         dtypes |= {name: torch.float32 for name in files[0].keys() - dtypes.keys()}
         return Streamed(files[0], dtypes, files[1], files[2], padding=padding)
-    arrays, weights, every = (tensors(store.group(group)) for group in GROUPS)
-    dtypes |= {name: torch.float32 for name in arrays.keys() - dtypes.keys()}  # scales of rows
+    return held([store.group(group) for group in GROUPS], dtypes, padding)
+
+
+def held(
+    groups: Sequence[Mapping[str, Array | Ragged]], dtypes: Mapping[str, torch.dtype], padding: Padding
+) -> InMemory:
+    """Arrays, weights and masks as examples in memory."""
+    arrays, weights, every = map(tensors, groups)
+    dtypes = {**dict.fromkeys(arrays, torch.float32), **dtypes}  # scales of rows have no type of their own
     masks = {name: mask for name, mask in every.items() if isinstance(mask, Rows) or not mask.all()}
     return InMemory(arrays, dtypes, None, weights, masks, padding=padding)
 
 
-def _named(encoded: Encoded) -> dict[Name, Array | Ragged]:
+def by_name(encoded: Encoded) -> dict[Name, Array | Ragged]:
     groups: dict[str, Mapping[str, Array | Ragged]] = {
         "arrays": encoded.arrays,
         "weights": encoded.weights,

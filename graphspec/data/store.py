@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,24 @@ SPARED = 2**28
 """Bytes of a disk that stay free."""
 
 
+class RowsInFiles(Protocol):
+    """Rows in files, of one shape or `ragged`: `length` of them, of about `row` bytes."""
+
+    ragged: bool
+    length: int
+
+    @property
+    def row(self) -> int: ...
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> Any:
+        """The rows of ranges (start and stop), in sequence: an array, or `Ragged`."""
+        ...
+
+
 class InFiles(ABC):
     """An array in files, rows along the first axis."""
+
+    ragged = False
 
     def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...]):
         """`shape` is that of a row."""
@@ -112,6 +128,8 @@ class Filed(InFiles):
 
 class FiledRows:
     """Rows of different lengths: their elements in a file, where each begins in memory."""
+
+    ragged = True
 
     def __init__(self, values: InFiles):
         self.values = values

@@ -19,7 +19,7 @@ from torch import Tensor
 from graphspec.data.batches import BLOCKS, Batch, Shuffle, cut, generator
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
-from graphspec.data.store import FiledRows, InFiles
+from graphspec.data.store import RowsInFiles
 
 Groups = Sequence[Mapping[str, Any]]
 """Arrays, weights and what counts, by name."""
@@ -32,10 +32,10 @@ WINDOW = 64 * 2**20
 class Streamed:
     """Arrays in files, all with the same number of rows. `Examples` of `batches`."""
 
-    arrays: Mapping[str, InFiles | FiledRows]
+    arrays: Mapping[str, RowsInFiles]
     dtypes: Mapping[str, torch.dtype]
-    weights: Mapping[str, InFiles] = field(default_factory=dict)
-    masks: Mapping[str, InFiles] = field(default_factory=dict)
+    weights: Mapping[str, RowsInFiles] = field(default_factory=dict)
+    masks: Mapping[str, RowsInFiles] = field(default_factory=dict)
     device: torch.device | None = None
     padding: Padding = Padding()  # noqa: RUF009 - a frozen value
 
@@ -44,7 +44,7 @@ class Streamed:
 
     @property
     def even(self) -> bool:
-        return not any(isinstance(array, FiledRows) for array in self.arrays.values())
+        return not any(array.ragged for array in self.arrays.values())
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         left: Groups | None = None
@@ -101,7 +101,7 @@ class Streamed:
         return WINDOW // (BLOCKS * max(1, row))
 
 
-def _read(group: Mapping[str, InFiles | FiledRows], ranges: Ranges) -> dict[str, Any]:
+def _read(group: Mapping[str, RowsInFiles], ranges: Ranges) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name, filed in group.items():
         rows = filed.read(ranges)

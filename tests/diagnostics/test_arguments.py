@@ -131,8 +131,3 @@ def test_what_was_given_instead_is_told(name: str) -> None:
 def test_a_misspelt_name_of_the_package_is_told() -> None:
     with pytest.raises(AttributeError, match="did you mean `compile`"):
         graphspec.complie  # noqa: B018
-
-
-def test_keys_are_names_where_a_mapping_has_names() -> None:
-    with pytest.raises(graphspec.SpecError, match="a key of `params` is 1, but must be a name"):
-        graphspec.compile(SPEC, params={1: 2})  # type: ignore[dict-item]
