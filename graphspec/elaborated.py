@@ -21,6 +21,7 @@ from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
 
 if TYPE_CHECKING:
+    from torch import Tensor as TorchTensor
     from torch import nn
 
     from graphspec.data.config import DataConfig
@@ -56,6 +57,10 @@ class OutputSpec:
     def keys(self) -> list[str]:
         """The names under which a module returns its tensors: from the second on with a number."""
         return [f"{self.name}.{index}" if index else self.name for index in range(len(self.tensors))]
+
+    def answered(self, value: TorchTensor) -> TorchTensor:
+        """What people get for what the module returns: boxes for the points of a detector."""
+        return self.loss.answer(value) if self.loss is not None and self.loss.answers else value
 
     @property
     def last_weight(self) -> float | Literal["learned"]:

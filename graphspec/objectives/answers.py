@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphspec.objectives.boxes import clipped, kept
+from graphspec.objectives.boxes import clipped, selected
 from graphspec.objectives.heads import Head
 
 if TYPE_CHECKING:
     from torch import Tensor as Values
+
+
+PICTURES = 32
+"""How many pictures are looked at together: what all their boxes take stays small."""
 
 
 def answers(head: Head, output: Values) -> Values:
@@ -20,16 +24,24 @@ def answers(head: Head, output: Values) -> Values:
     """
     import torch
 
+    if torch.compiler.is_exporting() or len(output) <= PICTURES:
+        return _answers(head, output)
+    return torch.cat([_answers(head, part) for part in output.split(PICTURES)])
+
+
+def _answers(head: Head, output: Values) -> Values:
+    import torch
+
     loss = head.loss
     scores, boxes = head.scores(output), clipped(head.boxes(output), (head.height, head.width))
     if head.suppresses:
         scores, kinds, places = _candidates(scores, loss.candidates, loss.least_score)
         boxes = _at(boxes, places)
-        scores = torch.where(kept(boxes, kinds, loss.nms), scores, 0.0)
+        order, best = selected(boxes, kinds, scores, loss.nms, min(loss.top, scores.shape[1]))
     else:
         scores, kinds = scores.max(-1)
-    scores = torch.where(scores > loss.least_score, scores, 0.0)
-    best, order = scores.topk(min(loss.top, scores.shape[1]), 1)
+        best, order = scores.topk(min(loss.top, scores.shape[1]), 1)
+        best = torch.where(best > loss.least_score, best, 0.0)
     found = torch.stack((best, kinds.gather(1, order).to(best.dtype)), -1)
     rows = torch.cat((_at(boxes, order), found), -1)
     nothing = rows.new_tensor([0.0, 0.0, 0.0, 0.0, 0.0, -1.0])

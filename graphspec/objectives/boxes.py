@@ -96,18 +96,23 @@ def clipped(boxes: Values, size: Sequence[int]) -> Values:
     return torch.stack((x, y), -1).flatten(-2)
 
 
-def kept(boxes: Values, classes: Values, limit: float) -> Values:
-    """Which boxes remain after non-maximum suppression, [n, k]: those that overlap no better one of their
-    class that remains by more than `limit`. Boxes [n, k, 4] are in the order of their scores, best first.
-
-    All pictures at once: what is suppressed follows from those before it, and what these are is settled after
-    as many rounds as a chain of overlapping boxes is long, mostly a few.
+def selected(boxes: Values, classes: Values, scores: Values, limit: float, top: int) -> tuple[Values, Values]:
+    """The places and scores, [n, top], of the boxes [n, k, 4] that non-maximum suppression leaves, best
+    first: no box that overlaps a better one of its class by more than `limit`. A score of 0 is no box.
     """
-    over = (pairs(boxes, boxes) > limit) & (classes.unsqueeze(-1) == classes.unsqueeze(-2))
-    over = over.triu(1).float()  # [n, better, worse]
-    remain = over.new_ones(over.shape[:-1])
-    while True:
-        again = ((remain.unsqueeze(-2) @ over).squeeze(-2) == 0).to(over.dtype)
-        if bool((again == remain).all()):
-            return remain.bool()
-        remain = again
+    import torch
+
+    left, upper, right, lower = (boxes[..., i].contiguous() for i in range(4))
+    sizes, places, best = area(boxes), [], []
+    for _ in range(top):
+        score, place = scores.max(1, keepdim=True)
+        places.append(place)
+        best.append(score)
+        if not torch.compiler.is_exporting() and not score.any():
+            break
+        x1, y1, x2, y2, size, kind = (x.gather(1, place) for x in (left, upper, right, lower, sizes, classes))
+        width = (torch.minimum(right, x2) - torch.maximum(left, x1)).clamp(min=0)
+        both = width * (torch.minimum(lower, y2) - torch.maximum(upper, y1)).clamp(min=0)
+        over = both > limit * (sizes + size - both)
+        scores = torch.where(over & (classes == kind), 0.0, scores).scatter(1, place, 0.0)
+    return torch.cat(places, 1), torch.cat(best, 1)

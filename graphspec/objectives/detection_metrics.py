@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import BeforeValidator, Field
 
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
-from graphspec.tensor import Tensor
+from graphspec.tensor import Tensor, symbol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,20 +54,12 @@ class OfBoxes(Metric):
     """Targets that count, by their area in the network's input: below 32 x 32, to 96 x 96, or above."""
     average: Literal["macro"] | None = "macro"
     """`null` gives a score for each class."""
-    _loss: Loss | None = PrivateAttr(None)
-
-    def resolve(self, output: Tensor, loss: Loss | None) -> Metric:
-        metric = self.model_copy()
-        metric._loss = loss
-        return metric
 
     def target(self, output: Tensor) -> Tensor:
-        return (self._loss.target(output) if self._loss is not None else None) or super().target(output)
+        return Tensor((output.shape[0], symbol("boxes"), 5), "float32")
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        from graphspec.objectives.detection_losses import Detection
-
-        if isinstance(loss, Detection):
+        if loss is not None and loss.answers:
             return None
         message = f"`{self.name}` scores boxes, and the output gives none"
         return (message, "write `loss: detection`, whose output is points with boxes and classes")
@@ -85,10 +77,7 @@ class OfBoxes(Metric):
         """
         import torch
 
-        assert self._loss is not None
-        answered = self._loss.answer(output)
-        assert answered is not None
-        answers, targets = (x.detach().double().cpu().numpy() for x in (answered, target))
+        answers, targets = (x.detach().double().cpu().numpy() for x in (output, target))
         if weight is not None:
             there = weight.cpu().numpy() != 0
             answers, targets = answers[there], targets[there]

@@ -86,6 +86,7 @@ class Detector(Loss):
     """Number of boxes that the model answers with at most."""
 
     by_example: ClassVar[bool] = True
+    answers: ClassVar[bool] = True
     synonyms: ClassVar[Mapping[str, str]] = {
         "iou_threshold": "nms",
         "nms_thresh": "nms",

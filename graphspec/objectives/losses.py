@@ -56,6 +56,8 @@ class Loss(Named):
     """Whether it has a value for each value of the output; those along the last axis are averaged."""
     by_example: ClassVar[bool] = False
     """Whether it has a value for each example, not one for each position of the target."""
+    answers: ClassVar[bool] = False
+    """Whether people get, and metrics read, something that follows from what the module returns."""
     sees_padding: ClassVar[bool] = False
     """Whether it knows by itself where a padded target ends, whose steps are not those of the output."""
 
@@ -74,9 +76,9 @@ class Loss(Named):
         """Whether it computes on the CPU what it needs, which no compiled step can."""
         return False
 
-    def answer(self, output: Values) -> Values | None:
-        """What the model answers, where that is not what it returns; None where it is."""
-        return None
+    def answer(self, output: Values) -> Values:
+        """What people get for what the module returns; another thing where it `answers`."""
+        return output
 
     def of_inputs(self, inputs: Mapping[str, Tensor]) -> Loss:
         """The same with what it takes from the types of the program's inputs, where it takes any."""

@@ -71,6 +71,9 @@ class Metric(Named):
         """
         wanted = self.target(output)
         target = loss.target(output) if loss is not None else None
+        if loss is not None and loss.answers:
+            message = f"`{self.name}` compares numbers, but the targets of `{loss.name}` are boxes"
+            return (message, "write `mean_average_precision`")
         if loss is not None and target is not None and target.rank != wanted.rank:
             if isinstance(loss, QuantileLoss):
                 message = (

@@ -191,6 +191,7 @@ class Meter:
             metrics = [_resolved(metric, output) for metric in output.metrics]
             of_logits = [metric.reads_order and output.activation == "softmax" for metric in metrics]
             value = logits if all(of_logits) else activate(logits, output.activation)
+            value = output.answered(value)
             if name in self.units:
                 value, target = (self.units[name](each, joined.get("unit")) for each in (value, target))
             for index, metric in enumerate(metrics):
