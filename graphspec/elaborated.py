@@ -18,6 +18,7 @@ from graphspec.diagnostics.arguments import need
 from graphspec.graph import Graph, Value
 from graphspec.language.row_settings import RowSettings
 from graphspec.objectives import Loss, Metric
+from graphspec.objectives.losses import Select
 from graphspec.tensor import Limit, Tensor
 
 if TYPE_CHECKING:
@@ -58,9 +59,14 @@ class OutputSpec:
         """The names under which a module returns its tensors: from the second on with a number."""
         return [f"{self.name}.{index}" if index else self.name for index in range(len(self.tensors))]
 
-    def answered(self, value: TorchTensor) -> TorchTensor:
-        """What people get for what the module returns: boxes for the points of a detector."""
-        return self.loss.answer(value) if self.loss is not None and self.loss.answers else value
+    @property
+    def returns_more(self) -> bool:
+        """Whether what losses read of it is another value than itself: it follows from that."""
+        return self.activation is not None or (self.loss is not None and self.loss.answers)
+
+    def answered(self, value: TorchTensor, select: Select | None = None) -> TorchTensor:
+        """What people get for what the module returns: boxes for the points of a detector, as in its loss."""
+        return self.loss.answer(value, select) if self.loss is not None else value
 
     @property
     def last_weight(self) -> float | Literal["learned"]:
@@ -88,7 +94,7 @@ def returned(outputs: Mapping[str, OutputSpec], logits: bool = False) -> list[st
     """The names of what an export returns, in order: with `logits` also what losses read."""
     names = [key for output in outputs.values() for key in output.keys]
     if logits:
-        names += [output.logits_key for output in outputs.values() if output.activation is not None]
+        names += [output.logits_key for output in outputs.values() if output.returns_more]
         names += dict.fromkeys(output.mask for output in outputs.values() if output.mask is not None)
     return names
 

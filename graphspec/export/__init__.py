@@ -16,7 +16,8 @@ from graphspec.diagnostics import fail
 from graphspec.diagnostics.arguments import checked
 from graphspec.elaborated import returned
 from graphspec.export import onnx, pt2
-from graphspec.export.logits import WithLogits
+from graphspec.export.logits import Returning
+from graphspec.export.operators import selected
 from graphspec.export.proof import Comparison, drawn, prove
 from graphspec.export.tracing import Range, Traced, axes, inputs_at, label, trace
 from graphspec.files.whole import beside, put
@@ -98,9 +99,12 @@ def export(
     module = program.module(seed=seed, weights=weights).eval().requires_grad_(False)
     exportable = program.module(exporting=True).eval().requires_grad_(False)
     exportable.load_state_dict(module.state_dict())
-    logits = logits and program.takes_logits
-    if logits:
-        module, exportable = (WithLogits(program, each).eval() for each in (module, exportable))
+    losses = [output.loss for output in program.outputs.values() if output.loss is not None]
+    answers = format == "onnx" and any(loss.answers for loss in losses)
+    logits = logits and (program.takes_logits or answers)
+    if logits or answers:
+        module = Returning(program, module, logits).eval()
+        exportable = Returning(program, exportable, logits, selected).eval()
     traced = trace(program, exportable)
     named = axes(program, module)
     description = json.dumps(_description(program, traced))

@@ -6,6 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from graphspec.objectives import boxes
+
+
+@torch.library.custom_op("graphspec::selected", mutates_args=())
+def selected(
+    corners: Tensor, classes: Tensor, scores: Tensor, limit: float, top: int
+) -> tuple[Tensor, Tensor]:
+    """`boxes.selected`, for which ONNX has an operator."""
+    return boxes.selected(corners, classes, scores, limit, top)
+
+
+@selected.register_fake
+def _(corners: Tensor, classes: Tensor, scores: Tensor, limit: float, top: int) -> tuple[Tensor, Tensor]:
+    places = scores.new_empty((scores.shape[0], top), dtype=torch.int64)
+    return places, scores.new_empty((scores.shape[0], top))
 
 
 def translations() -> dict[Any, Callable[..., Any]]:
@@ -46,8 +63,27 @@ def translations() -> dict[Any, Callable[..., Any]]:
     def uniform(x: Any, low: float = 0.0, high: float = 1.0, generator: Any = None) -> Any:
         return op.RandomUniformLike(x, low=low, high=high)
 
+    def suppressed(corners: Any, classes: Any, scores: Any, limit: float, top: int) -> Any:
+        """By NonMaxSuppression, to which each class of a picture is one of its own: those there, counted
+        from 0, of the picture with the most.
+        """
+        count = op.Add(op.ReduceMax(classes, keepdims=0), op.Constant(value_int=1))
+        count = op.Max(count, op.Constant(value_int=1))
+        numbers = op.Range(op.Constant(value_int=0), count, op.Constant(value_int=1))
+        same = op.Equal(op.Unsqueeze(classes, axes(1)), op.Unsqueeze(numbers, axes(0, 2)))
+        zero = op.Constant(value_float=0.0)
+        by_class = op.Where(same, op.Unsqueeze(scores, axes(1)), zero)
+        most, least = op.Constant(value_ints=[top]), op.Constant(value_floats=[0.0])
+        found = op.NonMaxSuppression(corners, by_class, most, op.Constant(value_floats=[limit]), least)
+        places = op.Gather(found, axes(0, 2), axis=1)
+        ones = op.Expand(op.Constant(value_float=1.0), op.Gather(op.Shape(places), axes(0)))
+        kept = op.ScatterND(op.Mul(scores, zero), places, ones)
+        best, order = op.TopK(op.Mul(scores, kept), axes(top), axis=1, largest=1, sorted=1)
+        return order, best
+
     aten = torch.ops.aten
     return {
+        torch.ops.graphspec.selected.default: suppressed,
         aten.sort.stable: stable_sort,
         aten.cumprod.default: cumprod,
         aten.fmax.default: fmax,

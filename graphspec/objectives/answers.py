@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from graphspec.objectives.boxes import clipped, selected
 from graphspec.objectives.heads import Head
+from graphspec.objectives.losses import Select
 
 if TYPE_CHECKING:
     from torch import Tensor as Values
@@ -18,18 +19,18 @@ PICTURES = 32
 """How many pictures are looked at together: what all their boxes take stays small."""
 
 
-def answers(head: Head, output: Values) -> Values:
+def answers(head: Head, output: Values, select: Select | None = None) -> Values:
     """[n, top, 6] in the order of scores: corners in pixels, clipped to the picture, the score and the class.
-    What is behind the last box has the score 0 and the class -1.
+    What is behind the last box has the score 0 and the class -1. `select` does what `selected` does.
     """
     import torch
 
     if torch.compiler.is_exporting() or len(output) <= PICTURES:
-        return _answers(head, output)
-    return torch.cat([_answers(head, part) for part in output.split(PICTURES)])
+        return _answers(head, output, select or selected)
+    return torch.cat([_answers(head, part, select or selected) for part in output.split(PICTURES)])
 
 
-def _answers(head: Head, output: Values) -> Values:
+def _answers(head: Head, output: Values, select: Select) -> Values:
     import torch
 
     loss = head.loss
@@ -37,7 +38,8 @@ def _answers(head: Head, output: Values) -> Values:
     if head.suppresses:
         scores, kinds, places = _candidates(scores, loss.candidates, loss.least_score)
         boxes = _at(boxes, places)
-        order, best = selected(boxes, kinds, scores, loss.nms, min(loss.top, scores.shape[1]))
+        top = min(loss.top, scores.shape[1])
+        order, best = select(boxes, kinds, scores, loss.nms, top)
     else:
         scores, kinds = scores.max(-1)
         best, order = scores.topk(min(loss.top, scores.shape[1]), 1)
@@ -46,7 +48,7 @@ def _answers(head: Head, output: Values) -> Values:
     rows = torch.cat((_at(boxes, order), found), -1)
     nothing = rows.new_tensor([0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
     rows = torch.where(best.unsqueeze(-1) > 0, rows, nothing)
-    return torch.cat((rows, nothing.expand(len(rows), loss.top - rows.shape[1], 6)), 1)
+    return torch.cat((rows, nothing.expand(rows.shape[0], loss.top - rows.shape[1], 6)), 1)
 
 
 def _candidates(scores: Values, most: int, least: float) -> tuple[Values, Values, Values]:

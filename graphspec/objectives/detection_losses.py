@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.objectives.detection_settings import Assign, Detector
-from graphspec.objectives.losses import Bound, Misfit
+from graphspec.objectives.losses import Bound, Misfit, Select
 from graphspec.tensor import Dim, Tensor, symbol
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ class Detection(Detector):
         assert target is not None
         return self.head.losses(output, target.to(output.dtype))
 
-    def answer(self, output: Values) -> Values:
+    def answer(self, output: Values, select: Select | None = None) -> Values:
         """[n, top, 6], best first: x1, y1, x2, y2 in pixels of the network's input, the score and the class;
         rows without a box have score 0 and class -1.
         """
         from graphspec.objectives.answers import answers
 
-        return answers(self.head, output)
+        return answers(self.head, output, select)

@@ -10,7 +10,7 @@ Keras. torch is imported inside of formulas: a spec is checked without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -28,6 +28,7 @@ Reduction = Literal["sum_over_batch_size", "mean", "mean_with_sample_weight", "s
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Misfit = tuple[str, str] | None
 """Why a loss or metric cannot judge an output, and what to do about it."""
+Select = Callable[..., tuple[Any, Any]]
 Bound = int | tuple[int | None, ...] | None
 Total = Any
 """How many positions count: an integer known from shapes alone, or a tensor on the device."""
@@ -76,8 +77,10 @@ class Loss(Named):
         """Whether it computes on the CPU what it needs, which no compiled step can."""
         return False
 
-    def answer(self, output: Values) -> Values:
-        """What people get for what the module returns; another thing where it `answers`."""
+    def answer(self, output: Values, select: Select | None = None) -> Values:
+        """What people get for what the module returns; another thing where it `answers`. `select` does what
+        `graphspec.objectives.boxes.selected` does.
+        """
         return output
 
     def of_inputs(self, inputs: Mapping[str, Tensor]) -> Loss:

@@ -55,7 +55,8 @@ def compare(program: BaseProgram, base: TorchEngine, engine: Engine, wanted: lis
     for trial in wanted:
         tensors = padded_inputs(program, trial.rows, trial.sizes, seed=secrets.randbits(63))
         inputs = {name: tensor.numpy() for name, tensor in tensors.items()}
-        for what in ("outputs", "logits") if program.takes_logits else ("outputs",):
+        more = any(output.returns_more for output in program.outputs.values()) or program.masks
+        for what in ("outputs", "logits") if more else ("outputs",):
             own = base.logits if what == "logits" else base
             theirs = engine.logits if what == "logits" else engine
             try:

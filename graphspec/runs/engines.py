@@ -113,7 +113,7 @@ class Interface:
         from graphspec.elaborated import returned
 
         judged = [
-            output.logits_key if output.activation is not None else key
+            output.logits_key if output.returns_more else key
             for output in program.outputs.values()
             for key in output.keys
         ]
@@ -187,12 +187,19 @@ class TorchEngine:
         interface = Interface.of(program)
         self.inputs, self.outputs, self.masks = interface.inputs, interface.outputs, interface.masks
         self.takes_logits = program.takes_logits
+        self.answered = {
+            name: output.answered
+            for name, output in program.outputs.items()
+            if output.loss is not None and output.loss.answers
+        }
 
     def __call__(self, inputs: Mapping[str, Any]) -> Values:
         with self._torch.inference_mode():  # around the arrays, too: they are taken and given faster inside
             values = self._computed(inputs)
             if not isinstance(values, dict):
-                return {self.outputs[0]: self._array(values)}
+                values = {self.outputs[0]: values}
+            for name, answered in self.answered.items():
+                values[name] = answered(values[name])
             return {key: self._array(values[key]) for key in self.outputs if key in values}
 
     def logits(self, inputs: Mapping[str, Any]) -> Values:

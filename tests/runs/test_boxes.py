@@ -97,7 +97,7 @@ def test_what_is_encoded_comes_back_in_pixels_of_the_picture(folder: Path, run: 
     encoder: Any = encoders.encoders["boxes"]
     encoder.picture.columns = ("image",)
     unit = encoder.unit(TablePart(names, np.arange(6), "t", str, root=folder))
-    columns = BoxesWritten("found", np.asarray, ("cat", "dog"))({"found": rows}, {}, True, unit)
+    columns = BoxesWritten("found", ("cat", "dog"))({"found": rows}, {}, True, unit)
     for found, labels, truth in zip(
         columns["found"].python(), columns["found.class"].python(), TRUTH, strict=True
     ):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from graphspec.data.encoders.base import Array, Encoder
+from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.boxes import BoxEncoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import ListEncoder
@@ -51,8 +48,8 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
         if loss is not None and loss.takes_logits:
             activation = "sigmoid" if tensor.shape[-1] == 1 else "softmax"
         return MaskWritten(name, activation, tuple(encoder.values), output.rows.threshold)
-    if isinstance(encoder, BoxEncoder) and (answer := _boxes(output)) is not None:
-        return BoxesWritten(name, answer, tuple(encoder.names))
+    if isinstance(encoder, BoxEncoder) and _gives_boxes(output):
+        return BoxesWritten(name, tuple(encoder.names))
     if isinstance(encoder, SetEncoder):
         return SetWritten(name, activation, tuple(encoder.vocabulary.values), output.rows.threshold)
     if classes:
@@ -66,19 +63,10 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
     return ValuesWritten(name, activation, _steps(tensor))
 
 
-def _boxes(output: OutputSpec) -> Callable[[Array], Array] | None:
-    """What makes boxes, scores and classes of an output; None where it is no answer of a detector."""
-    answer = getattr(output.loss, "answer", None)
-    if answer is None:
-        return np.asarray if output.tensors[0].shape[-1] == ANSWER else None
-
-    def answered(values: Array) -> Array:
-        import torch
-
-        found: Array = answer(torch.from_numpy(values)).numpy()
-        return found
-
-    return answered
+def _gives_boxes(output: OutputSpec) -> bool:
+    """Whether an output is boxes with scores and classes: the answers of a detector, or a graph's own."""
+    answers = output.loss is not None and output.loss.answers
+    return answers or output.tensors[0].shape[-1] == ANSWER
 
 
 def has_classes(output: OutputSpec, encoder: Encoder | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -136,14 +136,12 @@ class BoxesWritten:
     """
 
     name: str
-    answer: Callable[[Array], Array]
-    """From what the model returns to the boxes in pixels of its input, their scores and classes."""
     labels: tuple[str, ...]
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> Columns:
-        answers = self.answer(values[self.name])
+        answers = values[self.name]
         order = np.argsort(np.where(answers[..., 5] < 0, np.inf, -answers[..., 4]), 1, kind="stable")
         answers = np.take_along_axis(answers, order[..., None], 1)
         there, corners = answers[..., 5] >= 0, answers[..., :4]
