@@ -64,22 +64,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
         return op.RandomUniformLike(x, low=low, high=high)
 
     def suppressed(corners: Any, classes: Any, scores: Any, limit: float, top: int) -> Any:
-        """By NonMaxSuppression, to which each class of a picture is one of its own: those there, counted
-        from 0, of the picture with the most.
-        """
-        count = op.Add(op.ReduceMax(classes, keepdims=0), op.Constant(value_int=1))
-        count = op.Max(count, op.Constant(value_int=1))
-        numbers = op.Range(op.Constant(value_int=0), count, op.Constant(value_int=1))
-        same = op.Equal(op.Unsqueeze(classes, axes(1)), op.Unsqueeze(numbers, axes(0, 2)))
-        zero = op.Constant(value_float=0.0)
-        by_class = op.Where(same, op.Unsqueeze(scores, axes(1)), zero)
-        most, least = op.Constant(value_ints=[top]), op.Constant(value_floats=[0.0])
-        found = op.NonMaxSuppression(corners, by_class, most, op.Constant(value_floats=[limit]), least)
-        places = op.Gather(found, axes(0, 2), axis=1)
-        ones = op.Expand(op.Constant(value_float=1.0), op.Gather(op.Shape(places), axes(0)))
-        kept = op.ScatterND(op.Mul(scores, zero), places, ones)
-        best, order = op.TopK(op.Mul(scores, kept), axes(top), axis=1, largest=1, sorted=1)
-        return order, best
+        return _suppressed(op, corners, classes, scores, limit, top)
 
     aten = torch.ops.aten
     return {
@@ -91,3 +76,25 @@ def translations() -> dict[Any, Callable[..., Any]]:
         aten.hypot.default: hypot,
         aten.uniform.default: uniform,
     }
+
+
+def _suppressed(op: Any, corners: Any, classes: Any, scores: Any, limit: float, top: int) -> Any:
+    """By NonMaxSuppression, to which each class of a picture is one of its own: those there, counted
+    from 0, of the picture with the most.
+    """
+    count = op.Add(op.ReduceMax(classes, keepdims=0), op.Constant(value_int=1))
+    count = op.Max(count, op.Constant(value_int=1))
+    numbers = op.Range(op.Constant(value_int=0), count, op.Constant(value_int=1))
+    same = op.Equal(
+        op.Unsqueeze(classes, op.Constant(value_ints=[1])),
+        op.Unsqueeze(numbers, op.Constant(value_ints=[0, 2])),
+    )
+    zero = op.Constant(value_float=0.0)
+    by_class = op.Where(same, op.Unsqueeze(scores, op.Constant(value_ints=[1])), zero)
+    most, least = op.Constant(value_ints=[top]), op.Constant(value_floats=[0.0])
+    found = op.NonMaxSuppression(corners, by_class, most, op.Constant(value_floats=[limit]), least)
+    places = op.Gather(found, op.Constant(value_ints=[0, 2]), axis=1)
+    ones = op.Expand(op.Constant(value_float=1.0), op.Gather(op.Shape(places), op.Constant(value_ints=[0])))
+    kept = op.ScatterND(op.Mul(scores, zero), places, ones)
+    best, order = op.TopK(op.Mul(scores, kept), most, axis=1, largest=1, sorted=1)
+    return order, best
