@@ -122,6 +122,14 @@ Huggingface = Annotated[
         help="Write a language model into the folder FILE, as AutoModelForCausalLM of transformers loads it.",
     ),
 ]
+Container = Annotated[
+    bool,
+    typer.Option("--container", help="The same, with a Dockerfile and a server that needs no graphspec."),
+]
+Mlflow = Annotated[
+    bool,
+    typer.Option("--mlflow", help="The same, as a model that `mlflow.pyfunc` loads, with its signature."),
+]
 Quantize = Annotated[
     str | None,
     typer.Option("--quantize", metavar="int8", help="Write weights as 8-bit integers, if the score holds."),
@@ -166,6 +174,8 @@ def build(
     adapters: MergeAdapters = None,
     fastest: Fastest = False,
     huggingface: Huggingface = False,
+    container: Container = False,
+    mlflow: Mlflow = False,
     quantize: Quantize = None,
     max_loss: MaxLoss = None,
     triton: Triton = False,
@@ -185,9 +195,12 @@ def build(
     given |= {"--no-inplace": no_inplace, "--bundle": bundle, "--params": params, "--step": step}
     if params not in (None, FIXED):
         raise misuse("--params", f"`{params}` is unknown: `fixed` writes params as numbers")
+    fastest = fastest or ((container or mlflow) and quantize is None and not huggingface)
     if fastest or huggingface or quantize is not None or max_loss is not None:
         given |= {"--merge-adapters": adapters, "--set": settings, "--preset": preset}
-        asked = deploying.Asked(fastest, huggingface, quantize, max_loss, triton, inputs, force)
+        asked = deploying.Asked(
+            fastest, huggingface, quantize, max_loss, triton, inputs, force, container, mlflow
+        )
         deploying.deploy(asked, spec, weights, output, format, given, allow, as_json)
         return
     if triton:

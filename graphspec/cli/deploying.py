@@ -41,6 +41,8 @@ class Asked:
     triton: bool
     inputs: str | None
     force: bool
+    container: bool = False
+    mlflow: bool = False
 
 
 def deploy(
@@ -57,6 +59,9 @@ def deploy(
     that do not go with it.
     """
     option = "--huggingface" if asked.huggingface else "--fastest" if asked.fastest else "--quantize"
+    for name, is_asked in (("--container", asked.container), ("--mlflow", asked.mlflow)):
+        if is_asked and not asked.fastest:
+            raise misuse(name, f"not with {option}")
     options = {
         **others,
         "--fastest": asked.fastest and asked.huggingface,
@@ -75,18 +80,20 @@ def deploy(
     check_inputs(asked.inputs, spec, "onnx")
     if asked.quantize is None and asked.max_loss is not None:
         raise misuse("--max-loss", "it belongs to --quantize int8")
-    path = _folder(output, asked.force) if asked.fastest else _file(asked, spec, output)
-    from graphspec.runs.shipping import FILES
+    from graphspec.runs.shipping import CONTAINER, FILES, MLFLOW
+
+    names = FILES + (CONTAINER if asked.container else ()) + (MLFLOW if asked.mlflow else ())
+    path = _folder(output, asked.force, names) if asked.fastest else _file(asked, spec, output)
 
     with _trained(spec, weights, allow, as_json) as run:
-        for file in map(path.joinpath, FILES) if asked.fastest else [path]:
+        for file in map(path.joinpath, names) if asked.fastest else [path]:
             need_apart(file, [run.weights, *read_by(run.program)])
         encoders = None
         if asked.inputs != "tensors" and run.path.is_dir():
             encoders = encoders_of_run(run.path, run.encoders(), asked.inputs)
         why = why_arrays(run.program, encoders, run.path.is_dir(), "onnx", asked.inputs)
         if asked.fastest:
-            _fastest(run, path, encoders, why, as_json)
+            _fastest(run, path, encoders, why, asked, as_json)
         else:
             _quantized(run, path, encoders, why, asked, as_json)
 
@@ -126,22 +133,24 @@ def _huggingface(
     answer(as_json, "\n".join(lines), format="huggingface", file=str(folder), **details)
 
 
-def _folder(output: str | None, force: bool) -> Path:
+def _folder(output: str | None, force: bool, names: tuple[str, ...]) -> Path:
     """The folder to write to: a new one, an empty one, one of ours, or what of one killed processes left."""
     from graphspec.files.whole import halves
-    from graphspec.runs.shipping import FILES, is_shipped
+    from graphspec.runs.packing import UNSTAMPED
+    from graphspec.runs.shipping import is_shipped
 
     if output in (None, "-"):
         raise misuse("-o", "--fastest writes several files: name a folder")
     folder = Path(str(output))
     if folder.is_file():
         raise misuse("-o", f"{folder} is a file, and --fastest writes several: name a folder")
-    for path in map(folder.joinpath, FILES):
-        check_output(path, of_format(path.suffix[1:]), force)
+    for path in map(folder.joinpath, names):
+        plain_text = path.name in UNSTAMPED and is_shipped(folder)
+        check_output(path, of_format(path.suffix[1:] or "py"), force or plain_text)
     if not folder.is_dir() or force or is_shipped(folder):
         return folder
-    left = {half for name in FILES for half in halves(folder / name)}
-    left |= {path for name in FILES if (path := folder / name).is_file()}
+    left = {half for name in names for half in halves(folder / name)}
+    left |= {path for name in names if (path := folder / name).is_file()}
     if not left.issuperset(folder.iterdir()):
         raise misuse("-o", f"{folder} holds files that graphspec did not write; --force keeps these")
     return folder
@@ -162,10 +171,12 @@ def _file(asked: Asked, spec: Path, output: str | None) -> Path:
     return path
 
 
-def _fastest(run: Run, folder: Path, encoders: Encoders | None, why: str | None, as_json: bool) -> None:
+def _fastest(
+    run: Run, folder: Path, encoders: Encoders | None, why: str | None, asked: Asked, as_json: bool
+) -> None:
     from graphspec.runs.shipping import ship
 
-    shipped = ship(run, folder, encoders)
+    shipped = ship(run, folder, encoders, asked.container, asked.mlflow)
     lines = [f"wrote {folder}: {', '.join(shipped.files)}", *shipped.notes]
     lines += columns_report(shipped.form, why)
     details: dict[str, Any] = {} if why is None else {"tensors": why}

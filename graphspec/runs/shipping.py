@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ from graphspec.emit.code import literal as tree_of
 from graphspec.files.folder import Folder, refusing
 from graphspec.files.reading import read_text
 from graphspec.files.stamps import stamped
+from graphspec.runs import packing
 from graphspec.runs.engines import SLOWER, TorchEngine
 from graphspec.runs.fastest import engine_of
+from graphspec.runs.packing import requirements
 from graphspec.version import MADE_BY, __version__
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 PREDICT, MODEL, SOURCE, WEIGHTS = "predict.py", "model.onnx", "model.py", "model.safetensors"
 FILES = (PREDICT, MODEL, SOURCE, WEIGHTS)
+CONTAINER = (packing.DOCKERFILE, packing.SERVER, packing.REQUIREMENTS)
+MLFLOW = (packing.MLMODEL, packing.LOADER, packing.EXAMPLE, packing.ENVIRONMENT, packing.REQUIREMENTS)
 SHOWN = 64
 """Values of an example that are written out; of more, the first in the place of all."""
 MARK = f"# {MADE_BY} "
@@ -96,12 +101,17 @@ class Shipped:
         return {"folder": str(self.folder), "engine": self.engine, "files": list(self.files), **form}
 
 
-def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
+def ship(
+    run: Run, folder: Path, encoders: Encoders | None, container: bool = False, mlflow: bool = False
+) -> Shipped:
     """Writes the fastest form of a run whose outputs are those of its module, of what is installed here. With
-    `encoders` it reads columns, which onnxruntime alone can.
+    `encoders` it reads columns, which onnxruntime alone can. The folder may be that of a container, too, and
+    a model of MLflow.
 
     Raises `SpecError` (package-missing, export-failed, export-differs, run-directory).
     """
+    from graphspec.export import example_arrays
+
     program, module = run.inference()
     base = TorchEngine(run.program, module, torch.device("cpu"))
     try:
@@ -125,10 +135,17 @@ def ship(run: Run, folder: Path, encoders: Encoders | None) -> Shipped:
     else:
         form = _onnx(run, target, encoders)
         files = [MODEL]
-    example = _example(run, form, encoders)
+    arrays = example_arrays(run.program, form, encoders)
+    example = _example(arrays, form)
     extended = form is not None and bool(form.needs)
     target.text(PREDICT, stamped(_predict(program, base.threads, name, example, extended)))
-    return Shipped(folder, name, (*files, PREDICT), tuple(notes), form)
+    files.append(PREDICT)
+    needs, model = requirements(name, extended), tuple(files)
+    if container:
+        files += packing.container(target, needs, model, arrays)
+    if mlflow:
+        files += packing.mlflow_model(target, needs, program.name, arrays)
+    return Shipped(folder, name, tuple(dict.fromkeys(files)), tuple(notes), form)
 
 
 def is_shipped(folder: Path) -> bool:
@@ -158,12 +175,9 @@ def _onnx(run: Run, target: Folder, encoders: Encoders | None) -> ColumnForm | N
     return exported.form
 
 
-def _example(run: Run, form: ColumnForm | None, encoders: Encoders | None) -> str:
+def _example(arrays: Mapping[str, np.ndarray], form: ColumnForm | None) -> str:
     """Arrays of one row, as Python."""
-    from graphspec.export import example_arrays
-
     columns = form.columns if form is not None else ()
-    arrays = example_arrays(run.program, form, encoders)
     texts = (f"{literal(n)}: {_array(a) if n in columns else _zeros(a)}" for n, a in arrays.items())
     return "{" + ", ".join(texts) + "}"
 
