@@ -128,7 +128,8 @@ def test_its_server_gives_what_the_run_predicts(run: Run, address: str) -> None:
     np.testing.assert_allclose(found["outputs"]["y"], wanted, 1e-5)
     with urllib.request.urlopen(f"{address}/health") as response:
         assert json.load(response) == {"ok": True}
-    for body in (b"{", {}, {"inputs": {"x": [[1, 2, 3, 4]]}}, {"inputs": {"x": "a", "n": [[1]]}}, []):
+    wrong: list[Any] = [b"{", {}, {"inputs": {"x": [[1, 2, 3, 4]]}}, {"inputs": {"x": "a", "n": [[1]]}}, []]
+    for body in wrong:
         status, found = post(address, body)
         assert status == 422 and found["error"]
 
