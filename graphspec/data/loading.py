@@ -35,6 +35,7 @@ from graphspec.data.opening import Opening, opening, spanner
 from graphspec.data.padding import Padding
 from graphspec.data.prepared import LABELS, arrays_of, digest_of, is_prepared, need_same, read_index
 from graphspec.data.processes import ALONE, Processes, read_once
+from graphspec.data.remote import is_remote
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.streamed import Streamed
 from graphspec.data.synthetic import BATCHES, synthetic
@@ -136,11 +137,14 @@ def _prepared_folder(
 ) -> Path | None:
     """The folder of prepared data that training data are, if they are one."""
     named = program.data.train if program.data is not None else None
-    if data is None and named is not None and not is_prepared((root or Path()) / named.path):
-        return None
+    if data is None and named is not None:
+        far = is_remote(named.path)
+        path = Path(named.path) if far else (root or Path()) / named.path
+        if (far and not program.allow_url) or not is_prepared(path):
+            return None
     opened = opening(program, "train", named, root, data)
-    path = opened.path if opened is not None else None
-    return path if isinstance(path, Path) and is_prepared(path) else None
+    place = opened.path if opened is not None else None
+    return place if isinstance(place, Path) and is_prepared(place) else None
 
 
 def _prepared(

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ConfigDict
 
+from graphspec.data import remote
 from graphspec.data.ragged import Ragged, offsets_of
 from graphspec.data.store import Array, Name
 from graphspec.diagnostics import SpecError, fail
 from graphspec.elaborated import BaseProgram
-from graphspec.files.reading import parse_json, read_text
+from graphspec.files.reading import parse_json
 from graphspec.files.records import StoredRecord, record_of
 
 if TYPE_CHECKING:
@@ -96,10 +97,13 @@ class Index(PreparedRecord):
     def size(self, folder: Path) -> int:
         """The bytes of all shards. Raises `SpecError` (data-format) where one is missing."""
         files = [folder / part.file for shard in self.shards for part in shard.parts.values()]
-        lacking = next((file for file in files if not file.is_file()), None)
-        if lacking is not None:
-            raise fail("data-format", f"`{lacking}` is missing", AGAIN)
-        return sum(file.stat().st_size for file in files)
+        total = 0
+        for file in files:
+            size = remote.size_of(file)
+            if size is None:
+                raise fail("data-format", f"`{remote.shown(file)}` is missing", AGAIN)
+            total += size
+        return total
 
     def rows(self, label: str) -> int:
         """The rows of a part of the data."""
@@ -108,7 +112,9 @@ class Index(PreparedRecord):
 
 def is_prepared(path: object) -> bool:
     """Whether a path is a folder of prepared data."""
-    return isinstance(path, Path) and (path / INDEX).is_file()
+    if not isinstance(path, Path) or path.suffix in (".parquet", ".csv"):
+        return False
+    return remote.size_of(path / INDEX) is not None
 
 
 def key_of(program: BaseProgram) -> dict[str, str]:
@@ -135,18 +141,23 @@ def read_index(folder: Path) -> Index:
     """The index of a folder of prepared data. Raises `SpecError` (data-format)."""
     help = "prepare it again: `graphspec prepare SPEC -o FOLDER`"
     try:
-        content = parse_json(read_text(folder / INDEX))
+        content = read_record(folder / INDEX)
         if isinstance(content, dict) and content.get("format") == FORMAT and content["version"] != VERSION:
-            message = (
-                f"`{folder}` was prepared in version {content['version']} of the format; this reads {VERSION}"
-            )
+            of = content["version"]
+            message = f"`{remote.shown(folder)}` has version {of} of the format, and this reads {VERSION}"
             raise fail("data-format", message, help)
         index = record_of(Index, content)
     except (OSError, ValueError) as error:
-        raise fail("data-format", f"`{folder / INDEX}` cannot be read: {error}", help) from None
+        raise fail("data-format", f"`{remote.shown(folder / INDEX)}` cannot be read: {error}", help) from None
     if index.format != FORMAT:
-        raise fail("data-format", f"`{folder}` holds no prepared data", help)
+        raise fail("data-format", f"`{remote.shown(folder)}` holds no prepared data", help)
     return index
+
+
+def read_record(path: Path) -> Any:
+    """The content of a file of JSON. Raises `OSError`, `ValueError`."""
+    with remote.opened(path) as file:
+        return parse_json(bytes(file.read()).decode())
 
 
 def need_same(program: BaseProgram, index: Index, folder: Path) -> None:
@@ -155,7 +166,7 @@ def need_same(program: BaseProgram, index: Index, folder: Path) -> None:
     differ = [name for name, digest in own.items() if index.key.get(name) != digest]
     if differ:
         what = " and ".join(differ)
-        message = f"`{folder}` was prepared for other {what} than the spec has"
+        message = f"`{remote.shown(folder)}` was prepared for other {what} than the spec has"
         raise fail("data-column", message, "prepare it again: `graphspec prepare SPEC -o FOLDER`")
 
 
@@ -175,7 +186,7 @@ class _Mapped:
         if number not in self._batches:
             try:
                 if self._reader is None:
-                    self._reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
+                    self._reader = pa.ipc.open_file(remote.opened(self.path))
                 batch = self._reader.get_batch(number)
             except (OSError, pa.ArrowException, IndexError) as error:
                 raise self._damaged(number, f"cannot be read: {error}") from None
@@ -186,7 +197,7 @@ class _Mapped:
         return self._batches[number]
 
     def _damaged(self, number: int, what: str) -> SpecError:
-        message = f"block {number} of `{self.path}` {what}"
+        message = f"block {number} of `{remote.shown(self.path)}` {what}"
         return fail(
             "data-format",
             message,

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from graphspec.data import reading
+from graphspec.data import reading, remote
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.fields import Checker
@@ -42,14 +42,13 @@ from graphspec.data.prepared import (
     columns_of,
     digest_of,
     key_of,
+    read_record,
     table_of,
 )
 from graphspec.data.store import Array
 from graphspec.diagnostics import SpecError, fail
 from graphspec.elaborated import BaseProgram
-from graphspec.files.reading import parse_json, read_text
 from graphspec.files.records import record_of
-from graphspec.files.whole import replacing
 
 PATIENCE = 5.0
 """Seconds of encoding until other processes are started."""
@@ -112,7 +111,8 @@ def prepare(
     sizes = program.minimum_sizes, program.maximum_sizes
     key = digest_of([about, table.file, limit])
     work = Work(folder, key, encoders, tuple(loader.wanted), sizes, table.file, table.decimal, table.root)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not remote.is_remote(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     shards: dict[int, Shard] = {}
     made = rows = 0
     waiting = _tasks(table, encoders, parts, limit or 2**62)
@@ -142,8 +142,7 @@ def _finished(
         shards=tuple(shards),
         fingerprint=digest_of([shard.model_dump(mode="json") for shard in shards]),
     )
-    with replacing(work.folder / INDEX) as temporary:
-        temporary.write_text(index.model_dump_json())
+    _put(work.folder / INDEX, index.model_dump_json().encode())
     return index
 
 
@@ -241,10 +240,10 @@ def _known(work: Work, task: Task) -> Shard | None:
     """A shard that is whole, of the same data; None for one to make."""
     path = work.folder / f"shard-{task.number:05d}.json"
     try:
-        shard = record_of(Shard, parse_json(read_text(path)))
+        shard = record_of(Shard, read_record(path))
     except (OSError, ValueError):
         return None
-    there = all((work.folder / part.file).is_file() for part in shard.parts.values())
+    there = all(remote.size_of(work.folder / part.file) for part in shard.parts.values())
     return shard if there and shard.key == _key(work, task) else None
 
 
@@ -280,9 +279,17 @@ def encode(work: Work, task: Task) -> Shard:
         some = {name: reading.rows_of(array, chosen) for name, array in arrays.items()}
         files[label] = _write(work.folder, f"{label}-{task.number:05d}.arrow", table_of(columns, some))
     shard = Shard(key=_key(work, task), parts=files, columns=columns)
-    with replacing(work.folder / f"shard-{task.number:05d}.json") as temporary:
-        temporary.write_text(shard.model_dump_json())
+    _put(work.folder / f"shard-{task.number:05d}.json", shard.model_dump_json().encode())
     return shard
+
+
+def _put(path: Path, content: Any) -> None:
+    """Writes a file. Raises `SpecError` (data-space) where it cannot be."""
+    try:
+        remote.put(path, content)
+    except OSError as error:
+        message = f"`{remote.shown(path)}` cannot be written: {error.strerror or error}"
+        raise fail("data-space", message, "name another folder") from None
 
 
 def _write(folder: Path, name: str, table: pa.Table) -> ShardFile:
@@ -295,6 +302,5 @@ def _write(folder: Path, name: str, table: pa.Table) -> ShardFile:
     content = sink.getvalue()
     read = pa.ipc.open_file(content)
     blocks = [read.get_batch(number) for number in range(read.num_record_batches)]
-    with replacing(folder / name) as temporary:
-        temporary.write_bytes(content)
+    _put(folder / name, content)
     return ShardFile(file=name, blocks=tuple((len(block), checksum_of(block)) for block in blocks))

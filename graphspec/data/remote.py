@@ -11,12 +11,13 @@ import os
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from graphspec.diagnostics import SpecError, fail
 
 if TYPE_CHECKING:
+    from pyarrow import NativeFile
     from pyarrow.fs import FileSystem
 
 SCHEME = "s3:"
@@ -80,6 +81,39 @@ def files_at(path: Path) -> tuple[Path, ...]:
             "data-format", message, "of object storage .parquet is read, and folders and patterns of it"
         )
     return tuple(folder / name for name in names)
+
+
+def size_of(path: Path) -> int | None:
+    """The bytes of a file, here or in object storage; None where there is none. Raises `SpecError`."""
+    key, system = located(path)
+    if system is None:
+        return path.stat().st_size if path.is_file() else None
+    try:
+        about = system.get_file_info(str(key))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return about.size if about.is_file else None
+
+
+def opened(path: Path) -> NativeFile:
+    """A file to read at any place: one that is here is mapped. Raises `OSError`."""
+    import pyarrow as pa
+
+    key, system = located(path)
+    return pa.memory_map(str(path)) if system is None else system.open_input_file(str(key))
+
+
+def put(path: Path, content: Any) -> None:
+    """Writes a file whole, here or in object storage. Raises `OSError`."""
+    from graphspec.files.whole import replacing
+
+    key, system = located(path)
+    if system is None:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    else:
+        with system.open_output_stream(str(key)) as stream:
+            stream.write(content)
 
 
 def unreadable(path: Path, error: OSError) -> SpecError:

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.data import remote
+from graphspec.data import loading, preparing, remote
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 from tests.processes import ENDLESS
@@ -114,6 +115,29 @@ def test_a_training_is_that_on_the_same_files_beside_the_spec(bucket: str, tmp_p
     allowed = CliRunner().invoke(app, [*command, "--allow-url", "--json"])
     assert allowed.exit_code == 0, allowed.stderr
     assert json.loads(allowed.stdout)["history"]["loss"] == near.history["loss"]
+
+
+def test_prepared_data_lie_in_object_storage(bucket: str, tmp_path: Path) -> None:
+    """One that is continued makes what is missing; a training reads it as it reads the table."""
+    (tmp_path / "far.yaml").write_text(SPEC.replace("DATA", bucket))
+    program, store = graphspec.compile(tmp_path / "far.yaml"), Path("s3://shop/set")
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(preparing, "ROWS", 20)
+    try:
+        done = preparing.prepare(program, store, Path(bucket), workers=1)
+        assert done.made == 4
+        key, system = remote.located(store / "training-00002.arrow")
+        assert system is not None
+        system.delete_file(str(key))
+        with pytest.raises(SpecError, match=r"training-00002.arrow` is missing"):
+            loading.load(program, store, None, torch.device("cpu"))
+        assert preparing.prepare(program, store, Path(bucket), workers=1).index == done.index
+    finally:
+        monkey.undo()
+    place: dict[str, Any] = {"device": "cpu", "tell": lambda line: None}
+    one = train(program, data=store, run_dir=tmp_path / "one", **place)
+    other = train(program, data=Path(bucket), run_dir=tmp_path / "other", **place)
+    assert one.history == other.history
 
 
 @pytest.mark.parity  # of files here: tests/train/test_parallel.py
