@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import graphspec
@@ -43,6 +43,21 @@ def test_a_tensor_of_two_layers_is_one_whatever_else_they_have(how: str) -> None
     make, words, x = common.TWO[how]
     module = common.Two(make, *words)
     assert trained(equal(module, x)) == sum(p.numel() for p in module.parameters())
+
+
+class TheirRMSNorm(nn.Module):
+    """As transformers write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.variance_epsilon = nn.Parameter(torch.ones(4)), 1e-6
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
+
+
+def test_what_is_recognised_by_its_name_trains() -> None:
+    assert "RMSNormalization" in equal(nn.Sequential(TheirRMSNorm(), nn.Linear(4, 4)), floats(2, 4)).text
 
 
 def test_a_table_of_embeddings_and_a_projection_is_one() -> None:
