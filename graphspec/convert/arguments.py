@@ -136,7 +136,7 @@ def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str
                 f"build the layer without `{key}`; `graphspec layers {cls.spec_name}` lists what it takes",
             )
         settings[name] = _value(name, value)
-    _normalize(cls, settings, rank)
+    _normalize(settings, rank)
     return shortened(cls, settings)
 
 
@@ -175,7 +175,7 @@ def _activation(value: Any) -> Any:
     return "linear" if word is None else word
 
 
-def _normalize(cls: type[Layer], settings: dict[str, Any], rank: int | None) -> None:
+def _normalize(settings: dict[str, Any], rank: int | None) -> None:
     """Keras' ways to write the same, brought to the one that is the default."""
     axis = settings.get("axis")
     if isinstance(axis, list) and len(axis) == 1:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from graphspec.convert.nodes import CalledEntry, ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
+from graphspec.convert.nodes import CalledEntry, ConvertedBody, ConvertedNode, ConvertedValue
 
 
 class Source(NamedTuple):
@@ -247,10 +247,3 @@ def leaf_key(node: ConvertedNode) -> ItemKey:
     names = tuple(sorted(node.arguments)) if node.form == "op" else ()
     what = len(node.what) if node.form == "parameter" else repr(node.what)
     return ItemKey("leaf", (node.form, what, node.style, node.trainable, fixed, names, node.outputs))
-
-
-def makers(instance: Instance) -> Iterator[ConvertedInput]:
-    """The inputs of the outermost graph that feed an instance."""
-    for value in instance.sources:
-        if isinstance(value.maker, ConvertedInput):
-            yield value.maker

@@ -15,8 +15,8 @@ from graphspec.convert.pytorch.writer import Known, NodeWriter
 from graphspec.convert.refusals import Unsupported
 
 
-def value(w: NodeWriter, x: Laid | Known, like: Laid) -> ConvertedValue:
-    """The node of an operand that is in the axes of `like` already."""
+def value(w: NodeWriter, x: Laid | Known) -> ConvertedValue:
+    """The node of an operand that is in the axes of the others already."""
     return x.value if isinstance(x, Laid) else w.held(x)
 
 

@@ -184,7 +184,7 @@ def stopped(w: NodeWriter, x: Any) -> Any:
 
 
 @handles("arange")
-def _arange(w: NodeWriter, end: Any, out: Any, start: Any = 0, step: Any = 1) -> Laid:
+def _arange(w: NodeWriter, out: Any, start: Any = 0, step: Any = 1) -> Laid:
     numbers = counted(w, out.shape[0])
     if (start, step) != (0, 1):
         raise Unsupported(

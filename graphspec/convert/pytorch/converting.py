@@ -144,7 +144,7 @@ class Converter:
     def _graph(self, graph: fx.Graph, values: dict[fx.Node, Any]) -> Any:
         for node in graph.nodes:
             if node.op == "call_function":
-                self.writer.origin = _origin(node, self.writer.origin)
+                self.writer.origin = _origin(node)
                 try:
                     values[node] = self._called(node, values)
                 except Unsupported as error:
@@ -334,7 +334,7 @@ def _path(node: fx.Node) -> str | None:
     return next(reversed(stack.values()))[0] if stack else None
 
 
-def _origin(node: fx.Node, before: CallOrigin) -> CallOrigin:
+def _origin(node: fx.Node) -> CallOrigin:
     stack = node.meta.get("nn_module_stack") or {}
     modules = tuple(
         (key, path, str(kind).rpartition(".")[2])

@@ -39,7 +39,7 @@ def converted(
     """Raises `Unsupported`, `SpecError`."""
     with modes_kept(module), recognized(module.eval()), composed(), marked(module):
         batched = {word: _batched(tensor) for word, tensor in inputs.items()}
-        free = {word: _free(word, tensor, dynamic.get(word)) for word, tensor in batched.items()}
+        free = {word: _free(dynamic.get(word)) for word in batched}
         graph = traced(module, batched, free)
         random, left = with_training(graph, module, batched, free)
         write_in_parts(graph.program)
@@ -167,7 +167,7 @@ def _batched(tensor: Tensor) -> Tensor:
     return tensor[:1].expand(BATCH, *tensor.shape[1:]).contiguous()
 
 
-def _free(word: str, tensor: Tensor, shape: Sequence[str | int | None] | None) -> dict[int, Any]:
+def _free(shape: Sequence[str | int | None] | None) -> dict[int, Any]:
     dims: dict[int, Any] = {0: Dim.AUTO}
     for axis, size in enumerate(shape or ()):
         if not isinstance(size, int):

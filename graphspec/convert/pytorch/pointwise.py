@@ -59,7 +59,7 @@ def _elu(w: NodeWriter, self: Laid, alpha: float, scale: float, input_scale: flo
 
 
 @handles("softplus")
-def _softplus(w: NodeWriter, self: Laid, beta: float, threshold: float) -> Laid:
+def _softplus(w: NodeWriter, self: Laid, beta: float) -> Laid:
     if beta == 1:
         return activation(w, self, "softplus")
     scaled = scalar(w, "multiply", self, beta)
@@ -242,8 +242,7 @@ def pair(w: NodeWriter, op: str, a: Any, b: Any, shape: tuple[Size, ...]) -> Lai
     merges = op in ("add", "multiply", "subtract", "maximum", "minimum")
     mask = w.constant(b)
     a, b = together(w, [a, b], shape, full=not merges)
-    like = a if isinstance(a, Laid) else b
-    reads = [value(w, a, like), value(w, b, like)]
+    reads = [value(w, a), value(w, b)]
     if merges:
         node = w.node("merge", op, {}, [("", read) for read in reads])
         if op == "add" and mask is not None:
@@ -281,8 +280,7 @@ def _where(w: NodeWriter, condition: Any, self: Any, other: Any, out: Any) -> La
             slots.append((name, placed[-1]))
         else:
             constants[name] = finite(x, out.dtype)
-    like = next(x for x in placed if isinstance(x, Laid))
-    reads = [(name, value(w, x, like)) for name, x in slots]
+    reads = [(name, value(w, x)) for name, x in slots]
     node = w.node("op", "where", constants, reads)
     if chosen is not None and len(slots) == 2 and min(constants.values()) <= HIDING:
         seen = chosen.bool() if "x2" in constants else chosen.logical_not()

@@ -110,7 +110,7 @@ def _attend(
     parts = []
     for x, kernel, bias in zip((query, key, value), kernels, biases, strict=True):
         parts.append(F.linear(x, kernel, bias).unflatten(-1, (module.num_heads, -1)).transpose(1, 2))
-    mask = _mask(module, query, attn_mask, key_padding_mask)
+    mask = _mask(module, attn_mask, key_padding_mask)
     rate = module.dropout if module.training else 0.0
     y = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], mask, rate)
     y = F.linear(y.transpose(1, 2).flatten(2), module.out_proj.weight, module.out_proj.bias)
@@ -125,9 +125,7 @@ def _attend(
     return y, weights.mean(1) if average_attn_weights else weights
 
 
-def _mask(
-    module: nn.MultiheadAttention, query: Tensor, attn_mask: Tensor | None, padding: Tensor | None
-) -> Tensor | None:
+def _mask(module: nn.MultiheadAttention, attn_mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
     """Both masks as one, true where a key counts; or what is added to the scores."""
     if attn_mask is not None and attn_mask.dim() == 3:
         attn_mask = attn_mask.unflatten(0, (-1, module.num_heads))

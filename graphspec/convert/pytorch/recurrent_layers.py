@@ -22,7 +22,6 @@ def _recurrent(
     w: NodeWriter,
     *,
     function: str,
-    out: Any,
     input: Any,
     hx: Any,
     params: Any = None,
@@ -31,7 +30,6 @@ def _recurrent(
     dropout: float = 0,
     bidirectional: bool = False,
     batch_first: bool = False,
-    **other: Any,
 ) -> Any:
     if not isinstance(input, Laid) or params is None:
         raise Unsupported("it packs sequences, which a spec does not", "pass padded sequences, and mask them")
@@ -160,7 +158,6 @@ def _cell(
     w_hh: Known,
     b_ih: Any = None,
     b_hh: Any = None,
-    out: Any = None,
 ) -> Any:
     """A cell outside of a loop is its layer over one step."""
     function = function.removesuffix("_cell")

@@ -88,7 +88,7 @@ class Tree:
             elif places[key] == position:
                 listed.append(self._block(groups[key], nodes, outputs, level[key], moved, front))
         outputs = {key: moved.get(value, value) for key, value in outputs.items()}
-        self._block_names(listed, depth, front)
+        self._block_names(listed)
         return ConvertedBody(name, inputs, listed, outputs)
 
     @staticmethod
@@ -197,7 +197,7 @@ class Tree:
         paths = {node: self.origins[node].modules[-1][1].removeprefix(front) for node in first.values()}
         return dict(zip(paths, shortened(list(paths.values())), strict=True))
 
-    def _block_names(self, listed: list[ConvertedNode], depth: int, front: str) -> None:
+    def _block_names(self, listed: list[ConvertedNode]) -> None:
         """Blocks and layers of one body, by the shortest ends of their paths that tell them apart."""
         blocks = [node for node in listed if node.form == "block"]
         others = {node.name for node in listed if node.form != "block"}

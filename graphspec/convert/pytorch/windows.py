@@ -184,7 +184,7 @@ def _rounds(x: Laid, size: list[int], steps: list[int], pads: list[int]) -> bool
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
 )
-def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid, output_size: Any) -> Any:
+def _adaptive(w: NodeWriter, *, function: str, out: Any, self: Laid) -> Any:
     x = w.spatial(self)
     rank = len(x.axes) - 2
     most = "max" in function
