@@ -48,7 +48,7 @@ def _forward(module: nn.Module) -> Callable[..., Any] | None:
     return None
 
 
-def _rms_norm(module: nn.Module) -> Callable[..., Any] | None:
+def _rms_norm(module: Any) -> Callable[..., Any] | None:
     weight = getattr(module, "weight", None)
     candidates = [getattr(module, word, None) for word in ("variance_epsilon", "eps", "epsilon")]
     epsilon = next((value for value in candidates if isinstance(value, float)), None)
