@@ -176,13 +176,15 @@ def huggingface(
             folder, name=name, flat=flat, check=not no_check, shipped=not no_shipped
         )
         tokenizer = folder / "tokenizer.json"
-        copied = output / "tokenizer.json"
-        copies = tokenizer.is_file() and not (copied.exists() and copied.samefile(tokenizer))
+        copied, content = output / "tokenizer.json", tokenizer.read_bytes() if tokenizer.is_file() else None
+        if content is not None and copied.is_file() and copied.read_bytes() != content and not force:
+            copied = output / f"{imported.name}.tokenizer.json"  # beside that of another model
+        copies = content is not None and not (copied.is_file() and copied.read_bytes() == content)
         if copies:
             check_output(copied, None, force, [folder])
         spec, tensors = _write(imported, output, force, folder)
-        if copies:
-            write(copied, tokenizer.read_bytes())
+        if copies and content is not None:
+            write(copied, content)
     _tell_torch(imported, spec, tensors, as_json)
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from graphspec.runs.directory import RunFiles
 
 TOKENIZER = "tokenizer.json"
-"""The file next to a spec with its tokenizer, as `graphspec import huggingface` copies it."""
+"""The file next to a spec with its tokenizer, as `graphspec import huggingface` copies it; where another
+model has it, after the name of the spec and a dot.
+"""
 
 
 def need_texts(prompts: Any) -> None:
@@ -48,8 +50,11 @@ def maker(
 
 def _beside(files: RunFiles | SpecFiles) -> Any:
     """The tokenizer next to a spec; None of a run, and where there is none."""
-    file = files.spec.with_name(TOKENIZER) if isinstance(files, SpecFiles) else None
-    return of_file(file) if file is not None and file.is_file() else None
+    if not isinstance(files, SpecFiles):
+        return None
+    places = (files.spec.with_name(name) for name in (f"{files.spec.stem}.{TOKENIZER}", TOKENIZER))
+    file = next((place for place in places if place.is_file()), None)
+    return None if file is None else of_file(file)
 
 
 def codec(program: Program, files: RunFiles | SpecFiles, encoders: Encoders | None) -> TextCodec:

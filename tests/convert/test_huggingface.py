@@ -14,6 +14,7 @@ import pytest
 import torch
 import transformers
 from huggingface_hub import constants
+from tokenizers import Tokenizer, models
 from transformers.integrations import hub_kernels
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ import graphspec
 from graphspec.cli.app import app
 from graphspec.convert.pytorch.huggingface import _inputs, import_huggingface
 from graphspec.diagnostics import SpecError
+from graphspec.runs import generation
 
 SMALL: dict[str, Any] = {
     "hidden_size": 32,
@@ -85,6 +87,20 @@ def test_traced_folders_learn_the_same_and_keep_their_length_open_where_they_can
     assert any("does not stay open" in note for note in imported.notes) == (kind == "t5")
     if kind == "t5":  # the biases of distances are learned, of one table
         assert not imported.frozen and "output_dim: 4" in imported.text
+
+
+def test_two_imports_share_a_folder_and_each_has_its_tokenizer(tmp_path: Path) -> None:
+    folder, out = folder_of("gpt2", tmp_path / "gpt2"), tmp_path / "out"
+    for name, words in (("one", "a b c"), ("two", "x y z"), ("three", "a b c")):
+        tokenizer = Tokenizer(models.WordLevel({word: k for k, word in enumerate(words.split())}, "a"))
+        tokenizer.save(str(folder / "tokenizer.json"))
+        command = ["import", "huggingface", str(folder), "-o", str(out), "--name", name, "--no-check"]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    assert {file.name for file in out.glob("*.json")} == {"tokenizer.json", "two.tokenizer.json"}
+    for name, word in (("one", "c"), ("two", "z"), ("three", "c")):
+        run = graphspec.Run(out / f"{name}.yaml", weights=out / f"{name}.safetensors")
+        assert list(generation.codec(run.program, run.files, None).ids(word)) == [2]
 
 
 def test_another_class_is_traced_and_the_command_copies_the_tokenizer(tmp_path: Path) -> None:
