@@ -111,7 +111,7 @@ class Elaborated:
     """The type of each input; the batch axis first."""
     outputs: dict[str, OutputSpec]
     """Each output by name: its values, its loss and its metrics."""
-    train: TrainConfig | None
+    declared_training: TrainConfig | None
     """The settings of `train`; None without such a section."""
     data: DataConfig | None
     """The settings of `data`; None without such a section."""
@@ -139,7 +139,7 @@ class Elaborated:
         """The settings of `train`, with their defaults."""
         from graphspec.train.config import TrainConfig  # few checks ask for them
 
-        return self.train or TrainConfig()
+        return self.declared_training or TrainConfig()
 
     @property
     def takes_logits(self) -> bool:
@@ -188,7 +188,8 @@ class BaseProgram(Elaborated, ABC):
         need(batch_size=size)
         section = {**(self.document.get("train") or {}), "batch_size": size}
         parsed = replace(self.parsed, value={**self.document, "train": section})
-        return replace(self, parsed=parsed, train=self.training.model_copy(update={"batch_size": size}))
+        training = self.training.model_copy(update={"batch_size": size})
+        return replace(self, parsed=parsed, declared_training=training)
 
     @property
     @abstractmethod

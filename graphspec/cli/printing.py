@@ -48,7 +48,8 @@ def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: 
 
     for diagnostic in diagnostics:
         shown = {**_excerpt(diagnostic), **sources}
-        say(render(diagnostic, shown, colors(stream)), stream, end="\n\n", painted=True)
+        text = render(diagnostic, shown, colors(stream), terminal_width(stream))
+        say(text, stream, end="\n\n", painted=True)
 
 
 LONGEST = 100_000

@@ -59,11 +59,14 @@ __all__ = [
 ]
 
 
-def render(diagnostic: Diagnostic, sources: Mapping[str, str], color: bool = False) -> str:
+def render(
+    diagnostic: Diagnostic, sources: Mapping[str, str], color: bool = False, columns: int | None = None
+) -> str:
     """The diagnostic as text, without a final newline, in the manner of rustc.
 
     `sources` maps file names to their text; a place in a file that is not there is named without its line.
+    Lines of source fit into so many `columns`.
     """
     from graphspec.diagnostics import rendering  # most specs have no mistake
 
-    return rendering.render(diagnostic, sources, color)
+    return rendering.render(diagnostic, sources, color, columns)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
 
+from graphspec.diagnostics.collecting import fail
 from graphspec.diagnostics.spelling import nearest
 
 _MODULE = "`program.module()` is the torch.nn.Module, which has it"
@@ -18,6 +21,7 @@ OF_PROGRAMS: Mapping[str, str] = {
     **dict.fromkeys(("modules", "weights", "get_weights", "trainable_variables"), _MODULE),
     **dict.fromkeys(("predict", "predict_proba", "predict_on_batch"), _TRAINED.format("predict(data)")),
     **dict.fromkeys(("evaluate", "score", "test"), _TRAINED.format("evaluate(data)")),
+    **dict.fromkeys(("train", "train_on_batch", "train_step"), "`program.fit(data)` trains"),
     "compile": "it is compiled, with the optimizer and the losses of its spec: `program.fit(data)` trains",
     **dict.fromkeys(("layers", "nodes", "get_layer", "count_params"), "`program.summary()` lists its nodes"),
     **dict.fromkeys(("load_weights", "set_weights"), "give them: `program.module(weights=PATH)`"),
@@ -37,6 +41,14 @@ OF_PACKAGE: Mapping[str, str] = {
         "`graphspec.compile(PATH).fit(data)` trains, `graphspec.Run(RUN_DIR)` predicts and evaluates",
     ),
 }
+
+
+class Package(ModuleType):
+    """A package of ours that has the name of a function of other libraries, and is called as that."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        name = self.__name__.rpartition(".")[2]
+        raise fail("wrong-type", f"`{self.__name__}` is a package, not a function", OF_PACKAGE[name])
 
 
 def no_attribute(owner: str, name: str, words: Mapping[str, str], known: Iterable[str]) -> AttributeError:

@@ -14,23 +14,27 @@ from graphspec.diagnostics.text import split_lines, visible
 Paint = Callable[[str, str], str]
 
 LINE_WIDTH = 120
-"""Display columns of source that a snippet shows; a longer line is cut around what is marked."""
+"""Display columns of source that a snippet shows, if there is room; a longer line is cut around its marks."""
+NARROWEST = 24
 REACH = 20 * LINE_WIDTH
 """Characters on both sides of a mark among which the part that is shown is chosen."""
 
 _COLORS = {"error": "1;31", "warning": "1;33", "code": "1", "frame": "1;94", "note": "1;32", "help": "1;36"}
 
 
-def render(diagnostic: Diagnostic, sources: Mapping[str, str], color: bool = False) -> str:
+def render(
+    diagnostic: Diagnostic, sources: Mapping[str, str], color: bool = False, columns: int | None = None
+) -> str:
     """The diagnostic as text, without a final newline, in the manner of rustc.
 
     `sources` maps file names to their text; a place in a file that is not there is named without its line.
+    Lines of source fit into so many `columns`.
     """
     paint = _painter(color)
     head = paint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")
     out = [head + paint("code", ": " + visible(diagnostic.message))]
     if diagnostic.span is not None:
-        out += _snippets(diagnostic, diagnostic.span, sources, paint)
+        out += _snippets(diagnostic, diagnostic.span, sources, paint, columns)
     for kind, text in [*(("note", note) for note in diagnostic.notes), ("help", diagnostic.help or "")]:
         if text:
             first, *rest = text.split("\n")
@@ -52,10 +56,14 @@ class _Mark:
     primary: bool
 
 
-def _snippets(diagnostic: Diagnostic, span: Span, sources: Mapping[str, str], paint: Paint) -> list[str]:
+def _snippets(
+    diagnostic: Diagnostic, span: Span, sources: Mapping[str, str], paint: Paint, columns: int | None
+) -> list[str]:
     marks = [_Mark(span, diagnostic.label, True)]
     marks += [_Mark(label.span, label.text, False) for label in diagnostic.labels]
     width = len(str(max(mark.span.line for mark in marks)))
+    beside = width + len(" | ") + 2 * len("...")
+    room = LINE_WIDTH if columns is None else min(LINE_WIDTH, max(NARROWEST, columns - beside))
     files = dict.fromkeys(mark.span.file for mark in marks)
     out: list[str] = []
     for file in files:
@@ -64,7 +72,7 @@ def _snippets(diagnostic: Diagnostic, span: Span, sources: Mapping[str, str], pa
         arrow = "-->" if file == span.file else ":::"
         out.append(" " * width + paint("frame", arrow) + " " + visible(str(first.span)))
         if file in sources:
-            out += _file_snippet(here, sources[file], width, diagnostic.severity, paint)
+            out += _file_snippet(here, sources[file], width, room, diagnostic.severity, paint)
         else:
             out += [f"note: {visible(str(m.span))}: {visible(m.text)}" for m in here if m.text]
     return out
@@ -75,25 +83,27 @@ def _lines(source: str) -> list[str]:
     return split_lines(source.removeprefix("\ufeff"))
 
 
-def _file_snippet(marks: list[_Mark], source: str, width: int, severity: str, paint: Paint) -> list[str]:
+def _file_snippet(
+    marks: list[_Mark], source: str, width: int, room: int, severity: str, paint: Paint
+) -> list[str]:
     # A byte order mark is no character of the first line.
     lines = _lines(source)
     bar = paint("frame", "|")
     blank = " " * (width + 1) + bar
     out = [blank]
     previous: int | None = None
-    for number, group in _groups(marks, lines):
+    for number, group in _groups(marks, lines, room):
         if previous is not None and number > previous + 1:
             out.append(paint("frame", "..."))
         text = lines[number - 1] if number <= len(lines) else ""
-        shown, rows = _line_snippet(text, number, group, severity, paint)
+        shown, rows = _line_snippet(text, number, group, room, severity, paint)
         out.append(f"{paint('frame', str(number).rjust(width))} {bar} {shown}".rstrip())
         out += [f"{blank} {row}" for row in rows]
         previous = number
     return out
 
 
-def _groups(marks: list[_Mark], lines: list[str]) -> Iterator[tuple[int, list[_Mark]]]:
+def _groups(marks: list[_Mark], lines: list[str], room: int) -> Iterator[tuple[int, list[_Mark]]]:
     """Marks by line; on a line too long to show, those that fit into one window together."""
     by_line: dict[int, list[_Mark]] = {}
     for mark in marks:
@@ -103,7 +113,7 @@ def _groups(marks: list[_Mark], lines: list[str]) -> Iterator[tuple[int, list[_M
         window: list[_Mark] = []
         for mark in group:
             reach = mark.span.end_column if mark.span.end_line == number else len(text) + 1
-            if window and len(text) > LINE_WIDTH and reach - window[0].span.column > LINE_WIDTH // 2:
+            if window and len(text) > room and reach - window[0].span.column > room // 2:
                 yield number, window
                 window = []
             window.append(mark)
@@ -111,7 +121,7 @@ def _groups(marks: list[_Mark], lines: list[str]) -> Iterator[tuple[int, list[_M
 
 
 def _line_snippet(
-    text: str, number: int, marks: list[_Mark], severity: str, paint: Paint
+    text: str, number: int, marks: list[_Mark], room: int, severity: str, paint: Paint
 ) -> tuple[str, list[str]]:
     """The line as shown, and the rows of marks and labels under it."""
     passed = max(0, min(mark.span.column for mark in marks) - REACH)
@@ -130,28 +140,28 @@ def _line_snippet(
         begin = at(mark.span.column - passed)
         end = at(mark.span.end_column - passed) if mark.span.end_line == number else starts[-1]
         places.append((begin, max(end, begin + 1), mark))
-    source, shift, limit = _window(cells, starts, places)
+    source, shift, limit = _window(cells, starts, places, room)
     shown = [(max(b + shift, 0), min(max(e + shift, b + shift + 1), limit), mark) for b, e, mark in places]
     return source, _mark_rows(shown, severity, paint)
 
 
 def _window(
-    cells: list[str], starts: list[int], places: list[tuple[int, int, _Mark]]
+    cells: list[str], starts: list[int], places: list[tuple[int, int, _Mark]], room: int
 ) -> tuple[str, int, int]:
     """The part of the line to show, how far its columns moved, and how far marks may reach."""
     total = starts[-1]
-    if total <= LINE_WIDTH:
+    if total <= room:
         return "".join(cells).rstrip(), 0, total + 2
     begin = min(place[0] for place in places)
-    end = min(max(place[1] for place in places), begin + LINE_WIDTH - 10)
-    left = max(0, min(begin - (LINE_WIDTH - (end - begin)) // 2, total - LINE_WIDTH))
-    right = left + LINE_WIDTH
+    end = min(max(place[1] for place in places), begin + room - 10)
+    left = max(0, min(begin - (room - (end - begin)) // 2, total - room))
+    right = left + room
     # A cell that straddles an edge of the window is left out; `first` keeps the columns right.
     inside = [i for i in range(len(cells)) if starts[i] >= left and starts[i + 1] <= right]
     first = starts[inside[0]] if inside else left
     before, after = ("..." if first > 0 else ""), ("..." if right < total else "")
     body = "".join(cells[i] for i in inside)
-    return (before + body + after).rstrip(), len(before) - first, len(before) + LINE_WIDTH + 2
+    return (before + body + after).rstrip(), len(before) - first, len(before) + room + 2
 
 
 def _cell(char: str) -> str:

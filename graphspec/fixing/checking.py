@@ -78,7 +78,7 @@ def _check_beside(
     from graphspec.weights import check_weight_files
 
     check_weight_files(program.graph, program.path, diagnostics)
-    if program.train is not None:
+    if program.declared_training is not None:
         from graphspec.custom.adaptive import check_adaptive
         from graphspec.weights.trainable import check_trainable
 

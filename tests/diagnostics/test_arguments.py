@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -131,3 +132,13 @@ def test_what_was_given_instead_is_told(name: str) -> None:
 def test_a_misspelt_name_of_the_package_is_told() -> None:
     with pytest.raises(AttributeError, match="did you mean `compile`"):
         graphspec.complie  # noqa: B018
+
+
+def test_training_is_called_fit() -> None:
+    """`train` is neither a method of a program nor a function of the package."""
+    program: Any = PROGRAM
+    with pytest.raises(AttributeError, match=r"`program\.fit\(data\)` trains"):
+        program.train({"x": 1})
+    package: Any = import_module("graphspec.train")
+    with pytest.raises(graphspec.SpecError, match=r"a package, not a function\n.*\.fit\(data\)` trains"):
+        package(program)

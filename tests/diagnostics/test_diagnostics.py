@@ -418,3 +418,14 @@ def test_rendering_never_fails(text: str, places: list[tuple[int, int, int, int,
 
 def test_lines_end_as_in_yaml() -> None:
     assert split_lines("a\nb\r\nc\rd\u2028e\x85f\x0bg") == ["a", "b", "c", "d\u2028e\x85f\x0bg"]
+
+
+@given(st.integers(0, 150), st.integers(1, 40), st.integers(40, 140))
+def test_a_snippet_fits_into_the_terminal(before: int, length: int, columns: int) -> None:
+    """The code, and the marks under it, on one line each; the marked text is where its marks are."""
+    line = f"{'a' * before}{'b' * length}{'c' * 60}"
+    place = Span("s.yaml", 7, before + 1, 7, before + 1 + length)
+    shown = render(Diagnostic("unknown-key", "m", place), {"s.yaml": "\n" * 6 + line}, columns=columns)
+    code, marks = shown.split("\n")[3:5]
+    assert max(len(code), len(marks)) <= columns
+    assert {code[at] for at, sign in enumerate(marks) if sign == "^"} <= {"b", "."}
