@@ -21,13 +21,13 @@ from graphspec.generate.choosing import chosen, output_of
 from graphspec.runs.boxes import is_boxes
 from graphspec.runs.masks import is_mask
 from graphspec.runs.pictures import Drawings
-from graphspec.runs.prediction import TableAnswering
 from graphspec.runs.rows import ArrayReader, RowReader
 from graphspec.runs.run import Run
 from graphspec.serve.options import ServeOptions
 
 if TYPE_CHECKING:
     from graphspec.generate.generating import Maker
+    from graphspec.runs.prediction import TableAnswering
 
 MOST = 256
 """Rows that one call of the module takes."""
@@ -56,6 +56,8 @@ class Served:
         self._table: TableAnswering | None = None
         """What predicts rows that say too little alone."""
         if model.reader is None:
+            from graphspec.runs.prediction import TableAnswering  # imports torch
+
             self._table = TableAnswering(model, run.files.encoders(program))
             self.reader: RowReader | ArrayReader = RowReader(program, self._table.encoders())
         else:
