@@ -11,8 +11,9 @@ import pytest
 from onnx import helper
 
 from graphspec.data.features.settings import Date
-from graphspec.data.rows.numbers import part_of_one
-from graphspec.data.rows.values import ticks_of
+from graphspec.data.rows.calendar import Moments
+from graphspec.data.rows.functions import ONE
+from graphspec.data.rows.values import TICKS, ticks_of
 from graphspec.export.columns import dates
 from graphspec.export.columns.date_formats import unreadable
 from graphspec.export.columns.graph import NUMBER, OPSETS, TEXT, GraphWriter
@@ -47,7 +48,7 @@ def session_of(format: str) -> onnxruntime.InferenceSession:
     text = g.column("when", TEXT)
     missing = g.is_text(text, [""])
     feature = Date.model_validate({"encode": "date", "parts": PARTS, "format": format})
-    parts = g.joined([g.expanded(part) for part in dates.parts_of(g, "when", text, missing, feature)])
+    parts = g.joined([g.expanded(part.name) for part in dates.parts_of(g, "when", text, missing, feature)])
     answer = helper.make_tensor_value_info(parts, NUMBER, None)
     given = helper.make_tensor_value_info("when", TEXT, ["batch"])
     graph = helper.make_graph(g.nodes, "dates", [given], [answer], list(g.constants.values()))
@@ -62,7 +63,7 @@ def expected(text: str, format: str) -> list[float] | None:
         ticks = ticks_of(text, format)
     except ValueError:
         return None
-    return [part_of_one(ticks, part) for part in PARTS]
+    return [Moments(*divmod(ticks, TICKS)).part(part, ONE) for part in PARTS]
 
 
 def moments(draw: random.Random, count: int) -> list[datetime]:

@@ -27,8 +27,10 @@ from graphspec.data.encoders.base import (
 from graphspec.data.encoders.group_scales import GroupScales
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic
+from graphspec.data.rows.calendar import Moments
 from graphspec.data.rows.fields import DatesInRow, InRow, NumbersInRow
-from graphspec.data.rows.numbers import NumberCurve, Numbers, in_units, outside, part_of_date, rows_of
+from graphspec.data.rows.numbers import NumberCurve, Numbers, in_units, outside, spread
+from graphspec.data.rows.values import TICKS
 from graphspec.diagnostics import fail
 
 KEPT = 2**22
@@ -186,11 +188,11 @@ class Floats(Encoder):
                 gone = any_of(missing)
         row_units = self._row_units(part)
         scaled = np.stack(
-            [curve(values[:, i], *rows_of(row_units, i)) for i, curve in enumerate(self.curves)], 1
+            [curve(values[:, i], *spread(row_units, i)) for i, curve in enumerate(self.curves)], 1
         )
         if gone is not None:
             scaled[gone] = 0
-        self.legal(part, values, scaled)
+        self.legal(part, values)
         marks = {"filled": any_of(missing)} if gone is None and missing.any() else {}
         if self.groups is not None and (unseen := self.groups.unseen(part)).any():
             marks["unseen"] = unseen
@@ -226,7 +228,7 @@ class Floats(Encoder):
         """The cells of one column, of its numbers."""
         return each(in_units(curves, values, way=NumberCurve.cells), float)
 
-    def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
+    def legal(self, part: TablePart, values: Numbers) -> None:
         """Raises `SpecError` if a transform is not defined."""
 
     def state(self) -> dict[str, Any]:
@@ -256,7 +258,7 @@ class NumberEncoder(Floats):
 
     def learn(self, part: TablePart) -> None:
         values = self.read(part)
-        self._in_domain(part, values)
+        self.legal(part, values)
         self._add(part, values)
 
     def in_row(self) -> InRow | None:
@@ -264,7 +266,7 @@ class NumberEncoder(Floats):
             return None
         return NumbersInRow(self.columns, tuple(self.curves), self.feature.indicator, self.is_single)
 
-    def _in_domain(self, part: TablePart, values: Numbers) -> None:
+    def legal(self, part: TablePart, values: Numbers) -> None:
         for position, name in enumerate(self.columns):
             transform = self.feature.transform_of(name)
             low = outside(transform, values[:, position])
@@ -274,9 +276,6 @@ class NumberEncoder(Floats):
                 what = f"{values[index, position]:g} has no {transform}, which takes numbers of {kind}"
                 help = "leave the `transform` of this column out"
                 raise part.fail("data-range", name, index, what, help, "give such a number")
-
-    def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
-        self._in_domain(part, values)
 
     def curve(self, position: int, there: Numbers) -> NumberCurve:
         transform = self.feature.transform_of(self.columns[position])
@@ -320,9 +319,8 @@ class DateEncoder(Floats):
         parts = []
         for name in self.columns:
             ticks, missing = dates(part, name, self.feature.format)
-            for wanted in self.feature.parts:
-                values = part_of_date(ticks, wanted)
-                parts.append(np.where(missing, np.nan, values))
+            moments = Moments(*divmod(ticks, TICKS))
+            parts += [np.where(missing, np.nan, moments.part(wanted)) for wanted in self.feature.parts]
         return np.stack(parts, 1)
 
     def in_row(self) -> InRow | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.numbers import Floats
-from graphspec.data.rows.numbers import NumberCurve
+from graphspec.data.rows.functions import Functions
+from graphspec.data.rows.numbers import NumberCurve, spread
 from graphspec.elaborated import OutputSpec
 
 
@@ -26,31 +29,33 @@ class OutputUnit:
         that rows have of their own, [n, 2 * columns].
         """
         if len(self.curves) == 1:
-            return _undone(self.curves[0], values, unit, 0)
+            return self.curves[0].undo(values, *spread(unit, 0, values.dim()), xp=TENSORS)
         if values.dim() < 2 or values.shape[-1] < len(self.curves):
             return values
-        parts = [_undone(curve, values[..., i], unit, i) for i, curve in enumerate(self.curves)]
-        rest = [values[..., i] for i in range(len(parts), values.shape[-1])]  # indicators
-        return torch.stack([*parts, *rest], -1)
+        columns = [
+            curve.undo(values[..., i], *spread(unit, i, values.dim() - 1), xp=TENSORS)
+            for i, curve in enumerate(self.curves)
+        ]
+        rest = [values[..., i] for i in range(len(columns), values.shape[-1])]  # indicators
+        return torch.stack([*columns, *rest], -1)
 
 
-def _undone(curve: NumberCurve, values: Tensor, unit: Tensor | None, column: int) -> Tensor:
-    if unit is None:
-        values = values * curve.scale + curve.shift
-    else:
-        wide = (-1, *[1] * (values.dim() - 1))
-        values = values * unit[:, unit.shape[1] // 2 + column].view(wide) + unit[:, column].view(wide)
-    if curve.transform == "log1p":
-        return values.expm1()
-    if curve.transform == "sqrt":
-        return values.clamp(min=0).square()
-    if curve.transform == "quantile":
-        points = values.new_tensor(curve.quantiles)
-        at = (values.clamp(0, 1) * (len(points) - 1)).contiguous()
-        low = at.floor().long().clamp(max=max(len(points) - 2, 0))
-        high = (low + 1).clamp(max=len(points) - 1)
-        return points[low] + (points[high] - points[low]) * (at - low)
-    return values
+def _interp(x: Tensor, points: NDArray[Any], values: NDArray[Any]) -> Tensor:
+    """As numpy's, of points from 0 to 1 in even steps."""
+    known, last = x.new_tensor(values), len(points) - 1
+    at = (x.clamp(0, 1) * last).contiguous()
+    low = at.floor().long().clamp(max=max(last - 1, 0))
+    high = (low + 1).clamp(max=last)
+    return known[low] + (known[high] - known[low]) * (at - low)
+
+
+TENSORS = Functions(
+    *(torch.where, torch.isnan, torch.clip, torch.sqrt, torch.log1p, torch.expm1, torch.sin, torch.cos),
+    _interp,
+    lambda x: x.double(),
+    lambda x, mask, reason: x,
+)
+"""On tensors, in their own dtype."""
 
 
 def units(

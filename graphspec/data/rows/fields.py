@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from graphspec.data.rows.numbers import LARGEST, NumberCurve, part_of_one
+from graphspec.data.rows.calendar import Moments
+from graphspec.data.rows.functions import ONE
+from graphspec.data.rows.numbers import LARGEST, NumberCurve
 from graphspec.data.rows.tokenizers import TextIds
-from graphspec.data.rows.values import bin_of, is_int64, row_number, row_text, ticks_of_row
+from graphspec.data.rows.values import TICKS, bin_of, is_int64, row_number, row_text, ticks_of_row
 
 Row = Mapping[str, Any]
 
@@ -62,8 +64,9 @@ class DatesInRow:
             ticks = ticks_of_row(row.get(name), self.format)
             if ticks is None:
                 return None
+            moments = Moments(*divmod(ticks, TICKS))
             for wanted in self.parts:
-                known = self.curves[len(made)].of_one(part_of_one(ticks, wanted))
+                known = self.curves[len(made)].of_one(moments.part(wanted, ONE))
                 if known is None:
                     return None
                 made.append(known)

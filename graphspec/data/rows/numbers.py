@@ -1,17 +1,17 @@
-"""Numbers of one column: transformed, scaled and clipped for the model, and back; the numbers in a date."""
+"""Numbers of one column: transformed, scaled and clipped for the model, and back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.rows.values import EPOCH, Transform
+from graphspec.data.rows.functions import ARRAYS, ONE, Functions
+from graphspec.data.rows.values import Transform
 
 Numbers = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
@@ -30,64 +30,56 @@ class NumberCurve:
     scale: float = 1.0
     clip: float | None = None
 
-    def __call__(
-        self, values: Numbers, shift: Numbers | None = None, scale: Numbers | None = None
-    ) -> Numbers:
+    def __call__(self, x: Any, shift: Any = None, scale: Any = None, xp: Functions = ARRAYS) -> Any:
         """The numbers for the model; missing ones (NaN) are filled. `shift` and `scale` are those of each
         number, where it has its own.
         """
         if self.fill is not None:
-            values = np.where(np.isnan(values), self.fill, values)
-        values = self.transformed(values)
-        if shift is not None and scale is not None:
-            even = (values - shift) / np.where(scale == 0, 1.0, scale)
-            values = np.where((scale == 0) & ~np.isnan(values), 0.0, even)
+            x = xp.where(xp.isnan(x), self.fill, x)
+        x = self.transformed(x, xp)
+        if scale is not None:
+            even = scale == 0
+            x = xp.where(even, self._zero(x, xp), (x - shift) / xp.where(even, 1.0, scale))
         elif self.scale == 0:
-            values = np.where(np.isnan(values), values, 0.0)
+            x = self._zero(x, xp)
         elif self.shift != 0 or self.scale != 1:
-            values = (values - self.shift) / self.scale
-        return values if self.clip is None else np.clip(values, -self.clip, self.clip)
+            x = (x - self.shift) / self.scale
+        return x if self.clip is None else xp.clip(x, -self.clip, self.clip)
+
+    @staticmethod
+    def _zero(x: Any, xp: Functions) -> Any:
+        return xp.where(xp.isnan(x), x, 0.0)
 
     def of_one(self, value: float) -> float | None:
         """As the call, of one finite number; None where it is not in the domain of the transform."""
-        if outside(self.transform, value):
+        try:
+            made: float = self(value, xp=ONE)
+        except ArithmeticError:
             return None
-        if self.transform is not None:
-            value = float(self.transformed(np.asarray(value)))
-        if self.scale == 0:
-            value = 0.0
-        elif self.shift != 0 or self.scale != 1:
-            value = (value - self.shift) / self.scale
-        if self.clip is not None:
-            value = min(max(value, -self.clip), self.clip)
-        return value if abs(value) <= LARGEST else None
+        return made if abs(made) <= LARGEST else None
 
-    def transformed(self, values: Numbers) -> Numbers:
-        with np.errstate(invalid="ignore", divide="ignore"):  # of what `legal` refuses
-            if self.transform == "log1p":
-                return np.log1p(values)
-            if self.transform == "sqrt":
-                return np.sqrt(values)
+    def transformed(self, x: Any, xp: Functions = ARRAYS) -> Any:
+        if self.transform in ("log1p", "sqrt"):
+            x = xp.refuse(x, outside(self.transform, x), f"a number that has no {self.transform}")
+            return xp.log1p(x) if self.transform == "log1p" else xp.sqrt(x)
         if self.transform == "quantile":
             curve, share = np.array(self.quantiles), np.linspace(0, 1, len(self.quantiles))
-            up = np.interp(values, curve, share)  # of equal quantiles the last
-            down = np.interp(-values, -curve[::-1], -share[::-1])  # and the first
-            return (up - down) / 2
-        return values
+            up = xp.interp(x, curve, share)  # of equal quantiles the last
+            down = xp.interp(-x, -curve[::-1], -share[::-1])  # and the first
+            return (up - down) / 2.0
+        return x
 
-    def undo(self, values: Numbers, shift: Numbers | None = None, scale: Numbers | None = None) -> Numbers:
+    def undo(self, x: Any, shift: Any = None, scale: Any = None, xp: Functions = ARRAYS) -> Any:
         """The inverse: numbers of the model in the units of the column."""
-        if shift is not None and scale is not None:
-            values = values * scale + shift
-        else:
-            values = values * self.scale + self.shift
+        x = x * self.scale + self.shift if scale is None else x * scale + shift
         if self.transform == "log1p":
-            return np.expm1(values)
+            return xp.expm1(x)
         if self.transform == "sqrt":
-            return np.square(np.maximum(values, 0))
+            x = xp.clip(x, 0.0, math.inf)
+            return x * x
         if self.transform == "quantile":
-            return np.interp(values, np.linspace(0, 1, len(self.quantiles)), self.quantiles)
-        return values
+            return xp.interp(x, np.linspace(0, 1, len(self.quantiles)), np.array(self.quantiles))
+        return x
 
     def cells(self, values: Any, shift: Numbers | None = None, scale: Numbers | None = None) -> Numbers:
         """As `undo`, of float32: of all numbers that become this one, that with the fewest digits. So 0 is 0,
@@ -135,13 +127,6 @@ def outside(transform: Transform | None, values: Any) -> Any:
     return values < (0 if transform == "sqrt" else -math.inf)
 
 
-def rows_of(unit: Numbers | None, column: int) -> tuple[Numbers | None, Numbers | None]:
-    """The shift and the scale of each row, for the numbers of one column."""
-    if unit is None:
-        return None, None
-    return unit[:, column], unit[:, unit.shape[1] // 2 + column]
-
-
 def in_units(
     curves: Sequence[NumberCurve],
     values: NDArray[Any],
@@ -153,72 +138,18 @@ def in_units(
     are in no unit of theirs. `unit` are the scales that rows have of their own.
     """
     if len(curves) == 1:
-        return way(curves[0], values.astype(np.float64), *_spread(unit, 0, values.ndim))
+        return way(curves[0], values.astype(np.float64), *spread(unit, 0, values.ndim))
     if values.ndim == 1 or values.shape[-1] < len(curves):
         return values
     unscaled = values.astype(np.float64)
     for position, curve in enumerate(curves):
-        unscaled[..., position] = way(curve, values[..., position], *_spread(unit, position, values.ndim - 1))
+        unscaled[..., position] = way(curve, values[..., position], *spread(unit, position, values.ndim - 1))
     return unscaled
 
 
-def _spread(unit: Numbers | None, column: int, axes: int) -> tuple[Numbers | None, Numbers | None]:
-    """The shift and the scale of each row, for values of so many axes."""
-    shift, scale = rows_of(unit, column)
-    if shift is None or scale is None:
+def spread(unit: Any, column: int, axes: int = 1) -> tuple[Any, Any]:
+    """The shift and the scale of each row, for the numbers of one column, of so many axes."""
+    if unit is None:
         return None, None
     wide = (-1, *[1] * (axes - 1))
-    return shift.reshape(wide), scale.reshape(wide)
-
-
-PERIODS = {"month": 12, "day": 31, "weekday": 7, "day_of_year": 366, "hour": 24, "minute": 60, "second": 60}
-"""How many steps each cyclic part has; those of a year and of a month count from 1."""
-FROM_ONE = ("month", "day", "day_of_year")
-
-
-def part_of_date(ticks: NDArray[np.int64], wanted: str) -> Numbers:
-    """A part of dates that are microseconds since 1970. Monday is weekday 0."""
-    base = wanted.removesuffix("_sin").removesuffix("_cos")
-    values = _plain_part(ticks.astype("datetime64[us]"), ticks, base).astype(np.float64)
-    if base == wanted:
-        return values
-    angle = 2 * np.pi * (values - (base in FROM_ONE)) / PERIODS[base]
-    return np.sin(angle) if wanted.endswith("_sin") else np.cos(angle)
-
-
-def part_of_one(ticks: int, wanted: str) -> float:
-    """As `part_of_date`, of one date."""
-    base = wanted.removesuffix("_sin").removesuffix("_cos")
-    if base == "timestamp":
-        return ticks / 1e6
-    moment = EPOCH + timedelta(microseconds=ticks)
-    if base == "weekday":
-        value = moment.weekday()
-    elif base == "day_of_year":
-        value = moment.timetuple().tm_yday
-    else:
-        value = getattr(moment, base)
-    if base == wanted:
-        return float(value)
-    angle = 2 * np.pi * float(value - (base in FROM_ONE)) / PERIODS[base]
-    return float(np.sin(angle) if wanted.endswith("_sin") else np.cos(angle))
-
-
-def _plain_part(moments: Any, ticks: NDArray[np.int64], part: str) -> NDArray[Any]:
-    def whole(unit: str) -> Any:
-        return moments.astype(f"datetime64[{unit}]")
-
-    if part == "timestamp":
-        return ticks / 1e6
-    if part == "year":
-        return np.asarray(whole("Y"), np.int64) + 1970
-    if part == "month":
-        return np.asarray(whole("M") - whole("Y"), np.int64) + 1
-    if part == "day":
-        return np.asarray(whole("D") - whole("M").astype("datetime64[D]"), np.int64) + 1
-    if part == "day_of_year":
-        return np.asarray(whole("D") - whole("Y").astype("datetime64[D]"), np.int64) + 1
-    if part == "weekday":
-        return (np.asarray(whole("D"), np.int64) + 3) % 7
-    seconds = np.floor_divide(ticks, 1_000_000)
-    return {"hour": seconds // 3600 % 24, "minute": seconds // 60 % 60, "second": seconds % 60}[part]
+    return unit[:, column].reshape(wide), unit[:, unit.shape[1] // 2 + column].reshape(wide)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphspec.export.columns.graph import MICROSOFT, NUMBER, WHOLE, GraphWriter
+from graphspec.export.columns.traced import Traced
 
 OF_YEAR = r"36[0-6]|3[0-5]\d|[12]\d\d|0[1-9]\d|00[1-9]"
 DIGITS: Mapping[str, tuple[str, str]] = {
@@ -118,12 +119,16 @@ def fields_of(g: GraphWriter, text: str, format: str) -> dict[str, str]:
             digits = g.op("Tokenizer", piece, domain=MICROSOFT, separators=[""], **cut)
             fields |= _cut(g, g.cast(digits, WHOLE), group)
         elif first == "%f":
-            share = g.op("StringConcat", g.constant(np.array(["0."], object)), piece)
-            micros = g.op("Mul", g.cast(share, NUMBER), g.constant([1e6], np.float64))
-            fields[first] = g.cast(g.op("Round", micros), WHOLE)
+            fields[first] = micros_of(g, piece).name
         elif first in DIGITS:
             fields[first] = g.whole(piece)
     return fields
+
+
+def micros_of(g: GraphWriter, digits: str) -> Traced:
+    """The microseconds of the digits behind the point of a second."""
+    share = Traced(g, g.op("StringConcat", g.constant(np.array(["0."], object)), digits)).as_(NUMBER) * 1e6
+    return share.made("Round", share.name).as_(WHOLE)
 
 
 def _cut(g: GraphWriter, digits: str, group: list[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,13 @@ from graphspec.data.encoders.categories import SetEncoder
 from graphspec.data.encoders.decoding import has_classes, known_labels
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import Floats
+from graphspec.data.rows.numbers import NumberCurve
 from graphspec.data.windows.forecasts import forecast
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.export.columns.encoding import na_values_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
-from graphspec.export.columns.numbers import RowScale, repeated, scales, undone
+from graphspec.export.columns.numbers import RowScale, repeated, scales
+from graphspec.export.columns.traced import Traced, functions
 from graphspec.objectives.losses import QuantileLoss
 from graphspec.tensor import Tensor, unit_of
 
@@ -174,14 +176,14 @@ class ColumnDecoding:
     def _numbers(self, name: str, tensor: Tensor, encoder: Floats, value: str) -> None:
         g, scaled = self.g, self._scales(encoder)
         if len(encoder.curves) == 1:
-            unscaled = undone(g, encoder.curves[0], value, self._spread(scaled[0], tensor.rank))
+            unscaled = self._undone(encoder.curves[0], value, scaled[0], tensor.rank)
             self._number(name, self._squeezed(tensor, unscaled), encoder, 0)
             return
         last, units = tensor.rank - 1, tensor.shape[-1]
         assert isinstance(units, int)  # see `_fits`
         columns = [g.op("Gather", value, g.constant(i, np.int64), axis=last) for i in range(units)]
         made = [
-            undone(g, curve, x, self._spread(row_scale, last))
+            self._undone(curve, x, row_scale, last)
             for curve, x, row_scale in zip(encoder.curves, columns, scaled, strict=False)
         ]
         if tensor.rank == 2:
@@ -200,7 +202,7 @@ class ColumnDecoding:
         """The level in the middle, then each level."""
         g = self.g
         (scaled,) = self._scales(encoder)
-        unscaled = undone(g, encoder.curves[0], value, self._spread(scaled, tensor.rank))
+        unscaled = self._undone(encoder.curves[0], value, scaled, tensor.rank)
         columns = [
             g.op("Gather", unscaled, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))
         ]
@@ -211,20 +213,26 @@ class ColumnDecoding:
     def _scales(self, encoder: Floats) -> list[RowScale]:
         """The scales of rows, of a forecast those of its steps."""
         found = scales(self.g, encoder, self.na_values, rounded=True)
-        if self.steps is None:
-            return found
-        return [
-            row_scale
-            and (repeated(self.g, row_scale[0], self.steps), repeated(self.g, row_scale[1], self.steps))
-            for row_scale in found
-        ]
+        return [self._each(row_scale, self._over_steps) for row_scale in found] if self.steps else found
 
-    def _spread(self, row_scale: RowScale, rank: int) -> RowScale:
-        """Scales of rows for values of so many axes."""
-        if row_scale is None or rank == 1:
-            return row_scale
-        axes = self.g.constant(list(range(1, rank)), np.int64)
-        return self.g.op("Unsqueeze", row_scale[0], axes), self.g.op("Unsqueeze", row_scale[1], axes)
+    def _over_steps(self, scale: Traced) -> Traced:
+        assert self.steps is not None
+        return Traced(self.g, repeated(self.g, scale.name, self.steps))
+
+    def _undone(self, curve: NumberCurve, value: str, row_scale: RowScale, rank: int) -> str:
+        """Doubles of so many axes in the units of their column."""
+
+        def spread(scale: Traced) -> Traced:
+            return scale.made("Unsqueeze", scale.name, self.g.constant([*range(1, rank)], np.int64))
+
+        wide = self._each(row_scale, spread) if rank > 1 else row_scale
+        made: Traced = curve.undo(Traced(self.g, value), *wide, xp=functions())
+        return made.name
+
+    @staticmethod
+    def _each(row_scale: RowScale, change: Callable[[Traced], Traced]) -> RowScale:
+        shift, scale = row_scale
+        return (None, None) if shift is None or scale is None else (change(shift), change(scale))
 
     def _squeezed(self, tensor: Tensor, value: str) -> str:
         if tensor.rank > 1 and tensor.shape[-1] == 1:

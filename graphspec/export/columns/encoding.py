@@ -25,6 +25,7 @@ from graphspec.elaborated import BaseProgram
 from graphspec.export.columns import numbers, texts
 from graphspec.export.columns.date_formats import unreadable
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
+from graphspec.export.columns.traced import Traced, functions
 from graphspec.tensor import unit_of
 
 Reason = str
@@ -400,22 +401,19 @@ class ColumnEncoding:
     def _legal(self, encoder: PlainEncoder, position: int, value: str, kind: int) -> str:
         """A column whose numbers are refused that the field cannot have, as those of a table are."""
         g, name, field = self.g, encoder.columns[position], self._field(encoder.name)
-        x = g.cast(value, NUMBER)
+        x, made, xp = Traced(g, g.cast(value, NUMBER)), Traced(g, value, kind), functions(name)
         listed = len(kind_of(encoder)[1]) > 1
-        read = x if listed else numbers.with_nan(g, x, self.na_values)
-        if kind == NUMBER or read != x:
-            wrong = g.op("Or", g.op("IsNaN", read), g.op("IsInf", read))
-            value = g.guarded(
-                value, kind, g.op("Not", wrong), f"column {name}: missing, or not a finite number"
-            )
+        read = x if listed else numbers.with_nan(x, self.na_values)
+        if kind == NUMBER or read is not x:
+            wrong = xp.isnan(read) | read.made("IsInf", read.name)
+            made = xp.refuse(made, wrong, "missing, or not a finite number")
         low, high = bounds(field)
         if len(encoder.columns) > 1:
             low, high = low[position % len(low)], high[position % len(high)]
         if np.isinf(low).all() and np.isinf(high).all():
-            return value
-        above = g.op("GreaterOrEqual", x, g.constant(low, np.float64))
-        fits = g.op("And", above, g.op("LessOrEqual", x, g.constant(high, np.float64)))
-        return g.guarded(value, kind, fits, f"column {name}: a number outside of its range")
+            return made.name
+        fits = (x >= low) & (x <= high)
+        return str(xp.refuse(made, ~fits, "a number outside of its range").name)
 
     def _field(self, name: str) -> Field:
         return next(field for field in fields(self.program) if field.name == name)
