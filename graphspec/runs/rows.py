@@ -116,7 +116,8 @@ class RowReader:
 
     def _field(self, field: Field) -> FieldOfRow | None:
         """What reads a field of a row; None where a table has to."""
-        encoded, dtype, high = self.encoders.encoders[field.name].in_row(), field.tensor.dtype, field.high
+        encoder, dtype, high = self.encoders.encoders[field.name], field.tensor.dtype, field.high
+        encoded = encoder.in_row() if not encoder.beside else None  # rows have scales of their own
         if encoded is None or dtype not in TYPES or isinstance(high, tuple):
             return None
         if field.tensor.rank < 2 or isinstance(size := field.tensor.shape[1], int):

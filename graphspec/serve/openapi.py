@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphspec.data.encoders.base import Encoder
+from graphspec.data.encoders.base import CellType
 from graphspec.data.encoders.boxes import BoxEncoder
-from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
+from graphspec.data.encoders.categories import SetEncoder
 from graphspec.data.encoders.decoding import has_classes, known_labels
-from graphspec.data.encoders.images import ImageEncoder
-from graphspec.data.encoders.lists import TokensEncoder
 from graphspec.data.encoders.masks import MaskEncoder
-from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
-from graphspec.data.encoders.plain import PlainEncoder
+from graphspec.data.encoders.numbers import Floats
 from graphspec.runs.boxes import is_boxes
 from graphspec.serve.asked import CompletionRequest, GenerateRequest
 from graphspec.serve.served import Served
@@ -195,6 +192,16 @@ ABOUT: Mapping[str, tuple[str, Schema, Schema]] = {
 """The paths that say something of the server: what, of which form, and their other answers."""
 
 
+KINDS: Mapping[str, Schema] = {
+    "number": {"type": "number"},
+    "integer": {"type": "integer"},
+    "date": {"type": "string"},
+    "text": {"type": ["string", "number", "boolean"]},
+    "picture": {"type": "string", "contentEncoding": "base64"},
+}
+"""A value by the kind of its cell; texts may be written as the numbers that they are."""
+
+
 def row_schema(served: Served) -> Schema:
     """A row: its columns, each with its type; those that may be missing may be null."""
     encoders, program = served.reader.encoders, served.reader.program
@@ -208,9 +215,8 @@ def row_schema(served: Served) -> Schema:
             continue
         encoder = encoders.encoders[fill.field]
         optional = served.history or getattr(encoder.feature, "fill", None) is not None
-        names = (fill.field,) if isinstance(encoder, PlainEncoder) else encoder.columns
-        for place, column in enumerate(names):
-            schema = _column(encoder, place)
+        for place, column in enumerate(encoder.columns if encoder.feature is not None else (fill.field,)):
+            schema = _array(fill.tensor) if encoder.feature is None else cell_schema(encoder.cell(place))
             properties[column] = {"oneOf": [schema, {"type": "null"}]} if optional else schema
             if not optional:
                 required.append(column)
@@ -228,36 +234,22 @@ def columns_of_time(served: Served) -> Sequence[str]:
     return data.windows.columns if data is not None and data.windows is not None else ()
 
 
-def _column(encoder: Encoder, place: int) -> Schema:
-    """One of the columns of an encoder."""
-    if isinstance(encoder, NumberEncoder):
-        return {"type": "number"}
-    if isinstance(encoder, DateEncoder):
-        return {"type": "string", "description": encoder.feature.format or "ISO 8601: 2024-12-31T23:59:59"}
-    if isinstance(encoder, ImageEncoder):
-        return {"type": "string", "contentEncoding": "base64"}
-    if isinstance(encoder, PlainEncoder):
-        return _array(encoder.fill.tensor)
-    one: Schema = {"type": ["string", "number", "boolean"]}
-    if isinstance(encoder, CategoryEncoder) and encoder.strict and encoder.vocabularies[place].values:
-        one = {"enum": encoder.vocabularies[place].values}
-    lists = isinstance(encoder, TokensEncoder) or (
-        isinstance(encoder, CategoryEncoder) and encoder.per_element
-    )
-    if isinstance(encoder, SetEncoder):
-        lists = encoder.feature.separator is None
-    return {"type": "array", "items": one} if lists else one
-
-
-def _array(tensor: Tensor) -> Schema:
-    """Nested lists of numbers; one of a single number is a number."""
-    schema: Schema = {"type": "number" if tensor.is_float else "integer"}
-    if tensor.shape[1:] in ((), (1,)):
-        return schema
-    for size in reversed(tensor.shape[1:]):
+def cell_schema(cell: CellType) -> Schema:
+    """A cell of a column; one of a list with a single number is that number."""
+    schema = KINDS[cell.kind]
+    if cell.kind == "date":
+        schema = {**schema, "description": cell.format or "ISO 8601: 2024-12-31T23:59:59"}
+    if cell.values:
+        schema = {"enum": list(cell.values)}
+    for size in reversed(cell.sizes if cell.sizes != (1,) else ()):
         fixed = {"minItems": size, "maxItems": size} if isinstance(size, int) else {}
         schema = {"type": "array", "items": schema, **fixed}
     return schema
+
+
+def _array(tensor: Tensor) -> Schema:
+    """Nested lists of numbers."""
+    return cell_schema(CellType("number" if tensor.is_float else "integer", tensor.shape[1:]))
 
 
 def answer_schema(served: Served) -> Schema:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import RowArrays, spelled
 from graphspec.diagnostics import Diagnostic, SpecError, fail
@@ -84,7 +83,7 @@ class Served:
         if self.reader.encoders is not None:
             inputs = [fill for fill in self.reader.encoders.plan.fills if not fill.target]
             encoders = [self.reader.encoders.encoders[fill.field] for fill in inputs]
-            self.pictures = [c for each in encoders if isinstance(each, ImageEncoder) for c in each.columns]
+            self.pictures = [c for each in encoders if each.cell().kind == "picture" for c in each.columns]
             self.picture = self.pictures[0] if len(inputs) == len(self.pictures) == 1 else None
             written = model.answering.written.values()
             if self.picture is not None and any(is_mask(each) or is_boxes(each) for each in written):

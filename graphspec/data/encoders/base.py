@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from graphspec.data.features.settings import Feature
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import InRow
 from graphspec.diagnostics import SpecError, fail
+from graphspec.tensor import Dim
 
 Array = NDArray[Any]
 
@@ -56,6 +57,19 @@ class Column:
     """Of tokens that come next, which count: of fixed length [n, steps], else of each row."""
     unit: Array | None = None
     """The shifts and scales of each row, where rows have their own, float32 [n, 2 * columns]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellType:
+    """What people write in a cell of a column: a value of that kind, or nested lists of such values."""
+
+    kind: Literal["number", "integer", "date", "text", "picture"]
+    sizes: tuple[Dim | None, ...] = ()
+    """Of nested lists, from the outer one; None where a list may have any number of elements."""
+    values: Sequence[str] = ()
+    """The only texts that are legal; none where all are."""
+    format: str | None = None
+    """Of a date, if it is not that of ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +165,13 @@ class Encoder(ABC):
         """Gives up what it keeps of the rows that it encoded last."""
         return None
 
+    def cell(self, column: int = 0) -> CellType:
+        """What a cell of one of its columns holds."""
+        return CellType("text")
+
     def in_row(self) -> InRow | None:
         """Encodes one row, a dict from column names to Python values, as `encode` does a table of that row;
-        plain values only. None where `encode` has to read every row.
+        plain values only, unscaled by columns `beside` it. None where `encode` has to read every row.
         """
         return None
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
 from graphspec.data.encoders.base import (
     Array,
+    CellType,
     Column,
     ColumnCells,
     Encoder,
@@ -194,6 +195,10 @@ class CategoryEncoder(Encoder):
         cut = cut_of(self.fill, None, True)
         return to_length(self.fill, ragged, gone, marked("unseen", ragged, ids < 0), cut)
 
+    def cell(self, column: int = 0) -> CellType:
+        values = self.vocabularies[column].values if self.strict else ()
+        return CellType("text", (None,) if self.per_element else (), values)
+
     def in_row(self) -> InRow | None:
         unseen = None if self.strict else 0
         if self.per_element:
@@ -322,6 +327,9 @@ class SetEncoder(VocabularyEncoder):
             values, rows = split.flatten(), np.repeat(np.arange(len(column)), lengths)
         kept = np.asarray(pc.fill_null(pc.not_equal(values, ""), False))
         return values.filter(pa.array(kept)), rows[kept]
+
+    def cell(self, column: int = 0) -> CellType:
+        return CellType("text", (None,) if self.feature.separator is None else ())
 
     def in_row(self) -> InRow | None:
         return SetInRow(self.columns[0], self.feature.separator, self.vocabulary.ids_by_text, self.width)

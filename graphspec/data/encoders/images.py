@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphspec.data.columns import TablePart, is_text, missing_in
-from graphspec.data.encoders.base import Array, Column, Encoder
+from graphspec.data.encoders.base import Array, CellType, Column, Encoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import ImageFeature
 from graphspec.data.memory import cores
@@ -81,6 +81,9 @@ class ImageEncoder(Encoder):
         """The shape of one image."""
         self.size, self.channels = (self.made[1], self.made[0]), self.made[-1]
         self._latest: tuple[TablePart, Array] | None = None
+
+    def cell(self, column: int = 0) -> CellType:
+        return CellType("picture")
 
     def encode(self, part: TablePart) -> Column:
         (name,) = self.columns

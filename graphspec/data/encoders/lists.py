@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, texts, texts_of
-from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, names_at, scattered
+from graphspec.data.encoders.base import Array, CellType, Column, ColumnCells, Encoder, names_at, scattered
 from graphspec.data.encoders.exact import Letters, Lookup
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
@@ -173,6 +173,9 @@ class TokensEncoder(VocabularyEncoder, ListEncoder):
         """The elements of all rows as texts, some at a time: a text takes far more memory than a number."""
         for start in range(0, len(list_column.values), ELEMENTS):
             yield texts_of(part, name, list_column.values.slice(start, ELEMENTS), list_column.row)
+
+    def cell(self, column: int = 0) -> CellType:
+        return CellType("text", (None,))
 
     def in_row(self) -> InRow | None:
         known = self.vocabulary.ids_by_text

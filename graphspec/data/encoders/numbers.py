@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from graphspec.data.columns import Mask, TablePart, Writing, dates, numbers
 from graphspec.data.encoders.base import (
     Array,
+    CellType,
     Column,
     ColumnCells,
     Encoder,
@@ -140,10 +141,7 @@ class Floats(Encoder):
         return self.columns[position]
 
     def learn(self, part: TablePart) -> None:
-        self._add(part, self.read(part))
-
-    def _add(self, part: TablePart, values: Numbers) -> None:
-        """More rows for the sample: their values, and the number of the group of each."""
+        values = self.read(part)
         groups = [self.groups.learn(part)] if self.groups is not None else []
         self.sample.add(part.rows, np.concatenate([values, *groups], 1))
 
@@ -192,7 +190,6 @@ class Floats(Encoder):
         )
         if gone is not None:
             scaled[gone] = 0
-        self.legal(part, values)
         marks = {"filled": any_of(missing)} if gone is None and missing.any() else {}
         if self.groups is not None and (unseen := self.groups.unseen(part)).any():
             marks["unseen"] = unseen
@@ -228,9 +225,6 @@ class Floats(Encoder):
         """The cells of one column, of its numbers."""
         return each(in_units(curves, values, way=NumberCurve.cells), float)
 
-    def legal(self, part: TablePart, values: Numbers) -> None:
-        """Raises `SpecError` if a transform is not defined."""
-
     def state(self) -> dict[str, Any]:
         groups = {"groups": self.groups.state()} if self.groups is not None else {}
         return {"curves": [curve.to_json() for curve in self.curves], **groups}
@@ -254,19 +248,18 @@ class NumberEncoder(Floats):
         self.writing = Writing(feature.prefix, feature.unit, feature.thousands, feature.decimal)
 
     def read(self, part: TablePart) -> Numbers:
-        return np.stack([numbers(part, name, self.writing) for name in self.columns], 1)
-
-    def learn(self, part: TablePart) -> None:
-        values = self.read(part)
+        values = np.stack([numbers(part, name, self.writing) for name in self.columns], 1)
         self.legal(part, values)
-        self._add(part, values)
+        return values
 
-    def in_row(self) -> InRow | None:
-        if self.groups is not None:  # rows have scales of their own
-            return None
+    def cell(self, column: int = 0) -> CellType:
+        return CellType("number")
+
+    def in_row(self) -> InRow:
         return NumbersInRow(self.columns, tuple(self.curves), self.feature.indicator, self.is_single)
 
     def legal(self, part: TablePart, values: Numbers) -> None:
+        """Raises `SpecError` for a number that has no transform."""
         for position, name in enumerate(self.columns):
             transform = self.feature.transform_of(name)
             low = outside(transform, values[:, position])
@@ -323,9 +316,10 @@ class DateEncoder(Floats):
             parts += [np.where(missing, np.nan, moments.part(wanted)) for wanted in self.feature.parts]
         return np.stack(parts, 1)
 
-    def in_row(self) -> InRow | None:
-        if self.groups is not None:  # rows have scales of their own
-            return None
+    def cell(self, column: int = 0) -> CellType:
+        return CellType("date", format=self.feature.format)
+
+    def in_row(self) -> InRow:
         feature, curves = self.feature, tuple(self.curves)
         return DatesInRow(self.columns, feature.format, tuple(feature.parts), curves, self.is_single)
 

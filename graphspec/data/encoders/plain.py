@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, missing_in, numbers_of
-from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, any_of
+from graphspec.data.encoders.base import Array, CellType, Column, ColumnCells, Encoder, any_of
 from graphspec.data.features.plan import Fill
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import InRow, PlainInRow
@@ -39,6 +39,10 @@ class PlainEncoder(Encoder):
     @property
     def fill_help(self) -> str:  # type: ignore[override]
         return f"write under `features`: `{self.name}: {{encode: number, fill: mean}}`"
+
+    def cell(self, column: int = 0) -> CellType:
+        single = len(self.columns) > 1 or self.sizes == (1,)
+        return CellType("number" if self.fill.tensor.is_float else "integer", () if single else self.sizes)
 
     def in_row(self) -> InRow | None:
         tensor, count = self.fill.tensor, None if self.free else self.count

@@ -29,7 +29,8 @@ class OutputUnit:
         that rows have of their own, [n, 2 * columns].
         """
         if len(self.curves) == 1:
-            return self.curves[0].undo(values, *spread(unit, 0, values.dim()), xp=TENSORS)
+            made: Tensor = self.curves[0].undo(values, *spread(unit, 0, values.dim()), xp=TENSORS)
+            return made
         if values.dim() < 2 or values.shape[-1] < len(self.curves):
             return values
         columns = [

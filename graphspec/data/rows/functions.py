@@ -71,7 +71,11 @@ ONE = Functions(
     math.isnan,
     lambda x, low, high: min(max(x, low), high),
     math.sqrt,
-    *map(_single, (np.log1p, np.expm1, np.sin, np.cos, np.interp)),
+    _single(np.log1p),
+    _single(np.expm1),
+    _single(np.sin),
+    _single(np.cos),
+    _single(np.interp),
     float,
     _refuse,
 )

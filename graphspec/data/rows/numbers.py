@@ -30,7 +30,7 @@ class NumberCurve:
     scale: float = 1.0
     clip: float | None = None
 
-    def __call__(self, x: Any, shift: Any = None, scale: Any = None, xp: Functions = ARRAYS) -> Any:
+    def __call__(self, x: Any, shift: Any = None, scale: Any = None, *, xp: Functions = ARRAYS) -> Any:
         """The numbers for the model; missing ones (NaN) are filled. `shift` and `scale` are those of each
         number, where it has its own.
         """
@@ -39,16 +39,12 @@ class NumberCurve:
         x = self.transformed(x, xp)
         if scale is not None:
             even = scale == 0
-            x = xp.where(even, self._zero(x, xp), (x - shift) / xp.where(even, 1.0, scale))
+            x = xp.where(even, xp.where(xp.isnan(x), x, 0.0), (x - shift) / xp.where(even, 1.0, scale))
         elif self.scale == 0:
-            x = self._zero(x, xp)
+            x = xp.where(xp.isnan(x), x, 0.0)
         elif self.shift != 0 or self.scale != 1:
             x = (x - self.shift) / self.scale
         return x if self.clip is None else xp.clip(x, -self.clip, self.clip)
-
-    @staticmethod
-    def _zero(x: Any, xp: Functions) -> Any:
-        return xp.where(xp.isnan(x), x, 0.0)
 
     def of_one(self, value: float) -> float | None:
         """As the call, of one finite number; None where it is not in the domain of the transform."""
@@ -69,7 +65,7 @@ class NumberCurve:
             return (up - down) / 2.0
         return x
 
-    def undo(self, x: Any, shift: Any = None, scale: Any = None, xp: Functions = ARRAYS) -> Any:
+    def undo(self, x: Any, shift: Any = None, scale: Any = None, *, xp: Functions = ARRAYS) -> Any:
         """The inverse: numbers of the model in the units of the column."""
         x = x * self.scale + self.shift if scale is None else x * scale + shift
         if self.transform == "log1p":
@@ -94,7 +90,7 @@ class NumberCurve:
             for power in (np.floor(digits), np.ceil(digits)):
                 rounded = _rounded(exact, -power)
                 exact = np.where((low <= rounded) & (rounded <= high), rounded, exact)
-        return exact + 0.0  # -0.0 is 0
+        return np.asarray(exact + 0.0)  # -0.0 is 0
 
     @property
     def changes(self) -> bool:

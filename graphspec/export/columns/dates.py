@@ -51,7 +51,8 @@ def _iso(g: GraphWriter, text: str) -> Read:
     seconds = _minutes(g, hour, minute) * 60 + _whole(g, second)
     for zone, sign in ((ahead, -60), (behind, 60)):
         seconds = seconds + _minutes(g, *g.split(zone, ":", 2)) * sign
-    return _moment(*(_whole(g, piece) for piece in g.split(day, "-", 3)), seconds, micros_of(g, fraction))
+    year, month, date = (_whole(g, piece) for piece in g.split(day, "-", 3))
+    return _moment(year, month, date, seconds, micros_of(g, fraction))
 
 
 def _whole(g: GraphWriter, text: str) -> Traced:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,18 +10,22 @@ import numpy as np
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import Encoder
-from graphspec.data.encoders.categories import SetEncoder
-from graphspec.data.encoders.decoding import has_classes, known_labels
-from graphspec.data.encoders.masks import MaskEncoder
+from graphspec.data.encoders.decoding import written
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.rows.numbers import NumberCurve
+from graphspec.data.rows.outputs import (
+    ClassesWritten,
+    MaskWritten,
+    NumbersWritten,
+    QuantilesWritten,
+    SetWritten,
+)
 from graphspec.data.windows.forecasts import forecast
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.export.columns.encoding import na_values_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.numbers import RowScale, repeated, scales
 from graphspec.export.columns.traced import Traced, functions
-from graphspec.objectives.losses import QuantileLoss
 from graphspec.tensor import Tensor, unit_of
 
 UNDONE = ("transform", "shift", "scale")
@@ -94,36 +98,33 @@ class ColumnDecoding:
             self.answers.values[key] = g.op("Reshape", rows, shape), kind
             self.answers.forecasts[key] = self.steps
 
-    def _write(
-        self, name: str, output: OutputSpec, tensor: Tensor, encoder: Encoder | None, value: str
-    ) -> None:
-        g = self.g
-        classes = has_classes(output, encoder)
-        classes = classes or (isinstance(encoder, MaskEncoder) and tensor.shape[-1] != 1)
-        if output.loss is not None and output.loss.takes_logits:
-            value = g.op("Softmax", value, axis=-1) if classes else g.op("Sigmoid", value)
-        if isinstance(encoder, SetEncoder):
-            self._set(name, encoder, value, output.rows.threshold)
-        elif isinstance(encoder, MaskEncoder):
-            self._mask(name, encoder, value, output.rows.threshold if not classes else None)
-        elif classes:
-            self._classes(name, tensor, known_labels(encoder, tensor.shape[-1]), value)
-        elif isinstance(encoder, Floats) and isinstance(output.loss, QuantileLoss):
-            self._quantiles(name, tensor, encoder, output.loss, g.cast(value, NUMBER))
-        elif isinstance(encoder, Floats) and self._fits(encoder, tensor):
-            self._numbers(name, tensor, encoder, g.cast(value, NUMBER))
-        else:
-            self.answers.values[name] = self._squeezed(tensor, value), FLOAT
+    def _write(self, name: str, output: OutputSpec, tensor: Tensor, encoder: Any, value: str) -> None:
+        record: Any = written(name, output, encoder)
+        if record.activation is not None:
+            value = self.g.op(record.activation.capitalize(), value)
+        match record:
+            case SetWritten():
+                self._set(record, value)
+            case MaskWritten():
+                self._mask(record, record.threshold if tensor.shape[-1] == 1 else None, value)
+            case ClassesWritten():
+                self._classes(record, tensor, value)
+            case QuantilesWritten():
+                self._quantiles(record, tensor, encoder, self.g.cast(value, NUMBER))
+            case NumbersWritten() if self._fits(record, tensor):
+                self._numbers(name, tensor, encoder, self.g.cast(value, NUMBER))
+            case _:
+                self.answers.values[name] = self._squeezed(tensor, value), FLOAT
 
-    def _classes(self, name: str, tensor: Tensor, labels: list[Any] | None, value: str) -> None:
+    def _classes(self, record: ClassesWritten, tensor: Tensor, value: str) -> None:
+        name, labels, answers = record.name, record.labels, self.answers
         chosen = self.g.op("ArgMax", value, axis=-1, keepdims=0)
-        answers = self.answers
         answers.values[name] = (chosen, WHOLE) if labels is None else self._named(tensor, labels, chosen)
         answers.values[f"{name}.probabilities"] = value, FLOAT
         if labels is not None:
-            answers.classes[name] = labels
+            answers.classes[name] = list(labels)
 
-    def _mask(self, name: str, encoder: MaskEncoder, value: str, threshold: float | None) -> None:
+    def _mask(self, record: MaskWritten, threshold: float | None, value: str) -> None:
         """[batch, height, width]: the pixel value of each class; `predict` has these as run lengths."""
         g = self.g
         if threshold is None:
@@ -131,10 +132,10 @@ class ColumnDecoding:
         else:
             reached = g.op("GreaterOrEqual", value, g.constant([threshold], np.float32))
             chosen = g.op("Squeeze", g.cast(reached, WHOLE), g.constant([-1], np.int64))
-        values = g.constant(np.array(encoder.values, np.int64))
-        self.answers.values[name] = g.op("Gather", values, chosen), WHOLE
+        values = g.constant(np.array(record.values, np.int64))
+        self.answers.values[record.name] = g.op("Gather", values, chosen), WHOLE
 
-    def _named(self, tensor: Tensor, labels: list[Any], chosen: str) -> tuple[str, int]:
+    def _named(self, tensor: Tensor, labels: Sequence[Any], chosen: str) -> tuple[str, int]:
         g = self.g
         kind = TEXT if labels and isinstance(labels[0], str) else WHOLE
         words = g.constant(np.array(labels, object if kind == TEXT else np.int64))
@@ -154,20 +155,20 @@ class ColumnDecoding:
         places = g.op("Range", g.constant(0, np.int64), most, g.constant(1, np.int64))
         return str(g.op("Less", places, g.expanded(length)))
 
-    def _set(self, name: str, encoder: SetEncoder, value: str, threshold: float) -> None:
+    def _set(self, record: SetWritten, value: str) -> None:
         """[batch, values]: the value where the row has it, else the empty text."""
-        g, values = self.g, encoder.vocabulary.values
-        value = g.sliced(value, 0, len(values))
-        limit = g.constant([threshold], np.float32)
-        has, names = g.op("GreaterOrEqual", value, limit), g.constant(np.array(values, object))
-        self.answers.values[name] = g.where(has, names, g.constant(np.array([""], object))), TEXT
-        self.answers.values[f"{name}.probabilities"] = value, FLOAT
-        self.answers.classes[name] = list(values)
+        g, labels = self.g, record.labels
+        value = g.sliced(value, 0, len(labels))
+        has = g.op("GreaterOrEqual", value, g.constant([record.threshold], np.float32))
+        names, none = g.constant(np.array(labels, object)), g.constant(np.array([""], object))
+        self.answers.values[record.name] = g.where(has, names, none), TEXT
+        self.answers.values[f"{record.name}.probabilities"] = value, FLOAT
+        self.answers.classes[record.name] = list(labels)
 
     @staticmethod
-    def _fits(encoder: Floats, tensor: Tensor) -> bool:
+    def _fits(record: NumbersWritten, tensor: Tensor) -> bool:
         """Whether the output is in the units of the columns, as `decode` has it."""
-        count = len(encoder.curves)
+        count = len(record.curves)
         if count == 1:
             return True
         units = tensor.shape[-1]
@@ -198,41 +199,29 @@ class ColumnDecoding:
         self.answers.values[name] = value, NUMBER
         self.answers.numbers[name] = [_undone(encoder, position) for position in positions]
 
-    def _quantiles(self, name: str, tensor: Tensor, encoder: Floats, loss: QuantileLoss, value: str) -> None:
+    def _quantiles(self, record: QuantilesWritten, tensor: Tensor, encoder: Floats, value: str) -> None:
         """The level in the middle, then each level."""
-        g = self.g
+        g, name = self.g, record.name
         (scaled,) = self._scales(encoder)
-        unscaled = self._undone(encoder.curves[0], value, scaled, tensor.rank)
+        unscaled = self._undone(record.curve, value, scaled, tensor.rank)
         columns = [
-            g.op("Gather", unscaled, g.constant(i, np.int64), axis=-1) for i in range(len(loss.levels))
+            g.op("Gather", unscaled, g.constant(i, np.int64), axis=-1) for i in range(len(record.levels))
         ]
-        self._number(name, columns[loss.middle], encoder, 0)
-        for level, column in zip(loss.levels, columns, strict=True):
+        self._number(name, columns[record.middle], encoder, 0)
+        for level, column in zip(record.levels, columns, strict=True):
             self._number(f"{name}.{level:g}", column, encoder, 0)
 
     def _scales(self, encoder: Floats) -> list[RowScale]:
         """The scales of rows, of a forecast those of its steps."""
-        found = scales(self.g, encoder, self.na_values, rounded=True)
-        return [self._each(row_scale, self._over_steps) for row_scale in found] if self.steps else found
-
-    def _over_steps(self, scale: Traced) -> Traced:
-        assert self.steps is not None
-        return Traced(self.g, repeated(self.g, scale.name, self.steps))
+        found, steps = scales(self.g, encoder, self.na_values, rounded=True), self.steps
+        return [[x and repeated(x, steps) for x in each] for each in found] if steps else found
 
     def _undone(self, curve: NumberCurve, value: str, row_scale: RowScale, rank: int) -> str:
         """Doubles of so many axes in the units of their column."""
-
-        def spread(scale: Traced) -> Traced:
-            return scale.made("Unsqueeze", scale.name, self.g.constant([*range(1, rank)], np.int64))
-
-        wide = self._each(row_scale, spread) if rank > 1 else row_scale
+        axes = self.g.constant([*range(1, rank)], np.int64)
+        wide = [x and x.made("Unsqueeze", x.name, axes) for x in row_scale] if rank > 1 else row_scale
         made: Traced = curve.undo(Traced(self.g, value), *wide, xp=functions())
         return made.name
-
-    @staticmethod
-    def _each(row_scale: RowScale, change: Callable[[Traced], Traced]) -> RowScale:
-        shift, scale = row_scale
-        return (None, None) if shift is None or scale is None else (change(shift), change(scale))
 
     def _squeezed(self, tensor: Tensor, value: str) -> str:
         if tensor.rank > 1 and tensor.shape[-1] == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -12,27 +12,35 @@ from onnx import helper
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import Encoder
-from graphspec.data.encoders.categories import CategoryEncoder, HashEncoder, SetEncoder
-from graphspec.data.encoders.images import ImageEncoder
-from graphspec.data.encoders.lists import ListEncoder, TextEncoder, TokensEncoder
-from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
+from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
+from graphspec.data.encoders.lists import ListEncoder, TextEncoder
 from graphspec.data.encoders.plain import PlainEncoder
-from graphspec.data.features.settings import UNSEEN
 from graphspec.data.features.windows import Steps
 from graphspec.data.fields import Field, fields
+from graphspec.data.rows.fields import (
+    BinsInRow,
+    DatesInRow,
+    ElementsInRow,
+    IdCut,
+    IdsInRow,
+    NumbersInRow,
+    PlainInRow,
+    SetInRow,
+    TextInRow,
+)
 from graphspec.diagnostics.packages import EXTRAS
 from graphspec.elaborated import BaseProgram
 from graphspec.export.columns import numbers, texts
 from graphspec.export.columns.date_formats import unreadable
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
-from graphspec.export.columns.traced import Traced, functions
+from graphspec.export.columns.traced import BOOL, Traced, functions, how_many, where
 from graphspec.tensor import unit_of
 
 Reason = str
 EXTENSIONS_MODULE = "onnxruntime_extensions"
 
-WRITTEN = (NumberEncoder, DateEncoder, PlainEncoder, CategoryEncoder, SetEncoder, ListEncoder)
-"""The encoders whose columns a file of ONNX may read; those of others it takes encoded."""
+KINDS = {"number": NUMBER, "integer": WHOLE}
+"""The type of a column by the kind of its cells; of all others the cells are texts."""
 
 
 @dataclass(slots=True)
@@ -95,7 +103,7 @@ def _spans(made: Iterable[Encoder]) -> dict[str, Steps]:
 
 def _clash(g: GraphWriter, encoder: Encoder) -> Reason | None:
     """A column that another feature reads as another type."""
-    kind, (_, *shape) = kind_of(encoder)
+    kind, shape = kind_of(encoder)
     read = {name: (kind, g.shape_of(name, *shape)) for name in encoder.columns}
     read |= {name: (TEXT, g.shape_of(name)) for name in encoder.beside}
     for name, column in read.items():
@@ -105,27 +113,10 @@ def _clash(g: GraphWriter, encoder: Encoder) -> Reason | None:
 
 
 def kind_of(encoder: Encoder) -> tuple[int, tuple[int | str, ...]]:
-    """The type of its columns, and their shape."""
-    name = encoder.columns[0]
-    if isinstance(encoder, NumberEncoder):
-        return NUMBER, ("batch",)
-    if isinstance(encoder, PlainEncoder):
-        kind = NUMBER if encoder.fill.tensor.is_float else WHOLE
-        if len(encoder.columns) > 1 or encoder.sizes in ((), (1,)):
-            return kind, ("batch",)
-        return kind, ("batch", *(size if isinstance(size, int) else str(size) for size in encoder.sizes))
-    if _lists(encoder):
-        return TEXT, ("batch", f"{name} elements")
-    return TEXT, ("batch",)
-
-
-def _lists(encoder: Encoder) -> bool:
-    """Whether its column holds lists of texts."""
-    if isinstance(encoder, SetEncoder):
-        return encoder.feature.separator is None
-    return isinstance(encoder, TokensEncoder) or (
-        isinstance(encoder, CategoryEncoder) and encoder.per_element
-    )
+    """The type of its columns, and the shape of a cell."""
+    cell = encoder.cell()
+    sizes = (f"{encoder.columns[0]} elements" if size is None else size for size in cell.sizes)
+    return KINDS.get(cell.kind, TEXT), tuple(n if isinstance(n, int) else str(n) for n in sizes)
 
 
 def bounds(field: Field) -> tuple[np.ndarray, np.ndarray]:
@@ -153,32 +144,21 @@ class ColumnEncoding:
         """Why an encoder stays outside the file; None where it does not."""
         if encoder is None:
             return "it has a default"
-        tensor = encoder.fill.tensor
+        tensor, cell, record = encoder.fill.tensor, encoder.cell(), encoder.in_row()
         if encoder.fill.steps is not None and encoder.beside and not self._of_series(encoder.beside):
             return "its scale may be another one at each step"
-        if encoder.fill.steps is not None and len(kind_of(encoder)[1]) > 1:
+        if encoder.fill.steps is not None and cell.sizes:
             return "each step is a list"
-        if isinstance(encoder, HashEncoder):
-            return "ONNX has no such hash"
-        if isinstance(encoder, ImageEncoder):
+        if cell.kind == "picture":
             return "ONNX decodes no images, and onnxruntime-extensions makes other pixels of a JPEG"
-        if not isinstance(encoder, WRITTEN):
-            return "nothing writes its encoder in the operators of ONNX"
-        if isinstance(encoder, TextEncoder) and (encoder.feature.exact or encoder.feature.goes_on):
-            return "it is a text as it is, or one that goes on"
-        if isinstance(encoder, TextEncoder) and (reason := _foreign(encoder)) is not None:
+        if (reason := OUTSIDE.get(type(record), lambda encoder: None)(encoder)) is not None:
             return reason
-        if isinstance(encoder, TextEncoder) and (len(encoder.columns) > 1 or encoder.feature.part != "ids"):
-            return "it is of a pair of texts"
-        if isinstance(encoder, DateEncoder) and (format := encoder.feature.format) is not None:
-            return unreadable(format)
-        if isinstance(encoder, PlainEncoder) and (tensor.rank > 2 or tensor.dtype == "bfloat16"):
-            return "it is an array already"
-        unknown = [size for size in tensor.shape[1:] if not isinstance(size, int)]
-        units = [unit_of(size) for size in unknown]
+        if type(record) not in WRITTEN:
+            return "nothing writes its encoder in the operators of ONNX"
+        units = [unit_of(size) for size in tensor.shape[1:] if not isinstance(size, int)]
         if any(unit is None or unit[1] != 1 or unit[0] not in self.free for unit in units):
             return "its length is not free in the file"
-        if _lists(encoder) and "" in _vocabulary(encoder):
+        if isinstance(record, ElementsInRow | SetInRow) and cell.sizes and "" in record.ids:
             return "the empty text is one of its values"
         return None
 
@@ -191,33 +171,20 @@ class ColumnEncoding:
         """The input in its own type."""
         g, fill = self.g, encoder.fill
         g.steps = fill.steps
-        raw = self._encoded(encoder)
+        record = encoder.in_row()
+        raw = WRITTEN[type(record)](self, encoder, record)
         g.steps = None
         if fill.tensor.rank == 1:
             raw = g.op("Squeeze", raw, g.constant([1], np.int64))
         if fill.field_tensor is not fill.tensor:
             raw = g.op("Reshape", raw, g.constant([-1, *fill.field_tensor.shape[1:]], np.int64))
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(fill.field_tensor.dtype))
-        value = g.cast(raw, kind)
-        if not isinstance(encoder, NumberEncoder | DateEncoder | PlainEncoder) or not fill.tensor.is_float:
-            return value
-        reason = f"column {', '.join(encoder.columns)}: a number that is too large for {fill.tensor.dtype}"
-        return g.guarded(value, kind, g.op("Not", g.op("IsInf", value)), reason)
-
-    def _encoded(self, encoder: Encoder) -> str:
-        g = self.g
-        if isinstance(encoder, NumberEncoder):
-            return numbers.numbers(g, encoder, self.na_values)
-        if isinstance(encoder, DateEncoder):
-            return numbers.dates(g, encoder, self.na_values)
-        if isinstance(encoder, PlainEncoder):
-            return self._number(encoder)
-        if isinstance(encoder, SetEncoder):
-            return self._set(encoder)
-        if isinstance(encoder, CategoryEncoder):
-            return self._elements(encoder) if encoder.per_element else self._categories(encoder)
-        assert isinstance(encoder, ListEncoder)
-        return self._list(encoder)
+        value = Traced(g, g.cast(raw, kind), kind)
+        if encoder.cell().kind in ("number", "date") and fill.tensor.is_float:
+            reason = f"a number that is too large for {fill.tensor.dtype}"
+            refuse = functions(", ".join(encoder.columns)).refuse
+            value = refuse(value, value.made("IsInf", value.name, kind=BOOL), reason)
+        return value.name
 
     # --- categories
 
@@ -230,158 +197,121 @@ class ColumnEncoding:
         zeros = g.refuse(g.op("Not", missing), f"column {name}: a value is missing")
         return g.where(g.op("Equal", zeros, g.constant([0], np.int64)), text, text)
 
-    def _categories(self, encoder: CategoryEncoder) -> str:
-        g, columns, first = self.g, [], 0
-        for name, vocabulary, size in zip(encoder.columns, encoder.vocabularies, encoder.sizes, strict=True):
+    def ids(self, encoder: CategoryEncoder, record: IdsInRow) -> str:
+        g, columns = self.g, []
+        for name, ids, unseen in zip(record.columns, record.ids, record.unseen, strict=True):
             text = self._filled(name, encoder.feature.fill)
-            ids = g.look_up(text, vocabulary.values, self._ids(vocabulary), -1)
-            columns.append(
-                g.expanded(g.op("Add", self._seen(encoder, name, ids), g.constant([first], np.int64)))
-            )
-            first += size
+            columns.append(g.expanded(self._known(name, text, ids, unseen).name))
         return g.joined(columns)
 
-    @staticmethod
-    def _ids(vocabulary: Any) -> list[int]:
-        return [vocabulary.start + index for index in range(len(vocabulary.values))]
-
-    def _seen(self, encoder: CategoryEncoder, name: str, ids: str) -> str:
-        """Ids, 0 or refused where a value is unseen."""
-        g, zero = self.g, self.g.constant([0], np.int64)
-        if encoder.strict:
-            known = g.op("GreaterOrEqual", ids, zero)
-            ids = g.guarded(ids, WHOLE, known, f"column {name}: a value that no training row has")
-        return str(g.op("Max", ids, zero))
-
-    def _elements(self, encoder: CategoryEncoder) -> str:
-        g, (name,), (vocabulary,) = self.g, encoder.columns, encoder.vocabularies
-        texts_ = g.column(name, TEXT, f"{name} elements")
-        there = g.op("Not", g.is_text(texts_, [""]))
-        ids = g.look_up(texts_, vocabulary.values, self._ids(vocabulary), -1)
-        zero = g.constant([0], np.int64)
-        ids = g.where(there, self._seen(encoder, name, g.where(there, ids, zero)), zero)
-        return self._to_length(encoder, ids, self._ending(name, there), None, True)
+    def _known(self, name: str, text: str, ids: Mapping[str, int], unseen: int | None) -> Traced:
+        """The ids of texts; one that is not known has `unseen`, or is refused."""
+        found = self.g.look_up(text, list(ids), list(ids.values()), -1 if unseen is None else unseen)
+        known, reason = Traced(self.g, found, WHOLE), "a value that no training row has"
+        return known if unseen is not None else functions(name).refuse(known, known < 0, reason)
 
     # --- sets and lists
 
-    def _set(self, encoder: SetEncoder) -> str:
-        g, (name,) = self.g, encoder.columns
-        if _lists(encoder):
+    def set(self, encoder: SetEncoder, record: SetInRow) -> str:
+        g, name = self.g, record.column
+        if record.separator is None:
             pieces = g.column(name, TEXT, f"{name} elements")
         else:
             text = self._filled(name, encoder.feature.fill)
-            pieces = g.op("StringSplit", text, outputs=2, delimiter=encoder.feature.separator)[0]
-        values = encoder.vocabulary.values
-        ids = g.look_up(pieces, values, list(range(len(values))), -1)
-        has = g.op("Equal", g.expanded(ids, 2), g.constant(np.arange(encoder.width)))
-        none = g.op("Less", g.op("Shape", ids, start=0, end=1), g.constant([0], np.int64))
-        rows = g.op("Concat", g.op("Shape", ids, start=0, end=1), g.constant([1, encoder.width]), axis=0)
-        has = g.joined([has, g.op("Expand", none, rows)])
-        return str(g.op("ReduceMax", g.cast(has, FLOAT), g.constant([1], np.int64), keepdims=0))
+            pieces = g.op("StringSplit", text, outputs=2, delimiter=record.separator)[0]
+        ids = self._known(name, pieces, record.ids, -1)
+        has, rows = ids.expanded() == np.arange(record.width), ids.made("Shape", ids.name, start=0, end=1)
+        shape = g.op("Concat", rows.name, g.constant([1, record.width]), axis=0)
+        every = g.joined([has.name, g.op("Expand", (rows < 0).name, shape)])
+        return str(g.op("ReduceMax", g.cast(every, FLOAT), g.constant([1], np.int64), keepdims=0))
 
-    def _list(self, encoder: ListEncoder) -> str:
-        g, (name,) = self.g, encoder.columns
-        if isinstance(encoder, TextEncoder):
-            text = g.column(name, TEXT)
-            if texts.merges_bytes(encoder):
-                ids, there = texts.byte_tokens(g, encoder, text)
-            else:
-                ids, there = texts.tokens(g, encoder, name, text)
-        else:
-            assert isinstance(encoder, TokensEncoder)
-            elements, values = g.column(name, TEXT, f"{name} elements"), encoder.vocabulary
-            keys = {"": 0, **dict(zip(values.values, self._ids(values), strict=True))}
-            ids = g.look_up(elements, list(keys), list(keys.values()), UNSEEN)
-            there = g.op("Not", g.is_text(elements, [""]))
-            count = self._ending(name, there)
-        if isinstance(encoder, TextEncoder):
-            gone = g.is_text(text, list(self.na_values))
-            ids = g.where(g.expanded(gone), g.constant([0], np.int64), ids)
-            count = self._count(g.op("And", there, g.op("Not", g.expanded(gone))))
-        ids, count = self._never_empty(encoder, name, ids, count)
-        return self._to_length(encoder, ids, count, encoder.feature.length, encoder.feature.cut == "end")
+    def elements(self, encoder: Encoder, record: ElementsInRow) -> str:
+        g, name = self.g, record.column
+        elements = g.column(name, TEXT, f"{name} elements")
+        ids = self._known(name, elements, {"": 0, **record.ids}, record.unseen)
+        count = self._ending(name, ~Traced(g, g.is_text(elements, [""]), BOOL))
+        if not record.empty:
+            assert isinstance(encoder, ListEncoder)
+            ids, count = self._never_empty(encoder, name, ids, count)
+        return self._to_length(encoder, ids, count, record.cut)
 
-    def _count(self, there: str) -> str:
-        g = self.g
-        return str(g.op("ReduceSum", g.cast(there, WHOLE), g.constant([1], np.int64), keepdims=0))
+    def text(self, encoder: TextEncoder, record: TextInRow) -> str:
+        g, (name,) = self.g, record.columns
+        text = g.column(name, TEXT)
+        merges = texts.merges_bytes(encoder)
+        found = texts.byte_tokens(g, encoder, text) if merges else texts.tokens(g, encoder, name, text)
+        ids, there = Traced(g, found[0], WHOLE), Traced(g, found[1], BOOL)
+        gone = Traced(g, g.is_text(text, list(self.na_values)), BOOL).expanded()
+        ids, count = self._never_empty(encoder, name, where(gone, 0, ids), how_many(there & ~gone))
+        return self._to_length(encoder, ids, count, record.cut)
 
-    def _ending(self, name: str, there: str) -> str:
+    def _ending(self, name: str, there: Traced) -> Traced:
         """How many elements each list has, refused where an empty text is before one of them."""
-        g, one = self.g, self.g.constant([1], np.int64)
-        wide = g.op("Shape", there, start=1)
-        before, after = g.sliced(there, 0, g.op("Sub", wide, one)), g.sliced(there, 1, wide)
-        fits = g.op("Or", before, g.op("Not", after))
-        zeros = g.refuse(fits, f"column {name}: an empty text before other elements")
-        return str(g.op("Add", self._count(there), g.op("ReduceSum", zeros, one, keepdims=0)))
+        g = self.g
+        wide = there.made("Shape", there.name, start=1, kind=WHOLE)
+        before = Traced(g, g.sliced(there.name, 0, (wide - 1).name), BOOL)
+        after = Traced(g, g.sliced(there.name, 1, wide.name), BOOL)
+        zeros = g.refuse((before | ~after).name, f"column {name}: an empty text before other elements")
+        return how_many(there) + how_many(Traced(g, zeros, WHOLE))
 
-    def _never_empty(self, encoder: ListEncoder, name: str, ids: str, count: str) -> tuple[str, str]:
+    def _never_empty(
+        self, encoder: ListEncoder, name: str, ids: Traced, count: Traced
+    ) -> tuple[Traced, Traced]:
         """Rows without an element, filled or refused."""
-        g, zero = self.g, self.g.constant([0], np.int64)
-        some = g.op("Greater", count, zero)
+        g, none = self.g, count == 0
         if encoder.feature.fill is None:
-            return ids, g.guarded(count, WHOLE, some, f"column {name}: a value is missing or empty")
+            return ids, functions(name).refuse(count, none, "a value is missing or empty")
         filling = np.array([encoder.filling()], np.int64)
         ids = self._padded(ids, filling.shape[1])
-        width = g.op("Shape", ids, start=1, end=2)
-        fill = g.sliced(self._padded(g.constant(filling), g.constant([2**16])), 0, width)
-        filled = g.where(g.expanded(some), ids, fill)
-        return filled, g.where(some, count, g.constant([filling.shape[1]], np.int64))
+        width = g.op("Shape", ids.name, start=1, end=2)
+        wide = self._padded(Traced(g, g.constant(filling), WHOLE), 2**16)
+        fill = Traced(g, g.sliced(wide.name, 0, width), WHOLE)
+        return where(none.expanded(), fill, ids), where(none, filling.shape[1], count)
 
-    def _padded(self, ids: str, more: int | str) -> str:
+    def _padded(self, ids: Traced, more: int) -> Traced:
         """Zeros after each row."""
         g = self.g
-        count = g.constant([more], np.int64) if isinstance(more, int) else more
-        rows = g.op("Concat", g.op("Shape", ids, start=0, end=1), count, axis=0)
+        rows = g.op("Concat", g.op("Shape", ids.name, start=0, end=1), g.constant([more], np.int64), axis=0)
         zeros = g.op("ConstantOfShape", rows, value=helper.make_tensor("zero", WHOLE, [1], [0]))
-        return g.joined([ids, zeros])
+        return Traced(g, g.joined([ids.name, zeros]), WHOLE)
 
-    def _to_length(self, encoder: Encoder, ids: str, count: str, most: int | None, end: bool) -> str:
+    def _to_length(self, encoder: Encoder, ids: Traced, count: Traced, cut: IdCut) -> str:
         """Rows cut and padded: to the length of the input, or, where that is free, to the longest row."""
         g, size = self.g, encoder.fill.tensor.shape[1]
-        length = size if isinstance(size, int) else most
-        if length is not None:
-            limit = g.constant([length], np.int64)
-            if not end:
-                start = g.op("Max", g.op("Sub", count, limit), g.constant([0], np.int64))
-                ids = self._moved(ids, start)
-            ids, count = g.sliced(ids, 0, length), g.op("Min", count, limit)
-        if isinstance(size, int):
-            return g.sliced(self._padded(ids, size), 0, size)
+        if cut.most is not None:
+            if not cut.end:
+                ids = self._moved(ids, where(count > cut.most, count - cut.most, 0))
+            ids = Traced(g, g.sliced(ids.name, 0, cut.most), WHOLE)
+            count = where(count > cut.most, cut.most, count)
+        if cut.padded and cut.most is not None:
+            return g.sliced(self._padded(ids, cut.most).name, 0, cut.most)
         (unit, _) = unit_of(size) or ("", 1)
-        count = self._agreeing(encoder, unit, count)
-        least = g.constant([max(1, self.free[unit].least)], np.int64)
-        longest = g.op("ReduceMax", count, g.constant([0], np.int64), keepdims=1)
-        stop = g.op("Max", longest, least)
-        return g.sliced(self._padded(ids, max(1, self.free[unit].least)), 0, stop)
+        count, least = self._agreeing(encoder, unit, count), max(1, self.free[unit].least)
+        longest = g.op("ReduceMax", count.name, g.constant([0], np.int64), keepdims=1)
+        stop = g.op("Max", longest, g.constant([least], np.int64))
+        return g.sliced(self._padded(ids, least).name, 0, stop)
 
-    def _moved(self, ids: str, start: str) -> str:
+    def _moved(self, ids: Traced, start: Traced) -> Traced:
         """Each row from its own `start` on, zeros after it."""
-        g = self.g
-        width = g.op("Shape", ids, start=1, end=2)
+        g, width = self.g, ids.made("Shape", ids.name, start=1, end=2)
         zero, one = g.constant(0, np.int64), g.constant(1, np.int64)
-        places = g.op("Range", zero, g.op("Squeeze", width), one)
-        places = g.op("Add", g.expanded(start), places)
-        inside = g.op("Less", places, width)
-        last = g.op("Sub", width, g.constant([1], np.int64))
-        taken = g.op("GatherElements", ids, g.op("Min", places, last), axis=1)
-        return g.where(inside, taken, g.constant([0], np.int64))
+        places = ids.made("Range", zero, g.op("Squeeze", width.name), one)
+        places = start.expanded() + places
+        last = places.made("Min", places.name, (width - 1).name)
+        return where(places < width, ids.made("GatherElements", ids.name, last.name, axis=1), 0)
 
-    def _agreeing(self, encoder: Encoder, unit: str, count: str) -> str:
+    def _agreeing(self, encoder: Encoder, unit: str, count: Traced) -> Traced:
         """The lengths of rows, refused where another column says others, or where the model takes fewer."""
-        g, name = self.g, encoder.columns[0]
-        known = self.inside.lengths.setdefault(unit, count)
-        if known != count:
-            count = g.guarded(count, WHOLE, g.op("Equal", known, count), f"column {name}: another length")
+        xp, known = functions(encoder.columns[0]), self.inside.lengths.setdefault(unit, count.name)
+        if known != count.name:
+            count = xp.refuse(count, ~(count == Traced(self.g, known, WHOLE)), "another length")
         most = self.program.maximum_sizes.get(unit)
-        if most is not None:
-            fits = g.op("LessOrEqual", count, g.constant([most], np.int64))
-            count = g.guarded(count, WHOLE, fits, f"column {name}: longer than {most}")
-        return count
+        return count if most is None else xp.refuse(count, count > most, f"longer than {most}")
 
     # --- columns without an encoder
 
-    def _number(self, encoder: PlainEncoder) -> str:
-        g, (kind, (_, *shape)) = self.g, kind_of(encoder)
+    def plain(self, encoder: PlainEncoder, record: PlainInRow) -> str:
+        g, (kind, shape) = self.g, kind_of(encoder)
         columns = [g.column(name, kind, *shape) for name in encoder.columns]
         columns = [self._legal(encoder, position, x, kind) for position, x in enumerate(columns)]
         if shape:
@@ -402,8 +332,7 @@ class ColumnEncoding:
         """A column whose numbers are refused that the field cannot have, as those of a table are."""
         g, name, field = self.g, encoder.columns[position], self._field(encoder.name)
         x, made, xp = Traced(g, g.cast(value, NUMBER)), Traced(g, value, kind), functions(name)
-        listed = len(kind_of(encoder)[1]) > 1
-        read = x if listed else numbers.with_nan(x, self.na_values)
+        read = x if encoder.cell().sizes else numbers.with_nan(x, self.na_values)
         if kind == NUMBER or read is not x:
             wrong = xp.isnan(read) | read.made("IsInf", read.name)
             made = xp.refuse(made, wrong, "missing, or not a finite number")
@@ -419,21 +348,39 @@ class ColumnEncoding:
         return next(field for field in fields(self.program) if field.name == name)
 
 
+WRITTEN: Mapping[type, Callable[..., str]] = {
+    NumbersInRow: lambda one, encoder, record: numbers.numbers(one.g, encoder, one.na_values),
+    DatesInRow: lambda one, encoder, record: numbers.dates(one.g, encoder, one.na_values),
+    IdsInRow: ColumnEncoding.ids,
+    ElementsInRow: ColumnEncoding.elements,
+    SetInRow: ColumnEncoding.set,
+    TextInRow: ColumnEncoding.text,
+    PlainInRow: ColumnEncoding.plain,
+}
+"""What writes an encoder, by its record of one row; the inputs of others a file takes encoded."""
+
+
 def _foreign(encoder: TextEncoder) -> Reason | None:
-    """Why the tokenizer of a file stays outside; None of one that does not."""
+    """Why texts stay outside; None of those that do not."""
+    if encoder.feature.exact:
+        return "it is a text as it is"
     if texts.readable(encoder):
-        none = "each of its tokens has a letter that is written as several characters"
-        return None if texts.words_of(encoder) else none
-    if not texts.merges_bytes(encoder):
+        if not texts.words_of(encoder):
+            return "each of its tokens has a letter that is written as several characters"
+    elif not texts.merges_bytes(encoder):
         return "its tokenizer comes from a file, and is neither like those trained here nor like GPT-2's"
-    if find_spec(EXTENSIONS_MODULE) is None:
+    elif find_spec(EXTENSIONS_MODULE) is None:
         (package,) = EXTRAS["extensions"]
         return f"its tokenizer takes {package}, which is not installed: pip install {package}"
-    return None
+    pair = len(encoder.columns) > 1 or encoder.feature.part != "ids"
+    return "it is of a pair of texts" if pair else None
 
 
-def _vocabulary(encoder: Encoder) -> Sequence[str]:
-    if isinstance(encoder, CategoryEncoder):
-        return encoder.vocabularies[0].values
-    assert isinstance(encoder, SetEncoder | TokensEncoder)
-    return encoder.vocabulary.values
+OUTSIDE: Mapping[type, Callable[[Any], Reason | None]] = {
+    type(None): lambda encoder: "it is an array already" if encoder.feature is None else None,
+    BinsInRow: lambda encoder: "ONNX has no such hash",
+    TextInRow: _foreign,
+    DatesInRow: lambda encoder: encoder.feature.format and unreadable(encoder.feature.format),
+    PlainInRow: lambda encoder: "it is an array already" if encoder.fill.tensor.dtype == "bfloat16" else None,
+}
+"""What says why an encoder stays outside, by its record of one row."""

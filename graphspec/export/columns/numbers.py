@@ -10,7 +10,7 @@ from graphspec.data.encoders.group_scales import NULL
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.rows.values import numbers_among
 from graphspec.export.columns.dates import parts_of
-from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, GraphWriter
+from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.traced import Traced, functions, where
 
 
@@ -37,7 +37,7 @@ def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) ->
     return g.joined([columns, *marks])
 
 
-RowScale = tuple[Traced, Traced] | tuple[None, None]
+RowScale = Sequence[Traced | None]
 """The shift and the scale of each row, doubles [batch], where rows have their own."""
 
 
@@ -54,23 +54,23 @@ def scales(
     text, numbered = g.column(name, TEXT), {group: index for index, group in enumerate(known)}
     missing = numbered.pop(NULL, len(known))
     numbered |= dict.fromkeys(na_values, missing)
-    index = g.look_up(text, list(numbered), list(numbered.values()), len(known))
+    index = Traced(g, g.look_up(text, list(numbered), list(numbered.values()), len(known)), WHOLE)
     if steps is not None:
-        index = repeated(g, index, steps.count)
+        index = repeated(index, steps.count)
     g.steps = steps
     row_scales: list[RowScale] = []
     for position, curve in enumerate(encoder.curves):
         rows = [(shifts[position], scales[position]) for shifts, scales in known.values()]
         table = np.array([*rows, (curve.shift, curve.scale)], np.float32 if rounded else np.float64)
-        shift, scale = (Traced(g, g.op("Gather", g.constant(each, np.float64), index)) for each in table.T)
-        row_scales.append((shift, scale))
+        constants = [Traced(g, g.constant(each, np.float64)) for each in table.T]
+        row_scales.append([each.made("Gather", each.name, index.name) for each in constants])
     return row_scales
 
 
-def repeated(g: GraphWriter, value: str, count: int) -> str:
+def repeated(value: Traced, count: int) -> Traced:
     """[batch * count] of [batch]: each as often."""
-    wide = g.op("Expand", g.expanded(value), g.constant([1, count], np.int64))
-    return str(g.op("Reshape", wide, g.constant([-1], np.int64)))
+    wide = value.made("Expand", value.expanded().name, value.g.constant([1, count], np.int64))
+    return wide.made("Reshape", wide.name, wide.g.constant([-1], np.int64))
 
 
 def dates(g: GraphWriter, encoder: DateEncoder, na_values: Sequence[str]) -> str:

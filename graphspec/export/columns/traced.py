@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, partialmethod
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from graphspec.export.columns.graph import NUMBER, WHOLE, GraphWriter
 BOOL = TensorProto.BOOL
 
 
-def _writes(op: str, kind: int | None = None, turned: bool = False) -> Any:
+def _writes(op: str, kind: int | None = None, turned: bool = False) -> Callable[[Traced, Any], Traced]:
     """The method that writes a node of two operands; its value has their type where `kind` says no other."""
 
     def write(self: Traced, other: Any) -> Traced:
@@ -40,17 +41,8 @@ class Traced:
     __mod__ = _writes("Mod")
     __lt__, __le__ = _writes("Less", BOOL), _writes("LessOrEqual", BOOL)
     __gt__, __ge__ = _writes("Greater", BOOL), _writes("GreaterOrEqual", BOOL)
-    __eq__ = _writes("Equal", BOOL)
+    __eq__ = _writes("Equal", BOOL)  # type: ignore[assignment]
     __and__, __or__ = _writes("And"), _writes("Or")
-
-    def __neg__(self) -> Traced:
-        return self.made("Neg", self.name)
-
-    def __invert__(self) -> Traced:
-        return self.made("Not", self.name)
-
-    def __abs__(self) -> Traced:
-        return self.made("Abs", self.name)
 
     def made(self, op: str, *operands: str, kind: int | None = None, **attributes: Any) -> Traced:
         """The value of a node."""
@@ -64,26 +56,38 @@ class Traced:
         array = np.asarray(value, helper.tensor_dtype_to_np_dtype(self.kind))
         return Traced(self.g, self.g.constant(np.atleast_1d(array)), self.kind)
 
+    def alone(self, op: str, kind: int | None = None) -> Traced:
+        """The value of a node of this one."""
+        return self.made(op, self.name, kind=kind)
+
+    __neg__, __invert__ = partialmethod(alone, "Neg"), partialmethod(alone, "Not")
+
+    def expanded(self) -> Traced:
+        """With an axis of 1 at the end."""
+        return self.made("Unsqueeze", self.name, self.g.constant([-1], np.int64))
+
     def as_(self, kind: int) -> Traced:
         return Traced(self.g, self.g.cast(self.name, kind), kind)
 
 
 def functions(column: str = "") -> Functions:
     """The functions on values of a graph; a run that they end is so for the sake of a column."""
-    sin, cos, sqrt = (partial(_called, op) for op in ("Sin", "Cos", "Sqrt"))
-    isnan, refuse = partial(_called, "IsNaN", kind=BOOL), partial(_refuse, f"column {column}: ")
-    whole = partial(Traced.as_, kind=NUMBER)
-    return Functions(where, isnan, _clip, sqrt, _log1p, _expm1, sin, cos, _interp, whole, refuse)
-
-
-def _called(op: str, x: Traced, kind: int | None = None) -> Traced:
-    return x.made(op, x.name, kind=kind)
+    sin, cos, sqrt = (partial(Traced.alone, op=op) for op in ("Sin", "Cos", "Sqrt"))
+    isnan, refuse = partial(Traced.alone, op="IsNaN", kind=BOOL), partial(_refuse, f"column {column}: ")
+    number = partial(Traced.as_, kind=NUMBER)
+    return Functions(where, isnan, _clip, sqrt, _log1p, _expm1, sin, cos, _interp, number, refuse)
 
 
 def where(mask: Traced, yes: Any, no: Any) -> Traced:
     """One of two values, or numbers."""
     first, second = (yes, yes.like(no)) if isinstance(yes, Traced) else (no.like(yes), no)
     return first.made("Where", mask.name, first.name, second.name)
+
+
+def how_many(mask: Traced) -> Traced:
+    """How many of the last axis are true."""
+    whole = mask.as_(WHOLE)
+    return whole.made("ReduceSum", whole.name, whole.g.constant([-1], np.int64), keepdims=0)
 
 
 def _refuse(prefix: str, x: Traced, mask: Traced, reason: str) -> Traced:
@@ -99,24 +103,22 @@ def _log1p(x: Traced) -> Traced:
     u = x + 1.0
     lost = u - 1.0
     same = lost == 0.0
-    return where(same, x, _called("Log", u) * (x / where(same, 1.0, lost)))
+    return where(same, x, u.alone("Log") * (x / where(same, 1.0, lost)))
 
 
 def _expm1(x: Traced) -> Traced:
     """exp(x) - 1, in the same way."""
-    u = _called("Exp", x)
-    lost, log = u - 1.0, _called("Log", u)
+    u = x.alone("Exp")
+    lost, log = u - 1.0, u.alone("Log")
     exact = lost * x / where(log == 0.0, 1.0, log)
-    return where(lost == 0.0, x, where(abs(x) > 1.0, lost, exact))
+    return where(lost == 0.0, x, where(x.alone("Abs") > 1.0, lost, exact))
 
 
 def _interp(x: Traced, points: np.ndarray, values: np.ndarray) -> Traced:
     """`numpy.interp`: of equal points the last one."""
     if len(points) == 1:
-        return x - x + values[0]
-    last = x.g.constant([-1], np.int64)
-    count = (x.made("Unsqueeze", x.name, last) >= points).as_(WHOLE)
-    low = count.made("ReduceSum", count.name, last, keepdims=0) - 1
+        return x - x + float(values[0])
+    low = how_many(x.expanded() >= points) - 1
     low = low.made("Clip", low.name, *(low.g.constant(each) for each in (0, len(points) - 2)))
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = np.diff(values) / np.diff(points)
