@@ -100,8 +100,8 @@ class ColumnDecoding:
 
     def _write(self, name: str, output: OutputSpec, tensor: Tensor, encoder: Any, value: str) -> None:
         record: Any = written(name, output, encoder)
-        if record.activation is not None:
-            value = self.g.op(record.activation.capitalize(), value)
+        if (activation := getattr(record, "activation", None)) is not None:
+            value = self.g.op(activation.capitalize(), value)
         match record:
             case SetWritten():
                 self._set(record, value)
