@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -44,10 +45,10 @@ def test_a_graph_has_the_numbers_of_arrays(transform: Any) -> None:
     for (shift, scale), clip, fill in product(SCALES, (None, 0.5), (None, 0.25)):
         curve = NumberCurve(fill, transform, (0.0, 1.0, 1.0, 7.0, 90.0), shift, scale, clip)
         values = NASTY[~outside(transform, NASTY)]
-        made = answer_of(lambda x, curve=curve: curve(x, xp=functions("x")), values)
+        made = answer_of(partial(curve, xp=functions("x")), values)
         np.testing.assert_allclose(made, curve(values), 1e-14, 1e-14)
         back = values[np.abs(values) < 700]
-        undone = answer_of(lambda x, curve=curve: curve.undo(x, xp=functions("x")), back)
+        undone = answer_of(partial(curve.undo, xp=functions("x")), back)
         np.testing.assert_allclose(undone, curve.undo(back), 1e-14, 1e-14)
 
 
@@ -55,4 +56,4 @@ def test_a_number_without_the_transform_ends_the_run_by_its_column() -> None:
     curve = NumberCurve(fill=-2.0, transform="log1p")
     for values in ([0.5, -1.0], [0.5, np.nan]):  # a number that fills is a number of the column
         with pytest.raises(Exception, match="column x: a number that has no log1p"):
-            answer_of(lambda x: curve(x, xp=functions("x")), np.array(values))
+            answer_of(partial(curve, xp=functions("x")), np.array(values))
