@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphspec.data.rows.calendar import Moments
+from graphspec.data.rows.calendar import DateParts
 from graphspec.data.rows.numbers import NumberCurve
 from graphspec.data.rows.values import TICKS
 from graphspec.tensor import Tensor
@@ -146,7 +146,7 @@ def test_each_part_of_a_date_has_its_own_scale(
     for name, column in columns.items():
         ticks = np.array(column, "datetime64[us]").astype(np.int64)
         for part in parts:
-            wanted, relative = Moments(*divmod(ticks, TICKS)).part(part), 1e-6
+            wanted, relative = DateParts(*divmod(ticks, TICKS)).part(part), 1e-6
             if scale == "none":
                 relative = 1e-4 if part == "timestamp" else 1e-6
             span = np.ptp(wanted) + 1e-3

@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from graphspec.data.features.settings import Date
-from graphspec.data.rows.calendar import Moments
+from graphspec.data.rows.calendar import DateParts
 from graphspec.data.rows.functions import ONE
 from graphspec.data.rows.values import TICKS, ticks_of
 from graphspec.export.columns import dates
@@ -63,7 +63,7 @@ def expected(text: str, format: str) -> list[float] | None:
         ticks = ticks_of(text, format)
     except ValueError:
         return None
-    return [Moments(*divmod(ticks, TICKS)).part(part, ONE) for part in PARTS]
+    return [DateParts(*divmod(ticks, TICKS)).part(part, ONE) for part in PARTS]
 
 
 def moments(draw: random.Random, count: int) -> list[datetime]:

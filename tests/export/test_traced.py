@@ -14,7 +14,7 @@ from onnx import helper
 
 from graphspec.data.rows.numbers import NumberCurve, outside
 from graphspec.export.columns.graph import NUMBER, OPSETS, GraphWriter
-from graphspec.export.columns.traced import Traced, functions
+from graphspec.export.columns.traced import GraphValue, functions
 
 DRAW = np.random.default_rng(0)
 NASTY = np.concatenate(
@@ -28,9 +28,9 @@ NASTY = np.concatenate(
 SCALES = [(0.0, 1.0), (2.5, 0.5), (3.0, 0.0)]
 
 
-def answer_of(write: Callable[[Traced], Traced], values: np.ndarray) -> Any:
+def answer_of(write: Callable[[GraphValue], GraphValue], values: np.ndarray) -> Any:
     g = GraphWriter("")
-    name = write(Traced(g, g.column("x", NUMBER))).name
+    name = write(GraphValue(g, g.column("x", NUMBER))).name
     given = helper.make_tensor_value_info("x", NUMBER, ["batch"])
     answer = helper.make_tensor_value_info(name, NUMBER, None)
     graph = helper.make_graph(g.nodes, "numbers", [given], [answer], list(g.constants.values()))

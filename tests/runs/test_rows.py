@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 import graphspec
 from graphspec.data.columns import TablePart, dates
-from graphspec.data.rows.calendar import PERIODS, Moments
+from graphspec.data.rows.calendar import PERIODS, DateParts
 from graphspec.data.rows.functions import ONE
 from graphspec.data.rows.reader import as_rows
 from graphspec.data.rows.values import TICKS, ticks_of, ticks_of_row
@@ -304,9 +304,9 @@ def test_the_parts_of_one_date_are_those_of_many() -> None:
     least, most = (ticks_of(text, None) for text in ("0001-01-01", "9999-12-31T23:59:59.999999"))
     moments = [least, -1, 0, 1, most, ticks_of("2024-02-29T12:00", None)]
     moments += [source.randint(least, most) for _ in range(50)]
-    many_moments = Moments(*divmod(np.array(moments), TICKS))
+    many_moments = DateParts(*divmod(np.array(moments), TICKS))
     for part in ("timestamp", "year", *PERIODS, *(f"{p}_{wave}" for p in PERIODS for wave in ("sin", "cos"))):
-        ones = [Moments(*divmod(ticks, TICKS)).part(part, ONE) for ticks in moments]
+        ones = [DateParts(*divmod(ticks, TICKS)).part(part, ONE) for ticks in moments]
         np.testing.assert_array_max_ulp(np.array(ones), many_moments.part(part), 1)
 
 

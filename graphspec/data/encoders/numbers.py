@@ -28,7 +28,7 @@ from graphspec.data.encoders.base import (
 from graphspec.data.encoders.group_scales import GroupScales
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic
-from graphspec.data.rows.calendar import Moments
+from graphspec.data.rows.calendar import DateParts
 from graphspec.data.rows.fields import DatesInRow, InRow, NumbersInRow
 from graphspec.data.rows.numbers import NumberCurve, Numbers, in_units, outside, spread
 from graphspec.data.rows.values import TICKS
@@ -312,7 +312,7 @@ class DateEncoder(Floats):
         parts = []
         for name in self.columns:
             ticks, missing = dates(part, name, self.feature.format)
-            moments = Moments(*divmod(ticks, TICKS))
+            moments = DateParts(*divmod(ticks, TICKS))
             parts += [np.where(missing, np.nan, moments.part(wanted)) for wanted in self.feature.parts]
         return np.stack(parts, 1)
 

@@ -42,8 +42,8 @@ def _days_before(year: Any) -> Any:
     return 365 * year + year // 4 - year // 100
 
 
-class Moments:
-    """Moments as whole numbers: seconds since 1970 in UTC, and the microseconds after them."""
+class DateParts:
+    """DateParts as whole numbers: seconds since 1970 in UTC, and the microseconds after them."""
 
     def __init__(self, seconds: Any, micros: Any):
         self.seconds, self.micros = seconds, micros

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from graphspec.data.rows.calendar import Moments
+from graphspec.data.rows.calendar import DateParts
 from graphspec.data.rows.functions import ONE
 from graphspec.data.rows.numbers import LARGEST, NumberCurve
 from graphspec.data.rows.tokenizers import TextIds
@@ -64,7 +64,7 @@ class DatesInRow:
             ticks = ticks_of_row(row.get(name), self.format)
             if ticks is None:
                 return None
-            moments = Moments(*divmod(ticks, TICKS))
+            moments = DateParts(*divmod(ticks, TICKS))
             for wanted in self.parts:
                 known = self.curves[len(made)].of_one(moments.part(wanted, ONE))
                 if known is None:

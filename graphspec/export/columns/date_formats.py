@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphspec.export.columns.graph import MICROSOFT, NUMBER, WHOLE, GraphWriter
-from graphspec.export.columns.traced import Traced
+from graphspec.export.columns.traced import GraphValue
 
 OF_YEAR = r"36[0-6]|3[0-5]\d|[12]\d\d|0[1-9]\d|00[1-9]"
 DIGITS: Mapping[str, tuple[str, str]] = {
@@ -125,9 +125,11 @@ def fields_of(g: GraphWriter, text: str, format: str) -> dict[str, str]:
     return fields
 
 
-def micros_of(g: GraphWriter, digits: str) -> Traced:
+def micros_of(g: GraphWriter, digits: str) -> GraphValue:
     """The microseconds of the digits behind the point of a second."""
-    share = Traced(g, g.op("StringConcat", g.constant(np.array(["0."], object)), digits)).as_(NUMBER) * 1e6
+    share = (
+        GraphValue(g, g.op("StringConcat", g.constant(np.array(["0."], object)), digits)).as_(NUMBER) * 1e6
+    )
     return share.made("Round", share.name).as_(WHOLE)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from graphspec.data.features.settings import Date
-from graphspec.data.rows.calendar import DAY, Moments, civil, days_of
+from graphspec.data.rows.calendar import DAY, DateParts, civil, days_of
 from graphspec.export.columns.date_formats import fields_of, micros_of, pattern_of, sample_of
 from graphspec.export.columns.graph import WHOLE, GraphWriter
-from graphspec.export.columns.traced import Traced, functions, where
+from graphspec.export.columns.traced import GraphValue, functions, where
 
 CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
 ISO = (
@@ -20,7 +20,7 @@ ISO = (
 """The forms of ISO 8601 that are read."""
 
 
-def parts_of(g: GraphWriter, name: str, text: str, missing: str, feature: Date) -> Iterator[Traced]:
+def parts_of(g: GraphWriter, name: str, text: str, missing: str, feature: Date) -> Iterator[GraphValue]:
     """The parts of a column of dates, doubles [batch] in their order, anything where one is `missing`. A text
     that is no date ends the run.
     """
@@ -31,11 +31,11 @@ def parts_of(g: GraphWriter, name: str, text: str, missing: str, feature: Date) 
     known = g.where(read, text, g.constant(np.array([sample], object)))
     seconds, micros, there = _iso(g, known) if format is None else _formatted(g, fields_of(g, known, format))
     reason = "a text that is not a date in a form that this file reads"
-    moments = Moments(xp.refuse(seconds, ~(there & Traced(g, fits)), reason), micros)
+    moments = DateParts(xp.refuse(seconds, ~(there & GraphValue(g, fits)), reason), micros)
     return (moments.part(wanted, xp) for wanted in feature.parts)
 
 
-Read = tuple[Traced, Traced, Traced]
+Read = tuple[GraphValue, GraphValue, GraphValue]
 """Seconds since 1970 in UTC, microseconds after them, and whether the day exists."""
 
 
@@ -55,15 +55,17 @@ def _iso(g: GraphWriter, text: str) -> Read:
     return _moment(year, month, date, seconds, micros_of(g, fraction))
 
 
-def _whole(g: GraphWriter, text: str) -> Traced:
-    return Traced(g, g.whole(text), WHOLE)
+def _whole(g: GraphWriter, text: str) -> GraphValue:
+    return GraphValue(g, g.whole(text), WHOLE)
 
 
-def _minutes(g: GraphWriter, hours: str, minutes: str) -> Traced:
+def _minutes(g: GraphWriter, hours: str, minutes: str) -> GraphValue:
     return _whole(g, hours) * 60 + _whole(g, minutes)
 
 
-def _moment(year: Traced, month: Traced, day: Traced, seconds: Traced, micros: Traced) -> Read:
+def _moment(
+    year: GraphValue, month: GraphValue, day: GraphValue, seconds: GraphValue, micros: GraphValue
+) -> Read:
     """A day exists if its number leads back to its month, and its year is one of the calendar."""
     days = days_of(year, month, day)
     _, back_month, back_day = civil(days)
@@ -72,8 +74,8 @@ def _moment(year: Traced, month: Traced, day: Traced, seconds: Traced, micros: T
 
 def _formatted(g: GraphWriter, named: dict[str, str]) -> Read:
     """The moment that fields say; what none says is that of the first of January 1900."""
-    fields = {name: Traced(g, value, WHOLE) for name, value in named.items()}
-    zero = Traced(g, g.constant([0], np.int64), WHOLE)
+    fields = {name: GraphValue(g, value, WHOLE) for name, value in named.items()}
+    zero = GraphValue(g, g.constant([0], np.int64), WHOLE)
     year = fields.get("%Y", zero + 1900)
     if (short := fields.get("%y")) is not None:
         year = short + where(short < 69, zero + 2000, 1900)

@@ -25,7 +25,7 @@ from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.export.columns.encoding import na_values_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.numbers import RowScale, repeated, scales
-from graphspec.export.columns.traced import Traced, functions
+from graphspec.export.columns.traced import GraphValue, functions
 from graphspec.tensor import Tensor, unit_of
 
 UNDONE = ("transform", "shift", "scale")
@@ -220,7 +220,7 @@ class ColumnDecoding:
         """Doubles of so many axes in the units of their column."""
         axes = self.g.constant([*range(1, rank)], np.int64)
         wide = [x and x.made("Unsqueeze", x.name, axes) for x in row_scale] if rank > 1 else row_scale
-        made: Traced = curve.undo(Traced(self.g, value), *wide, xp=functions())
+        made: GraphValue = curve.undo(GraphValue(self.g, value), *wide, xp=functions())
         return made.name
 
     def _squeezed(self, tensor: Tensor, value: str) -> str:

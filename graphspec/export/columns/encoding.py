@@ -33,7 +33,7 @@ from graphspec.elaborated import BaseProgram
 from graphspec.export.columns import numbers, texts
 from graphspec.export.columns.date_formats import unreadable
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
-from graphspec.export.columns.traced import BOOL, Traced, functions, how_many, where
+from graphspec.export.columns.traced import BOOL, GraphValue, functions, how_many, where
 from graphspec.tensor import unit_of
 
 Reason = str
@@ -179,7 +179,7 @@ class ColumnEncoding:
         if fill.field_tensor is not fill.tensor:
             raw = g.op("Reshape", raw, g.constant([-1, *fill.field_tensor.shape[1:]], np.int64))
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(fill.field_tensor.dtype))
-        value = Traced(g, g.cast(raw, kind), kind)
+        value = GraphValue(g, g.cast(raw, kind), kind)
         if encoder.cell().kind in ("number", "date") and fill.tensor.is_float:
             reason = f"a number that is too large for {fill.tensor.dtype}"
             refuse = functions(", ".join(encoder.columns)).refuse
@@ -204,10 +204,10 @@ class ColumnEncoding:
             columns.append(g.expanded(self._known(name, text, ids, unseen).name))
         return g.joined(columns)
 
-    def _known(self, name: str, text: str, ids: Mapping[str, int], unseen: int | None) -> Traced:
+    def _known(self, name: str, text: str, ids: Mapping[str, int], unseen: int | None) -> GraphValue:
         """The ids of texts; one that is not known has `unseen`, or is refused."""
         found = self.g.look_up(text, list(ids), list(ids.values()), -1 if unseen is None else unseen)
-        known, reason = Traced(self.g, found, WHOLE), "a value that no training row has"
+        known, reason = GraphValue(self.g, found, WHOLE), "a value that no training row has"
         return known if unseen is not None else functions(name).refuse(known, known < 0, reason)
 
     # --- sets and lists
@@ -229,7 +229,7 @@ class ColumnEncoding:
         g, name = self.g, record.column
         elements = g.column(name, TEXT, f"{name} elements")
         ids = self._known(name, elements, {"": 0, **record.ids}, record.unseen)
-        count = self._ending(name, ~Traced(g, g.is_text(elements, [""]), BOOL))
+        count = self._ending(name, ~GraphValue(g, g.is_text(elements, [""]), BOOL))
         if not record.empty:
             assert isinstance(encoder, ListEncoder)
             ids, count = self._never_empty(encoder, name, ids, count)
@@ -240,23 +240,23 @@ class ColumnEncoding:
         text = g.column(name, TEXT)
         merges = texts.merges_bytes(encoder)
         found = texts.byte_tokens(g, encoder, text) if merges else texts.tokens(g, encoder, name, text)
-        ids, there = Traced(g, found[0], WHOLE), Traced(g, found[1], BOOL)
-        gone = Traced(g, g.is_text(text, list(self.na_values)), BOOL).expanded()
+        ids, there = GraphValue(g, found[0], WHOLE), GraphValue(g, found[1], BOOL)
+        gone = GraphValue(g, g.is_text(text, list(self.na_values)), BOOL).expanded()
         ids, count = self._never_empty(encoder, name, where(gone, 0, ids), how_many(there & ~gone))
         return self._to_length(encoder, ids, count, record.cut)
 
-    def _ending(self, name: str, there: Traced) -> Traced:
+    def _ending(self, name: str, there: GraphValue) -> GraphValue:
         """How many elements each list has, refused where an empty text is before one of them."""
         g = self.g
         wide = there.made("Shape", there.name, start=1, kind=WHOLE)
-        before = Traced(g, g.sliced(there.name, 0, (wide - 1).name), BOOL)
-        after = Traced(g, g.sliced(there.name, 1, wide.name), BOOL)
+        before = GraphValue(g, g.sliced(there.name, 0, (wide - 1).name), BOOL)
+        after = GraphValue(g, g.sliced(there.name, 1, wide.name), BOOL)
         zeros = g.refuse((before | ~after).name, f"column {name}: an empty text before other elements")
-        return how_many(there) + how_many(Traced(g, zeros, WHOLE))
+        return how_many(there) + how_many(GraphValue(g, zeros, WHOLE))
 
     def _never_empty(
-        self, encoder: ListEncoder, name: str, ids: Traced, count: Traced
-    ) -> tuple[Traced, Traced]:
+        self, encoder: ListEncoder, name: str, ids: GraphValue, count: GraphValue
+    ) -> tuple[GraphValue, GraphValue]:
         """Rows without an element, filled or refused."""
         g, none = self.g, count == 0
         if encoder.feature.fill is None:
@@ -264,24 +264,24 @@ class ColumnEncoding:
         filling = np.array([encoder.filling()], np.int64)
         ids = self._padded(ids, filling.shape[1])
         width = g.op("Shape", ids.name, start=1, end=2)
-        wide = self._padded(Traced(g, g.constant(filling), WHOLE), 2**16)
-        fill = Traced(g, g.sliced(wide.name, 0, width), WHOLE)
+        wide = self._padded(GraphValue(g, g.constant(filling), WHOLE), 2**16)
+        fill = GraphValue(g, g.sliced(wide.name, 0, width), WHOLE)
         return where(none.expanded(), fill, ids), where(none, filling.shape[1], count)
 
-    def _padded(self, ids: Traced, more: int) -> Traced:
+    def _padded(self, ids: GraphValue, more: int) -> GraphValue:
         """Zeros after each row."""
         g = self.g
         rows = g.op("Concat", g.op("Shape", ids.name, start=0, end=1), g.constant([more], np.int64), axis=0)
         zeros = g.op("ConstantOfShape", rows, value=helper.make_tensor("zero", WHOLE, [1], [0]))
-        return Traced(g, g.joined([ids.name, zeros]), WHOLE)
+        return GraphValue(g, g.joined([ids.name, zeros]), WHOLE)
 
-    def _to_length(self, encoder: Encoder, ids: Traced, count: Traced, cut: IdCut) -> str:
+    def _to_length(self, encoder: Encoder, ids: GraphValue, count: GraphValue, cut: IdCut) -> str:
         """Rows cut and padded: to the length of the input, or, where that is free, to the longest row."""
         g, size = self.g, encoder.fill.tensor.shape[1]
         if cut.most is not None:
             if not cut.end:
                 ids = self._moved(ids, where(count > cut.most, count - cut.most, 0))
-            ids = Traced(g, g.sliced(ids.name, 0, cut.most), WHOLE)
+            ids = GraphValue(g, g.sliced(ids.name, 0, cut.most), WHOLE)
             count = where(count > cut.most, cut.most, count)
         if cut.padded and cut.most is not None:
             return g.sliced(self._padded(ids, cut.most).name, 0, cut.most)
@@ -291,7 +291,7 @@ class ColumnEncoding:
         stop = g.op("Max", longest, g.constant([least], np.int64))
         return g.sliced(self._padded(ids, least).name, 0, stop)
 
-    def _moved(self, ids: Traced, start: Traced) -> Traced:
+    def _moved(self, ids: GraphValue, start: GraphValue) -> GraphValue:
         """Each row from its own `start` on, zeros after it."""
         g, width = self.g, ids.made("Shape", ids.name, start=1, end=2)
         zero, one = g.constant(0, np.int64), g.constant(1, np.int64)
@@ -300,11 +300,11 @@ class ColumnEncoding:
         last = places.made("Min", places.name, (width - 1).name)
         return where(places < width, ids.made("GatherElements", ids.name, last.name, axis=1), 0)
 
-    def _agreeing(self, encoder: Encoder, unit: str, count: Traced) -> Traced:
+    def _agreeing(self, encoder: Encoder, unit: str, count: GraphValue) -> GraphValue:
         """The lengths of rows, refused where another column says others, or where the model takes fewer."""
         xp, known = functions(encoder.columns[0]), self.inside.lengths.setdefault(unit, count.name)
         if known != count.name:
-            count = xp.refuse(count, ~(count == Traced(self.g, known, WHOLE)), "another length")
+            count = xp.refuse(count, ~(count == GraphValue(self.g, known, WHOLE)), "another length")
         most = self.program.maximum_sizes.get(unit)
         return count if most is None else xp.refuse(count, count > most, f"longer than {most}")
 
@@ -331,7 +331,7 @@ class ColumnEncoding:
     def _legal(self, encoder: PlainEncoder, position: int, value: str, kind: int) -> str:
         """A column whose numbers are refused that the field cannot have, as those of a table are."""
         g, name, field = self.g, encoder.columns[position], self._field(encoder.name)
-        x, made, xp = Traced(g, g.cast(value, NUMBER)), Traced(g, value, kind), functions(name)
+        x, made, xp = GraphValue(g, g.cast(value, NUMBER)), GraphValue(g, value, kind), functions(name)
         read = x if encoder.cell().sizes else numbers.with_nan(x, self.na_values)
         if kind == NUMBER or read is not x:
             wrong = xp.isnan(read) | read.made("IsInf", read.name)

@@ -11,17 +11,17 @@ from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.rows.values import numbers_among
 from graphspec.export.columns.dates import parts_of
 from graphspec.export.columns.graph import FLOAT, NUMBER, TEXT, WHOLE, GraphWriter
-from graphspec.export.columns.traced import Traced, functions, where
+from graphspec.export.columns.traced import GraphValue, functions, where
 
 
-def number(g: GraphWriter, name: str, na_values: Sequence[str]) -> Traced:
+def number(g: GraphWriter, name: str, na_values: Sequence[str]) -> GraphValue:
     """A column of numbers, NaN where one is missing. Infinite ones end the run."""
-    x = Traced(g, g.column(name, NUMBER))
+    x = GraphValue(g, g.column(name, NUMBER))
     x = functions(name).refuse(x, x.made("IsInf", x.name), "not a finite number")
     return with_nan(x, na_values)
 
 
-def with_nan(x: Traced, na_values: Sequence[str]) -> Traced:
+def with_nan(x: GraphValue, na_values: Sequence[str]) -> GraphValue:
     """Doubles, NaN where one stands for a missing value."""
     for value in numbers_among(na_values):
         x = where(x == value, np.nan, x)
@@ -37,7 +37,7 @@ def numbers(g: GraphWriter, encoder: NumberEncoder, na_values: Sequence[str]) ->
     return g.joined([columns, *marks])
 
 
-RowScale = Sequence[Traced | None]
+RowScale = Sequence[GraphValue | None]
 """The shift and the scale of each row, doubles [batch], where rows have their own."""
 
 
@@ -54,7 +54,7 @@ def scales(
     text, numbered = g.column(name, TEXT), {group: index for index, group in enumerate(known)}
     missing = numbered.pop(NULL, len(known))
     numbered |= dict.fromkeys(na_values, missing)
-    index = Traced(g, g.look_up(text, list(numbered), list(numbered.values()), len(known)), WHOLE)
+    index = GraphValue(g, g.look_up(text, list(numbered), list(numbered.values()), len(known)), WHOLE)
     if steps is not None:
         index = repeated(index, steps.count)
     g.steps = steps
@@ -62,12 +62,12 @@ def scales(
     for position, curve in enumerate(encoder.curves):
         rows = [(shifts[position], scales[position]) for shifts, scales in known.values()]
         table = np.array([*rows, (curve.shift, curve.scale)], np.float32 if rounded else np.float64)
-        constants = [Traced(g, g.constant(each, np.float64)) for each in table.T]
+        constants = [GraphValue(g, g.constant(each, np.float64)) for each in table.T]
         row_scales.append([each.made("Gather", each.name, index.name) for each in constants])
     return row_scales
 
 
-def repeated(value: Traced, count: int) -> Traced:
+def repeated(value: GraphValue, count: int) -> GraphValue:
     """[batch * count] of [batch]: each as often."""
     wide = value.made("Expand", value.expanded().name, value.g.constant([1, count], np.int64))
     return wide.made("Reshape", wide.name, wide.g.constant([-1], np.int64))
@@ -75,17 +75,17 @@ def repeated(value: Traced, count: int) -> Traced:
 
 def dates(g: GraphWriter, encoder: DateEncoder, na_values: Sequence[str]) -> str:
     """[batch, n] float32 of an `encode: date`."""
-    columns: list[Traced] = []
+    columns: list[GraphValue] = []
     for name in encoder.columns:
         text = g.column(name, TEXT)
-        missing = Traced(g, g.is_text(text, list(na_values)))
+        missing = GraphValue(g, g.is_text(text, list(na_values)))
         parts = parts_of(g, name, text, missing.name, encoder.feature)
         columns += [where(missing, np.nan, value) for value in parts]
     return _as_the_model_takes(g, encoder, columns, scales(g, encoder, na_values))
 
 
 def _as_the_model_takes(
-    g: GraphWriter, encoder: Floats, columns: Sequence[Traced], row_scales: Sequence[RowScale]
+    g: GraphWriter, encoder: Floats, columns: Sequence[GraphValue], row_scales: Sequence[RowScale]
 ) -> str:
     """[batch, n] float32 of columns, filled or refused where a value is missing."""
     made = []

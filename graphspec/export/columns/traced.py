@@ -16,10 +16,12 @@ from graphspec.export.columns.graph import NUMBER, WHOLE, GraphWriter
 BOOL = TensorProto.BOOL
 
 
-def _writes(op: str, kind: int | None = None, turned: bool = False) -> Callable[[Traced, Any], Traced]:
+def _writes(
+    op: str, kind: int | None = None, turned: bool = False
+) -> Callable[[GraphValue, Any], GraphValue]:
     """The method that writes a node of two operands; its value has their type where `kind` says no other."""
 
-    def write(self: Traced, other: Any) -> Traced:
+    def write(self: GraphValue, other: Any) -> GraphValue:
         operands = (self.name, self.like(other).name)
         return self.made(op, *(operands[::-1] if turned else operands), kind=kind)
 
@@ -27,7 +29,7 @@ def _writes(op: str, kind: int | None = None, turned: bool = False) -> Callable[
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Traced:
+class GraphValue:
     """A value of a graph. A number beside it has its type. `//` and `%` take no negative numbers."""
 
     g: GraphWriter
@@ -44,61 +46,61 @@ class Traced:
     __eq__ = _writes("Equal", BOOL)  # type: ignore[assignment]
     __and__, __or__ = _writes("And"), _writes("Or")
 
-    def made(self, op: str, *operands: str, kind: int | None = None, **attributes: Any) -> Traced:
+    def made(self, op: str, *operands: str, kind: int | None = None, **attributes: Any) -> GraphValue:
         """The value of a node."""
         kind = self.kind if kind is None else kind
-        return Traced(self.g, self.g.op(op, *operands, **attributes), kind)
+        return GraphValue(self.g, self.g.op(op, *operands, **attributes), kind)
 
-    def like(self, value: Any) -> Traced:
+    def like(self, value: Any) -> GraphValue:
         """A number, or an array of several, as a constant of this type."""
-        if isinstance(value, Traced):
+        if isinstance(value, GraphValue):
             return value
         array = np.asarray(value, helper.tensor_dtype_to_np_dtype(self.kind))
-        return Traced(self.g, self.g.constant(np.atleast_1d(array)), self.kind)
+        return GraphValue(self.g, self.g.constant(np.atleast_1d(array)), self.kind)
 
-    def alone(self, op: str, kind: int | None = None) -> Traced:
+    def alone(self, op: str, kind: int | None = None) -> GraphValue:
         """The value of a node of this one."""
         return self.made(op, self.name, kind=kind)
 
     __neg__, __invert__ = partialmethod(alone, "Neg"), partialmethod(alone, "Not")
 
-    def expanded(self) -> Traced:
+    def expanded(self) -> GraphValue:
         """With an axis of 1 at the end."""
         return self.made("Unsqueeze", self.name, self.g.constant([-1], np.int64))
 
-    def as_(self, kind: int) -> Traced:
-        return Traced(self.g, self.g.cast(self.name, kind), kind)
+    def as_(self, kind: int) -> GraphValue:
+        return GraphValue(self.g, self.g.cast(self.name, kind), kind)
 
 
 def functions(column: str = "") -> Functions:
     """The functions on values of a graph; a run that they end is so for the sake of a column."""
-    sin, cos, sqrt = (partial(Traced.alone, op=op) for op in ("Sin", "Cos", "Sqrt"))
-    isnan, refuse = partial(Traced.alone, op="IsNaN", kind=BOOL), partial(_refuse, f"column {column}: ")
-    number = partial(Traced.as_, kind=NUMBER)
+    sin, cos, sqrt = (partial(GraphValue.alone, op=op) for op in ("Sin", "Cos", "Sqrt"))
+    isnan, refuse = partial(GraphValue.alone, op="IsNaN", kind=BOOL), partial(_refuse, f"column {column}: ")
+    number = partial(GraphValue.as_, kind=NUMBER)
     return Functions(where, isnan, _clip, sqrt, _log1p, _expm1, sin, cos, _interp, number, refuse)
 
 
-def where(mask: Traced, yes: Any, no: Any) -> Traced:
+def where(mask: GraphValue, yes: Any, no: Any) -> GraphValue:
     """One of two values, or numbers."""
-    first, second = (yes, yes.like(no)) if isinstance(yes, Traced) else (no.like(yes), no)
+    first, second = (yes, yes.like(no)) if isinstance(yes, GraphValue) else (no.like(yes), no)
     return first.made("Where", mask.name, first.name, second.name)
 
 
-def how_many(mask: Traced) -> Traced:
+def how_many(mask: GraphValue) -> GraphValue:
     """How many of the last axis are true."""
     whole = mask.as_(WHOLE)
     return whole.made("ReduceSum", whole.name, whole.g.constant([-1], np.int64), keepdims=0)
 
 
-def _refuse(prefix: str, x: Traced, mask: Traced, reason: str) -> Traced:
-    return Traced(x.g, x.g.guarded(x.name, x.kind, (~mask).name, prefix + reason), x.kind)
+def _refuse(prefix: str, x: GraphValue, mask: GraphValue, reason: str) -> GraphValue:
+    return GraphValue(x.g, x.g.guarded(x.name, x.kind, (~mask).name, prefix + reason), x.kind)
 
 
-def _clip(x: Traced, low: float, high: float) -> Traced:
+def _clip(x: GraphValue, low: float, high: float) -> GraphValue:
     return x.made("Clip", x.name, *(x.g.constant(each, np.float64) for each in (low, high)))
 
 
-def _log1p(x: Traced) -> Traced:
+def _log1p(x: GraphValue) -> GraphValue:
     """log(1 + x) to the last digits, of small numbers too: what 1 + x loses is made good by its quotient."""
     u = x + 1.0
     lost = u - 1.0
@@ -106,7 +108,7 @@ def _log1p(x: Traced) -> Traced:
     return where(same, x, u.alone("Log") * (x / where(same, 1.0, lost)))
 
 
-def _expm1(x: Traced) -> Traced:
+def _expm1(x: GraphValue) -> GraphValue:
     """exp(x) - 1, in the same way."""
     u = x.alone("Exp")
     lost, log = u - 1.0, u.alone("Log")
@@ -114,7 +116,7 @@ def _expm1(x: Traced) -> Traced:
     return where(lost == 0.0, x, where(x.alone("Abs") > 1.0, lost, exact))
 
 
-def _interp(x: Traced, points: np.ndarray, values: np.ndarray) -> Traced:
+def _interp(x: GraphValue, points: np.ndarray, values: np.ndarray) -> GraphValue:
     """`numpy.interp`: of equal points the last one."""
     if len(points) == 1:
         return x - x + float(values[0])
