@@ -223,6 +223,9 @@ class BaseProgram(Elaborated, ABC):
     def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]: ...
 
     @abstractmethod
+    def trackers(self, names: Iterable[str]) -> dict[str, nn.Module]: ...
+
+    @abstractmethod
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
     ) -> dict[str, Any]: ...

@@ -214,6 +214,19 @@ class Program(BaseProgram):
                 modules[name] = self.compile_text(text, "<augment>", None, ()).module().train()
         return modules
 
+    def trackers(self, names: Iterable[str]) -> dict[str, nn.Module]:
+        """By input, of those with these names, what moves pixels as the features' `augment` does, and shows
+        where they are from: see `graphspec.data.moved_boxes`.
+        """
+        from graphspec.data.moved_boxes import tracking
+
+        modules = {}
+        for name in names:
+            assert self.data is not None
+            text = tracking(getattr(self.data.features[name], "augment", []), self.inputs[name])
+            modules[name] = self.compile_text(text, "<augment>", None, ()).module().train()
+        return modules
+
     @checked
     def fit(
         self,

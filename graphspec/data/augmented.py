@@ -6,16 +6,18 @@ unbroken one would have, and the global random state is left as it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphspec.data.batches import Batch, Changed, Examples
-from graphspec.data.features.following import followers, pictures
-from graphspec.data.features.plan import Fill, plan_fills
+from graphspec.data.features.following import boxed_pictures, followers, pictures
+from graphspec.data.features.plan import Fill, FillPlan, plan_fills
+from graphspec.data.moved_boxes import BoxTracker, positions
 from graphspec.elaborated import BaseProgram
 
 MOST = 255
@@ -66,13 +68,18 @@ class Augmented(Changed):
     modules: Mapping[str, nn.Module]
     pictures: Mapping[str, int]
     followers: Mapping[str, tuple[Follower, ...]] = field(default_factory=dict)
+    trackers: Mapping[str, BoxTracker] = field(default_factory=dict)
 
     def changed(self, batch: Batch, seed: int) -> Batch:
         device = next(iter(batch.arrays.values())).device
         arrays = dict(batch.arrays)
         with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
             for name, module in self.modules.items():
-                torch.manual_seed((seed + self.pictures[name]) % 2**63)
+                drawn = (seed + self.pictures[name]) % 2**63
+                if name in self.trackers:
+                    torch.manual_seed(drawn)
+                    arrays |= self.trackers[name].moved(arrays, arrays[name])
+                torch.manual_seed(drawn)
                 self._augment(arrays, name, module)
         return replace(batch, arrays=arrays)
 
@@ -104,20 +111,34 @@ def augmented(program: BaseProgram, training: Examples, device: torch.device) ->
     following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in by_input.items()}
     more = {name: sum(each.channels for each in targets) for name, targets in following.items()}
     modules = {name: _seeded(module.to(device)) for name, module in program.augmentations(more).items()}
-    return Augmented(training, modules, numbers, following)
+    return Augmented(training, modules, numbers, following, _trackers(program, filled, device))
 
 
-def _seeded(module: nn.Module) -> nn.Module:
+def _trackers(program: BaseProgram, filled: FillPlan, device: torch.device) -> dict[str, BoxTracker]:
+    """By input, what moves the boxes in its pictures."""
+    assert program.data is not None
+    boxed = boxed_pictures(filled)
+    trackers = {}
+    for name, module in program.trackers(boxed).items():
+        layers = getattr(program.data.features[name], "augment", [])
+        trackers[name] = BoxTracker(_seeded(module.to(device), positions(layers)), boxed[name])
+    return trackers
+
+
+def _seeded(module: nn.Module, numbers: Sequence[int] | None = None) -> nn.Module:
     """A chain in which each layer has a seed: that of the layer before plus a constant. So a layer draws the
-    same however much others draw, which may depend on the size of pictures.
+    same however much others draw, which may depend on the size of pictures. `numbers` are those of its layers
+    among all, where some are left out.
     """
-
-    def draw_anew(*_: object) -> None:
-        torch.manual_seed((torch.initial_seed() + APART) % 2**63)
-
-    for layer in module.children():
-        layer.register_forward_pre_hook(draw_anew)
+    layers = list(module.children())
+    for place, (number, layer) in enumerate(zip(numbers or range(len(layers)), layers, strict=True)):
+        steps = number - (-1 if place == 0 else (numbers or range(len(layers)))[place - 1])
+        layer.register_forward_pre_hook(partial(_draw_anew, steps))
     return module
+
+
+def _draw_anew(steps: int, *_: object) -> None:
+    torch.manual_seed((torch.initial_seed() + steps * APART) % 2**63)
 
 
 def _follower(program: BaseProgram, fill: Fill) -> Follower:

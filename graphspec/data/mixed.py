@@ -16,7 +16,10 @@ import torch
 from torch import Tensor
 
 from graphspec.data.batches import Batch, Changed, Examples
+from graphspec.data.features.settings import BoxesFeature
 from graphspec.data.mixing import IMAGE, CutMix, Mixing, MixUp
+from graphspec.data.moved_boxes import area
+from graphspec.data.rows.boxes import FREE, VISIBLE
 from graphspec.elaborated import BaseProgram
 
 
@@ -74,6 +77,31 @@ def pasted(images: Tensor, drawn: Draw, height: int) -> Tensor:
     return torch.where(mask, images[drawn.partner], images)
 
 
+def joined(boxes: Tensor, drawn: Draw, size: Sequence[int]) -> Tensor:
+    """[n, 2 * most, 5]: the boxes of each picture, [n, most, 5], and those of its partner. Where a rectangle
+    is pasted, what it hides of the first, and what it does not show of the others, is gone.
+    """
+    others = boxes[drawn.partner]
+    if drawn.box is None:
+        return torch.cat((boxes, others), 1)
+    top, bottom, left, right = drawn.box.unbind(1)
+    shares = torch.stack((left, top, right, bottom), 1)[:, None]
+    rectangle = shares * shares.new_tensor([size[1], size[0], size[1], size[0]])
+    seen = area(boxes) - area(_common(boxes, rectangle)) >= VISIBLE * area(boxes)
+    shown = _common(others, rectangle)
+    there = (area(shown) > 0) & (area(shown) >= VISIBLE * area(others)) & (others[..., 4] >= 0)
+    kept = torch.where(seen[..., None], boxes, float(FREE))
+    added = torch.where(there[..., None], torch.cat((shown, others[..., 4:]), -1), float(FREE))
+    return torch.cat((kept, added), 1)
+
+
+def _common(boxes: Tensor, other: Tensor) -> Tensor:
+    """What boxes have in common with another one, as far as they meet."""
+    first = torch.maximum(boxes[..., :2], other[..., :2])
+    last = torch.minimum(boxes[..., 2:4], other[..., 2:4])
+    return torch.cat((first, torch.maximum(first, last)), -1)
+
+
 def _inside(ends: Tensor, size: int) -> Tensor:
     """Which of `size` pixels lie between two ends, shares [n, 2] of the size: bool [n, size]."""
     pixels = torch.arange(size, dtype=ends.dtype, device=ends.device)
@@ -85,7 +113,10 @@ def mixing(program: BaseProgram, examples: Examples) -> Examples:
     steps = program.data.mix if program.data is not None else ()
     if not steps:
         return examples
-    return Mixed(examples, steps, program.channels_first)
+    features = program.data.features if program.data is not None else {}
+    boxes = [name for name, feature in features.items() if isinstance(feature, BoxesFeature)]
+    pictures = [tensor.shape[1:3] for tensor in program.inputs.values() if tensor.rank == IMAGE]
+    return Mixed(examples, steps, program.channels_first, tuple(boxes), pictures[0] if pictures else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +130,10 @@ class Mixed(Changed):
 
     steps: Sequence[Mixing]
     channels_first: Collection[str] = ()
+    boxes: tuple[str, ...] = ()
+    """The targets that are boxes: those of both pictures, as far as they are seen."""
+    size: tuple[Any, ...] = ()
+    """The height and width of the pictures that they lie in."""
 
     def changed(self, batch: Batch, seed: int) -> Batch:
         random = np.random.default_rng(seed)
@@ -112,7 +147,9 @@ class Mixed(Changed):
 
     def _arrays(self, arrays: Mapping[str, Tensor], drawn: Draw) -> dict[str, Tensor]:
         return {
-            name: pasted(values, drawn, 2 if name in self.channels_first else 1)
+            name: joined(values, drawn, self.size)
+            if name in self.boxes
+            else pasted(values, drawn, 2 if name in self.channels_first else 1)
             if drawn.box is not None and values.dim() == IMAGE
             else blended(values, drawn)
             for name, values in arrays.items()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphspec.data.features.plan import Fill, FillPlan
-from graphspec.data.features.settings import MOVING, Feature, ImageFeature
+from graphspec.data.features.plan import Fill, FillPlan, pictured
+from graphspec.data.features.settings import MOVING, BoxesFeature, Feature, ImageFeature
 from graphspec.settings import Problem
 
 
@@ -37,6 +37,16 @@ def followers(plan: FillPlan) -> dict[str, tuple[Fill, ...]]:
     moved = [group for group in pictures(plan) if _moves(group[0].feature)]
     first = [next((fill for fill in g if fill.tensor.shape[1:3] == size), g[0]).field for g in moved]
     return dict.fromkeys(first, targets)
+
+
+def boxed_pictures(plan: FillPlan) -> dict[str, tuple[str, ...]]:
+    """By input whose pixels `augment` moves, the targets that are boxes in its pictures."""
+    found: dict[str, tuple[str, ...]] = {}
+    for fill in plan.fills:
+        picture = pictured(plan, fill.feature) if isinstance(fill.feature, BoxesFeature) else None
+        if picture is not None and _moves(picture.feature):
+            found[picture.field] = (*found.get(picture.field, ()), fill.field)
+    return found
 
 
 def _moves(feature: Feature | None) -> bool:
