@@ -43,6 +43,27 @@ class OverSteps(Layer, abstract=True):
     if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
         return_sequences: bool
         return_state: bool
+        go_backwards: bool
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        steps = (None, "new", *[None] * (site.x.rank - 2))
+        if roles[0] != steps or any(any(each) for each in roles[1] or ()):
+            return None
+        if not self.return_sequences:
+            return whole("gives its last step alone", "write `return_sequences: true`")
+        if self.go_backwards:
+            return whole("reads the steps backwards", "leave out `go_backwards`")
+        if takes_mask(site):
+            return whole("leaves out masked steps", "leave out `mask_zero`, or the `Masking` layer")
+        layer = self.model_copy(update={"return_state": True})
+        states = [
+            StepState(name, state.shape[1:], state.dtype)
+            for name, state in zip(layer.output_names(), layer.infer(site.x)[1:], strict=True)
+        ]
+        if any(not isinstance(size, int) for state in states for size in state.shape):
+            return whole("keeps images whose size is not known", "give their sizes as numbers")
+        outputs = (steps, *[None] * (len(site.outputs) - 1))
+        return Streaming("state", outputs, step=StepRecurrent(of=self), states=tuple(states))
 
     def option_for(self, output: str) -> str | None:
         return "return_state" if "state" in output.split("_") else None
@@ -218,19 +239,6 @@ class Recurrent(OverSteps, abstract=True):
         """The activations that the cell calls, by argument name."""
         return {"activation": self.activation}
 
-    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        if roles[0] != (None, "new", None) or any(any(each) for each in roles[1] or ()):
-            return None
-        if not self.return_sequences:
-            return whole("gives its last step alone", "write `return_sequences: true`")
-        if self.go_backwards:
-            return whole("reads the steps backwards", "leave out `go_backwards`")
-        if takes_mask(site):
-            return whole("leaves out masked steps", "leave out `mask_zero`, or the `Masking` layer")
-        states = tuple(StepState(name, (self.units,), site.x.dtype) for name in self.state_names)
-        outputs = (roles[0], *[None] * (len(site.outputs) - 1))
-        return Streaming("state", outputs, step=StepRecurrent(of=self), states=states)
-
     def code(self, site: Site) -> Code:
         sequences, constants = "{sequences}", {}
         if self.input_dropout:
@@ -276,17 +284,19 @@ class StepRecurrent(Layer, abstract=True, spec_name="recurrent"):
 
     arguments = (*OverSteps.arguments, PLACES, Argument("states", many=True))
 
-    of: Recurrent
+    of: OverSteps
 
     def infer(self, sequences: Tensor, *others: Any) -> Tensor:
-        return sequences.with_shape(*sequences.shape[:2], self.of.units)
+        output: Tensor = self.of.model_copy(update={"return_state": False}).infer(sequences)
+        return output
 
     def weights(self, *inputs: Any) -> tuple[Weight, ...]:
         return self.of.weights(*inputs[:1])
 
     def code(self, site: Site) -> Code:
-        none = {"return_state": True, "dropout": 0.0, "recurrent_dropout": 0.0}
-        layer = self.of.model_copy(update=none)
+        none = {"dropout": 0.0, "recurrent_dropout": 0.0}.items()
+        update = {"return_state": True, **{key: rate for key, rate in none if hasattr(self.of, key)}}
+        layer = self.of.model_copy(update=update)
         initial, states = site.inputs[1], site.inputs[4]
         code = layer.code(Site((site.x, states, None), (*site.outputs, *states)))
         given = "begun({places}, {initial_state}, {states})" if initial else "{states}"

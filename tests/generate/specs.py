@@ -13,6 +13,22 @@ CAUSAL: dict[str, str] = {
     + "nodes: {y: {layer: LSTM, units: 5, return_sequences: true, activation: relu, recurrent_dropout: 0.1}}",
     "gru": _HEAD + "nodes: {y: {layer: GRU, units: 5, return_sequences: true, reset_after: false}}",
     "simple rnn": _HEAD + "nodes: {y: {layer: SimpleRNN, units: 5, return_sequences: true}}",
+    "cells": _HEAD
+    + "nodes: {y: {layer: RNN, cell: [{layer: LSTMCell, units: 5}, {layer: GRUCell, units: 4}], "
+    "return_sequences: true}}",
+    "a cell that begins with a state": """
+inputs: {x: {shape: [length, 8]}, source: {shape: [words, 8]}}
+nodes:
+  read: {layer: GRU, from: source, units: 6}
+  y: {layer: RNN, from: {sequences: x, initial_state: [read]}, cell: {layer: GRUCell, units: 6, dropout: 0.2},
+      return_sequences: true, return_state: true}
+""",
+    "lstm of images": """
+inputs: {x: {shape: [length, 5, 4, 2]}}
+nodes:
+  a: {layer: ConvLSTM2D, filters: 3, kernel_size: 2, padding: same, return_sequences: true}
+  y: {layer: ConvLSTM2D, filters: 2, kernel_size: 3, return_sequences: true, recurrent_dropout: 0.1}
+""",
     "stack of lstms": _HEAD + "nodes: {y: {layer: LSTM, units: 8, return_sequences: true, repeat: 3}}",
     "blocks in blocks": """
 inputs: {x: {shape: [length, 8]}}
