@@ -22,7 +22,7 @@ from graphspec.contract.layer import Argument, Code, Layer, LayerError, Leaf, Mo
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Orthogonal
 from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import StepState, Streaming, whole
+from graphspec.contract.streaming import Roles, StepState, Streaming, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.diagnostics.foreign_terms import RECURRENT
 from graphspec.tensor import Dim, Tensor
@@ -46,7 +46,7 @@ class OverSteps(Layer, abstract=True):
         go_backwards: bool
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        steps = (None, "new", *[None] * (site.x.rank - 2))
+        steps: Roles = (None, "new", *[None] * (site.x.rank - 2))
         if roles[0] != steps or any(any(each) for each in roles[1] or ()):
             return None
         if not self.return_sequences:
@@ -56,13 +56,14 @@ class OverSteps(Layer, abstract=True):
         if takes_mask(site):
             return whole("leaves out masked steps", "leave out `mask_zero`, or the `Masking` layer")
         layer = self.model_copy(update={"return_state": True})
+        made: Any = layer.infer(site.x)
         states = [
             StepState(name, state.shape[1:], state.dtype)
-            for name, state in zip(layer.output_names(), layer.infer(site.x)[1:], strict=True)
+            for name, state in zip(layer.output_names(), made[1:], strict=True)
         ]
         if any(not isinstance(size, int) for state in states for size in state.shape):
             return whole("keeps images whose size is not known", "give their sizes as numbers")
-        outputs = (steps, *[None] * (len(site.outputs) - 1))
+        outputs: tuple[Roles | None, ...] = (steps, *[None] * (len(site.outputs) - 1))
         return Streaming("state", outputs, step=StepRecurrent(of=self), states=tuple(states))
 
     def option_for(self, output: str) -> str | None:
@@ -287,7 +288,8 @@ class StepRecurrent(Layer, abstract=True, spec_name="recurrent"):
     of: OverSteps
 
     def infer(self, sequences: Tensor, *others: Any) -> Tensor:
-        output: Tensor = self.of.model_copy(update={"return_state": False}).infer(sequences)
+        output = self.of.model_copy(update={"return_state": False}).infer(sequences)
+        assert isinstance(output, Tensor)
         return output
 
     def weights(self, *inputs: Any) -> tuple[Weight, ...]:
