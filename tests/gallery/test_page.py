@@ -15,6 +15,7 @@ PAGE = ROOT / "docs" / "gallery.md"
 SECTIONS = {
     "First steps": ["dense", "digits", "digits_tuned"],
     "Data as they come": ["cars", "names", "names_xlstm", "digit_images"],
+    "Boxes": ["detector"],
     "Forecasts": ["carbon_dioxide", "carbon_dioxide_quantiles"],
     "Texts that go on": ["novel"],
     "Several inputs, several outputs": ["question_answering", "posts", "item_price"],

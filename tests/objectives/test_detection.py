@@ -376,3 +376,15 @@ def test_scores_of_boxes_need_boxes() -> None:
     for name in ("mae", "accuracy", "f1_score"):
         misfit = parse_metric(name).misfit(Tensor((BATCH, POINTS, 7)), "linear", detection())
         assert misfit is not None, name
+
+
+def test_shares_of_a_batch_add_up_to_it() -> None:
+    """As processes and parts of a large batch have it; weights of pictures count."""
+    raw, right, weight = output(4 + CLASSES, pictures=5), targets(5), torch.tensor([1.0, 0.5, 2.0, 0.0, 1.0])
+    for settings in ({}, {"assign": "task_aligned"}):
+        loss = detection(**settings)
+        whole = loss.evaluate(raw, right, None, weight)
+        parts = [loss.evaluate(raw[s], right[s], None, weight[s], total=5) for s in (slice(2), slice(2, 5))]
+        torch.testing.assert_close(sum(parts), whole)
+        each = loss.values(raw, right, None, None, None)
+        torch.testing.assert_close(whole, (each * weight).sum() / 5)
