@@ -67,8 +67,6 @@ def init_weights(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, Head):
-        nn.init.constant_(module.kinds.bias, -4.6)
 
 
 class Conv(nn.Module):
@@ -86,11 +84,11 @@ class Head(nn.Module):
         super().__init__()
         self.deep = Conv(in_channels, filters=48)
         self.sides = nn.Conv2d(48, 4, 3, padding="same")
-        self.kinds = nn.Conv2d(48, classes, 3, padding="same")
+        self.scores = nn.Conv2d(48, classes, 3, padding="same")
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.deep(x)
-        x = torch.cat([self.sides(x).exp(), self.kinds(x)], 1)
+        x = torch.cat([self.sides(x).exp(), self.scores(x) * 1 - 4.6], 1)
         return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
