@@ -6,6 +6,7 @@ are imported when they are named.
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from graphspec.cli.checking import check_files
 from graphspec.cli.common import AllowUrl, Commands, Json, Preset, Set, misuse, settings_of, spec_files
 from graphspec.cli.help import GroupedCommand
 from graphspec.cli.printing import answer, reporting
+from graphspec.diagnostics.terminal import say
 
 app = typer.Typer(
     name="graphspec",
@@ -56,6 +58,7 @@ def check(
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Read all of the data, and inspect a batch.")
     ] = False,
+    data: Annotated[bool, typer.Option("--data", hidden=True)] = False,
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Open no file of data, not even for its header.")
     ] = False,
@@ -76,6 +79,9 @@ def check(
 
     Example: graphspec check specs/ --fix
     """
+    if data:
+        say("`--data` is called `--inspect`", sys.stderr)
+    inspect = inspect or data
     if inspect and no_data:
         raise misuse("--inspect", "it reads the data, and --no-data opens none")
     sources: dict[str, str] = {}

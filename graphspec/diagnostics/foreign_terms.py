@@ -314,7 +314,7 @@ FILES: Mapping[str, tuple[str, str]] = {
 
 COMMANDS: Mapping[str, str] = _by_word(
     {
-        "lint validate verify compile-check typecheck": "check SPEC",
+        "lint validate compile-check typecheck": "check SPEC",
         "fit run start learn teach": "train SPEC",
         "resume continue restart": "train RUN --resume",
         "finetune fine-tune": "train SPEC --weights FILE",
@@ -375,7 +375,6 @@ OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
         "overwrite replace": ("--force",),
         "plot": ("-o VALUE", "-o FILE.svg"),
         "table": ("-o VALUE", "-o FILE.md"),
-        "data": ("--inspect",),
         "debug dry-run fast-dev-run smoke": (
             "--limit VALUE",
             "leave it out: `graphspec check` tells what shows without running",

@@ -55,7 +55,7 @@ def test_an_option_has_one_kind_of_value() -> None:
         "serve runs/a-1 --batch 8": "write `--batch-size 8`",
         "runs compare a b --plot a.svg": "write `-o a.svg`",
         "runs compare a b --table a.md": "write `-o a.md`",
-        "check s.yaml --data": "write `--inspect`",
+        "check s.yaml --data --no-data": "`--data` is called `--inspect`",
         "train s.yaml --batch 8": "write `--batch-size 8`",
         "evaluate runs/a-1 --progress bar": "is not one of auto, lines, json, none",
         "check s.yaml --inspect --no-data": "it reads the data, and --no-data opens none",
