@@ -100,6 +100,6 @@ def check(
                 settings=values,
                 data=not no_data,
             )
-        data = False if no_data else inspect or None
-        if not check_files(spec_files(specs), sources, values, preset, allow_url, data, mend, as_json):
+        reading = False if no_data else inspect or None
+        if not check_files(spec_files(specs), sources, values, preset, allow_url, reading, mend, as_json):
             raise typer.Exit(1)
