@@ -43,8 +43,12 @@ SWAPPED = {
 }
 TWINS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 LEFT_OUT = {".git", ".venv", ".venv-lowest", "build", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
-TESTED_BY = {"declarations": "language", "": "emit"}
-"""The rooms whose tests are in the folder of another; the files at the top count as one."""
+TESTED_BY = {
+    "": ("emit",),
+    "declarations": ("language",),
+    **{room: (room, "language") for room in ("diagnostics", "elaborate", "passes", "settings", "source")},
+}
+"""The rooms whose tests are in folders of others, too; the files at the top count as one room."""
 PATIENCE = 1800
 """Seconds after which a bug counts as found: it may loop without end."""
 
@@ -162,10 +166,10 @@ def tests_of(mutant: Mutant, near: bool) -> list[str]:
     package, _, name = module.rpartition(".")
     among = rf"from {re.escape(package)} import (?:\([^)]*|.*)\b{name}\b"
     imports = re.compile(rf"{re.escape(module)}\b|{among}")
-    room = ROOT / "tests" / TESTED_BY.get(mutant.room, mutant.room)
-    files = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda path: (room not in path.parents, path))
+    rooms = {ROOT / "tests" / name for name in TESTED_BY.get(mutant.room, (mutant.room,))}
+    files = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda path: (path.parent not in rooms, path))
     closest = [path for path in files if imports.search(path.read_text("utf-8"))]
-    of_room = [path for path in files if room in path.parents]
+    of_room = [path for path in files if rooms.intersection(path.parents)]
     near_ones = [path for path in closest if path in of_room] or of_room
     wanted = near_ones if near else dict.fromkeys([*closest, *of_room])
     return [path.relative_to(ROOT).as_posix() for path in wanted]

@@ -25,6 +25,7 @@ from graphspec.diagnostics import (
     split_lines,
     visible,
 )
+from graphspec.diagnostics.foreign_terms import as_in_keras, bare
 from graphspec.diagnostics.terminal import say_json
 from tests import bundled
 
@@ -52,6 +53,21 @@ def test_codes() -> None:
         assert meaning and not meaning.endswith(".") and "\n" not in meaning
     with pytest.raises(ValueError, match="no-such-code"):
         Diagnostic("no-such-code", "message", None)
+
+
+def test_a_place_without_a_line_is_told_in_words() -> None:
+    assert str(Span("d.npz", 0, 0, 0, 0, "row 3")) == "d.npz: row 3"
+    assert str(Span("d.npz", 0, 0, 0, 0)) == "d.npz" and str(span(2, 5, 6)) == "a.yaml:2:5"
+
+
+def test_the_class_in_a_path_or_a_call() -> None:
+    written = ("torch.nn.ReLU", "Dense(32)", "keras.layers.Dense(32)", "Dense", "two words")
+    assert [*map(bare, written)] == ["ReLU", "Dense", "Dense", "Dense", "two words"]
+
+
+def test_momentum_of_pytorch_is_the_share_of_a_new_batch() -> None:
+    assert as_in_keras("nn.BatchNorm2d", {"momentum": 0.1, "eps": 1e-3}) == {"momentum": 0.9, "eps": 1e-3}
+    assert as_in_keras("BatchNormalization", {"momentum": 0.1}) == {"momentum": 0.1}
 
 
 def test_json() -> None:
