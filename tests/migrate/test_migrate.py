@@ -316,3 +316,15 @@ def test_weights_of_a_spec_are_named_and_data_of_others_are_not_read(tmp_path: P
     assert (
         found.exit_code == 0 and "not measured: " in found.output and "is not signed by you" in found.output
     )
+
+
+NOISY = """
+inputs: {x: {shape: [4]}, noise: {shape: [4], default: random_normal}}
+nodes: {near: {compute: x + noise}, y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+"""
+
+
+def test_what_is_drawn_is_the_same_for_both(tmp_path: Path) -> None:
+    measured = migrated(tmp_path, graphspec.compile(NOISY), graphspec.compile(NOISY)).measured
+    assert measured is not None and measured.before == measured.after != {}
