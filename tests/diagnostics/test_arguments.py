@@ -142,3 +142,8 @@ def test_training_is_called_fit() -> None:
     package: Any = import_module("graphspec.train")
     with pytest.raises(graphspec.SpecError, match=r"a package, not a function\n.*\.fit\(data\)` trains"):
         package(program)
+
+
+def test_keys_are_names_where_a_mapping_has_names() -> None:
+    with pytest.raises(graphspec.SpecError, match="a key of `params` is 1, but must be a name"):
+        graphspec.compile(SPEC, params={1: 2})  # type: ignore[dict-item]

@@ -20,6 +20,7 @@ from graphspec.expressions import (
     Expression,
     ExpressionError,
     Template,
+    brace_help,
     evaluate,
     names_in,
     parse_value,
@@ -549,3 +550,8 @@ def test_a_broken_expression_is_refused_within_it(source: str, at: int, more: st
         value_of(text)
     except ExpressionError as error:
         assert 0 <= error.start <= error.end <= len(text)
+
+
+def test_braces_around_a_variable_of_the_environment_are_told_apart() -> None:
+    assert "a spec reads no environment" in brace_help("HOME")
+    assert brace_help("width") == "write `$width` or `$(width)`" == brace_help("params.width")
