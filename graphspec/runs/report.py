@@ -25,8 +25,10 @@ from graphspec.data.alone import GIVEN_AWAY, gained, skill
 from graphspec.data.batches import Rebatched
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import ColumnCells, Encoder
+from graphspec.data.encoders.boxes import BoxEncoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.decoding import labels_of
+from graphspec.data.encoders.images import library
 from graphspec.data.encoders.lists import ListEncoder
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import Floats
@@ -38,6 +40,7 @@ from graphspec.diagnostics import SpecError
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives.confusion import by_class
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
+from graphspec.runs.boxes import drawn
 from graphspec.runs.columns import outputs_written
 from graphspec.runs.directory import list_runs
 from graphspec.runs.masks import compared, confusion
@@ -307,7 +310,9 @@ class Looker:
         errors = self.errors(name, self.values[name])
         classes = self._is_class(output)
         entry = OutputReport(name, "negative log probability" if classes else "absolute error", _mean(errors))
-        if classes:
+        if self._is_boxes(output):
+            entry = OutputReport(name, "loss of a picture", _mean(errors))
+        elif classes:
             self._classes(entry, output, self.values[name])
         else:
             self._numbers(entry, output, self.values[name])
@@ -316,7 +321,7 @@ class Looker:
         entry.worst = [self._example(name, int(i), float(errors[i])) for i in order[::-1][:SHOWN]]
         entry.importance = sorted(self._importance(name, entry.error), key=lambda each: -each.rise)
         entry.groups = list(self._groups(errors))
-        entry.alone = self._alone(output)
+        entry.alone = {} if self._is_boxes(output) else self._alone(output)
         return entry
 
     def _alone(self, output: OutputSpec) -> dict[str, float]:
@@ -383,6 +388,9 @@ class Looker:
     def errors(self, name: str, values: Array) -> Array:
         """The error of each example, NaN for one without a target."""
         output = self.program.outputs[name]
+        if self._is_boxes(output) and output.loss is not None:
+            target, value = (torch.from_numpy(each) for each in (self.arrays[output.target], values))
+            return output.loss.values(value, target, None, None, None).numpy()
         if self._is_class(output):
             chances = self._probabilities(output, values)
             right = chances[np.arange(len(chances)), np.clip(self._right(output), 0, chances.shape[1] - 1)]
@@ -493,9 +501,36 @@ class Looker:
             elif array.ndim <= 3:
                 (cell,) = column.of(array[index : index + 1])
                 inputs.setdefault(column.name, _shown(cell, self._encoder(source)))
+        if self._is_boxes(self.program.outputs[name]):
+            return self._box_example(name, index, error, inputs, pictures)
         if self._is_mask(self.program.outputs[name]):
             return self._mask_example(name, index, error, inputs, pictures)
         return ExampleReport(error, *self._answer(name, index), inputs, pictures)
+
+    def _is_boxes(self, output: OutputSpec) -> bool:
+        return isinstance(self._encoder(output.target), BoxEncoder) and bool(
+            output.loss and output.loss.answers
+        )
+
+    def _box_example(
+        self, name: str, index: int, error: float, inputs: dict[str, str], pictures: dict[str, str]
+    ) -> ExampleReport:
+        """An example of boxes: the picture with those of the target, and with the sure ones predicted."""
+        output, encoder = self.program.outputs[name], self._encoder(self.program.outputs[name].target)
+        assert isinstance(encoder, BoxEncoder) and output.loss is not None
+        found = output.loss.answer(torch.from_numpy(self.values[name][index : index + 1]))
+        assert found is not None
+        answer, target = found[0].numpy(), self.arrays[output.target][index]
+        answer = answer[(answer[:, 5] >= 0) & (answer[:, 4] >= output.rows.threshold)][::-1]
+        shown = next(array[index] for array in self.inputs.values() if array.ndim == 4)
+        image = library().fromarray(np.clip(shown, 0, 255).astype(np.uint8).squeeze()).convert("RGB")
+        texts = []
+        for key, rows in (("target", target[target[:, 4] >= 0]), ("predicted", answer)):
+            labels = [encoder.called(int(row[-1])) for row in rows]
+            made = drawn(image, rows[:, :4].tolist(), labels, encoder.names)
+            pictures[key] = picture(np.asarray(made))
+            texts.append(_shown(labels))
+        return ExampleReport(error, texts[0], texts[1], inputs, pictures)
 
     def _mask_example(
         self, name: str, index: int, error: float, inputs: dict[str, str], pictures: dict[str, str]
@@ -506,8 +541,8 @@ class Looker:
         there = self._there(output, count * right.size).reshape(count, -1)[index]
         chances = self._probabilities(output, self.values[name][index : index + 1])
         shape, labels = self.values[name].shape[1:3], self._labels(output, chances.shape[1])
-        drawn, (target, predicted), overlap = compared(right, chances.argmax(1), there, shape, labels)
-        pictures |= {key: picture(each) for key, each in drawn.items()}
+        masks, (target, predicted), overlap = compared(right, chances.argmax(1), there, shape, labels)
+        pictures |= {key: picture(each) for key, each in masks.items()}
         inputs["mean IoU"] = f"{overlap:.3f}"
         return ExampleReport(error, target, predicted, inputs, pictures)
 

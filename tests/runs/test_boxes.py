@@ -23,6 +23,7 @@ from graphspec.data.columns import TablePart
 from graphspec.data.loading import load
 from graphspec.data.rows.outputs import BoxesWritten
 from graphspec.runs.boxes import drawn
+from graphspec.runs.report import report
 from graphspec.runs.run import Run
 from graphspec.serve import openapi
 from graphspec.serve.app import Server
@@ -181,3 +182,29 @@ def test_a_server_answers_a_picture_with_boxes(folder: Path, run: Run) -> None:
         assert answer.status == 200 and answer.headers["Content-Type"] == "image/png"
         assert Image.open(io.BytesIO(answer.read())).size == SIZES[2]
         connection.close()
+
+
+DETECTOR = """
+inputs: {{image: {{shape: [32, 32, 3]}}}}
+nodes:
+  scaled: {{layer: Rescaling, scale: 0.004}}
+  cells:  {{layer: Conv2D, filters: 8, kernel_size: 8, strides: 8, activation: relu}}
+  out:    {{layer: Conv2D, filters: 7, kernel_size: 1}}
+  boxes:  {{layer: Reshape, target_shape: [16, 7]}}
+outputs:
+  boxes: {{loss: {{name: detection, strides: [8]}}, metrics: [mean_average_precision], threshold: 0}}
+data:
+  train: {train}
+  features: {{{features}}}
+"""
+
+
+def test_a_report_shows_boxes_over_pictures(tmp_path: Path) -> None:
+    train_path, features = write(tmp_path, "voc")
+    program = compile(DETECTOR.format(train=train_path, features=features), settings={"train.epochs": 1})
+    train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda line: None)
+    (shown,) = report(Run(tmp_path / "run"), tmp_path / train_path).outputs
+    assert len(shown.worst) == 6
+    for example in (*shown.best, *shown.worst):
+        assert {"target", "predicted"} <= example.pictures.keys()
+        assert all(url.startswith("data:image/png") for url in example.pictures.values())

@@ -238,6 +238,10 @@ class BoxEncoder(Encoder):
         """The names of the classes, by their numbers."""
         return self.classes or []
 
+    def called(self, number: int) -> str:
+        """The name of a class; its number where a head has more classes than the data."""
+        return self.names[number] if number < len(self.names) else str(number)
+
     def state(self) -> dict[str, Any]:
         return {"classes": self.classes, "most": self.most, "numbers": self.numbers}
 
