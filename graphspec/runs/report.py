@@ -389,8 +389,8 @@ class Looker:
         """The error of each example, NaN for one without a target."""
         output = self.program.outputs[name]
         if self._is_boxes(output) and output.loss is not None:
-            target, value = (torch.from_numpy(each) for each in (self.arrays[output.target], values))
-            return output.loss.values(value, target, None, None, None).numpy()
+            boxes = torch.from_numpy(self.arrays[output.target])
+            return output.loss.values(torch.from_numpy(values), boxes, None, None, None).numpy()
         if self._is_class(output):
             chances = self._probabilities(output, values)
             right = chances[np.arange(len(chances)), np.clip(self._right(output), 0, chances.shape[1] - 1)]
