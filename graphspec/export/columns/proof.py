@@ -18,6 +18,7 @@ from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.group_scales import NULL
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
+from graphspec.data.encoders.boxes import BoxEncoder
 from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import DateEncoder, Floats, NumberEncoder
 from graphspec.data.features.windows import Steps
@@ -92,7 +93,9 @@ def _predicted(
     units = {}
     for output in program.outputs.values():
         encoder = encoders.encoders.get(output.target)
-        unit = encoder.unit(_table(encoder.beside, form, row, Steps(0, 1))) if encoder is not None else None
+        if encoder is None or isinstance(encoder, BoxEncoder):  # a file has boxes in pixels of its input
+            continue
+        unit = encoder.unit(_table(encoder.beside, form, row, Steps(0, 1)))
         if unit is not None:
             units[output.target + UNIT] = np.repeat(unit, steps, 0)
     values = long(values, steps, encoders) if windows is not None else values
