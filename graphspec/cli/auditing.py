@@ -19,7 +19,7 @@ def audit(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Show what runs from elsewhere are: what they read, the code that they would need, whether files agree.
+    """Show what runs from elsewhere read and need.
 
     No code of a run is executed. The exit code is 1 where something is wrong.
 

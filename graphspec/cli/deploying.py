@@ -104,7 +104,7 @@ def _empty(output: str | None, force: bool) -> Path:
         raise misuse("-o", "--huggingface writes several files: name a folder")
     folder = Path(str(output))
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not force):
-        raise misuse("-o", f"{folder} exists and is no empty folder; {OVERWRITES}")
+        raise misuse("-o", f"{folder} exists and is not an empty folder; {OVERWRITES}")
     return folder
 
 

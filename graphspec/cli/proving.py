@@ -49,12 +49,12 @@ def prove(
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Show that a spec computes what a module does that was written by hand.
+    """Show that a spec computes what a module by hand does.
 
     The weights of the module are those of the spec, matched by name and shape; outputs in inference and
     gradients in training are compared on random inputs. An error names the first node that differs.
 
-    Example: graphspec prove specs/digits.yaml --against my_model.py:Net --allow my_model -o digits.proof.json
+    Example: graphspec prove specs/digits.yaml --against net.py:Net --allow net
     """
     if output is not None:
         check_output(output, None, force, [spec, Path(target.rpartition(":")[0]), weights])
@@ -83,7 +83,7 @@ def verify(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Compare again what a certificate says is equal: its spec, and the module.
+    """Check again what a certificate says is equal.
 
     Nothing in the file is believed. Where the module, its weights or its file are others than those that were
     compared, that is said.

@@ -181,12 +181,12 @@ def _none(folder: Path) -> None:
 
 
 COCO: dict[str, tuple[Damage, str]] = {
-    "empty": (_written(""), "data-format: line 1 of .* is no JSON"),
-    "cut off": (_written('{"images": [{"id": 1,'), "data-format: line 1 of .* is no JSON"),
+    "empty": (_written(""), "data-format: line 1 of .* is not JSON"),
+    "cut off": (_written('{"images": [{"id": 1,'), "data-format: line 1 of .* is not JSON"),
     "latin-1": (_written(b'{"images": ["\xe9"]}'), "data-format: .* is not UTF-8"),
     "a list": (_written("[]"), "data-format: `format: coco` reads a .json of COCO"),
     "a number": (_written("17"), "data-format: `format: coco` reads a .json of COCO"),
-    "deep": (_written("[" * 100_000), "data-format: .* is no JSON"),
+    "deep": (_written("[" * 100_000), "data-format: .* is not JSON"),
     "no images": (_set("images", ...), "data-format: .* has no `images`"),
     "misspelt images": (
         _changed(lambda d: d.update(image=d.pop("images"))),
@@ -275,8 +275,8 @@ YOLO: dict[str, tuple[Damage, str]] = {
                 "2 0.5 0.5 0.2 0.2\n",
                 "data-range: line 1 of .* has the class 2, and the 2 classes",
             ),
-            "pixels": ("0 32 24 10 10\n", "data-range: .* are no shares of the picture"),
-            "a negative center": ("0 -0.5 0.5 0.2 0.2\n", "data-range: .* are no shares"),
+            "pixels": ("0 32 24 10 10\n", "data-range: .* are not shares of the picture"),
+            "a negative center": ("0 -0.5 0.5 0.2 0.2\n", "data-range: .* are not shares"),
             "nan": ("0 nan 0.5 0.2 0.2\n", "has .nan., which is not a number"),
             "infinity": ("0 inf 0.5 0.2 0.2\n", "has .inf., which is not a number"),
             "underscores": ("0 0.5 0.5 0.2 0_2\n", "has .0_2., which is not a number"),
@@ -300,7 +300,7 @@ def _xml(old: str, new: str) -> Damage:
 VOC: dict[str, tuple[Damage, str]] = {
     name: (_xml(old, new), message)
     for name, (old, new, message) in {
-        "no bndbox": ("bndbox>", "box>", "data-format: line 5 of .* is no XML|has no <bndbox>"),
+        "no bndbox": ("bndbox>", "box>", "data-format: line 5 of .* is not XML|has no <bndbox>"),
         "no name": ("<name>cat</name>", "", "data-format: object 0 of .*, line 3, has no <name>"),
         "an empty name": ("<name>cat</name>", "<name> </name>", "has no <name>"),
         "no xmin": ("<xmin>9</xmin>", "", "has no <xmin>"),
@@ -314,9 +314,9 @@ VOC: dict[str, tuple[Damage, str]] = {
         ),
         "ymin beyond": ("<ymin>9</ymin>", "<ymin>25</ymin>", "has no area"),
         "outside": ("<xmin>9</xmin>", "<xmin>99</xmin>", "has no area"),
-        "not closed": ("</object>", "", "data-format: line .* of .* is no XML: mismatched tag"),
-        "another root": ("<annotation>", "<annotations>", "is no XML"),
-        "an ampersand": ("<name>cat</name>", "<name>a & b</name>", "is no XML"),
+        "not closed": ("</object>", "", "data-format: line .* of .* is not XML: mismatched tag"),
+        "another root": ("<annotation>", "<annotations>", "is not XML"),
+        "an ampersand": ("<name>cat</name>", "<name>a & b</name>", "is not XML"),
         "another size": (
             "<width>64</width>",
             "<width>48</width>",
@@ -326,14 +326,14 @@ VOC: dict[str, tuple[Damage, str]] = {
     }.items()
 }
 VOC |= {
-    "empty": (lambda f: _written("")(f / "Annotations/0.xml"), "is no XML: no element found"),
-    "json": (lambda f: _written("{}")(f / "Annotations/0.xml"), "is no XML"),
+    "empty": (lambda f: _written("")(f / "Annotations/0.xml"), "is not XML: no element found"),
+    "json": (lambda f: _written("{}")(f / "Annotations/0.xml"), "is not XML"),
     "html": (lambda f: _written("<html></html>")(f / "Annotations/0.xml"), "begins with <html>"),
     "no file": (lambda f: (f / "Annotations/0.xml").unlink(), "data-missing: .*there is no file `.*0.xml`"),
     "no folder": (lambda f: (f / "Annotations").rename(f / "xml"), "data-empty: no picture"),
     "a strange encoding": (
         lambda f: _written('<?xml version="1.0" encoding="klingon"?><annotation/>')(f / "Annotations/0.xml"),
-        "is no XML",
+        "is not XML",
     ),
 }
 
@@ -428,7 +428,7 @@ def test_boxes_beside_pictures_need_no_folder_of_their_own(tmp_path: Path) -> No
 
 def test_classes_that_are_named_are_those_that_there_are(tmp_path: Path) -> None:
     train, features = write(tmp_path, "voc")
-    with pytest.raises(SpecError, match=r"the class .cat. is none of those that are known") as caught:
+    with pytest.raises(SpecError, match=r"the class .cat. is not one of those that are known") as caught:
         loaded(tmp_path, train, features.replace("format: voc", "format: voc, values: [dog, cow]"))
     assert caught.value.diagnostics[0].help == 'these are "dog", "cow"'
     assert voc([], (3, 3)).startswith("<annotation>")

@@ -380,7 +380,6 @@ def write(place: Path, files: dict[str, str]) -> None:
         ({"oak/1.png": "", "notes.txt": ""}, ["`oak` and `notes.txt`"]),
         ({"oak/1.png": "", "oak/2.txt": ""}, ["`oak/1.png` and `oak/2.txt`"]),
         ({"oak/elm/1.png": ""}, ["`oak/elm`", "a folder"]),
-        ({"1.png": "", "2.txt": ""}, ["`1.png` and `2.txt`"]),
         ({"a/.keep": "", "b/_x": ""}, ["no images"]),
         ({"a.dat": ""}, ["has a format that graphspec does not read"]),
     ],

@@ -27,6 +27,7 @@ SPEC: dict[str, Any] = {
 }
 PROGRAM = graphspec.compile(SPEC)
 OWN = ("summary", "fold", "encoders", "state", "again", "compute", "reset", "to_json", "predictions")
+OWN += ("compiled", "judge", "trackers")
 """Methods that take nothing that people choose, or that another public one has checked."""
 FUNCTIONS: list[Callable[..., Any]] = [
     *(graphspec.compile, graphspec.from_keras, graphspec.from_torch, graphspec.export.export, import_keras),

@@ -292,7 +292,7 @@ outputs: [f]
 
 WRONG = {
     "x.shape": ("unknown-reference", "x.shape"),
-    "x.mean()": ("unknown-function", "x.mean"),
+    "x.mean()": ("unknown-function", "x.mean()"),
     "(x + y).mean": ("expression-attribute", "(x + y).mean"),
     "x + tower.__class__": ("unknown-reference", "tower.__class__"),
     "mean(x, axis=1) + z": ("unknown-reference", "z"),

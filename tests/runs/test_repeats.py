@@ -191,4 +191,4 @@ def test_compared_groups_are_told_apart_from_chance(tmp_path: Path, monkeypatch:
     (document,) = [json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)]
     assert [each["significant"] for each in document["differences"]] == [True, False]
     wrong = CliRunner().invoke(app, [*command, "-o", "t.csv", "--json"])
-    assert "neither .md nor .tex" in json.loads(wrong.stdout)["diagnostics"][0]["message"]
+    assert "none of .svg, .md and .tex" in json.loads(wrong.stdout)["diagnostics"][0]["message"]

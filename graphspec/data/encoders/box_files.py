@@ -90,7 +90,7 @@ def _line(path: Path, number: int, line: str, classes: list[str] | None) -> Anno
         raise wrong(what, "correct the line, or name the class in `values` of the feature", "data-range")
     if max(x, y, width, height) > 1 or min(x, y) < 0:
         help = "divide pixels by the width and the height of the picture"
-        raise wrong("has numbers that are no shares of the picture, from 0 to 1", help, "data-range")
+        raise wrong("has numbers that are not shares of the picture, from 0 to 1", help, "data-range")
     name = classes[int(label)] if classes is not None else str(int(label))
     corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     return AnnotatedBox(corners, name, f"line {number}", span, int(label))
@@ -213,11 +213,11 @@ def _parsed(path: Path, data: bytes) -> _Element:
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        what = f"line {error.lineno} of `{path}` is no XML: {expat.ErrorString(error.code)}"
+        what = f"line {error.lineno} of `{path}` is not XML: {expat.ErrorString(error.code)}"
         span = in_line(str(path), error.lineno)
         raise fail("data-format", what, "write the file again", span=span) from None
     except _Refused:
         raise fail("data-format", f"`{path}` declares entities", "write it without <!ENTITY ...>") from None
     except (ValueError, LookupError) as error:  # an unknown encoding
-        raise fail("data-format", f"`{path}` is no XML: {error}", "save it as UTF-8") from None
+        raise fail("data-format", f"`{path}` is not XML: {error}", "save it as UTF-8") from None
     return root.inner[0]

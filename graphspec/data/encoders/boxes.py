@@ -142,7 +142,7 @@ class BoxEncoder(Encoder):
         if box.label in classes:
             return classes.index(box.label)
         listed = ", ".join(shown(each) for each in classes[:20])
-        what = f"the class {shown(box.label)} is none of those that are known"
+        what = f"the class {shown(box.label)} is not one of those that are known"
         raise self._wrong(part, index, box, what, did_you_mean(box.label, classes, f"these are {listed}"))
 
     def _wrong(
@@ -188,7 +188,7 @@ class BoxEncoder(Encoder):
         if isinstance(value, dict):
             value = value.get("path")
         if not isinstance(value, str):
-            what = f"{shown(value)} is no path, and a picture's name is that of the file with its boxes"
+            what = f"{shown(value)} is not a path, and a picture's name is that of the file with its boxes"
             raise part.fail("data-dtype", name, index, what)
         folder, others, ending = FILES[self.feature.format]
         if self.feature.root is not None:

@@ -591,7 +591,7 @@ class BoxesFeature(Feature):
             key = "columns" if self.columns is not None else "relative"
             raise ValueError(f"`format: {self.format}` says where numbers are: leave `{key}` out")
         if self.root is not None and not self.in_files:
-            raise ValueError("`root` is of files beside pictures: leave it out")
+            raise ValueError("`root` is of files next to pictures: leave it out")
         return self
 
     @property

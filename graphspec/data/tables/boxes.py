@@ -197,4 +197,4 @@ class BoxTable(Table):
 def need_coco(file: str) -> SpecError:
     """The error of a file that cannot be COCO's."""
     help = "name the .json with `images`, `annotations` and `categories`, or write another `format`"
-    return fail("data-format", f"`format: coco` reads a .json of COCO, and `{file}` is none", help)
+    return fail("data-format", f"`format: coco` reads a .json of COCO, which `{file}` is not", help)

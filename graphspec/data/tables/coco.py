@@ -68,10 +68,10 @@ class Coco(Table):
             raise fail("data-format", f"`{self.file}` is not UTF-8", not_utf8("latin-1")) from None
         except json.JSONDecodeError as error:
             span = Span(self.file, error.lineno, error.colno, error.lineno, error.colno + 1)
-            what = f"line {error.lineno} of `{self.file}` is no JSON: {error.msg}"
+            what = f"line {error.lineno} of `{self.file}` is not JSON: {error.msg}"
             raise fail("data-format", what, "write or download it again", span=span) from None
         except ValueError as error:
-            raise fail("data-format", f"`{self.file}` is no JSON: {error}") from None
+            raise fail("data-format", f"`{self.file}` is not JSON: {error}") from None
         except OSError as error:
             raise unreadable(self.path, error) from None
         if not isinstance(document, dict):

@@ -323,7 +323,7 @@ class AsWritten(str):
 
 def written(piece: bytes, texts: Collection[str]) -> bytes:
     """Whole lines in which columns of text hold nothing else: what is none gets quotes. Such columns are
-    `texts`, and those with any text here. What is no JSON stays as it is.
+    `texts`, and those with any text here. What is not JSON stays as it is.
     """
     lines = piece.split(b"\n")
     try:
@@ -399,7 +399,7 @@ def _joined(name: str, before: pa.DataType | None, now: pa.DataType) -> pa.DataT
 
 
 def _hint(line: bytes) -> str:
-    """What is wrong with a line that is no JSON object."""
+    """What is wrong with a line that is not a JSON object."""
     text = line.strip()
     if text.endswith(b"},"):
         return "lines are not separated by commas: remove the comma at the end of each"

@@ -223,11 +223,14 @@ class _Builder:
     def refuse(self, error: ExpressionError) -> NoReturn:
         part, help = Part(error.start, error.end), error.help
         if error.code == "unknown-function" and help is not None:  # of another library, by its name there
-            word = str(self.node.declared.compute)[error.start : error.end].rpartition(".")[2]
+            called = str(self.node.declared.compute)[error.start : error.end].partition("(")[0]
+            word = called.rpartition(".")[2]
             ours = REGISTRY["op"].synonyms.get(word, word)
-            told = help.replace(f"`{word}(", f"`{ours}(")
-            known = isinstance(help, Remedy) and ours in REGISTRY["op"]
-            help = NO_FUNCTIONS.get(word) or (Remedy(told, Change(ours)) if known else told)
+            words = help.replace(f"`{word}(", f"`{ours}(")
+            if isinstance(help, Remedy) and ours in REGISTRY["op"]:
+                new = re.sub(rf"^{word}\b", ours, help.change.new or "")
+                words = Remedy(words, Change(new))
+            help = NO_FUNCTIONS.get(word) or str(words) if ours not in REGISTRY["op"] else words
         self.fail(error.code, part, error.message, help)
 
     # --- parts
