@@ -26,7 +26,7 @@ SPEC: dict[str, Any] = {
     "train": {"optimizer": "adam", "epochs": 1},
 }
 PROGRAM = graphspec.compile(SPEC)
-OWN = ("summary", "fold", "encoders", "state", "again", "compute", "reset", "to_json", "predictions")
+OWN: tuple[str, ...] = ("summary", "fold", "encoders", "state", "again", "compute", "reset", "to_json", "predictions")
 OWN += ("compiled", "judge", "trackers")
 """Methods that take nothing that people choose, or that another public one has checked."""
 FUNCTIONS: list[Callable[..., Any]] = [
