@@ -26,8 +26,10 @@ SPEC: dict[str, Any] = {
     "train": {"optimizer": "adam", "epochs": 1},
 }
 PROGRAM = graphspec.compile(SPEC)
-OWN: tuple[str, ...] = ("summary", "fold", "encoders", "state", "again", "compute", "reset", "to_json", "predictions")
-OWN += ("compiled", "judge", "trackers")
+OWN = (
+    *("summary", "fold", "encoders", "state", "again", "compute", "reset", "to_json", "predictions"),
+    *("compiled", "judge", "trackers"),
+)
 """Methods that take nothing that people choose, or that another public one has checked."""
 FUNCTIONS: list[Callable[..., Any]] = [
     *(graphspec.compile, graphspec.from_keras, graphspec.from_torch, graphspec.export.export, import_keras),
