@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from graphspec.data import text_drafting
 from graphspec.data.alone import about_targets
+from graphspec.data.box_drafting import coco_of, draft_boxes
 from graphspec.data.columns import flat, is_text
 from graphspec.data.dialect import dialect
 from graphspec.data.draft import Draft, training
@@ -120,6 +121,8 @@ def draft(
         raise fail("data-outside", message, "write the spec next to it")
     if pairs is not None:
         return draft_masks(name, pairs[1], path, flow(path))
+    if not targets and (pictures := coco_of(data)) is not None:
+        return draft_boxes(name, path, flow(path), pictures)
     source = find(data)
     options = dialect(source)
     if source.kind == "texts":

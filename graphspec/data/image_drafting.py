@@ -67,7 +67,7 @@ def names_images(texts: pa.Array) -> bool:
     return len(texts) > 0 and bool(pc.all(pc.match_substring_regex(texts, f"(?i)({ending})$")).as_py())
 
 
-def images(paths: Sequence[str], folder: Path) -> ImageProfile | None:
+def images(paths: Sequence[str], folder: Path, longest: int = LONGEST) -> ImageProfile | None:
     """A look at the images at some paths, which start from `folder` or a folder in it; None if the first does
     not exist there, or no image can be read.
 
@@ -78,7 +78,7 @@ def images(paths: Sequence[str], folder: Path) -> ImageProfile | None:
     if not roots:
         return None
     start = folder / (roots[0] or "")
-    return look_at([start / path for path in some(paths)], roots[0])
+    return look_at([start / path for path in some(paths)], roots[0], longest)
 
 
 def holds_images(kind: pa.DataType) -> bool:
@@ -99,8 +99,12 @@ def some(values: Sequence[Any]) -> Sequence[Any]:
     return values[:: -(-len(values) // LOOKED)]
 
 
-def look_at(sources: Sequence[Path | io.BytesIO], root: str | None = None) -> ImageProfile | None:
-    """What the headers of images say; None where none can be read."""
+def look_at(
+    sources: Sequence[Path | io.BytesIO], root: str | None = None, longest: int = LONGEST
+) -> ImageProfile | None:
+    """What the headers of images say; None where none can be read. No side of the input is longer than
+    `longest`.
+    """
     headers = [seen for source in sources if (seen := _seen(source)) is not None]
     if not headers:
         return None
@@ -111,7 +115,7 @@ def look_at(sources: Sequence[Path | io.BytesIO], root: str | None = None) -> Im
     alike = len({round(seen[0] / seen[1], 2) for seen in headers}) == 1
     if not alike:
         height = width = min(height, width)
-    scale = min(1.0, LONGEST / max(height, width))
+    scale = min(1.0, longest / max(height, width))
     return ImageProfile(max(2, round(height * scale)), max(2, round(width * scale)), channels, alike, root)
 
 
