@@ -16,7 +16,7 @@ from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 
 
-def annotations(folder: Path, inside: str, size: tuple[int, int], side: int, **more: Any) -> Path:
+def labelled(folder: Path, inside: str, size: tuple[int, int], side: int, **more: Any) -> Path:
     """Eight pictures with a box each, in a folder."""
     (folder / inside).mkdir(parents=True, exist_ok=True)
     images, boxes = [], []
@@ -43,7 +43,7 @@ def annotations(folder: Path, inside: str, size: tuple[int, int], side: int, **m
 def test_size_and_strides_follow_the_boxes(
     tmp_path: Path, inside: str, size: tuple[int, int], side: int, wanted: list[str]
 ) -> None:
-    data = annotations(tmp_path, inside, size, side)
+    data = labelled(tmp_path, inside, size, side)
     text = draft("first", data, [], tmp_path)
     assert all(word in text for word in wanted), text
     (tmp_path / "first.yaml").write_text(text)
@@ -51,11 +51,9 @@ def test_size_and_strides_follow_the_boxes(
 
 
 def test_it_trains_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "first.yaml").write_text(
-        draft("first", annotations(tmp_path, ".", (32, 32), 12), [], tmp_path)
-    )
+    (tmp_path / "first.yaml").write_text(draft("first", labelled(tmp_path, ".", (32, 32), 12), [], tmp_path))
     program = graphspec.compile(tmp_path / "first.yaml", settings={"train.epochs": 1})
-    done = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda note: None)
+    done: Any = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda note: None)
     assert done.metrics["val_loss"] > 0
 
 
@@ -63,16 +61,14 @@ def test_it_trains_as_it_is(tmp_path: Path) -> None:
     ("more", "code"), [({"images": []}, "data-empty"), ({"annotations": []}, "data-empty")]
 )
 def test_what_has_no_boxes_is_refused(tmp_path: Path, more: dict[str, Any], code: str) -> None:
-    data = annotations(
-        tmp_path, ".", (32, 32), 12, **({"annotations": []} if "images" in more else {}), **more
-    )
+    data = labelled(tmp_path, ".", (32, 32), 12, **({"annotations": []} if "images" in more else {}), **more)
     with pytest.raises(SpecError) as caught:
         draft("first", data, [], tmp_path)
     assert caught.value.diagnostics[0].code == code and caught.value.diagnostics[0].help
 
 
 def test_pictures_that_are_not_there_are_named(tmp_path: Path) -> None:
-    data = annotations(tmp_path, ".", (32, 32), 12)
+    data = labelled(tmp_path, ".", (32, 32), 12)
     for path in tmp_path.glob("*.png"):
         path.unlink()
     with pytest.raises(SpecError, match=r"there is no file `0.png`"):
