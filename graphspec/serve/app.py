@@ -59,6 +59,7 @@ class Server:
                 rows, single = [rows], True
             light = len(body) < LIGHT
             answers = await self.batcher.compute(served, list(enumerate(rows)), light)
+        served.count(rows, answers)
         self.counts.timed(time.monotonic() - began)
         answer = self._answered(served, answers, single)
         if answer.status != 200 or PNG not in request.headers.get("accept", ""):
@@ -181,7 +182,8 @@ class Server:
         return Answer.json({"runs": about})
 
     async def metrics(self, request: Request) -> Answer:
-        text = self.counts.text(self.batcher.batches, self.connections, self.texts.going)
+        drift = {name: served.drift for name, served in self.runs.items()}
+        text = self.counts.text(self.batcher.batches, self.connections, self.texts.going, drift)
         return Answer(200, text.encode(), "text/plain; charset=utf-8")
 
     async def openapi(self, request: Request) -> Answer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphspec.serve.connections import Connections
+    from graphspec.serve.drift import ColumnCounts
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """The bounds of the histogram of times."""
@@ -36,13 +37,23 @@ class ServerCounts:
         self.answered += 1
         self.buckets[bisect_left(SECONDS, seconds)] += 1
 
-    def text(self, batches: int, connections: Connections, going: Mapping[str, int]) -> str:
-        """`going` are how many texts are at hand, by whether they run or wait."""
+    def text(
+        self,
+        batches: int,
+        connections: Connections,
+        going: Mapping[str, int],
+        drift: Mapping[str, ColumnCounts],
+    ) -> str:
+        """`going` are how many texts are at hand, by whether they run or wait; `drift` is by run."""
         lines = _counters("requests", ("run", "status"), self.requests)
         lines += _counters("rows", ("run", "outcome"), self.rows)
         lines += _counters("reloads", ("run", "outcome"), self.reloads)
         lines += _counters("tokens", ("run", "kind"), self.tokens)
         lines += _counters("texts", ("run", "outcome"), self.texts)
+        values = {(run, *key): count for run, each in drift.items() for key, count in each.values.items()}
+        lines += _counters("values", ("run", "column", "state"), values)
+        shifts = {(run, name): shift for run, each in drift.items() for name, shift in each.shifts.items()}
+        lines += _samples("column_shift", "gauge", ("run", "column"), shifts)
         lines.append("# TYPE graphspec_open_texts gauge")
         lines += [f'graphspec_open_texts{{state="{state}"}} {count}' for state, count in going.items()]
         closed = {(reason,): count for reason, count in connections.closed.items()}
@@ -60,11 +71,15 @@ class ServerCounts:
 
 
 def _counters(name: str, labels: Sequence[str], counts: Mapping[Any, int]) -> list[str]:
-    """Counts by the values of labels, which are the names of directories, too."""
-    lines = [f"# TYPE graphspec_{name}_total counter"]
-    for values, count in sorted(counts.items()):
-        pairs = ",".join(f'{label}="{_escaped(value)}"' for label, value in zip(labels, values, strict=True))
-        lines.append(f"graphspec_{name}_total{{{pairs}}} {count}")
+    return _samples(f"{name}_total", "counter", labels, counts)
+
+
+def _samples(name: str, kind: str, labels: Sequence[str], values: Mapping[Any, float]) -> list[str]:
+    """Values by those of labels, which are the names of directories and columns, too."""
+    lines = [f"# TYPE graphspec_{name} {kind}"]
+    for key, value in sorted(values.items()):
+        pairs = ",".join(f'{label}="{_escaped(each)}"' for label, each in zip(labels, key, strict=True))
+        lines.append(f"graphspec_{name}{{{pairs}}} {value}")
     return lines
 
 

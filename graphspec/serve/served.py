@@ -22,6 +22,7 @@ from graphspec.runs.masks import is_mask
 from graphspec.runs.pictures import Drawings
 from graphspec.runs.rows import ArrayReader, RowReader
 from graphspec.runs.run import Run
+from graphspec.serve.drift import ColumnCounts
 from graphspec.serve.options import ServeOptions
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Served:
             self.reader = model.reader
         self._plain = self.reader.usual() if self._table is None else None
         """Reads plain rows, which are most, without completing them first."""
+        na_values = program.data.na_values if program.data is not None else ("",)
+        self.drift = ColumnCounts(self.reader.encoders, na_values)
+        """What the rows are like that were predicted."""
         self.maker: Maker | None = None
         """Makes texts, of a run that goes on."""
         self.silent = ""
@@ -124,6 +128,13 @@ class Served:
                 for (index, _), answer in zip(part, predicted, strict=True):
                     answers[index] = answer
         return answers
+
+    def count(self, rows: Sequence[Any], answers: Sequence[Answer]) -> None:
+        """Counts, for `/metrics`, the values of the rows that were answered."""
+        for given, answer in zip(rows, answers, strict=True):
+            if not isinstance(answer, list):
+                for row in given if self.history else [given]:
+                    self.drift.count(row)
 
     def _arrays(self, row: Any, number: int) -> RowArrays:
         """The arrays of a row. Raises `SpecError` with its mistakes."""

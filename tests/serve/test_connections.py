@@ -197,7 +197,7 @@ def test_an_answer_repeats_little_of_a_request(server: tuple[int, Server]) -> No
 def test_labels_are_escaped() -> None:
     counts = ServerCounts()
     counts.requests['a"} 1\nb\\\udcff', 200] += 1
-    text = counts.text(0, Connections(ServeOptions()), {})
+    text = counts.text(0, Connections(ServeOptions()), {}, {})
     assert 'graphspec_requests_total{run="a\\"} 1\\nb\\\\\\\\udcff",status="200"} 1\n' in text
     assert text.encode()
 

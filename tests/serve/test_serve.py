@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import random
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -203,6 +205,49 @@ def test_what_a_server_says_of_itself(run: Run, port: int) -> None:
     status, page = get(port, "/")
     assert status == 200 and "openapi.json" in page and "//" not in page.replace("<!", "")
     assert 'graphspec_requests_total{run="first",status="200"}' in get(port, "/metrics")[1]
+
+
+def test_metrics_tell_how_rows_differ_from_those_of_training(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphspec.serve.drift.A_ROW", 100)
+    made = Server({"first": Served("first", run.path)}, LIMITS)
+    found = made.runs["first"].reader.encoders
+    assert found is not None
+    region = found.encoders["kinds"].vocabularies[0].values[0]  # type: ignore[attr-defined]
+    draw = random.Random(8)
+    plain = [{**everything.row(draw), "region": region} for _ in range(4)]
+    odd = [{**plain[0], "region": "nowhere"}, {**plain[1], "region": None}, {**plain[2], "plan": "?"}]
+    far = [{**plain[0], "amount": 1e6, "day": "no day"}, {**plain[0], "amount": 1e6}]
+    with in_thread(made) as port:
+        assert ask(port, plain)[0] == 200
+        assert ask(port, [*odd, *far])[0] == 422
+        text = get(port, "/metrics")[1]
+    for column, state, count in (
+        ("region", "known", 6),
+        ("region", "unseen", 1),
+        ("region", "missing", 1),
+        ("plan", "missing", 1),
+        ("title", "known", 8),
+        ("tries", "known", 8),
+    ):
+        line = f'graphspec_values_total{{run="first",column="{column}",state="{state}"}} {count}\n'
+        assert line in text, line
+    curve = found.encoders["facts"].curves[0]  # type: ignore[attr-defined]
+    amounts = [row["amount"] for row in [*plain, *odd]] + [1e6]
+    shift = np.mean([curve.of_one(value) for value in amounts])
+    shown = re.search(r'graphspec_column_shift\{run="first",column="amount"\} (\S+)', text)
+    assert shown is not None and float(shown[1]) == pytest.approx(shift)
+
+
+def test_of_rows_with_many_columns_some_are_counted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphspec.serve.drift.A_ROW", 4)
+    counts = Served("first", run.path).drift
+    for _ in range(20):
+        counts.count(everything.row(random.Random(9)))
+    columns = {column for column, _ in counts.values}
+    every = math.ceil(len(columns) / 4)
+    assert every > 1 and {*counts.values.values()} == {20 // every}
 
 
 def test_openapi_describes_rows_and_answers(run: Run, port: int) -> None:
