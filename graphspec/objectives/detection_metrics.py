@@ -39,6 +39,13 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+Levels = Annotated[
+    tuple[Level, ...],
+    Field(strict=False, min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=Level | tuple[Level, ...]),
+]
+
+
 class OfBoxes(Metric):
     """A score of the boxes that an output with `loss: detection` answers with.
 
@@ -46,9 +53,7 @@ class OfBoxes(Metric):
     better one does. It is the mean over levels of `iou`, and over the classes that have targets.
     """
 
-    iou: Annotated[tuple[Level, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)] | None = (
-        None
-    )
+    iou: Levels | None = None
     """IoU from which on a box is right, or a list of them; by default 0.5, 0.55 to 0.95."""
     size: Size = "all"
     """Targets that count, by their area in the network's input: below 32 x 32, to 96 x 96, or above."""

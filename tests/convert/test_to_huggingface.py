@@ -121,7 +121,7 @@ def test_options_of_the_folder(novel: Run, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
     for words, told in (
-        (["-o", str(tmp_path / "out")], "no empty folder"),
+        (["-o", str(tmp_path / "out")], "not an empty folder"),
         (["-o", "-"], "name a folder"),
         (["-o", str(tmp_path / "new"), "--fold"], "not with --huggingface"),
         (["-o", str(tmp_path / "new"), "--fastest"], "not with --huggingface"),
