@@ -41,7 +41,7 @@ class Maker:
         lacking = [each for each in program.inputs if each != name and each not in (others or {})]
         if lacking:
             message = f"the model reads `{lacking[0]}`, too, and nothing is given for it"
-            raise refused(message, "give it: `inputs={...}` in Python")
+            raise refused(message, "go on by hand, with the module of `Program.step()`: it takes all inputs")
         unit = unit_of(program.inputs[name].shape[1])
         self.context = program.maximum_sizes.get(unit[0], UNBOUNDED) if unit is not None else UNBOUNDED
         limit = program.ranges.get(name)

@@ -114,18 +114,28 @@ def texts_of(encoders: Encoders | None, name: str, tokenizer: Any) -> TextCodec:
 
 
 class Pieces:
-    """The text of a sequence as it grows: of each token what it adds."""
+    """The text of a sequence as it grows: of each token what it adds.
+
+    It decodes the tokens since a place where a character began. The first text after it is said already, and
+    is not empty: what decoders do at the beginning of a text, such as to leave out a space, ends within it.
+    """
 
     def __init__(self, texts: TextCodec, prompt: Sequence[int]):
-        self.texts, self.ids = texts, [*prompt]
-        self.said = texts.text(self.ids)
+        self.texts, self.recent = texts, [*prompt]
+        self.said, self.read = len(texts.text(self.recent)), len(self.recent)
+        """Of the recent tokens: the length of the text that is said, and how many tokens it comes from."""
 
     def add(self, token: int | None) -> str:
         """What a token adds to the text; nothing while a character is not complete. None: no more come."""
         if token is not None:
-            self.ids.append(token)
-        whole = self.texts.text(self.ids)
-        if token is not None and whole.endswith(BROKEN):
+            self.recent.append(token)
+        text = self.texts.text(self.recent)
+        if token is not None and text.endswith(BROKEN):
             return ""
-        piece, self.said = whole[len(self.said) :], whole
+        piece = text[self.said :]
+        self.said = len(text)
+        newest = self.recent[self.read :]
+        if piece and (alone := self.texts.text(newest)):
+            self.recent, self.said = newest, len(alone)
+        self.read = len(self.recent)
         return piece
