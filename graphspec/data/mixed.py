@@ -89,7 +89,7 @@ def joined(boxes: Tensor, drawn: Draw, size: Sequence[int]) -> Tensor:
     rectangle = shares * shares.new_tensor([size[1], size[0], size[1], size[0]])
     seen = area(boxes) - area(_common(boxes, rectangle)) >= VISIBLE * area(boxes)
     shown = _common(others, rectangle)
-    there = (area(shown) > 0) & (area(shown) >= VISIBLE * area(others)) & (others[..., 4] >= 0)
+    there = (area(shown) > 0) & (area(shown) >= VISIBLE * area(others)) & (others[..., 4] != FREE)
     kept = torch.where(seen[..., None], boxes, float(FREE))
     added = torch.where(there[..., None], torch.cat((shown, others[..., 4:]), -1), float(FREE))
     return torch.cat((kept, added), 1)

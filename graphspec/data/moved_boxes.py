@@ -110,7 +110,7 @@ def _moved(boxes: Tensor, maps: Tensor, before: tuple[int, ...], after: tuple[in
     pixels = (places + 1) / 2 * places.new_tensor([after[1], after[0]])
     sides = torch.cat((pixels.amin(2), pixels.amax(2)), -1)
     inside, kept = clipped(sides, after[1], after[0])
-    kept &= (boxes[..., 4] >= 0) & ~behind
+    kept &= (boxes[..., 4] != FREE) & ~behind
     moved = torch.cat((inside.to(boxes.dtype), boxes[..., 4:]), -1)
     return torch.where(kept[..., None], moved, float(FREE))
 

@@ -14,6 +14,8 @@ from graphspec.objectives.formulas import EPSILON
 if TYPE_CHECKING:
     from torch import Tensor as Values
 
+CROWD = -2
+"""The class of a target that is a crowd of class 0; that of class k is `CROWD - k`."""
 Overlap = Literal["iou", "giou", "diou", "ciou"]
 
 

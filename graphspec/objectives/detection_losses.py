@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from graphspec.objectives.boxes import CROWD
 from graphspec.objectives.detection_settings import Assign, Detector
 from graphspec.objectives.losses import Bound, Misfit, Select
 from graphspec.tensor import Dim, Tensor, symbol
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 class Detection(Detector):
     """How far boxes and their classes are from those of a picture, [batch, most, 5]: x1, y1, x2, y2 in pixels
-    of the network's input and the class, -1 in rows without a box.
+    of the network's input and the class, -1 in rows without a box. A crowd of class k has the class
+    -2 - k: nothing is trained on it, and scores do not count what lies in it.
 
     `assign` says which of the output's points, or queries, answers for which box, and what its values are.
     The output is [batch, points, 4 + classes], of all levels in the order of `strides`, each row by row:
@@ -63,9 +65,9 @@ class Detection(Detector):
         return Tensor((output.shape[0], symbol("boxes"), 5), "float32")
 
     def target_range(self, classes: Dim) -> tuple[int | None, Bound]:
-        """From -1; the last position of a box is a class."""
+        """From the crowd of the last class; the last position of a box is a class."""
         count = self.class_count(classes)
-        return (None, None) if count is None else (-1, (None, None, None, None, count - 1))
+        return (None, None) if count is None else (CROWD + 1 - count, (None, None, None, None, count - 1))
 
     def legal_target(self, output: Values, relative: Values) -> Values | None:
         """What it would answer itself, at most ten boxes, without their scores."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from graphspec.objectives.boxes import CROWD
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor, symbol
@@ -50,7 +51,8 @@ class OfBoxes(Metric):
     """A score of the boxes that an output with `loss: detection` answers with.
 
     A box is right where it is of the class of a target, overlaps it by the IoU that is asked for, and no
-    better one does. It is the mean over levels of `iou`, and over the classes that have targets.
+    better one does. One that no target takes and that lies in a crowd of its class does not count. It is the
+    mean over levels of `iou`, and over the classes that have targets.
     """
 
     iou: Levels | None = None
@@ -164,14 +166,16 @@ def matched(answers: Array, targets: Array, levels: Array, span: tuple[float, fl
     """The rows of `OfBoxes.sums`, of answers [n, top, 6], best first, and targets [n, most, 5].
 
     Each answer takes, at each level, the target of its class that it overlaps most of those that no better
-    one took; targets and answers outside of `span` do not count, but a target that does goes first.
+    one took; targets and answers outside of `span` do not count, but a target that does goes first. Crowds do
+    not count, either, and any number of answers takes one: those of whose area it has such a share.
     """
     import numpy as np
 
-    there, shown = targets[..., 4] >= 0, answers[..., 5] >= 0
-    left_out = ~_within(targets[..., :4], span)  # [n, most]
-    same = (answers[..., 5:] == targets[:, None, :, 4]) & there[:, None] & shown[..., None]
-    near = np.where(same, _iou(answers[..., :4], targets[..., :4]), -1.0)  # [n, top, most]
+    shown, crowd = answers[..., 5] >= 0, targets[..., 4] <= CROWD  # [n, most]
+    kind = np.where(crowd, CROWD - targets[..., 4], targets[..., 4])
+    left_out = crowd | ~_within(targets[..., :4], span)
+    same = (answers[..., 5:] == kind[:, None]) & shown[..., None]
+    near = np.where(same, _iou(answers[..., :4], targets[..., :4], crowd), -1.0)  # [n, top, most]
     free = np.ones((*near.shape[::2], len(levels)), bool)  # [n, most, levels]
     right = np.zeros((*shown.shape, len(levels)), bool)
     counts = np.repeat(_within(answers[..., :4], span)[..., None], len(levels), -1)
@@ -187,13 +191,13 @@ def matched(answers: Array, targets: Array, levels: Array, span: tuple[float, fl
         rank = np.where(takes, each[..., None] - 2.0 * left_out[..., None], -np.inf)
         best = rank.shape[1] - 1 - rank[:, ::-1].argmax(1)  # the last of equals, as COCO has it
         hit = takes.any(1)
-        free[pictures, best, np.arange(len(levels))] &= ~hit
+        free[pictures, best, np.arange(len(levels))] &= ~hit | crowd[pictures, best]
         right[pictures[:, 0], place] = hit
         of_target = ~left_out[pictures, best]
         counts[pictures[:, 0], place] = np.where(hit, of_target, counts[pictures[:, 0], place])
     found = [answers[..., 4][shown], answers[..., 5][shown], ranks[shown]]
     flags = np.stack((right[shown], counts[shown]), -1).reshape(-1, 2 * len(levels)).T
-    kinds = targets[..., 4][there & ~left_out]
+    kinds = kind[(kind >= 0) & ~left_out]
     rest = np.zeros((1 + len(flags), len(kinds)))
     return np.hstack(
         (np.vstack((*found, flags)), np.vstack((np.full(len(kinds), TARGET), kinds, rest)))
@@ -220,14 +224,15 @@ def _within(boxes: Array, span: tuple[float, float]) -> Array:
     return (size >= span[0]) & (size <= span[1])
 
 
-def _iou(a: Array, b: Array) -> Array:
-    """[n, top, most]."""
+def _iou(a: Array, b: Array, crowd: Array) -> Array:
+    """[n, top, most]; with a crowd, the share of `a` that it covers."""
     import numpy as np
 
     low = np.maximum(a[:, :, None, :2], b[:, None, :, :2])
     high = np.minimum(a[:, :, None, 2:], b[:, None, :, 2:])
     sides = np.clip(high - low, 0, None)
     both = sides[..., 0] * sides[..., 1]
-    union = _area(a)[:, :, None] + _area(b)[:, None] - both
+    own = _area(a)[:, :, None]
+    union = np.where(crowd[:, None], own, own + _area(b)[:, None] - both)
     shares: Array = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
     return shares

@@ -21,6 +21,7 @@ from graphspec.data.features.settings import ImageFeature
 from graphspec.data.loading import Data, load
 from graphspec.data.rows.boxes import clipped
 from graphspec.diagnostics import SpecError
+from graphspec.objectives.boxes import CROWD
 from graphspec.tensor import Tensor
 from tests.data.boxed import SIZES, TRUTH, pictures, voc, write, yolo
 
@@ -117,13 +118,16 @@ def test_boxes_beyond_most_and_beyond_the_picture_are_told(tmp_path: Path) -> No
     assert (found[1, :, 4] == 1).all() and found[2, :, 4].tolist() == [1, -1, -1]
 
 
-def test_crowds_are_no_targets(tmp_path: Path) -> None:
+def test_crowds_come_last_with_classes_of_their_own(tmp_path: Path) -> None:
     train, features = write(tmp_path, "coco")
     document = json.loads((tmp_path / train).read_text())
     document["annotations"][0]["iscrowd"] = 1
     (tmp_path / train).write_text(json.dumps(document))
-    found = boxes(loaded(tmp_path, train, features))
-    np.testing.assert_allclose(found[0], [*expected()[0, 1:2], *expected()[0, 2:], [-1] * 5], atol=1e-5)
+    data = loaded(tmp_path, train, features)
+    crowd, dog, none = expected()[0]
+    crowd[4] = CROWD - crowd[4]
+    np.testing.assert_allclose(boxes(data)[0], [dog, crowd, none], atol=1e-5)
+    assert "1 of 6 rows with crowds" in data.notes[0]
 
 
 # --- damages

@@ -236,22 +236,29 @@ def test_every_head_answers_with_what_it_learned(settings: dict[str, Any], width
 # --- scores
 
 
-def scenes(seed: int, pictures: int = 12, top: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
-    """Answers near targets and elsewhere, some with equal scores."""
+def scenes(
+    seed: int, pictures: int = 12, top: int = 40, classes: int = CLASSES, crowds: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Answers near targets and elsewhere, some with equal scores; this share of targets are crowds, last."""
     source = np.random.default_rng(seed)
     right, found = np.full((pictures, 8, 5), -1.0), np.zeros((pictures, top, 6))
     found[..., 5] = -1
     for index in range(pictures):
         count, held = source.integers(0, 9), source.integers(0, top + 1)
         corner, sides = source.random((count, 2)) * 200, np.exp(source.random((count, 2)) * 4 + 1)
-        right[index, :count] = np.c_[corner, corner + sides, source.integers(0, CLASSES, count)]
+        right[index, :count] = np.c_[corner, corner + sides, source.integers(0, classes, count)]
         if count and held:
             near = right[index, source.integers(0, count, held)]
             moved = near[:, :4] + source.normal(size=(held, 4)) * source.choice([0, 1, 8], (held, 1))
             moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 0.1)
-            kinds = np.where(source.random(held) < 0.8, near[:, 4], source.integers(0, CLASSES, held))
+            kinds = np.where(source.random(held) < 0.8, near[:, 4], source.integers(0, classes, held))
             scores = np.sort(source.random(held).round(2 if seed % 2 else 9))[::-1]
             found[index, :held] = np.c_[moved, scores, kinds]
+        if crowds:
+            many = np.sort(source.random(count) < crowds)
+            right[index, :count, 4] = np.where(
+                many, boxes.CROWD - right[index, :count, 4], right[index, :count, 4]
+            )
     return torch.from_numpy(right), torch.from_numpy(found)
 
 
@@ -273,19 +280,21 @@ SCORES: list[dict[str, Any]] = [
 """Those that COCO sums up, in its order."""
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_scores_are_those_of_pycocotools(seed: int) -> None:
-    pytest.importorskip("pycocotools", reason="pycocotools is what these scores are compared with")
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    right, found = scenes(seed)
+def of_coco(package: str, right: torch.Tensor, found: torch.Tensor, classes: int) -> list[float]:
+    """The twelve scores by a package that computes them."""
+    coco: Any = pytest.importorskip(package, reason=f"{package} is what these scores are compared with")
+    if package == "pycocotools":
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    else:
+        COCO, COCOeval = coco.COCO, coco.COCOeval_faster
     annotations: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
     for index, (rows, given) in enumerate(zip(right.tolist(), found.tolist(), strict=True)):
-        for left, top, x, y, kind in (row for row in rows if row[4] >= 0):
-            box, place = [left, top, x - left, y - top], {"image_id": index + 1, "category_id": int(kind) + 1}
-            sizes = {"area": box[2] * box[3], "iscrowd": 0, "id": len(annotations) + 1}
+        for left, top, x, y, kind in (row for row in rows if row[4] != -1):
+            crowd, number = int(kind < 0), int(kind if kind >= 0 else boxes.CROWD - kind)
+            box, place = [left, top, x - left, y - top], {"image_id": index + 1, "category_id": number + 1}
+            sizes = {"area": box[2] * box[3], "iscrowd": crowd, "id": len(annotations) + 1}
             annotations.append({**place, **sizes, "bbox": box})
         for left, top, x, y, each, kind in (row for row in given if row[5] >= 0):
             place = {"image_id": index + 1, "category_id": int(kind) + 1}
@@ -294,16 +303,44 @@ def test_scores_are_those_of_pycocotools(seed: int) -> None:
         data = COCO()
         data.dataset = {
             "images": [{"id": index + 1} for index in range(len(right))],
-            "categories": [{"id": index + 1} for index in range(CLASSES)],
+            "categories": [{"id": index + 1} for index in range(classes)],
             "annotations": annotations,
         }
         data.createIndex()
-        judged = COCOeval(data, data.loadRes(answers), "bbox")
-        judged.evaluate()
-        judged.accumulate()
-        judged.summarize()
+        scored = COCOeval(data, data.loadRes(answers), "bbox")
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+    return [max(float(each), 0) for each in scored.stats[:12]]
+
+
+@pytest.mark.parametrize("package", ["pycocotools", "faster_coco_eval"])
+@pytest.mark.parametrize(("seed", "classes", "crowds"), [(0, 3, 0), (1, 3, 0.3), (2, 40, 0.2), (3, 1, 0.5)])
+def test_scores_are_those_of_coco(package: str, seed: int, classes: int, crowds: float) -> None:
+    right, found = scenes(seed, 30 if classes > 3 else 12, classes=classes, crowds=crowds)
+    expected = of_coco(package, right, found, classes)
     values = [score(found, right, **settings) for settings in SCORES]
-    assert values == pytest.approx([max(each, 0) for each in judged.stats], abs=1e-9)
+    assert values == pytest.approx(expected, abs=1e-9)
+
+
+def test_answers_in_a_crowd_do_not_count() -> None:
+    crowd = float(boxes.CROWD)
+    right = torch.tensor([[[0.0, 0, 10, 10, 0], [20, 0, 60, 40, crowd], [-1] * 5]])
+    found = torch.zeros(1, 5, 6)
+    for place, (left, score_of) in enumerate(
+        [(20.0, 0.9), (30.0, 0.8), (22.0, 0.7), (0.0, 0.6), (70.0, 0.5)]
+    ):
+        found[0, place] = torch.tensor([left, 0, left + 10, 10, score_of, 0])
+    assert score(found, right, "mean_average_precision") == pytest.approx(1.0)
+    other = right.clone()
+    other[0, 1, 4] = crowd - 1  # of another class
+    assert score(found, other, "mean_average_precision") == pytest.approx(0.25)
+    for settings in ({}, {"assign": "task_aligned"}, {"assign": "anchors", "scales": [2], "ratios": [1]}):
+        loss = detection(**settings)
+        alone = right.clone()
+        alone[0, 1] = -1
+        raw = output(4 + CLASSES, pictures=1)
+        torch.testing.assert_close(loss.evaluate(raw, right, None), loss.evaluate(raw, alone, None))
 
 
 def test_a_score_of_few_boxes_is_what_is_counted_by_hand() -> None:

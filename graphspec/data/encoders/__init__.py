@@ -46,7 +46,7 @@ __all__ = ["Encoded", "Encoders"]
 MASKS = "masks:MaskEncoder"
 """What encodes a target that is an image."""
 PARTS = ("", "training", "validation", "test")
-OF_BOXES = ("without boxes", "with boxes clipped", "with boxes left out")
+OF_BOXES = ("without boxes", "with crowds", "with boxes clipped", "with boxes left out")
 TOLD = (*PARTS, "unseen", "filled", "cut", "without a target", *OF_BOXES)
 """Parts of the data and reasons, in the order of their notes."""
 VERSION = 1

@@ -18,17 +18,20 @@ from graphspec.data.mistakes import shown
 from graphspec.data.rows.boxes import FREE, clipped
 from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.files.reading import is_within
+from graphspec.objectives.boxes import CROWD
 
 NEAR = 1.0
 """How many pixels a box may reach out of its picture by rounding, of which nothing is said."""
 EMPTY, CLIPPED, DROPPED = "without boxes", "with boxes clipped", "with boxes left out"
+CROWDS = "with crowds"
 FILES = {"yolo": ("images", "labels", ".txt"), "voc": ("JPEGImages", "Annotations", ".xml")}
 """By format, the folder of pictures, that of their files, and how these end."""
 
 
 class BoxEncoder(Encoder):
     """`encode: boxes`: [n, most, 5] of float32, in each row left, top, right and bottom of a box in pixels of
-    the input, then the number of its class; rows without a box are all -1.
+    the input, then the number of its class; of a crowd of class k it is `CROWD - k`, and crowds come last.
+    Rows without a box are all -1.
     """
 
     feature: BoxesFeature
@@ -60,8 +63,8 @@ class BoxEncoder(Encoder):
     def learn(self, part: TablePart) -> None:
         for index in range(len(part)):
             found = self._read(part, index)
-            boxes = [] if found is None else [each for each in found.boxes if not each.crowd]
-            self.numbers.update((each.label, each.order) for each in boxes)
+            boxes = [] if found is None else found.boxes
+            self.numbers.update((each.label, each.order) for each in boxes if not each.crowd)
             if self.feature.most is None:
                 self.most = max(self.most, len(boxes))
 
@@ -88,7 +91,7 @@ class BoxEncoder(Encoder):
         sizes = self.picture.sizes(part)
         placed = self.picture.placed(sizes)
         values = np.full((len(part), self.most, 5), FREE, np.float32)
-        marks = {word: np.zeros(len(part), bool) for word in (EMPTY, CLIPPED, DROPPED, "cut")}
+        marks = {word: np.zeros(len(part), bool) for word in (EMPTY, CROWDS, CLIPPED, DROPPED, "cut")}
         missing = np.zeros(len(part), bool)
         for index in range(len(part)):
             found = self._read(part, index)
@@ -101,17 +104,21 @@ class BoxEncoder(Encoder):
             corners = corners * np.tile(placed[index, :2], 2) + np.tile(placed[index, 2:], 2)
             inside, kept = clipped(corners, *self.picture.size)
             rows = np.flatnonzero(kept)
-            marks[EMPTY][index], marks["cut"][index] = not boxes, len(rows) > self.most
+            crowds = sum(each.crowd for each in boxes)
+            marks[EMPTY][index], marks["cut"][index] = len(boxes) == crowds, len(rows) > self.most
+            marks[CROWDS][index] = crowds > 0
             for place, row in enumerate(rows[: self.most].tolist()):
-                values[index, place] = *inside[row], self._class(part, index, boxes[row])
+                number = self._class(part, index, boxes[row])
+                values[index, place] = *inside[row], CROWD - number if boxes[row].crowd else number
         gone = missing if self.ignore and missing.any() else None
         return Column(values, gone, {word: mask for word, mask in marks.items() if mask.any()})
 
     def _legal(
         self, part: TablePart, index: int, found: PictureBoxes | None, size: Array, marks: Mapping[str, Array]
     ) -> tuple[list[AnnotatedBox], Array]:
-        """The boxes of a picture that are no crowds, and their corners in its pixels. Raises `SpecError`."""
-        boxes = [each for each in found.boxes if not each.crowd] if found is not None else []
+        """The boxes of a picture, crowds last, and their corners in its pixels. Raises `SpecError`."""
+        boxes = sorted(found.boxes, key=lambda box: box.crowd) if found is not None else []
+        boxes = [box for box in boxes if not box.crowd or box.label in self.names]
         if not boxes or found is None:
             return [], np.zeros((0, 4))
         if found.size is not None and size[0] and found.size != tuple(size):
