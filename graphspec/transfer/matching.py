@@ -194,7 +194,9 @@ class Matcher:
             if target.key in self.origins.fixed:
                 self.plan.fixed.append(target.key)
             elif origin is not None and [self.plan.stored[name].shape for name in sources] == shapes:
-                move = Move(views, sum=origin.sum, axis=origin.axis, shape=target.shape)
+                move = Move(
+                    views, sum=origin.sum, axis=origin.axis, shape=target.shape, longest=origin.longest
+                )
                 self._try(target, sources, "import", move)
 
     def _by_rules(self, rules: Iterable[Rule], how: How) -> None:

@@ -92,7 +92,7 @@ class TensorView(Record):
 @dataclass(frozen=True, slots=True)
 class Move:
     """The conversion of the sources of a weight, in this order: `views` of them, from Keras' layout, or
-    summed or joined along `axis`, transposed or permuted, cut, columns reordered.
+    summed or joined along `axis`, transposed or permuted, cut, columns reordered, rows shortened to `longest`.
     """
 
     views: tuple[TensorView, ...] = ()
@@ -105,6 +105,7 @@ class Move:
     part: MovedPart | None = None
     flat: Flat | None = None
     shape: tuple[int, ...] | None = None  # what it is at the end, where axes of size 1 come or go
+    longest: float | None = None
 
     def words(self, axes: int) -> list[str]:
         """The conversion of a weight with this many axes, as text."""
@@ -118,6 +119,7 @@ class Move:
         if self.flat is not None and self.flat.changes:
             steps.append(f"columns {''.join(self.flat.axes)} to {self.flat.spec_order}")
         steps += ["reshaped"] if self.shape is not None and not self.views else []
+        steps += [f"rows of a norm up to {self.longest:g}"] if self.longest is not None else []
         return steps
 
     def apply(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -144,7 +146,8 @@ class Move:
         if self.part is not None:
             value = cut(value, self.part)
         value = value if self.flat is None else reorder(value, self.flat)
-        return value if self.shape is None else value.reshape(self.shape)
+        value = value if self.shape is None else value.reshape(self.shape)
+        return value if self.longest is None else value.renorm(2, 0, self.longest)
 
 
 def changes_layout(weight: Weight) -> bool:

@@ -21,11 +21,14 @@ WORD = "origins"
 
 
 class WeightOrigin(Record):
-    """The views that a weight is joined of along `axis`, or the sum of."""
+    """The views that a weight is joined of along `axis`, or the sum of; its rows are shortened to a norm of
+    `longest`.
+    """
 
     views: Annotated[tuple[TensorView, ...], Field(strict=False, min_length=1)]
     axis: Count = 0
     sum: bool = False
+    longest: Annotated[float, Field(gt=0)] | None = None
 
 
 class WeightOrigins(Record):

@@ -272,6 +272,54 @@ def test_other_ranks_and_open_sizes(name: str) -> None:
     same(forward, x, dynamic, **layers)
 
 
+def pairs(x: Tensor) -> Tensor:
+    """Matrices that have an inverse, [batch, rows, columns]."""
+    return x @ x.mT + 9 * torch.eye(x.shape[1])
+
+
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sorted": lambda x: x.sort(-1)[0] + x.sort(1, descending=True)[0],
+    "places": lambda x: x * (x.argsort(1) + x.argsort(-1, descending=True) + x.sort(-1)[1]),
+    "smallest": lambda x: x.topk(2, 1, largest=False)[0] * x.topk(2, 1, largest=False)[1],
+    "middle": lambda x: x.median(-1, keepdim=True)[0] * x + x.kthvalue(2, 1)[0].unsqueeze(1),
+    "quantile": lambda x: x * x.quantile(0.3, dim=-1, keepdim=True),
+    "both ends": lambda x: x * x.aminmax(dim=1, keepdim=True)[0] + x.aminmax(dim=-1, keepdim=True)[1],
+    "spreads": lambda x: torch.std_mean(x, -1, keepdim=True)[0] * torch.var_mean(x, 1, keepdim=True)[1] * x,
+    "without gaps": lambda x: x * x.nanmean(-1, keepdim=True) + x.nansum(1, keepdim=True),
+    "classes": lambda x: x.unsqueeze(-1) * F.one_hot((3 * x).clamp(0, 4).long(), 5),
+    "diagonals": lambda x: pairs(x).diagonal(1, -1, -2) * x[:, 1:, 0],
+    "inverse": lambda x: torch.linalg.inv(pairs(x)) + torch.linalg.cholesky(pairs(x)),
+    "solved": lambda x: torch.linalg.solve(pairs(x), x) * torch.linalg.solve(pairs(x), x[..., 0])[..., None],
+    "weighed": lambda x: x.lerp(2 * x, 0.3) + x.clamp(torch.zeros(12), torch.ones(12)) + x.clamp_min(0.5 * x),
+    "bounded": lambda x: F.hardtanh(x, -0.5, 2) + F.rrelu(x, 0.1, 0.3),
+    "steps": lambda x: x * torch.heaviside(x.detach(), torch.tensor(0.5)),
+    "gates": lambda x: torch.zeros_like(x).scatter_(-1, x.topk(2, -1)[1], x.topk(2, -1)[0].softmax(-1)),
+    "marks": lambda x: x.scatter(1, x[:, :1].gt(0).long() * 2, 3.0),
+    "counts": lambda x: x.scatter_add(1, (3 * x).clamp(0, 3).long(), x),
+}
+"""Of [batch, rows, columns]."""
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_orders_places_and_matrices(name: str) -> None:
+    same(lambda m, x: ORDERS[name](m.layer(x)), ROWS, layer=nn.Linear(12, 12))
+
+
+@pytest.mark.parametrize("cls", [nn.LSTM, nn.GRU, nn.RNN])
+def test_states_that_are_learned_begin_every_sequence(cls: Any) -> None:
+    class Learned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.start = cls(12, 5, batch_first=True), nn.Parameter(torch.randn(2, 1, 1, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            starts = [each.repeat(1, x.shape[0], 1) for each in self.start]
+            states: Any = tuple(starts) if cls is nn.LSTM else starts[0] + starts[1]
+            return self.layer(x, states)[0]
+
+    same(lambda m, x: m.layer(x), ROWS, layer=Learned())
+
+
 # --- refusals
 
 

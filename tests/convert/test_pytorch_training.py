@@ -131,6 +131,25 @@ def test_noise_is_read_where_the_module_reads_it() -> None:
     assert "{merge: subtract, from: [dropout, product]}" in imported.text
 
 
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (nn.RReLU(), "`1` draw their slopes: the spec has the one of inference"),
+        (
+            nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)),
+            "_u`, `1.parametrizations.weight.0._v` change with each batch: the spec keeps them as they are",
+        ),
+    ],
+    ids=["slopes", "iterated"],
+)
+def test_what_moves_in_training_is_told(layer: nn.Module, said: str) -> None:
+    module = nn.Sequential(nn.Linear(4, 4), layer)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    imported = graphspec.from_torch(module, torch.randn(2, 4))
+    assert any(note.startswith("in training, ") and said in note for note in imported.notes), imported.notes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
 def test_dropped_heads_are_dropped_whole() -> None:
     imported = graphspec.from_torch(noisy.HeadDrop(), floats(2, 5, 16), check=False)
     assert "{layer: Dropout, rate: 0.25, noise_shape: [null, null, 1, 1]}" in imported.text

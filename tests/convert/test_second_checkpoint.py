@@ -80,6 +80,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
         lambda: nn.TransformerDecoderLayer(8, 2, 16, batch_first=True),
         (floats(2, 5, 8), floats(2, 3, 8)),
     ),
+    "shortened": (lambda: nn.Embedding(40, 4, max_norm=0.5), torch.randint(0, 40, (2, 9))),
     "recurrent": (lambda: common.Recurrent(nn.LSTM, True, "sequence", num_layers=2), (floats(2, 6, 3),) * 2),
     "kernels": (lambda: common.Two(*common.TWO["conv"][:1], "weight"), common.TWO["conv"][2]),
     "fixed": (lambda: common.Fixed("kernel"), common.FIXED["kernel"]),

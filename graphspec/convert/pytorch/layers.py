@@ -376,8 +376,18 @@ def _embedding(
     arguments: dict[str, Any] = {"input_dim": rows, "output_dim": width}
     bound = next((w.bounds[name] for name in weight.names if name in w.bounds), None)
     if bound is not None:  # PyTorch shortens rows before it reads them, a spec after it changed them
-        weight = replace(weight, tensor=weight.tensor.renorm(2, 0, bound))
+        weight = replace(weight, tensor=weight.tensor.renorm(2, 0, bound), longest=bound)
         constraint = {"name": "max_norm", "max_value": shortest(bound), "axis": 1}
         arguments["embeddings_constraint"] = constraint
     node = w.node("layer", "Embedding", arguments, [("x", x.value)], {"weight": weight})
     return Laid(ConvertedValue(node), (*x.sizes, width), (*x.axes, (len(x.sizes),)), (*x.shape, width))
+
+
+@handles("one_hot")
+def _one_hot(w: NodeWriter, self: Any, num_classes: int = -1) -> Laid:
+    if num_classes < 1:
+        raise Unsupported("it counts the classes that are in a batch", "give it `num_classes`")
+    x = self  # stretched as it is
+    node = w.node("op", "one_hot", {"num_classes": num_classes}, [("x", x.value)])
+    sizes, axes, shape = (*x.sizes, num_classes), (*x.axes, (len(x.sizes),)), (*x.shape, num_classes)
+    return w.cast(Laid(ConvertedValue(node), sizes, axes, shape), "int64")

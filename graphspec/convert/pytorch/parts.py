@@ -137,6 +137,10 @@ def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> se
         traced = make_fx(run)(*(each.meta["val"] for each in inputs))
     except (RuntimeError, TypeError, ValueError, NotImplementedError):
         return set()  # PyTorch cannot trace its own definition: the function is refused by its name
+    several = not isinstance(node.meta["val"], Tensor)
+    end = next(each for each in traced.graph.nodes if each.op == "output")
+    if several and not isinstance(end.args[0], (list, tuple)):
+        return set()  # one call that gives several: its definition says no more of them
     holders = [each for each in traced.graph.nodes if each.op == "placeholder"]
     mapped: dict[fx.Node, fx.Node] = dict(zip(holders, inputs, strict=True))
     before = set(graph.nodes)
@@ -151,12 +155,12 @@ def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Any]) -> se
     for each in added:
         each.meta |= {key: node.meta[key] for key in ("nn_module_stack", "stack_trace") if key in node.meta}
         each.meta[PART_OF] = node.meta.get(PART_OF, word_of(node))
-    if isinstance(node.meta["val"], Tensor):
-        node.replace_all_uses_with(result)
-    else:
+    if several:
         for user in list(node.users):
             place: Any = user.args[1]
             user.replace_all_uses_with(result[place])
             graph.erase_node(user)
+    else:
+        node.replace_all_uses_with(result)
     graph.erase_node(node)
     return added

@@ -14,7 +14,7 @@ from graphspec.contract.activations_with_arguments import ParametricFunction
 from graphspec.convert.arguments import as_integer, shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.aligning import layout_of, together, value
-from graphspec.convert.pytorch.functions import activation_of, handles, our_word
+from graphspec.convert.pytorch.functions import activation_of, handles, our_word, write
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.sizes import Size, dtype_of
 from graphspec.convert.pytorch.writer import HIDING, Known, MaskedScores, NodeWriter
@@ -51,6 +51,11 @@ def _leaky_relu(w: NodeWriter, self: Laid, negative_slope: float) -> Laid:
     return w.of(self, "LeakyReLU", negative_slope=shortest(negative_slope))
 
 
+@handles("rrelu")
+def _rrelu(w: NodeWriter, self: Laid, lower: float, upper: float) -> Laid:
+    return _leaky_relu(w, self, (lower + upper) / 2)
+
+
 @handles("elu")
 def _elu(w: NodeWriter, self: Laid, alpha: float, scale: float, input_scale: float) -> Laid:
     if (scale, input_scale) != (1, 1):
@@ -67,29 +72,27 @@ def _softplus(w: NodeWriter, self: Laid, beta: float) -> Laid:
 
 
 @handles("hardtanh")
-def _hardtanh(w: NodeWriter, self: Laid, min_val: float, max_val: float) -> Laid:
+def _hardtanh(w: NodeWriter, self: Laid, out: Any, min_val: float, max_val: float) -> Laid:
     return (
         activation(w, self, "hard_tanh")
         if (min_val, max_val) == (-1, 1)
-        else _clamp(w, self, min_val, max_val)
+        else _clamp(w, self, out, min_val, max_val)
     )
 
 
-@handles("clamp", "clip")
-def _clamp(w: NodeWriter, self: Laid, min: Any = None, max: Any = None) -> Laid:
+@handles("clamp", "clip", "clamp_min", "clamp_max")
+def _clamp(w: NodeWriter, self: Laid, out: Any, min: Any = None, max: Any = None) -> Laid:
     low, high = number(min), number(max)
     if (low, high) == (0, 6):
         return activation(w, self, "relu6")
-    if low is not None and high is not None:
+    if (low, high) == (0, None):
+        return activation(w, self, "relu")
+    if all(bound is not None and not isinstance(bound, (Laid, Known)) for bound in (low, high)):
         return w.of(self, "clip", x_min=shortest(low), x_max=shortest(high))
-    if low is not None:
-        return activation(w, self, "relu") if low == 0 else scalar(w, "maximum", self, low)
-    return scalar(w, "minimum", self, high)
-
-
-@handles("clamp_min", "clamp_max")
-def _clamp_one(w: NodeWriter, self: Laid, min: Any = None, max: Any = None) -> Laid:
-    return scalar(w, "minimum", self, max) if min is None else scalar(w, "maximum", self, min)
+    x = self
+    for op, bound in (("maximum", low), ("minimum", high)):
+        x = x if bound is None else pair(w, op, x, bound, out.shape)
+    return x
 
 
 @handles("glu")
@@ -204,10 +207,12 @@ def _pair(
     function: str,
     out: Any,
     exponent: Any = None,
+    values: Any = None,
     alpha: Any = 1,
     rounding_mode: Any = None,
 ) -> Laid:
-    self, other = number(self), number(exponent if function == "pow" else other)
+    second = {"pow": exponent, "heaviside": values}.get(function, other)
+    self, other = number(self), number(second)
     if alpha != 1:
         if isinstance(other, Laid):
             other = scalar(w, "multiply", other, alpha)
@@ -268,6 +273,10 @@ def _masked_fill(w: NodeWriter, self: Any, mask: Any, value: Any, out: Any) -> L
 @handles("where")
 def _where(w: NodeWriter, condition: Any, self: Any, other: Any, out: Any) -> Laid:
     condition, yes, no = number(condition), number(self), number(other)
+    if isinstance(condition, (bool, int)):
+        chosen = yes if condition else no
+        chosen = chosen if isinstance(chosen, (Laid, Known)) else Known(torch.tensor(chosen))
+        return write(w, "expand", self=w.laid(chosen), out=out)
     chosen = w.constant(condition)
     operands = [x for x in (condition, yes, no) if isinstance(x, (Laid, Known))]
     aligned = iter(together(w, operands, out.shape, full=True))
@@ -293,6 +302,8 @@ def _where(w: NodeWriter, condition: Any, self: Any, other: Any, out: Any) -> La
 
 def finite(value: Any, dtype: torch.dtype) -> Any:
     """A number of a spec."""
+    if isinstance(value, float) and math.isnan(value):
+        raise Unsupported("it gives NaN for some elements", "give them a number")
     if isinstance(value, float) and math.isinf(value):
         return value
     return shortest(float(value)) if dtype.is_floating_point else value

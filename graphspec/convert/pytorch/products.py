@@ -313,3 +313,21 @@ def _constant(
     if sizes[place] != 1:
         raise Unsupported("a constant has a value for each example of the batch", "pass it as an input")
     return w.held(x.map(lambda t: t.reshape(sizes).movedim(place, 0)[0])), word.replace(BATCH, "")
+
+
+@handles("linalg_inv", "inverse", "linalg_cholesky", "linalg_det", "det", "linalg_solve")
+def _of_matrices(
+    w: NodeWriter, out: Any, function: str, self: Any = None, A: Any = None, B: Any = None, **given: Any
+) -> Laid:
+    """What is computed of each of the matrices along the last two axes."""
+    if given.get("upper") or given.get("left") is False:
+        raise Unsupported("it takes matrices from the other side", "transpose them")
+    op = {"inverse": "inv"}.get(function, function.removeprefix("linalg_"))
+    matrices = [w.laid(x) for x in (self if self is not None else A, B) if x is not None]
+    vectors = len(matrices) == 2 and len(matrices[1].shape) < len(matrices[0].shape)
+    if vectors:
+        matrices[1] = matrices[1].inserted(len(matrices[1].shape))
+    node = w.node("op", op, {}, [("", w.natural(x).value) for x in matrices])
+    shape = (*out.shape, 1) if vectors else tuple(out.shape)
+    result = Laid(ConvertedValue(node), shape, tuple((i,) for i in range(len(shape))), shape)
+    return result.without([len(shape) - 1]) if vectors else result

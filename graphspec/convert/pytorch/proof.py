@@ -17,6 +17,7 @@ from graphspec.convert.pytorch.kept import modes_kept, module_kept
 from graphspec.convert.pytorch.result import TorchProof
 from graphspec.convert.pytorch.state import gradients, held
 from graphspec.convert.pytorch.tracing import quiet
+from graphspec.convert.pytorch.training import moving_buffers
 from graphspec.convert.pytorch.tying import coverage
 from graphspec.convert.specs import line_at
 from graphspec.diagnostics import fail
@@ -236,6 +237,8 @@ def _trained(
     if learned.lost:
         message = f"the module trains `{learned.lost}`, of which the spec lacks elements"
         raise fail("import-differs", message, REPORT)
+    if max(learned.gradient, learned.steps) > GRADIENT and moving_buffers(module, fresh_inputs):
+        return None, None, None, "it changes buffers in training"
     if learned.gradient > GRADIENT and learned.gradient > 3 * _own_gradient(
         imported, module, fresh_inputs, wide
     ):

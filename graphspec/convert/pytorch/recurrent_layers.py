@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
@@ -132,7 +134,9 @@ def _starts(w: NodeWriter, states_before: list[Any], first: int, count: int) -> 
             if isinstance(h, StackedStates):
                 states.append(h[first + way])
                 continue
-            _need_laid(h)
+            if isinstance(h, Known):
+                states.append(_same_for_all(w, h.map(lambda t: t[first + way])))
+                continue
             state = select(w, h, 0, first + way) if h.shape[0] != 1 else h.without([0])
             states.append(w.natural(state))
     return states
@@ -142,9 +146,11 @@ def _is_zeros(state: Any) -> bool:
     return isinstance(state, Known) and not state.names and not state.tensor.any()
 
 
-def _need_laid(state: Any) -> None:
-    if not isinstance(state, Laid):
-        raise Unsupported("its initial state is a constant", "start at zeros, or pass the state as an input")
+def _same_for_all(w: NodeWriter, state: Known) -> Laid:
+    """A state that is known, [batch, units], or [1, units], as one for the examples of each batch."""
+    if not torch.equal(state.tensor, state.tensor[:1].expand_as(state.tensor)):
+        raise Unsupported("its initial states differ by example", "pass them as an input")
+    return w.natural(w.batched(w.data(state.map(lambda t: t[:1]))))
 
 
 @handles("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
@@ -170,9 +176,8 @@ def _cell(
     reads: list[tuple[str, Any]] = [("sequences", step)]
     starts = hx if isinstance(hx, (list, tuple)) else [hx]
     if not all(map(_is_zeros, starts)):
-        for h in starts:
-            _need_laid(h)
-        reads.append(("initial_state", _one_or_all([w.last(h) for h in starts])))
+        laid = [w.last(h) if isinstance(h, Laid) else _same_for_all(w, h) for h in starts]
+        reads.append(("initial_state", _one_or_all(laid)))
     held = _weights_of(w, params, 1, function == "gru")
     node = w.node("layer", _class(function), words, reads, held, outputs=states)
     shape = (x.sizes[0], units)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from graphspec.convert.nodes import ConvertedValue
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.pointwise import number, pair, scalar
-from graphspec.convert.pytorch.shaping import alone, dims_of, resized
+from graphspec.convert.pytorch.shaping import alone, dims_of, resized, select
 from graphspec.convert.pytorch.sizes import dtype_of, product
 from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.refusals import Unsupported
+from graphspec.diagnostics import by_word
 
 
 def reduced(
@@ -43,7 +45,9 @@ def reduced(
     return Laid(value, tuple(x.sizes[j] for j in left), tuple(axes), tuple(shape), dtype)
 
 
-@handles("mean", "sum", "amax", "amin", "prod", "logsumexp", "any", "all", "argmax", "argmin")
+@handles(
+    *by_word(of="mean sum amax amin prod logsumexp any all argmax argmin nanmean nansum"),
+)
 def _reduce(
     w: NodeWriter, self: Laid, function: str, out: Any, dim: Any = None, keepdim: bool = False
 ) -> Laid:
@@ -75,6 +79,13 @@ def _var(
             raise Unsupported("an unbiased variance over an open size has no counterpart", "unbiased=False")
         variance = scalar(w, "multiply", variance, count / (count - degrees))
     return w.of(variance, "sqrt") if function == "std" else variance
+
+
+@handles("var_mean", "std_mean")
+def _var_mean(w: NodeWriter, self: Laid, function: str, out: Any, **given: Any) -> tuple[Laid, Laid]:
+    spread = _var(w, self, function=function.removesuffix("_mean"), out=None, **given)
+    given = {key: given[key] for key in ("dim", "keepdim") if key in given}
+    return spread, _reduce(w, self, "mean", out[1], **given)
 
 
 @handles("max", "min")
@@ -131,12 +142,91 @@ def _cumulative(w: NodeWriter, self: Laid, dim: int, function: str, out: Any) ->
 
 @handles("topk", "sort", "argsort")
 def _ordered(
-    w: NodeWriter, self: Laid, function: str, k: Any = None, dim: int = -1, largest: bool = True
+    w: NodeWriter,
+    self: Laid,
+    function: str,
+    k: Any = None,
+    dim: int = -1,
+    largest: bool = True,
+    descending: bool = False,
 ) -> Any:
-    x = w.last(self, dim)
-    if function != "topk" or not largest:
-        raise Unsupported(f"`{function}` of these arguments has no counterpart", "use topk")
-    node = w.node("op", "top_k", {"k": int(k)}, [("x", x.value)], outputs=("indices",))
     i = dim % len(self.shape)
-    values = resized(x, node, {i: k})
-    return values, replace(resized(x, node, {i: k}, 1), dtype="int64")
+    x = w.last(self, dim)
+    if function == "topk":
+        from_top, word, arguments = largest, "top_k", {"k": int(k)}
+    else:
+        from_top, word, arguments = not descending, "sort", {}
+    source = x if from_top else _negative(w, x)
+    node = w.node("op", word, arguments, [("x", source.value)], outputs=("indices",) if k else ())
+    changed = {i: k} if k else {}
+    values = resized(source, node, changed)
+    if not from_top:
+        values = _negative(w, values)
+    if k:
+        places = resized(source, node, changed, 1)
+    else:
+        places = resized(source, w.node("op", "argsort", {}, [("x", source.value)]), {})
+    places = replace(places, dtype="int64")
+    return places if function == "argsort" else (values, places)
+
+
+def _negative(w: NodeWriter, x: Laid) -> Laid:
+    if x.dtype == "bool":
+        raise Unsupported("it sorts booleans", "sort them as integers")
+    return w.of(x, "negative")
+
+
+@handles("kthvalue", "median", "nanmedian")
+def _placed(
+    w: NodeWriter, self: Laid, function: str, k: int = 0, dim: Any = None, keepdim: bool = False
+) -> Any:
+    """The value at one place of a sorted axis; PyTorch's median is the lower of the middle two."""
+    if dim is None or function == "nanmedian":
+        raise Unsupported("it reduces over the examples of a batch", "give it `dim`")
+    i = int(dim) % len(self.shape)
+    size = self.shape[i]
+    if not isinstance(size, int):
+        raise Unsupported("it has its place in a size that stays open", "give the size a number in --input")
+    results = _ordered(w, self, "sort", dim=i)
+    place = k - 1 if function == "kthvalue" else (size - 1) // 2
+    picked = [select(w, result, i, place) for result in results]
+    return tuple(each.inserted(i) for each in picked) if keepdim else tuple(picked)
+
+
+@handles("aminmax")
+def _extremes(w: NodeWriter, self: Laid, out: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    places = dims_of(dim, len(self.shape))
+    return tuple(
+        reduced(w, op, self, places, keepdim, each) for op, each in zip(("min", "max"), out, strict=True)
+    )
+
+
+@handles("quantile")
+def _quantile(
+    w: NodeWriter,
+    self: Laid,
+    q: Any,
+    out: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    interpolation: str = "linear",
+) -> Laid:
+    share = number(q)
+    if not isinstance(share, float):
+        raise Unsupported("it takes several quantiles at once", "take one at a time, and stack them")
+    arguments = {} if interpolation == "linear" else {"method": interpolation}
+    return reduced(w, "quantile", self, dims_of(dim, len(self.shape)), keepdim, out, q=share, **arguments)
+
+
+@handles("diagonal")
+def _diagonal(w: NodeWriter, self: Laid, out: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Laid:
+    x = w.natural(self)
+    axes = [dim % len(x.shape) for dim in (dim1, dim2)]
+    if 0 in axes:
+        raise Unsupported("it reads the examples of a batch", "take the diagonal of other axes")
+    arguments = {"offset": offset} if offset else {}
+    node = w.node(
+        "op", "diagonal", {**arguments, "axis1": axes[0], "axis2": axes[1]}, [("x", x.value)]
+    )
+    shape = tuple(out.shape)
+    return Laid(ConvertedValue(node), shape, tuple((i,) for i in range(len(shape))), shape, x.dtype)

@@ -197,10 +197,12 @@ def _index_fill(w: NodeWriter, self: Any, dim: int, index: Any, value: Any, out:
 def _scatter(
     w: NodeWriter, self: Any, dim: int, index: Any, out: Any, function: str, src: Any = None, **given: Any
 ) -> Laid:
-    """Along an axis, at constant places that are the same along the others."""
+    """Along an axis, at constant places that are the same along the others, or at places that are data."""
     i = dim % len(out.shape)
     if not isinstance(index, Known):
-        raise Unsupported("it writes at places that are data", AT_DATA)
+        if given.get("reduce") is not None:
+            raise Unsupported("it writes at places that are data", AT_DATA)
+        return _at_data(w, self, i, index, given["value"] if src is None else src, out, function)
     first = index.tensor.movedim(i, 0).flatten(1)[:, 0]
     shape = [len(first) if k == i else 1 for k in range(len(out.shape))]
     whole = all(
@@ -212,6 +214,33 @@ def _scatter(
     rows = src if src is not None else Known(torch.full((1,), number(given["value"]), dtype=out.dtype))
     places = _places(Known(first), out.shape[i])
     return (_added_at if function == "scatter_add" else _written_at)(w, self, rows, i, places, out)
+
+
+def _at_data(w: NodeWriter, x: Any, i: int, index: Any, rows: Any, out: Any, function: str) -> Laid:
+    """Along an axis, at places that are data, by a mask of the places with an axis more. Where several meet,
+    they are added; PyTorch leaves open which of them a `scatter` writes.
+    """
+    rank, size, value = len(out.shape), _fixed(out.shape[i]), number(rows)
+    if any(n != m for k, (n, m) in enumerate(zip(index.shape, out.shape, strict=True)) if k != i):
+        raise Unsupported("it writes at places that are data", AT_DATA)
+    to_last = [*(k for k in range(rank) if k != i), i]
+    places = index.permuted(to_last)
+    wide = Out((*places.shape, size), torch.float32)
+    mask = w.cast(write(w, "one_hot", self=places, num_classes=size, out=wide), "float32")
+
+    def along(function: str, parts: Laid) -> Laid:
+        one: Laid = write(w, function, self=parts, dim=[rank - 1], out=Out((), torch.float32))
+        return one.permuted([*range(i), rank - 1, *range(i, rank - 1)])
+
+    if isinstance(value, (Laid, Known)):
+        given = w.laid(value).permuted(to_last).inserted(rank)
+        value = along("sum", pair(w, "multiply", mask, given, wide.shape))
+    elif function == "scatter_add":
+        value = scalar(w, "multiply", along("sum", mask), value)
+    if function == "scatter_add":
+        return pair(w, "add", x, value, out.shape)
+    seen = replace(scalar(w, "greater", along("amax", mask), 0), dtype="bool")
+    return write(w, "where", condition=seen, self=value, other=x, out=out)
 
 
 @handles("index_add")

@@ -54,7 +54,7 @@ def origins(
             fixed.append(key)
         elif known.names <= stored and (elements := w.elements(known)) is not None:
             origin = origin_of(elements, starts, bool(known.terms))
-            found |= {} if origin is None else {key: origin}
+            found |= {} if origin is None else {key: origin.model_copy(update={"longest": known.longest})}
     used = dict.fromkeys(view.source for origin in found.values() for view in origin.views)
     return WeightOrigins(
         tensors={name: tuple(w.shapes[name]) for name in used}, weights=found, fixed=tuple(fixed)

@@ -296,10 +296,13 @@ def with_training(
     parts, others = random_parts(module, inputs)
     told = [f"what depends on numbers of `{name}` in training is left out" for name in others]
     norms = {path: each for path, each in module.named_modules() if isinstance(each, NORMS)}
+    slopes = [path for path, each in module.named_modules() if isinstance(each, nn.RReLU)]
     for found, said in (
         (_still(module), "normalize as in inference: their layers do so with `trainable: false`"),
         ([p for p, each in norms.items() if averages(each)], AVERAGES),
         ([p for p, each in norms.items() if _is_fixed(each)], FIXED),
+        (moving_buffers(module, inputs), "change with each batch: the spec keeps them as they are"),
+        (slopes, "draw their slopes: the spec has the one of inference"),
     ):
         if found:
             words = ", ".join(f"`{path}`" for path in found[:3]) + (", ..." if len(found) > 3 else "")
@@ -344,6 +347,24 @@ def _differs(module: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
             return not apart(flat(module(**inputs)), inference) <= ROUNDING
         except Exception:  # the user's own: its graph says more
             return True
+
+
+def moving_buffers(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[str]:
+    """The buffers that the module changes in training, without those of normalizations: what it iterates or
+    averages itself.
+    """
+    kept = {path for path, each in module.named_modules() if isinstance(each, NORMS)}
+    names = [name for name, _ in module.named_buffers() if name.rpartition(".")[0] not in kept]
+    if not names:
+        return []
+    with quiet(), module_kept(module), torch.no_grad():
+        before = {name: module.get_buffer(name).clone() for name in names}
+        try:
+            module.train()
+            module(**inputs)
+        except Exception:  # the user's own: its graph says more
+            return []
+        return [name for name in names if not torch.equal(module.get_buffer(name), before[name])]
 
 
 def averages(module: nn.Module | None) -> bool:

@@ -40,6 +40,7 @@ class Known:
     open: bool = False  # it depends on a size that stays open, for which `tensor` has the traced one
     batched: bool = False  # the batch is one of its axes
     padding: int | None = None  # a row of it that PyTorch leaves as it is
+    longest: float | None = None  # the norm that PyTorch shortens the rows to that it reads
     apart: bool = False  # a part of it learns nothing, though what it is made of does: only nodes say that
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Known:
