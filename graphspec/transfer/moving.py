@@ -92,7 +92,8 @@ class TensorView(Record):
 @dataclass(frozen=True, slots=True)
 class Move:
     """The conversion of the sources of a weight, in this order: `views` of them, from Keras' layout, or
-    summed or joined along `axis`, transposed or permuted, cut, columns reordered, rows shortened to `longest`.
+    summed or joined along `axis`, transposed or permuted, cut, columns reordered, rows shortened to a norm of
+    `longest`.
     """
 
     views: tuple[TensorView, ...] = ()

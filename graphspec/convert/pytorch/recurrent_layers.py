@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -135,7 +136,7 @@ def _starts(w: NodeWriter, states_before: list[Any], first: int, count: int) -> 
                 states.append(h[first + way])
                 continue
             if isinstance(h, Known):
-                states.append(_same_for_all(w, h.map(lambda t: t[first + way])))
+                states.append(_same_for_all(w, h.map(partial(torch.select, dim=0, index=first + way))))
                 continue
             state = select(w, h, 0, first + way) if h.shape[0] != 1 else h.without([0])
             states.append(w.natural(state))

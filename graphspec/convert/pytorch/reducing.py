@@ -225,8 +225,6 @@ def _diagonal(w: NodeWriter, self: Laid, out: Any, offset: int = 0, dim1: int = 
     if 0 in axes:
         raise Unsupported("it reads the examples of a batch", "take the diagonal of other axes")
     arguments = {"offset": offset} if offset else {}
-    node = w.node(
-        "op", "diagonal", {**arguments, "axis1": axes[0], "axis2": axes[1]}, [("x", x.value)]
-    )
+    node = w.node("op", "diagonal", {**arguments, "axis1": axes[0], "axis2": axes[1]}, [("x", x.value)])
     shape = tuple(out.shape)
     return Laid(ConvertedValue(node), shape, tuple((i,) for i in range(len(shape))), shape, x.dtype)
