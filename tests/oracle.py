@@ -1,5 +1,6 @@
 """Keras, on its torch backend and in float64, as the oracle of the layer contract."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -269,6 +270,52 @@ class Scan(keras.layers.TimeDistributed):
         super().__init__(layer, **keywords)
 
 
+class GradientSteps(keras.layers.Wrapper):
+    """How far gradient descent on the mean moves a Dense layer's weights: example by example, by autograd."""
+
+    def __init__(
+        self, layer: Any, of: Any = None, learning_rate: float = 0.01, steps: int = 1, **keywords: Any
+    ):
+        super().__init__(layer, **keywords)
+        self.rate, self.count = learning_rate, steps
+
+    def call(self, x: Any) -> Any:
+        again = torch.is_grad_enabled()
+        weights = [variable.value for variable in self.layer.trainable_variables]
+        rows = []
+        for row in x:
+            moved = [weight.detach() if not weight.requires_grad else weight for weight in weights]
+            with torch.enable_grad():
+                for _ in range(self.count):
+                    moved = [weight.requires_grad_() if weight.is_leaf else weight for weight in moved]
+                    loss = self.layer.activation(row @ moved[0] + moved[1]).mean()
+                    slopes = torch.autograd.grad(loss, moved, create_graph=True)
+                    moved = [weight - self.rate * slope for weight, slope in zip(moved, slopes, strict=True)]
+            kernel, bias = (after - before for after, before in zip(moved, weights, strict=True))
+            rows.append(torch.cat([kernel.mT.flatten(), bias]))
+        result = torch.stack(rows)
+        return result if again else result.detach()
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return (shape[0], sum(math.prod(each.shape) for each in self.layer.trainable_variables))
+
+
+class MovedWeights(keras.layers.Wrapper):
+    """A Dense layer with a change of its weights for each example."""
+
+    def call(self, x: Any, change: Any) -> Any:
+        kernel, bias = (variable.value for variable in self.layer.trainable_variables)
+        moved = kernel + change[:, : kernel.numel()].unflatten(1, kernel.mT.shape).mT
+        return self.layer.activation((x.unsqueeze(1) @ moved).squeeze(1) + bias + change[:, kernel.numel() :])
+
+    def build(self, x_shape: Any, change_shape: Any) -> None:
+        self.layer.build(x_shape)
+        self.built = True
+
+    def compute_output_shape(self, x_shape: Any, change_shape: Any) -> Any:
+        return self.layer.compute_output_shape(x_shape)
+
+
 class Queue(keras.layers.Layer):
     """The last rows of its input, the newest first, which it takes in after it has given those before."""
 
@@ -295,6 +342,8 @@ HUB: dict[str, Any] = {
     "RotaryEmbedding": RotaryEmbedding,
     "InputGradient": InputGradient,
     "Scan": Scan,
+    "GradientSteps": GradientSteps,
+    "MovedWeights": MovedWeights,
 }
 """Layers that KerasHub has, and Keras has not; and the gradient of a layer, which Keras takes by a tape."""
 

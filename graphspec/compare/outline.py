@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graphspec.contract import REGISTRY
 from graphspec.contract.named import NamedValue
 from graphspec.graph import Graph, Op, steps
 from graphspec.reference.resolution import as_written, with_defaults
@@ -133,6 +134,9 @@ def _arguments(op: Op) -> dict[str, Any]:
         arguments |= {
             each.alias or name: as_written(getattr(op.layer, name)) for name, each in fields.items()
         }
+    around = REGISTRY["layer"].get(op.wrapper.spec_name) if op.wrapper is not None else None
+    if around is not None:
+        arguments |= {name: getattr(op.wrapper, name) for name in around.model_fields}
     if op.unit is not None and op.unit.average is not None:
         arguments |= {"average_of": op.unit.average.of, "momentum": _value(op.unit.average.momentum)}
     elif op.unit is not None and not op.unit.trainable:

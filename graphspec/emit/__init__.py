@@ -185,13 +185,15 @@ def assemble(
     middle = [*carried, *initializers]
     used = {*called, *read}
     imports = ["import math"] if "math" in used else []
-    imports += ["from collections.abc import Callable"] if "Callable" in used else []
+    abstract = [word for word in ("Callable", "Mapping") if word in used]
+    imports += [f"from collections.abc import {', '.join(abstract)}"] if abstract else []
     imports += ["from functools import partial"] if "partial" in used else []
     imports += ["from typing import Any"] if "Any" in used else []
     imports += [""] if imports else []
     imports += ["import torch"] if "torch" in used else []
     imports += [f"from torch import {', '.join(word for word in ('Tensor', 'nn') if word in used)}"]
-    imports += ["from torch.func import functional_call"] if "functional_call" in used else []
+    functions = [word for word in ("functional_call", "grad", "vmap") if word in used]
+    imports += [f"from torch.func import {', '.join(functions)}"] if functions else []
     imports += ["from torch.nn import functional as F"] if "F" in used else []
     imports += ["from torch.utils.checkpoint import checkpoint"] if "checkpoint" in used else []
     top.add(*imports, *custom_imports(classes))

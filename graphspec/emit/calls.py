@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from graphspec.contract.activations import LINEAR
 from graphspec.contract.fields import same
 from graphspec.contract.layer import Code, Leaf, Ref
+from graphspec.contract.moving import Moving, Stepped, Stepping
 from graphspec.contract.scanning import Scanned
 from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
 from graphspec.emit.code import (
@@ -163,6 +164,8 @@ class Calls:
     ) -> tuple[ast.expr, Ending | None]:
         if isinstance(op.wrapper, Scanned):
             return self._scanned(slot, op, op.wrapper, module, arguments_read, number), None
+        if isinstance(op.wrapper, Moving):
+            return self._moving(slot, op, op.wrapper, module, arguments_read, number, logits), None
         words = list(op.graph.inputs) if op.graph is not None else ["x"]
         place = op.wrapper.place(words)
         outside = _one(arguments_read[place])
@@ -224,6 +227,76 @@ class Calls:
         masks = [_one(part) for part in arguments[len(words) :]]
         code_of = call("scan", _direct(ast.Lambda(parameters, cell)), *every, *masks)
         return code_of if len(op.outputs) > 1 else item(code_of, 0)
+
+    def _moving(
+        self,
+        slot: Slot,
+        op: Op,
+        wrapper: Moving,
+        module: ast.expr | None,
+        arguments: list[Argument],
+        number: int,
+        logits: ast.expr | None,
+    ) -> ast.expr:
+        """A function of a module and the inputs of an example, with what weights it runs on."""
+        words = list(op.graph.inputs) if op.graph is not None else ["x"]
+        given = [(word, _one(part)) for word, part in zip(words, arguments, strict=False) if part is not None]
+        space = names.Namespace({*self.group.helpers, "self"})
+        moved = _moved_module(op, wrapper, module, self.constructor)
+        shared = op.unit.name if op.unit is not None and op.unit.shared else op.node
+        lent = isinstance(wrapper, Stepped) and wrapper.lent and wrapper.of
+        network = space.claim(names.local(lent or shared))
+        called = {word: space.claim(names.local(word)) for word, _ in given}
+        inside: list[Argument] = [name(called[word]) if word in called else None for word in words]
+        body = self._inside(slot, op, module, inside, number, logits)
+        body = _with_module(body, moved, name(network))
+        parameters = [ast.arg(network), *(ast.arg(called[word]) for word, _ in given)]
+        function = ast.Lambda(ast.arguments([], parameters, None, [], [], None, []), body)
+        if isinstance(wrapper, Stepping):
+            first = [self._of_wrapper(slot, number, word) for word in ("learning_rate", "steps")]
+            return call("gradient_steps", moved, function, *first, *(part for _, part in given))
+        return call("with_weights_moved", moved, function, _one(arguments[-1]), *(part for _, part in given))
+
+    def _inside(
+        self,
+        slot: Slot,
+        op: Op,
+        module: ast.expr | None,
+        given: Sequence[Argument],
+        number: int,
+        logits: ast.expr | None,
+    ) -> ast.expr:
+        """The call of what a wrapper wraps, on values in the order of the spec; its result is in it, too."""
+        ranks = [None if each is None else each.rank for each in op.inner]
+        if op.graph is not None:
+            wants = [self.layout.wants_first(op.graph, word) for word in op.graph.inputs]
+            passed: list[Argument] = [
+                turned(_one(part), rank, False, want) if part is not None and rank is not None else None
+                for part, rank, want in zip(given, ranks, wants, strict=True)
+            ]
+            result = self._instance(op, op.graph, module, passed, logits)
+            channels_first = self.layout.gives(op.graph, next(iter(op.results.values())))
+        else:
+            assert op.layer is not None
+            code = self.constructor.classes.code(op)
+            channels_first = op.layer.memory(*op.inner) == "first"
+            absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)  # no mask and no state
+            first = turned(_one(given[0]), op.inner[0].rank, False, channels_first)
+            result = self._layer(slot, op, code, module, [first, *absent], number)
+            ending = self._ending(slot, op, code, number)
+            result = ending.apply(result) if ending is not None else result
+        out = op.inner_outputs[0].rank
+        return turned(result, out, channels_first and out > 2, False)
+
+    def _of_wrapper(self, slot: Slot, number: int, word: str) -> ast.expr:
+        """A setting of a wrapper: a literal, or an attribute where it is a param."""
+        peers = {(body, 0): op for (body, _), op in self._peers(slot, number).items()}
+        values = {cell: getattr(op.wrapper, word) for cell, op in peers.items()}
+        hint = f"{slot.node}_{word}"
+        written = self.constructor.values.write(values, peers, Wish(word, hint))
+        if written is None or (slot.loop and _vary(values)):
+            raise Varies(slot.node)
+        return self._kept_value(written, hint, slot)
 
     def _layer(
         self,
@@ -420,6 +493,23 @@ def _vary(values: Mapping[Cell, Leaf]) -> bool:
     """Whether a value differs between the instances of one body."""
     of_bodies: dict[int, Leaf] = {}
     return any(not same(of_bodies.setdefault(body, value), value) for (body, _), value in values.items())
+
+
+def _moved_module(op: Op, wrapper: Moving, module: ast.expr | None, constructor: InitWriter) -> ast.expr:
+    """The module whose weights move: that of what is wrapped, or one that is lent to it."""
+    if isinstance(wrapper, Stepped) and wrapper.lent and op.graph is not None:
+        units = constructor.classes.units.borrowed(op.graph)
+        at = next(place for place, unit in enumerate(units) if unit.name == wrapper.of)
+        return constructor.lending(op.graph)[at].value
+    assert module is not None
+    return module
+
+
+def _with_module(body: ast.expr, module: ast.expr, other: ast.expr) -> ast.expr:
+    """An expression with another one in the place of a module."""
+    for part in [part for part in walk(body) if isinstance(part, ast.expr) and equal(part, module)]:
+        body = replace(body, part, other)
+    return body
 
 
 def _one(part: Argument) -> ast.expr:

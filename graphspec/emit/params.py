@@ -170,7 +170,8 @@ def _others(value: Any) -> list[Any]:
 def _reached(program: Elaborated) -> set[str]:
     """The params that nodes depend on; not those that only shapes and data name."""
     ops = list(program.graph.walk())
-    numbers = [(op.options, [weight.shape for weight in op.weights()]) for op in ops]
+    numbers: list[Any] = [(op.options, [weight.shape for weight in op.weights()]) for op in ops]
+    numbers += [dict(op.wrapper) for op in ops if op.wrapper is not None]
     leaves = {leaf for tree in formulas_in(numbers) for leaf in tree.leaves()}
     expressions = [each.expression for op in ops for each in op.expressions]
     expressions += [op.when for op in ops if op.when is not None]

@@ -1,4 +1,4 @@
-"""Layers that wrap other layers: TimeDistributed, Scan, InputGradient and SpectralNormalization."""
+"""Layers that wrap other layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight
+from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Memory, Site, Weight
+from graphspec.contract.moving import Moving, Stepping
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.scanning import Scanning
 from graphspec.contract.streaming import Roles, Streaming, frame
@@ -135,6 +136,33 @@ class InputGradient(Wrapper, also="GradientPenalty gradient_penalty grad"):
 
     def times(self, *inputs: Any) -> Dim:
         return 3
+
+
+class GradientSteps(Stepping, also="MAML maml inner_loop adapt fast_weights"):
+    """How far steps of gradient descent on a loss move weights, by each example alone: `[batch, weights]`.
+
+    It wraps the loss: a block, model, layer or call, whose mean over an example counts. `MovedWeights` calls
+    a network with the change. It has gradients, those of the gradient, unless `op: stop_gradient` follows.
+    """
+
+    often_wraps = ("Dense",)
+    examples = (
+        Example({"wraps": {"layer": "Dense", "units": 4}, "learning_rate": 0.2, "steps": 3}, ((5,),)),
+        Example({"wraps": {"layer": "Dense", "units": 2, "activation": "tanh"}, "of": None}, ((3, 5),)),
+    )
+
+
+class MovedWeights(Moving, also="functional_call HyperNetwork hypernetwork"):
+    """Calls what it wraps with weights of each example's own: those that it has plus a change,
+    `[batch, weights]`, its last input.
+
+    `GradientSteps` gives such a change; so may a `Dense` layer, for weights that depend on an input.
+    """
+
+    arguments = (Argument("x"), Argument("change"))
+
+    often_wraps = ("Dense", "Conv2D")
+    examples = (Example({"wraps": {"layer": "Dense", "units": 4, "activation": "tanh"}}, ((5,), (24,))),)
 
 
 class SpectralNormalization(Wrapper):

@@ -88,7 +88,9 @@ class MaskFlow:
         while True:
             known = len(self._unmasked)
             for unit in units:
-                for place in range(len(unit.first_call.arguments)):
+                for place in range(
+                    len(unit.first_call.graph.inputs) if unit.first_call.graph is not None else 0
+                ):
                     self._unify_calls([self._entry(op, place) for op in unit.calls])
             if len(self._unmasked) == known:
                 return

@@ -312,7 +312,7 @@ class Scales(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        if func in MULTIPLYING and len(args) > 1 and args[0].numel():
+        if func in MULTIPLYING and len(args) > 1 and args[0].numel() and not _is_of_one_example(args[0]):
             value, weight = args[0].detach(), args[1]
             self._widest[weight] = max(self.of(weight), float(value.amax() - value.amin()))
         return func(*args, **(kwargs or {}))
@@ -320,6 +320,11 @@ class Scales(TorchFunctionMode):
     def of(self, weight: Tensor | None) -> float:
         """The spread of the numbers that a weight multiplies; 0 if they were not seen."""
         return self._widest.get(weight, 0.0) if weight is not None else 0.0
+
+
+def _is_of_one_example(value: Tensor) -> bool:
+    """Whether a tensor has no numbers yet, as it is in a function that vmap calls."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(value))
 
 
 def _kernels(graph: Graph, weights: Mapping[str, Tensor], prefix: str = "") -> Iterator[tuple[Op, Tensor]]:
@@ -349,7 +354,8 @@ class DeadUnits(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func in RELUS and isinstance(result, Tensor) and result.dim() > 1 and result.numel():
+        looked_at = func in RELUS and isinstance(result, Tensor) and result.dim() > 1 and result.numel()
+        if looked_at and not _is_of_one_example(result):
             self._look(result.detach())
         return result
 

@@ -23,16 +23,18 @@ SECTIONS = {
     "Shared layers, models as layers": [
         "siamese", "two_cameras", "ensemble", "encoder", "decoder", "autoencoder", "vae",
     ],
-    "Phases and updates": ["distillation", "digits_gan", "byol", "moco", "barlow", "digits_robust"],
+    "Phases and updates": [
+        "distillation", "digits_gan", "byol", "moco", "barlow", "digits_robust", "few_shot",
+    ],
     "Published networks": ["inception_v3", "xception", "resnet50", "resnet", "torchvision_resnet", "unet"],
     "Attention": ["transformer_classifier", "gpt", "bert", "llama"],
 }  # fmt: skip
 INTRODUCTION = """# Gallery
 
-Specs to copy from, in [specs/](../specs). The tests train each of them, export all but `digits_gan` and
-`digits_robust`, and compare published networks with the original. A drawing shows layers with their
-parameters and the shapes between them: blocks are frames, identical instances are one stack, and shared
-weights are a yellow box.
+Specs to copy from, in [specs/](../specs). The tests train each of them, export all but `digits_gan`,
+`digits_robust` and `few_shot`, and compare published networks with the original. A drawing shows layers
+with their parameters and the shapes between them: blocks are frames, identical instances are one stack, and
+shared weights are a yellow box.
 `graphspec plot SPEC -o FILE.html` draws an interactive page: fold, zoom, search, click a node for its
 arguments, weights and cost, its YAML, its line of Python, what it reads and what reads it.
 `FILE.html#NODE` opens it there.

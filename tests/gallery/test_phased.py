@@ -49,3 +49,22 @@ def test_digits_are_drawn(tmp_path: Path) -> None:
     nearest = torch.cdist(samples.flatten(1), pixels).amin(1).mean()
     among = torch.cdist(pixels[:256], pixels[256:]).amin(1).mean()
     assert nearest < 1.5 * among and named.unique().numel() == 10
+
+
+@pytest.mark.parity
+def test_one_step_of_a_network_that_learned_to_learn_is_worth_more(tmp_path: Path) -> None:
+    """Than the plain network, and than a step of that, whatever its size."""
+    run = graphspec.Run(trained("few_shot", tmp_path).run_dir, "last")
+    waves = {name: torch.from_numpy(x[900:]).float() for name, x in np.load(SPECS / "data/sines.npz").items()}
+    module: Any = run.module().eval()
+    with torch.no_grad():
+        outputs = module(waves["seen_x"], waves["seen_y"], waves["x"])
+    errors = {name: float((value - waves["y"]).square().mean()) for name, value in outputs.items()}
+    assert errors["after"] < errors["plain"] / 3
+    text = run.program.resolved.replace("call: other", "call: third").replace("of: network", "of: other")
+    text = text.replace("call: network", "call: other").replace("call: third", "call: network")
+    for rate in (0.003, 0.01, 0.03, 0.1):
+        stepped = graphspec.compile(text, params={"rate": rate}).module(weights=run.weights).eval()
+        with torch.no_grad():
+            plain = stepped(waves["seen_x"], waves["seen_y"], waves["x"])["after"]
+        assert errors["after"] < float((plain - waves["y"]).square().mean()) / 2

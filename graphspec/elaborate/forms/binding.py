@@ -9,10 +9,11 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.proposals import OF_AXES, of_ids
+from graphspec.contract.wrapper import NestedWrapper, Wrapper
 from graphspec.diagnostics import Label, Span, become, write
 from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
 from graphspec.elaborate.values import NOTHING, Bound
-from graphspec.graph import Value
+from graphspec.graph import Op, Value
 from graphspec.language.schema import MISSING
 from graphspec.tensor import Tensor
 
@@ -111,6 +112,19 @@ def _count(cls: type[Layer]) -> str:
     if not cls.arguments:
         return "no input"
     return "one input" if len(names) == 1 else f"{len(names)} inputs ({', '.join(names)})"
+
+
+def one_tensor(node: NodeInstance, cls: type[Wrapper], op: Op) -> bool:
+    """Whether a wrapper can pass on what it wraps: one tensor, of no wrapper of another kind."""
+    if len(op.outputs) > 1:
+        why = f"needs one output to wrap, and `{op.title}` has {len(op.outputs)}"
+        help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"
+    elif op.wrapper is not None and not (isinstance(op.wrapper, cls | NestedWrapper) and cls.passes_on):
+        why, help = "cannot wrap another wrapper", "put the inner one in a block, and wrap the block"
+    else:
+        return True
+    node.error("not-supported", node.span_of("wraps"), f"`{cls.spec_name}` {why}", help)
+    return False
 
 
 def report(node: NodeInstance, error: LayerError) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphspec.contract.layer import LayerError
+from graphspec.contract.moving import Moving
 from graphspec.contract.scanning import Scanning
 from graphspec.contract.wrapper import NestedWrapper, Wrapper
 from graphspec.declarations import read_wrapped
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.arguments import read_layer
-from graphspec.elaborate.forms.binding import bind, report
+from graphspec.elaborate.forms.binding import bind, one_tensor, report
 from graphspec.elaborate.instance import Build, NodeInputs, NodeInstance
 from graphspec.elaborate.values import Bound
 from graphspec.graph import Op, Value, types
@@ -42,6 +43,12 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         if not isinstance(wrapper, Scanning) or wrapped is None:
             return failed()
         return scan(node, wrapper, wrapped, build_inner)
+    if issubclass(cls, Moving):
+        from graphspec.elaborate.forms.moving import move
+
+        if not isinstance(wrapper, Moving) or wrapped is None or node.inputs.broken:
+            return failed()
+        return move(node, wrapper, wrapped, build_inner)
     if cls.several and wrapped is not None and wrapped.form != "layer" and not node.inputs.broken:
         return _around_several(node, wrapper, wrapped, build_inner) if isinstance(wrapper, cls) else failed()
     bound = bind(node, cls.spec_name, cls) if not node.inputs.broken else None
@@ -52,7 +59,7 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         wrapper.place(OF_LAYERS)
         inside = wrapper.enter(*map(types, bound))
         result = _built_inside(node, wrapped, inside, build_inner)
-        if result.op is None or not _one_tensor(node, cls, result.op):
+        if result.op is None or not one_tensor(node, cls, result.op):
             return failed()
         result.op.arguments, result.op.span = bound, node.span
         together = wrapper.around(result.op.layer, *inside)
@@ -78,7 +85,7 @@ def _around_several(node: NodeInstance, wrapper: Wrapper, wrapped: Node, build_i
         return failed()
     result = build_inner(inner)
     node.unit, op = inner.unit, result.op
-    if op is None or not _one_tensor(node, type(wrapper), op):
+    if op is None or not one_tensor(node, type(wrapper), op):
         return failed()
     try:
         place = wrapper.place(list(op.graph.inputs) if op.graph is not None else OF_LAYERS)
@@ -129,16 +136,3 @@ def wrapped_node(node: NodeInstance) -> Node | None:
     """The node under `wraps`."""
     document, diagnostics = node.body.declared.document, node.body.context.diagnostics
     return read_wrapped(document, node.name, node.declared.wraps, (*node.path, "wraps"), diagnostics)
-
-
-def _one_tensor(node: NodeInstance, cls: type[Wrapper], op: Op) -> bool:
-    """Whether a wrapper can pass on what it wraps: one tensor, of no wrapper of another kind."""
-    if len(op.outputs) > 1:
-        why = f"needs one output to wrap, and `{op.title}` has {len(op.outputs)}"
-        help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"
-    elif op.wrapper is not None and not (isinstance(op.wrapper, cls | NestedWrapper) and cls.passes_on):
-        why, help = "cannot wrap another wrapper", "put the inner one in a block, and wrap the block"
-    else:
-        return True
-    node.error("not-supported", node.span_of("wraps"), f"`{cls.spec_name}` {why}", help)
-    return False
