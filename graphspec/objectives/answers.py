@@ -36,7 +36,7 @@ def _answers(head: Head, output: Values, select: Select) -> Values:
     loss = head.loss
     scores, boxes = head.scores(output), clipped(head.boxes(output), (head.height, head.width))
     if head.suppresses:
-        scores, kinds, places = _candidates(scores, loss.candidates, loss.least_score)
+        scores, kinds, places = _all_candidates(head, scores)
         boxes = _at(boxes, places)
         top = min(loss.top, scores.shape[1])
         order, best = select(boxes, kinds, scores, loss.nms, top)
@@ -49,6 +49,27 @@ def _answers(head: Head, output: Values, select: Select) -> Values:
     nothing = rows.new_tensor([0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
     rows = torch.where(best.unsqueeze(-1) > 0, rows, nothing)
     return torch.cat((rows, nothing.expand(rows.shape[0], loss.top - rows.shape[1], 6)), 1)
+
+
+def _all_candidates(head: Head, scores: Values) -> tuple[Values, Values, Values]:
+    """Those of each level or class one after another, where there are so many of each."""
+    import torch
+
+    loss = head.loss
+    if loss.candidates_of == "picture":
+        return _candidates(scores, loss.candidates, loss.least_score)
+    if loss.candidates_of == "class":
+        parts = [(scores[..., number : number + 1], number, 0) for number in range(scores.shape[-1])]
+    else:
+        counts = [y * x * len(loss.shapes_of(level)) for level, (y, x) in enumerate(loss.grids)]
+        starts = [sum(counts[:level]) for level in range(len(counts))]
+        parts = [(part, 0, start) for part, start in zip(scores.split(counts, 1), starts, strict=True)]
+    found = []
+    for part, first, start in parts:
+        best, kinds, places = _candidates(part, loss.candidates, loss.least_score)
+        found.append((best, torch.where(kinds < 0, kinds, kinds + first), places + start))
+    best, kinds, places = (torch.cat(each, 1) for each in zip(*found, strict=True))
+    return best, kinds, places
 
 
 def _candidates(scores: Values, most: int, least: float) -> tuple[Values, Values, Values]:

@@ -59,7 +59,7 @@ class Detection(Detector):
 
     def class_count(self, width: Dim) -> int | None:
         """How many classes an output has whose last axis is so long; None where that is not known."""
-        return width - self.box_values - (self.assign == "hungarian") if isinstance(width, int) else None
+        return width - self.box_values - self.has_background if isinstance(width, int) else None
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor((output.shape[0], symbol("boxes"), 5), "float32")
@@ -94,7 +94,7 @@ class Detection(Detector):
     def _width_misfit(self, output: Tensor, what: str) -> Misfit:
         count = self.class_count(output.shape[-1])
         if count is None or count < 1:
-            more = " and 1 for no box" if self.assign == "hungarian" else ""
+            more = " and 1 for no box" if self.has_background else ""
             message = (
                 f"`{self.name}` reads {self.box_values} values of a box, then at least one class{more}, "
                 f"and the output is {output}"
@@ -108,21 +108,22 @@ class Detection(Detector):
             return (message, "write `size: [height, width]`, or a `shape` of numbers at the input")
         if self.assign == "hungarian":
             return None
-        odd = next((s for s in self.strides for side in self.size if side % s), None)
         height, width = self.size
-        if odd is not None:
-            message = f"a picture of {height} x {width} has no whole number of points at the stride {odd}"
-            return (message, f"make its sides multiples of {odd}, or write other `strides`")
-        shapes = len(self.scales) * len(self.ratios) if self.assign == "anchors" else 1
-        counts = [height // stride * (width // stride) * shapes for stride in self.strides]
+        shapes = [len(self.shapes_of(level)) for level in range(len(self.strides))]
+        counts = [y * x * each for (y, x), each in zip(self.grids, shapes, strict=True)]
         if output.shape[1] != sum(counts):
             parts = " + ".join(map(str, counts))
-            of = f" of {shapes} anchors" if shapes > 1 else ""
+            of = f" of {', '.join(map(str, dict.fromkeys(shapes)))} anchors" if max(shapes) > 1 else ""
+            strides = ", ".join(f"{stride:g}" for stride in self.strides)
             message = (
-                f"the levels of {list(self.strides)}{of} have {parts} = {sum(counts)} points in a picture "
+                f"the levels of [{strides}]{of} have {parts} = {sum(counts)} points in a picture "
                 f"of {height} x {width}, and the output is {output}"
             )
-            return (message, "join all levels in the order of `strides`, or write the strides that they have")
+            odd = [f"{stride:g}" for stride in self.strides if height % stride or width % stride]
+            help = "join all levels in the order of `strides`, or write the strides that they have"
+            if odd:
+                help = f"make the sides of the picture multiples of {odd[-1]}; else {help}"
+            return (message, help)
         return None
 
     def values(

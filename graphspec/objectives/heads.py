@@ -67,25 +67,36 @@ class Head(ABC):
 class DenseHead(Head):
     """A head with answers at the points of several levels."""
 
-    def points(self, like: Values) -> tuple[Values, Values]:
-        """x and y of the points in pixels, [points, 2], and the stride of each, [points]."""
+    def levels(self, like: Values) -> list[Values]:
+        """x and y of the points of each level in pixels, [points, 2]."""
         import torch
 
-        levels, strides = [], []
-        for stride in self.loss.strides:
+        found = []
+        for stride, grid in zip(self.loss.strides, self.loss.grids, strict=True):
             y, x = (
-                (torch.arange(side // stride, device=like.device) + self.loss.offset) * stride
-                for side in (self.height, self.width)
+                (torch.arange(count, device=like.device, dtype=like.dtype) + self.loss.offset) * stride
+                for count in grid
             )
-            levels.append(torch.cartesian_prod(y, x).flip(-1))
-            strides.append(torch.full((len(levels[-1]),), stride, device=like.device))
-        return torch.cat(levels).to(like.dtype), torch.cat(strides).to(like.dtype)
+            found.append(torch.cartesian_prod(y, x).flip(-1))
+        return found
+
+    def points(self, like: Values) -> tuple[Values, Values]:
+        """x and y of all points in pixels, [points, 2], and the stride of each, [points]."""
+        import torch
+
+        levels = self.levels(like)
+        strides = [
+            points.new_full((len(points),), s) for points, s in zip(levels, self.loss.strides, strict=True)
+        ]
+        return torch.cat(levels), torch.cat(strides)
 
     @abstractmethod
     def assigned(self, boxes: Values, output: Values, target: Values) -> Assigned:
         """What each point answers for; nothing here has a gradient."""
 
     def scores(self, output: Values) -> Values:
+        if self.loss.has_background:
+            return self.of_class(output).softmax(-1)[..., :-1]
         return self.of_class(output).sigmoid()
 
     def losses(self, output: Values, target: Values) -> Values:
@@ -102,7 +113,10 @@ class DenseHead(Head):
             numbers = torch.arange(logits.shape[-1], device=logits.device, dtype=kind.dtype)
             goals = torch.where(kind == numbers, goal.unsqueeze(-1), 0.0)
             total = found.weight.sum(1).clamp(min=1)
-        of_class = self._of_classes(logits, goals).sum(-1)
+        if self.loss.has_background:
+            of_class = self._beside_background(logits, kind.squeeze(-1), found.weight > 0)
+        else:
+            of_class = self._of_classes(logits, goals).sum(-1)
         if found.counted is not None:
             of_class = torch.where(found.counted, of_class, 0.0)
         of_box = self._of_boxes(output, boxes, right) * found.weight
@@ -120,6 +134,19 @@ class DenseHead(Head):
             return value
         return value * (goals * self.loss.alpha + (1 - goals) * (1 - self.loss.alpha))
 
+    def _beside_background(self, logits: Values, kind: Values, answers: Values) -> Values:
+        """The cross-entropy of each point, where the last class is no box: of points that answer, and of as
+        many of the worst others for each, in a picture without boxes for one (SSD; Liu et al., 2016).
+        """
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        right = torch.where(answers, kind, logits.shape[-1] - 1).long()
+        value = cross_entropy(logits.transpose(1, 2), right, reduction="none")
+        most = (self.loss.negatives * answers.sum(1, keepdim=True).clamp(min=1)).floor()
+        order = torch.where(answers, -math.inf, value.detach()).argsort(1, descending=True).argsort(1)
+        return torch.where(answers | (order < most), value, 0.0)
+
     def _of_boxes(self, output: Values, boxes: Values, right: Values) -> Values:
         """The loss of each point's box beside the right one, [n, points]."""
         assert self.loss.boxes != "l1"
@@ -131,13 +158,13 @@ class Distances(DenseHead):
 
     def _bins(self, output: Values) -> Values:
         """The logits of the distances of each side, [n, points, 4, bins]."""
-        return output[..., : self.loss.box_values].reshape(*output.shape[:-1], 4, -1)
+        return output[..., : self.loss.side_values].reshape(*output.shape[:-1], 4, -1)
 
     def _distances(self, output: Values) -> Values:
         """Left, top, right and bottom, [n, points, 4]."""
         import torch
 
-        given = output[..., : self.loss.box_values]
+        given = output[..., : self.loss.side_values]
         if self.loss.bins is None:
             return given.clamp(min=0)
         numbers = torch.arange(self.loss.bins, device=given.device, dtype=given.dtype)
@@ -204,6 +231,27 @@ class Center(Distances):
         size, place = sizes.min(-1)
         return Assigned(rows_at(target, place), size.isfinite().to(boxes.dtype))
 
+    def scores(self, output: Values) -> Values:
+        found = super().scores(output)
+        if not self.loss.centerness:
+            return found
+        return (found * output[..., self.loss.side_values, None].sigmoid()).sqrt()
+
+    def _of_boxes(self, output: Values, boxes: Values, right: Values) -> Values:
+        """With `centerness` also its cross-entropy: 1 in the middle of a box, 0 at its sides."""
+        import torch
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        value = super()._of_boxes(output, boxes, right)
+        if not self.loss.centerness:
+            return value
+        points, _ = self.points(output)
+        first, last = points - right[..., :2], right[..., 2:] - points
+        near, far = torch.minimum(first, last), torch.maximum(first, last)
+        goal = (near / far.clamp(min=EPSILON)).clamp(0, 1).prod(-1).sqrt()
+        logits = output[..., self.loss.side_values]
+        return value + binary_cross_entropy_with_logits(logits, goal, reduction="none")
+
 
 class TaskAligned(Distances):
     """The points that answer for a box are those inside it whose class and box are right already; how right
@@ -235,17 +283,14 @@ class Anchors(DenseHead):
     """
 
     def anchors(self, like: Values) -> Values:
-        """[points * shapes, 4], the shapes of a point together: by ratio, then by scale."""
+        """[points * shapes, 4], the shapes of a point together: as listed, or by ratio, then by scale."""
         import torch
 
-        points, strides = self.points(like)
-        sides = [
-            (scale / math.sqrt(ratio), scale * math.sqrt(ratio))
-            for ratio in self.loss.ratios
-            for scale in self.loss.scales
-        ]
-        half = torch.tensor(sides, device=like.device, dtype=like.dtype) * strides[:, None, None] / 2
-        return torch.cat((points[:, None] - half, points[:, None] + half), -1).flatten(0, 1)
+        found = []
+        for level, points in enumerate(self.levels(like)):
+            half = points.new_tensor(self.loss.shapes_of(level)) / 2
+            found.append(torch.cat((points[:, None] - half, points[:, None] + half), -1).flatten(0, 1))
+        return torch.cat(found)
 
     def boxes(self, output: Values) -> Values:
         import torch

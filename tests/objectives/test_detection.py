@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from torch.nn import functional as F
 from torchvision import ops
-from torchvision.models.detection import _utils, fcos, retinanet
+from torchvision.models.detection import _utils, fcos, retinanet, ssd
 
 from graphspec.objectives import SettingError, boxes, parse_loss, parse_metric
 from graphspec.objectives.detection_losses import Detection
@@ -114,6 +114,42 @@ def test_points_near_the_center_answer_as_in_fcos() -> None:
         torch.testing.assert_close(found, expected["classification"] + expected["bbox_regression"])
 
 
+def test_nearness_to_the_center_trains_as_in_fcos() -> None:
+    loss, raw, right = detection(centerness=True, offset=0.0), output(5 + CLASSES), targets()[:1]
+    raw = raw[:1]
+    raw[..., :4] = raw[..., :4].abs()
+    grid, strides = loss.head.points(raw)  # type: ignore[attr-defined]
+    anchors = torch.cat((grid - strides[:, None] / 2, grid + strides[:, None] / 2), 1)
+    model: Any = torch.nn.Module()
+    model.center_sampling_radius, model.head = 1.5, fcos.FCOSHead(32, 1, CLASSES)
+    given = {"cls_logits": raw[..., 5:], "bbox_regression": raw[..., :4], "bbox_ctrness": raw[..., 4:5]}
+    levels = [(SIDE // 8) ** 2, (SIDE // 16) ** 2]
+    parts = fcos.FCOS.compute_loss(model, of_torchvision(raw, right), given, [anchors], levels)
+    assert parts["bbox_ctrness"] > 0
+    torch.testing.assert_close(loss.evaluate(raw, right, None), sum(parts.values()))
+
+
+def test_a_class_of_the_background_trains_with_the_worst_negatives_as_in_ssd() -> None:
+    shapes = [[[8, 8], [12, 6]], [[24, 24]]]
+    settings = {
+        "assign": "anchors",
+        "shapes": shapes,
+        "classes": "categorical_crossentropy",
+        "background": 0.5,
+    }
+    loss, right = detection(**settings, box_weight=0.0), targets()[:1]
+    raw = output(4 + CLASSES + 1, 64 * 2 + 16, 1)
+    anchors = loss.head.anchors(raw)  # type: ignore[attr-defined]
+    assert (anchors[1, 2:] - anchors[1, :2]).tolist() == [12, 6]
+    places = _utils.SSDMatcher(0.5)(ops.box_iou(right[0, :4, :4], anchors))
+    model: Any = torch.nn.Module()
+    model.neg_to_pos_ratio, model.box_coder = 3, _utils.BoxCoder((10.0, 10.0, 5.0, 5.0))
+    given = {"cls_logits": raw[..., [-1, *range(4, 4 + CLASSES)]], "bbox_regression": raw[..., :4]}
+    listed = [{"boxes": right[0, :4, :4], "labels": right[0, :4, 4].long() + 1}]
+    parts = ssd.SSD.compute_loss(model, listed, given, [anchors], [places])
+    torch.testing.assert_close(loss.evaluate(raw, right, None), parts["classification"])
+
+
 @pytest.mark.parametrize("kind", ["l1", "giou"])
 def test_anchors_answer_as_in_retinanet(kind: str) -> None:
     loss, right = detection(assign="anchors", boxes=kind, scales=[2, 3]), targets()
@@ -198,12 +234,23 @@ def test_queries_are_paired_as_in_detr() -> None:
 
 
 @bundled(
-    8,
+    10,
     ("settings", "width", "points"),
     [
         ({}, 4 + CLASSES, POINTS),
         ({"classes": "quality_focal", "boxes": "ciou"}, 4 + CLASSES, POINTS),
         ({"bins": 5}, 20 + CLASSES, POINTS),
+        ({"centerness": True, "candidates_of": "level"}, 5 + CLASSES, POINTS),
+        (
+            {
+                "assign": "anchors",
+                "classes": "categorical_crossentropy",
+                "negatives": 1000,
+                "candidates_of": "class",
+            },
+            5 + CLASSES,
+            9 * POINTS,
+        ),
         ({"assign": "anchors"}, 4 + CLASSES, POINTS * 9),
         ({"assign": "task_aligned", "boxes": "diou"}, 4 + CLASSES, POINTS),
         ({"assign": "hungarian", "strides": None}, 5 + CLASSES, 12),
@@ -362,7 +409,7 @@ def test_a_score_of_few_boxes_is_what_is_counted_by_hand() -> None:
 
 
 @bundled(
-    16,
+    22,
     ("settings", "words"),
     [
         ({"assign": "atss"}, "center"),
@@ -374,6 +421,12 @@ def test_a_score_of_few_boxes_is_what_is_counted_by_hand() -> None:
         ({"assign": "anchors", "background": 0.7}, "at most `foreground`"),
         ({"nms": 1.5}, "at most 1"),
         ({"bins": 1}, "at least 2"),
+        ({"classes": "categorical_crossentropy"}, "`assign: anchors`"),
+        ({"assign": "anchors", "negatives": 2}, "categorical_crossentropy"),
+        ({"assign": "anchors", "centerness": True}, "`center` does"),
+        ({"assign": "anchors", "strides": [8, 16], "shapes": [[[8, 8]]]}, "1 levels, and `strides` of 2"),
+        ({"assign": "anchors", "strides": [8], "shapes": [[[8, 0]]]}, "more than 0"),
+        ({"assign": "anchors", "strides": [8], "shapes": [[[8, 8]]], "scales": [1]}, "leave one out"),
         ({"iou_threshold": 0.5}, "has no `iou_threshold`"),
     ],
 )

@@ -16,6 +16,7 @@ from graphspec.diagnostics.arguments import brief, checked
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from graphspec.convert.pytorch.detectors import DetectorParts
     from graphspec.convert.pytorch.result import FromTorch
 
 __all__ = ["convert_module", "from_torch"]
@@ -35,17 +36,34 @@ def from_torch(
 
     `example_inputs` are what `forward` takes, each with the batch first. `dynamic` gives the shape of an
     input, without the batch, with a word for a size that stays open: `{"tokens": ["length"]}`. Raises
-    `SpecError` (import-unsupported, import-differs).
+    `SpecError` (import-unsupported, import-differs). A detector of torchvision becomes a spec with its loss.
     """
     from dataclasses import replace
 
     from graphspec.convert.pytorch.kept import uncompiled
     from graphspec.convert.pytorch.proof import prove
+    from graphspec.language.naming import snake_case
 
     with uncompiled(module) as plain:
+        detector = _detector(plain, example_inputs)
+        if detector is not None:
+            name, dynamic = name or snake_case(type(plain).__name__), None
+            plain, example_inputs = detector.points, detector.inputs
         inputs = named_inputs(plain, example_inputs)
         imported = convert_module(plain, inputs, dynamic or {}, name, flat)
-        return replace(imported, proved=prove(imported, plain, inputs)) if check else imported
+        imported = replace(imported, proved=prove(imported, plain, inputs)) if check else imported
+        return imported if detector is None else detector.finished(imported)
+
+
+def _detector(module: nn.Module, examples: Any) -> DetectorParts | None:
+    """The parts of a detector of torchvision. Raises `SpecError` (import-unsupported)."""
+    from graphspec.convert.pytorch.detectors import parts_of
+    from graphspec.convert.refusals import Unsupported
+
+    try:
+        return parts_of(module, examples)
+    except Unsupported as error:
+        raise fail("import-unsupported", f"`{type(module).__name__}`: {error.message}", error.help) from error
 
 
 def named_inputs(module: nn.Module, examples: Any) -> dict[str, Tensor]:
