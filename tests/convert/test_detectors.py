@@ -103,6 +103,7 @@ def imported(name: str, held: dict[str, tuple[Any, FromTorch]]) -> tuple[Any, Fr
 @pytest.mark.parametrize("name", MODELS)
 def test_boxes_are_those_of_torchvision(name: str, imports: dict[str, tuple[Any, FromTorch]]) -> None:
     model, found = imported(name, imports)
+    assert not any(each.training for each in model.modules())
     pictures = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = model([*pictures])
@@ -205,7 +206,9 @@ def test_networks_of_torchvision_at_full_size(name: str) -> None:
     rows = rows[rows[:, 5] >= 0]
     assert len(rows) == len(right["boxes"]) > 4
     torch.testing.assert_close(rows[:, 4], right["scores"], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(rows[:, :4], right["boxes"], atol=1e-2, rtol=1e-4)
+    apart = torch.cdist(rows[:, :4], right["boxes"], p=torch.inf)  # of equal scores any may be first
+    near = (rows[:, 4:5] - right["scores"]).abs() < 1e-4
+    assert torch.where(near, apart, torch.inf).amin(1).max() < 1e-2
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.compiler import compile
+from graphspec.convert.pytorch.kept import modes_kept
 from graphspec.convert.pytorch.result import FromTorch
 from graphspec.convert.refusals import Unsupported
 from graphspec.convert.writing import text
@@ -60,7 +61,7 @@ class DetectorPoints(nn.Module):
 
     def __init__(self, detector: Any, weights: Sequence[float]):
         super().__init__()
-        self.backbone, self.head = detector.backbone, detector.head
+        self.backbone, self.head, self.training = detector.backbone, detector.head, detector.training
         self.weights = None if set(weights) == {1.0} else torch.tensor(weights)
         self.mean, self.std = (
             torch.tensor(list(values)).reshape(-1, 1, 1) * WHITE
@@ -83,7 +84,7 @@ class DetectorPoints(nn.Module):
         return {BOXES: torch.cat((boxes, *nearness, classes), -1)}
 
 
-def parts_of(module: nn.Module, inputs: Any) -> DetectorParts | None:
+def parts_of(module: Any, inputs: Any) -> DetectorParts | None:
     """A detector of torchvision in its parts; None of other modules. Raises `Unsupported`."""
     kind = _kind(module)
     if kind is None:
@@ -110,7 +111,7 @@ def parts_of(module: nn.Module, inputs: Any) -> DetectorParts | None:
     return DetectorParts(points, {IMAGE: image * WHITE}, settings, note)
 
 
-def _kind(module: nn.Module) -> str | None:
+def _kind(module: Any) -> str | None:
     """The name of the class of torchvision that a module is of, or inherits from."""
     if ROOM not in sys.modules:
         return None
@@ -127,10 +128,8 @@ def _kind(module: nn.Module) -> str | None:
 
 def _grids(points: DetectorPoints, image: Tensor) -> list[tuple[int, int]]:
     """Rows and columns of the levels."""
-    training = points.training
-    with torch.no_grad():
+    with modes_kept(points), torch.no_grad():
         found = points.eval().features(image[:1])
-    points.train(training)
     return [(int(level.shape[2]), int(level.shape[3])) for level in found]
 
 
