@@ -6,8 +6,8 @@ thing, and names are names.
 """
 
 from graphspec.declarations.body import Body, File
-from graphspec.declarations.file import read_file
+from graphspec.declarations.file import read_blocks, read_file
 from graphspec.declarations.nodes import read_wrapped
 from graphspec.declarations.sources import reads_nothing
 
-__all__ = ["Body", "File", "read_file", "read_wrapped", "reads_nothing"]
+__all__ = ["Body", "File", "read_blocks", "read_file", "read_wrapped", "reads_nothing"]

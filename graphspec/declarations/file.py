@@ -70,6 +70,19 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     return File(document, body, legible, failed, sections)
 
 
+def read_blocks(document: Document, diagnostics: Diagnostics) -> File:
+    """The declarations of a document that has blocks alone: one of the library, whose first is the one that
+    specs name by the document's name.
+    """
+    reader, blocks = DeclarationReader(document, diagnostics), dict[str, Body]()
+    for name, value in document.value["blocks"].items():
+        block = _block(reader, name, value)
+        assert block is not None, f"the block `{name}` of `{document.file}` is wrong"
+        block.block = document.file if not blocks else f"{document.file}.{name}"
+        blocks[name] = block
+    return File(document, Body(document, (), None, document.file), blocks, frozenset(), {})
+
+
 def _respelled(document: Document) -> Document:
     """A document with the names of sections in place of keys that can have meant nothing else."""
     known = Spec.model_fields

@@ -104,6 +104,15 @@ class BodyElaborator:
         body = self.declared
         return name in body.nodes or name in body.inputs or name in body.failed or body.incomplete
 
+    def block(self, name: Any) -> tuple[File, Body] | None:
+        """The file and body of the block of this name: one of this file, or one of the library."""
+        if not isinstance(name, str):
+            return None
+        if name in self.file.blocks:
+            return self.file, self.file.blocks[name]
+        library = self.context.library(name)
+        return None if library is None else (library, next(iter(library.blocks.values())))
+
     def elaborate(self) -> None:
         """Elaborates every node, in file order as far as the dependencies allow."""
         for name in order(self.reads.sources, self._report_cycle):

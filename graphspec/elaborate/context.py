@@ -10,7 +10,8 @@ from typing import Any
 
 from graphspec.contract import argument_names
 from graphspec.contract.layer import Layer
-from graphspec.declarations import Body, File, read_file
+from graphspec import std
+from graphspec.declarations import Body, File, read_blocks, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.elaborate.references import sources
 from graphspec.files.reading import content
@@ -53,6 +54,7 @@ class Context:
         self.sources: dict[str, str] = {}
         self.locations: dict[str, FilePath] = {}  # a document's displayed name -> the file
         self.files: dict[FilePath, File | None] = {}
+        self.libraries: dict[str, File] = {}
         self.reads: dict[Definition, Reads] = {}
         self.vocabularies: dict[str, dict[str, int | None]] = {}  # by file: `vocabulary(kinds)` -> its ids
         self.augmented: dict[str, tuple[list[dict[str, Any]], Tensor]] = {}  # `augment` of an input's images
@@ -121,6 +123,15 @@ class Context:
         if path not in self.files:
             self.files[path] = self._read(path, shown, name, span)
         return self.files[path]
+
+    def library(self, name: str) -> File | None:
+        """The file of a block of the library, such as `std/rope`; None if it has none of this name."""
+        if name in std.names() and name not in self.libraries:
+            self.sources[name] = std.text(name)
+            document = read(self.sources[name], name, self.diagnostics, argument_names)
+            assert document is not None
+            self.libraries[name] = read_blocks(document, self.diagnostics)
+        return self.libraries.get(name)
 
     def _read(self, path: FilePath, shown: str, name: str, span: Span | None) -> File | None:
         try:

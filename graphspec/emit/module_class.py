@@ -112,9 +112,9 @@ class ModuleClass:
     unfilled: set[int] = field(default_factory=set)  # slots of parameters that each instance fills otherwise
 
     def is_open(self, values: Mapping[Cell, Leaf]) -> bool:
-        """Whether numbers depend on params of the block, or of the program."""
+        """Whether numbers depend on params of the block or of the program, or on sizes of inputs."""
         return any(
-            leaf.kind == "param" or leaf in self.open_names[body]
+            leaf.kind in ("param", "size") or leaf in self.open_names[body]
             for (body, _), value in values.items()
             for tree in formulas_in(value)
             for leaf in tree.leaves()

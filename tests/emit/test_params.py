@@ -249,6 +249,28 @@ def class_lines(source: str, name: str) -> str:
     return "\n".join(line.split("  # ")[0] for line in text.splitlines())
 
 
+HALVES = """
+inputs: {words: {shape: [length, 16]}, more: {shape: [length, 8]}}
+blocks:
+  halves:
+    inputs: [x]
+    nodes:
+      first:  {op: get_item, from: x, key: "..., :$(channels(x) // 2)"}
+      second: {op: get_item, from: x, key: "..., $(channels(x) // 2):"}
+      turned: {merge: concatenate, from: [second, first]}
+nodes: {one: {block: halves, from: words}, two: {block: halves, from: more}}
+outputs: [one, two]
+"""
+"""A block that cuts its input by its channels."""
+
+
+def test_a_size_of_an_input_in_a_text_is_no_number() -> None:
+    """One more use, with other channels, changes no line."""
+    alone = HALVES.replace(", two: {block: halves, from: more}", "").replace("[one, two]", "[one, more]")
+    once, twice = (graphspec.compile(text).source for text in (alone, HALVES))
+    assert class_lines(once, "Halves") == class_lines(twice, "Halves")
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 def test_a_class_is_what_its_block_says_however_it_is_used(fixed: bool) -> None:
     """One more use, with other values of all params, changes no line of it."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphspec import std
 from graphspec.contract import REGISTRY
 from graphspec.declarations import Body, File
 from graphspec.diagnostics import declared_name
 from graphspec.diagnostics.foreign_terms import NESTS
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
-from graphspec.elaborate.context import MAX_NESTING
+from graphspec.elaborate.context import MAX_NESTING, Context
 from graphspec.elaborate.forms.call import visible
 from graphspec.elaborate.inputs import meets_demands
 from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
@@ -61,13 +62,14 @@ def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False
             return None
         file = body.context.model_file(target, body.declared.document, span, node.within.open_files)
         return None if file is None else (file, file.body)
-    if isinstance(target, str) and target in body.file.blocks:
-        return body.file, body.file.blocks[target]
+    if (located := body.block(target)) is not None:
+        return located
     if not quiet:
         failed_blocks = body.file.failed_blocks
         if body.declared.incomplete or (isinstance(target, str) and target in failed_blocks):
             return None
-        help = near_help(str(target), list(body.file.blocks)) or "the file has no `blocks`"
+        known = [*body.file.blocks, *std.names()]
+        help = near_help(str(target), known) or "the file has no `blocks`"
         if any(target in each.declared.shared for each in visible(node)):
             help = f"`{target}` is a shared layer: write {{call: {target}}}"
         for kind in REGISTRY:
@@ -111,7 +113,7 @@ def _open(
     scope.bodies = (declared,)
     inner = BodyElaborator(scope, file, declared, graph, passed, outer.elaborate_node)
     if block is not None:
-        inner.of_file = outer.of_file or outer
+        inner.of_file = (outer.of_file or outer) if file is outer.file else _library(outer.context, file, outer)
         seen = inner.of_file.scope
         if seen.document is declared.document:
             scope.bodies += seen.bodies
@@ -126,6 +128,13 @@ def _open(
         _name_sizes(inner, outer, inputs)
     graph.inputs = {name: value if isinstance(value, Value) else None for name, value in passed.items()}
     return inner
+
+
+def _library(context: Context, file: File, outer: BodyElaborator) -> BodyElaborator:
+    """The body of a file of the library around its blocks: they see nothing of the file that uses them."""
+    graph = Graph(Definition(file.document.file, None, file.name))
+    scope = Scope(context, file.document, graph.visible, bodies=(file.body,))
+    return BodyElaborator(scope, file, file.body, graph, {}, outer.elaborate_node)
 
 
 def _name_sizes(inner: BodyElaborator, outer: BodyElaborator, inputs: dict[str, Resolved]) -> None:

@@ -147,8 +147,8 @@ def _own_keys(node: NodeInstance, declared: Node) -> Collection[str] | None:
     """The arguments that an entry takes in `shared`; None where they are not known."""
     if declared.form in REGISTRY and declared.target in REGISTRY[declared.form]:
         return REGISTRY[declared.form][declared.target].model_fields
-    block = node.body.file.blocks.get(declared.target) if declared.form == "block" else None
-    return None if block is None else block.params
+    located = node.body.block(declared.target) if declared.form == "block" else None
+    return None if located is None else located[1].params
 
 
 def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
