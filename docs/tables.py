@@ -27,6 +27,7 @@ from graphspec.language.glossary import keys_of, meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference import layers
+from graphspec.reference.library import blocks
 from graphspec.settings import show
 from graphspec.settings.families import Family
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, StepSettings, TrainConfig
@@ -109,6 +110,7 @@ def tables() -> dict[str, Callable[[], str]]:
         "spec_keys": lambda: keys(Spec, links=LINKS),
         "input_keys": lambda: keys(Input),
         "block_keys": lambda: keys(Block),
+        "std": lambda: rows("block", "", ((tick(each.name), each.line) for each in blocks())),
         "node_forms": lambda: keys(Node, FORMS, links=NODE_LINKS),
         "node_keys": lambda: keys(Node, NODE_KEYS, links=NODE_LINKS),
         "output_keys": lambda: keys(Output, links=OUTPUT_LINKS),

@@ -117,6 +117,7 @@ class Op:
     options: dict[str, Plain] = field(default_factory=dict)
     expressions: tuple[ArgumentExpression, ...] = ()
     when: Expression | None = None
+    passes: bool = False  # where its `when` is false, its first input replaces it
     repeated: Literal["repeat", "parallel", None] = None
     count: int = 1  # of the instances of its node
     varying: Varying | None = None  # what a constant is over a training

@@ -60,13 +60,14 @@ class Program(BaseProgram):
     @checked
     def resolve(self, defaults: bool = False) -> str:
         """The resolved spec, as YAML text that compiles to the same source: its name, the version of the
-        language, its params with their values, and the changes of `settings`; with `defaults`, also every
-        default that it leaves out.
+        language, its params with their values, the blocks of the library
+        that it uses, and the changes of `settings`; with `defaults`, also every default that it leaves out.
         """
+        from graphspec.reference.library import inlined
         from graphspec.source.writing import write
 
         document = {"name": self.name, "language": LANGUAGE}
-        document |= {key: value for key, value in self.document.items() if key not in document}
+        document |= {key: value for key, value in inlined(self.document).items() if key not in document}
         if defaults:
             from graphspec.reference.resolution import with_defaults
 

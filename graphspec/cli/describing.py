@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from graphspec.cli.worked_example import WorkedExample
     from graphspec.program import Program
-    from graphspec.reference.layers import ReferenceEntry
+    from graphspec.reference.entries import ReferenceEntry
 
 
 def summary(

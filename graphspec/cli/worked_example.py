@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.diagnostics import SpecError
-from graphspec.reference.layers import ReferenceEntry
+from graphspec.reference.entries import ReferenceEntry
 
 LONGEST = 12
 """Lines of PyTorch that a page shows."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
+from graphspec import std
 from graphspec.contract import argument_names
 from graphspec.contract.layer import Layer
-from graphspec import std
 from graphspec.declarations import Body, File, read_blocks, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.elaborate.references import sources
@@ -127,9 +127,8 @@ class Context:
     def library(self, name: str) -> File | None:
         """The file of a block of the library, such as `std/rope`; None if it has none of this name."""
         if name in std.names() and name not in self.libraries:
-            self.sources[name] = std.text(name)
-            document = read(self.sources[name], name, self.diagnostics, argument_names)
-            assert document is not None
+            document = std.document(name)
+            self.sources[name] = document.text
             self.libraries[name] = read_blocks(document, self.diagnostics)
         return self.libraries.get(name)
 

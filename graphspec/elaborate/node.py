@@ -175,6 +175,7 @@ def _elaborate_instance(node: NodeInstance, previous: NodeResult | None) -> Node
         return failed()
     if result.op is not None:
         result.op.when = expression_in(node.declared.when)
+        result.op.passes = node.declared.otherwise is MISSING and not reads_nothing(node.declared)
         _register_op(node, result.op)
         if node.flag("checkpoint", node.declared.checkpoint):
             _checkpoint(node, result.op)

@@ -199,8 +199,10 @@ class Forward(ForwardScope):
 
     def _passed(self, slot: Slot, op: Op) -> Value | None:
         """What is read instead of an op where an instance lacks it."""
-        passed = self.group.template.passed
-        return passed[slot.position] if slot.position in passed else op.inputs[0]
+        instead = self.group.template.passed.get(slot.position, op.inputs[0] if op.inputs else None)
+        if instead is None and op.when is not None and op.passes:  # its input is nothing there, too
+            return op.inputs[0]
+        return instead
 
     def _several(self, op: Op, code: ast.expr, word: str) -> None:
         """A call that returns a tuple."""

@@ -84,20 +84,17 @@ class Presences:
                 _add_flag(flags, self.condition(slot, cells), position)
         for position in implied:
             there = optional[position].keys()
-            same = (positions for _, positions in flags if optional[positions[0]].keys() == there)
-            positions = next(same, None)
+            alike = [positions for _, positions in flags if optional[positions[0]].keys() == there]
+            cause = self._cause(position, optional)
+            positions = next((each for each in alike if cause in each), next(iter(alike), None))
             if positions is not None:
                 positions.append(position)
             else:
                 slot = self.group.template.slots[position]
                 _add_flag(flags, self.condition(slot, optional[position]), position)
         for position, word in beside.items():
-            there = optional[position].keys()
-            same = (
-                positions
-                for _, positions in flags
-                if optional[positions[0]].keys() == there and self._hold_several(positions)
-            )
+            cause = self._cause(position, optional)
+            same = (each for _, each in flags if cause in each and self._hold_several(each))
             if (positions := next(same, None)) is not None:
                 positions.append(position)
             else:
@@ -114,6 +111,18 @@ class Presences:
             presences |= dict.fromkeys(positions, test)
         self._settle(under)
         return presences
+
+    def _cause(self, position: int, optional: Mapping[int, dict[Cell, Op]]) -> int | None:
+        """The optional node that is the last operand of a merge, or what replaces it where it is left out."""
+        places = {self.group.template.slots[place].node: place for place in optional}
+        cause, op = None, self.group.template.slots[position].there
+        operand = op.inputs[-1] if op.kind == "merge" and op.inputs else None
+        while operand is not None and operand.op is not None and operand.op.node in places:
+            place = places[operand.op.node]
+            if optional[place].keys() != optional[position].keys():
+                break
+            cause, operand = place, next(iter(operand.op.inputs), None)
+        return cause
 
     def _settle(self, under: Collection[str]) -> None:
         """Leaves the conditions of these submodules; others are None where they are not there."""

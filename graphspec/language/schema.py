@@ -134,7 +134,7 @@ class Node(Setting):
     Example: {merge: add, from: [a, b]}
     """
     block: str = MISSING
-    """An instance of a block of this file, with its params as keys.
+    """An instance of a block of this file or of the library, with its params as keys.
 
     Example: {block: residual, filters: 64}
     """

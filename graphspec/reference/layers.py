@@ -7,7 +7,6 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -33,8 +32,10 @@ from graphspec.language.docstrings import field_doc
 from graphspec.language.glossary import OF_FORMS, keys_of, meaning
 from graphspec.language.schema import FORMS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
+from graphspec.reference.entries import SHOWN, WIDTH, Parameter, ReferenceEntry
 from graphspec.reference.field_types import field_types
-from graphspec.settings import a, filled, show
+from graphspec.reference.library import blocks
+from graphspec.settings import a, filled
 from graphspec.source.writing import write_flow
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.train.config.adapters import AdapterSettings
@@ -70,7 +71,6 @@ train:
 """
 
 
-WIDTH = 100
 FAMILIES: Mapping[str, str] = {
     "adaptive_pooling": "pooling",
     "multi_head_attention": "attention",
@@ -80,106 +80,10 @@ FAMILIES: Mapping[str, str] = {
     **dict.fromkeys(("bidirectional", "cells", "conv_lstm", "gru", "lstm", "simple_rnn"), "recurrent"),
 }
 """The heading under which `graphspec layers` lists the classes of a file, where it is not the file's name."""
-"""Columns of a page of the reference."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """An argument of a layer, as a spec writes it."""
-
-    name: str
-    type: str
-    required: bool
-    default: Any
-    meaning: str
-    """What it means, in a sentence without a full stop."""
-
-    def to_json(self) -> dict[str, Any]:
-        entry: dict[str, Any] = {
-            "name": self.name,
-            "doc": self.meaning,
-            "type": self.type,
-            "required": self.required,
-        }
-        return entry if self.required else {**entry, "default": self.default}
-
-    def lines(self, wide: int) -> Iterator[str]:
-        """What a page says of it, after its name in a column that is as `wide`."""
-        given = "required" if self.required else f"default: {show(self.default)}"
-        before, below = f"  {self.name:<{wide}}  ", " " * (wide + 4)
-        for text in filter(None, (self.meaning, f"{folded(self.type)}  [{given}]")):
-            yield from textwrap.wrap(
-                text, WIDTH, initial_indent=before, subsequent_indent=below, break_long_words=False
-            )
-            before = below
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceEntry:
-    """What the reference says of something that has a name: a layer, merge or op, or another word."""
-
-    name: str
-    kind: str
-    family: str
-    doc: str
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    parameters: tuple[Parameter, ...] = ()
-    also: tuple[str, ...] = ()
-    """What it may be called as well, here or in other libraries."""
-    example: str = ""
-
-    @property
-    def line(self) -> str:
-        """The first sentence of its description."""
-        return self.doc.partition("\n")[0]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "family": self.family,
-            "doc": self.doc,
-            "inputs": list(self.inputs),
-            "outputs": list(self.outputs),
-            "arguments": [parameter.to_json() for parameter in self.parameters],
-            "also": list(self.also),
-            "example": self.example,
-        }
-
-    def text(self) -> str:
-        """Its page of the reference."""
-        head = self.name if self.kind in REGISTRY else f"{self.name} ({self.kind})"
-        if self.kind in REGISTRY:
-            required = "".join(f", {p.name}: ..." for p in self.parameters if p.required)
-            head = f"{{{self.kind}: {self.name}{required}}}"
-        lines = [head, "", self.doc, ""]
-        for title, names in (("inputs", self.inputs), ("outputs", self.outputs), ("also called", self.also)):
-            if names:
-                lines += textwrap.wrap(f"{title}: {', '.join(names)}", WIDTH, subsequent_indent="  ")
-        if self.parameters:
-            wide = max(len(p.name) for p in self.parameters)
-            lines.append("arguments:")
-            for parameter in self.parameters:
-                lines += parameter.lines(wide)
-        if self.example:
-            lines.append(f"example: {self.example}")
-        return "\n".join(lines).replace("\n\n\n", "\n\n")
 
 
 BESIDE = ("encoder", "batch augmentation")
 """Kinds of settings whose arguments are written beside what they are called."""
-SHOWN = 6
-"""Words of a list of legal ones that a page shows."""
-
-
-def folded(kind: str) -> str:
-    """A type whose words are more than one reads, cut short where each of them has a page of its own."""
-    words, dots, rest = kind.partition(" or ")
-    listed = words.split(", ")
-    if len(listed) <= SHOWN + 2 or not {*Initializer.members, *ActivationFunction.members}.issuperset(listed):
-        return kind
-    return f"{', '.join(listed[:SHOWN])}, ... ({len(listed)} words){dots}{rest}"
 
 
 @cache
@@ -217,7 +121,7 @@ def others() -> tuple[ReferenceEntry, ...]:
             )
             names = (value.word, *aliases)
             rest.append(_setting(value, names, base.family, example, base.synonyms))
-    return tuple(rest)
+    return (*rest, *blocks())
 
 
 def _structure() -> Iterator[ReferenceEntry]:
@@ -385,7 +289,7 @@ def listing(entries: Iterable[ReferenceEntry]) -> str:
     wide = max(len(entry.name) for (kind, _), group in families.items() if kind != "op" for entry in group)
     for (kind, family), group in families.items():
         lines += ["", kind if kind == family else f"{kind}: {family}"]
-        if kind in ("layer", "merge"):
+        if kind in ("layer", "merge", "block"):
             lines += [f"  {entry.name:<{wide}}  {entry.line}" for entry in group]
         else:
             names = ", ".join(sorted(entry.name for entry in group))

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from graphspec import std
 from graphspec.contract import REGISTRY
 from graphspec.data.features import FEATURES
 from graphspec.data.files import format_of, parse_file
@@ -19,7 +20,8 @@ from graphspec.language.glossary import meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Node
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.history import directions
-from graphspec.reference.layers import Parameter, ReferenceEntry, entries, others
+from graphspec.reference.entries import Parameter, ReferenceEntry
+from graphspec.reference.layers import entries, others
 from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.keys import classes_at, parameters_at
@@ -201,7 +203,7 @@ class _At:
             names = REGISTRY[key]
             yield from (Completion(n, "word", "", names[n].__doc__ or "") for n in names)
         elif key in ("block", "call", "average_of") and self.analysis.names is not None:
-            known = self.analysis.names.blocks if key == "block" else self._known("shared")
+            known = [*self.analysis.names.blocks, *std.names()] if key == "block" else self._known("shared")
             yield from (Completion(name, "name", f"a {key}") for name in known)
         elif key in self._sized() and self.analysis.names is not None:
             yield from (Completion(name, "name", "a size") for name in sorted(self.analysis.names.sizes))

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from graphspec.contract import REGISTRY
 from graphspec.diagnostics import SpecError
 from graphspec.graph import Op
-from graphspec.reference.layers import ReferenceEntry, example_of, find, others
+from graphspec.reference.entries import ReferenceEntry
+from graphspec.reference.layers import example_of, find, others
 from graphspec.server.analysis import Analysis, node_path, shape
 from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.keys import classes_at, parameters_at

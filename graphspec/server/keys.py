@@ -10,7 +10,8 @@ from graphspec.data.config import DataConfig
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.generate.config import GenerateSettings
 from graphspec.language.schema import Block, Input, Output, Spec
-from graphspec.reference.layers import Parameter, parameters_of
+from graphspec.reference.entries import Parameter
+from graphspec.reference.layers import parameters_of
 from graphspec.train.config import TrainConfig
 from graphspec.train.config.adapters import AdapterSettings
 from graphspec.train.config.groups import ParameterGroup

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from graphspec import std
 from graphspec.contract import REGISTRY
 from graphspec.language.schema import NAMED_SIZE
 from graphspec.source import Document
@@ -77,6 +78,9 @@ class Scopes:
         block, model = node.get("block"), node.get("model")
         if isinstance(block, str) and block in self.blocks:
             return self, block
+        if block in std.names():
+            library = std.document(str(block))
+            return Scopes(library, file=FilePath(library.file)), next(iter(library.value["blocks"]))
         other = self.models(model) if isinstance(model, str) and self.models is not None else None
         return (other, None) if other is not None else None
 

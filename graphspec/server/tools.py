@@ -19,7 +19,7 @@ from graphspec.fixing.edits import fix_of
 from graphspec.fixing.rounds import fixed
 from graphspec.program import Program
 from graphspec.reference import codes, layers
-from graphspec.reference.layers import ReferenceEntry
+from graphspec.reference.entries import ReferenceEntry
 from graphspec.version import __version__
 
 LONGEST = 30_000

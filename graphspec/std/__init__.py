@@ -1,9 +1,16 @@
-"""The library of blocks, which every spec may use: `block: std/rope`. A file for each, whose first block it is."""
+"""The library of blocks, which every spec may use: `block: std/rope`.
+
+Each has a file, whose first block it is; the others are parts of it.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+
+from graphspec.contract import argument_names
+from graphspec.diagnostics import Diagnostics
+from graphspec.source import Document, read
 
 PREFIX = "std/"
 
@@ -15,6 +22,9 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def text(name: str) -> str:
-    """The text of a block of the library."""
-    return (Path(__file__).parent / f"{name.removeprefix(PREFIX)}.yaml").read_text(encoding="utf-8")
+def document(name: str) -> Document:
+    """The file of a block of the library."""
+    text = (Path(__file__).parent / f"{name.removeprefix(PREFIX)}.yaml").read_text(encoding="utf-8")
+    found = read(text, name, Diagnostics(), argument_names)
+    assert found is not None, f"{name} is YAML"
+    return found

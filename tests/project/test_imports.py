@@ -33,7 +33,7 @@ ALLOWED = {
     "declarations": "contract diagnostics expressions language settings source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics elaborated expressions files generate graph "
-    "language objectives passes settings source tensor train tune weights traced",
+    "language objectives passes settings source std tensor train tune weights traced",
     "emit": "contract custom diagnostics elaborated expressions files fold graph passes tensor transfer "
     "version weights traced",
     "export": "contract data diagnostics elaborated files objectives tensor version weights",
@@ -53,13 +53,15 @@ ALLOWED = {
     "passes": "contract diagnostics graph tensor",
     "plot": "diagnostics elaborated graph objectives source tensor view",
     "elaborated": "diagnostics graph language objectives tensor train",
-    "reference": "contract data diagnostics generate language objectives settings source tensor train tune",
+    "reference": "contract data diagnostics generate language objectives settings source std tensor train "
+    "tune",
     "runs": "compare compiler custom data diagnostics elaborated emit export files fold generate objectives "
     "program source tensor train version weights",
     "serve": "data diagnostics generate runs settings tensor version",
     "server": "contract data diagnostics expressions files fixing formatting generate graph language "
-    "objectives program reference settings source tensor train tune version view weights",
+    "objectives program reference settings source std tensor train tune version view weights",
     "settings": "diagnostics tensor",
+    "std": "contract diagnostics source",
     "source": "diagnostics expressions",
     "tensor": "",
     "traced": "tensor",
@@ -363,7 +365,8 @@ def test_one_place_prints() -> None:
 
 OF_THE_PACKAGE = {
     *("cli/new.py", "settings/headers.py", "convert/pytorch/huggingface.py", "emit/library_source.py"),
-    *("plot/html.py", "reference/codes.py", "serve/app.py", "server/tools.py", "transfer/rules.py"),
+    *("plot/html.py", "reference/codes.py", "serve/app.py", "server/tools.py", "std/__init__.py"),
+    "transfer/rules.py",
 }
 """What opens files of the package itself."""
 KNOWN_TO_BE_FILES = {

@@ -10,7 +10,7 @@ from graphspec.declarations import Body, File
 from graphspec.diagnostics import declared_name
 from graphspec.diagnostics.foreign_terms import NESTS
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
-from graphspec.elaborate.context import MAX_NESTING, Context
+from graphspec.elaborate.context import MAX_NESTING
 from graphspec.elaborate.forms.call import visible
 from graphspec.elaborate.inputs import meets_demands
 from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
@@ -113,7 +113,7 @@ def _open(
     scope.bodies = (declared,)
     inner = BodyElaborator(scope, file, declared, graph, passed, outer.elaborate_node)
     if block is not None:
-        inner.of_file = (outer.of_file or outer) if file is outer.file else _library(outer.context, file, outer)
+        inner.of_file = (outer.of_file or outer) if file is outer.file else _library(file, outer)
         seen = inner.of_file.scope
         if seen.document is declared.document:
             scope.bodies += seen.bodies
@@ -130,10 +130,10 @@ def _open(
     return inner
 
 
-def _library(context: Context, file: File, outer: BodyElaborator) -> BodyElaborator:
+def _library(file: File, outer: BodyElaborator) -> BodyElaborator:
     """The body of a file of the library around its blocks: they see nothing of the file that uses them."""
     graph = Graph(Definition(file.document.file, None, file.name))
-    scope = Scope(context, file.document, graph.visible, bodies=(file.body,))
+    scope = Scope(outer.context, file.document, graph.visible, bodies=(file.body,))
     return BodyElaborator(scope, file, file.body, graph, {}, outer.elaborate_node)
 
 
