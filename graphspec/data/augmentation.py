@@ -13,7 +13,7 @@ import yaml
 from graphspec.diagnostics import foreign_terms
 from graphspec.tensor import Tensor
 
-MIXING = ("MixUp", "CutMix")
+MIXING = ("MixUp", "CutMix", "Mosaic")
 """Layers that mix examples, which is done to whole batches."""
 PREFIX, OTHERS = "Random", ("Solarization",)
 """What the names of the layers begin with that augment, and those that have other names."""

@@ -13,6 +13,7 @@ from graphspec.diagnostics import delete, did_you_mean
 from graphspec.settings import Setting, each_of, show, unfit, validate
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Size = Annotated[float, Field(gt=0, le=1)]
 IMAGE = 4
 """Axes of images: the batch, height, width and channels."""
 EXAMPLE = "write `mix: [{layer: MixUp}]`"
@@ -62,7 +63,29 @@ class CutMix(Mixing):
         return 0.0, self.factor
 
 
-MIXINGS: dict[str, type[Mixing]] = {"MixUp": MixUp, "CutMix": CutMix}
+class Mosaic(Mixing):
+    """Shows four images of a training batch on one canvas, which meet at a point, and blends their targets by
+    area. Boxes and masks go with their images.
+
+    Each image is drawn in a size, and is at least as large as its part of the canvas.
+    """
+
+    layer: Literal["Mosaic"] = "Mosaic"
+    center: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.25, 0.75]
+    """Where on each side the images meet: two bounds."""
+    scale: Size | Annotated[list[Size], Field(min_length=2, max_length=2)] = [0.5, 1.0]
+    """How large the images are on the canvas: a number, or two bounds."""
+    probability: Share = 1.0
+    """How likely an image becomes a mosaic."""
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """The smallest and the largest scale."""
+        low, *_, high = sorted(self.scale) if isinstance(self.scale, list) else [self.scale] * 2
+        return low, high
+
+
+MIXINGS: dict[str, type[Mixing]] = {"MixUp": MixUp, "CutMix": CutMix, "Mosaic": Mosaic}
 
 
 def parse_mix(value: object) -> tuple[Mixing, ...]:

@@ -153,7 +153,7 @@ def _mix_misfits(
     if not steps:
         return
     from graphspec.data.features.plan import target_type
-    from graphspec.data.mixing import IMAGE, CutMix
+    from graphspec.data.mixing import IMAGE, MixUp, Mosaic
 
     name = steps[0].layer
     for key, tensor in inputs.items():
@@ -163,13 +163,17 @@ def _mix_misfits(
             message = f"`{name}` mixes the inputs of examples, and the input `{key}` has {what}"
             yield Problem("feature-misfit", message, "leave `mix` out, or mix a model of floats and images")
             return
-    cuts = any(isinstance(step, CutMix) for step in steps)
-    if cuts and not any(tensor.rank == IMAGE for tensor in inputs.values()):
-        message = "`CutMix` pastes parts of images, and no input has the shape [height, width, channels]"
+    pictures = [tensor for tensor in inputs.values() if tensor.rank == IMAGE]
+    cut = next((step.layer for step in steps if not isinstance(step, MixUp)), None)
+    if cut is not None and not pictures:
+        message = f"`{cut}` pastes parts of images, and no input has the shape [height, width, channels]"
         yield Problem("feature-misfit", message, "`{layer: MixUp}` mixes any floats")
         return
     for key, output in outputs.items():
         target = target_type(output)
+        mask = target is not None and target.rank == IMAGE - 1 and bool(pictures)
+        if mask and all(isinstance(step, Mosaic) for step in steps):
+            continue
         if target is not None and not target.is_float:
             message = f"`{name}` mixes targets, and the target of the output `{key}` is class numbers"
             yield Problem("feature-misfit", message, _one_hot(output))

@@ -75,13 +75,16 @@ class Initialization:
         for word, tally in kinds.items():
             self._settle(word, tally)
         keys = {unit: key for unit, key in unit_keys(classes.root.bodies[0])}
-        self._single: dict[str, str] = {}  # the path of a weight in the program -> what fills it alone
+        self._single: dict[str, tuple[str, bool]] = {}
+        """By the path of a weight in the program what fills it alone, and whether its type may be None."""
         for each in self._placed:
             self._differing(each, keys)
         self._parameters(keys)
         if self._single:
             self.by_owner[classes.root.name] += [
-                text.replace("{w}", f"module{attribute_path(path)}") for path, text in self._single.items()
+                line
+                for path, (text, lacks) in self._single.items()
+                for line in _filled(f"module{attribute_path(path)}", text, lacks)
             ]
         for group in classes.groups:
             if averages := list(_averages(group)):
@@ -127,31 +130,32 @@ class Initialization:
             if not general or "" in general or (lacking and not kind.startswith("nn.")):
                 continue
             self.by_type[kind][name] = max(general, key=general.__getitem__)
-            convolution = (base_of(kind) or kind).startswith("nn.Conv")
-            if lacking or (name == "bias" and convolution) or may_be_none(kind, name):  # by its type
+            if lacking or may_be_none(kind, name):
                 self.optional.add((kind, name))
 
     def _differing(self, placed: PlacedLayer, keys: Mapping[Unit, str]) -> None:
         """Statements for what the type of a layer does not determine: one for all instances of its class, or
         in the program's own branch for a single one.
         """
-        unit_keys: list[tuple[str, str]] = []
+        unit_keys: list[tuple[str, str, bool]] = []
         unit = placed.op.unit
         if unit is None:  # it has no weights
             return
         for weight in placed.op.weights():
             kind, name, part = self._place(placed, weight)
             if (text := placed.group.fills.get((names.attribute(unit.name), weight.name))) is not None:
-                unit_keys.append((weight.name, text))
+                unit_keys.append((weight.name, text, may_be_none(kind, name)))
                 continue
             if not weight.initializer or self.by_type.get(kind, {}).get(name) == weight.initializer:
                 continue
             if part and self._is_common(placed.target, weight):
                 self.by_type[placed.target][weight.name] = weight.initializer
+                if may_be_none(kind, name):
+                    self.optional.add((placed.target, weight.name))
             elif placed.is_alike(weight):
-                unit_keys.append((weight.name, weight.initializer))
+                unit_keys.append((weight.name, weight.initializer, may_be_none(kind, name)))
             else:
-                self._single[keys[unit] + weight.name] = weight.initializer
+                self._single[keys[unit] + weight.name] = weight.initializer, may_be_none(kind, name)
         if unit_keys:
             self._of_owner(placed, unit_keys)
 
@@ -160,7 +164,7 @@ class Initialization:
         for group in self.classes.groups:
             for op in (slots[place].op for slots in group.slots for place in sorted(group.unfilled)):
                 if op.present and op.parameter is not None and op.unit is not None:
-                    self._single[keys[op.unit].removesuffix(".")] = op.parameter.initializer
+                    self._single[keys[op.unit].removesuffix(".")] = op.parameter.initializer, False
 
     def _is_common(self, target: str, weight: Weight) -> bool:
         """Whether weights of this name have the same initializer in all layers of a class."""
@@ -173,22 +177,25 @@ class Initialization:
         }
         return initializers == {(weight.initializer, False)}
 
-    def _of_owner(self, placed: PlacedLayer, fills: list[tuple[str, str]]) -> None:
+    def _of_owner(self, placed: PlacedLayer, fills: list[tuple[str, str, bool]]) -> None:
         op, unit = placed.op, placed.op.unit
         shared = unit is not None and unit.shared
         attribute = f"module.{names.attribute(unit.name if unit is not None and shared else op.node)}"
+        heads: list[str] = []
         if placed.slot.loop and not shared:
-            block = [f"    {text.replace('{w}', f'layer{attribute_path(name)}')}" for name, text in fills]
-            head = f"for layer in {attribute}:"
+            module = "layer"
+            heads = [f"for layer in {attribute}:", f"    if isinstance(layer, {placed.target}):"]
         else:
             module = attribute if op.index is None or shared else f"{attribute}[{op.index}]"
-            pad = "    " if placed.optional else ""
-            block = [f"{pad}{text.replace('{w}', f'{module}{attribute_path(name)}')}" for name, text in fills]
             flag = placed.group.flags.get(placed.slot.position)
-            test = f"module.{flag}" if flag is not None else f"{module} is not None"
-            head = f"if {test}:" if placed.optional else ""
-        body = self.by_owner[placed.group.name]
-        block = [*([head] if head else []), *block]
+            if placed.optional:
+                heads = [f"if {f'module.{flag}' if flag is not None else f'{module} is not None'}:"]
+        body, indent = self.by_owner[placed.group.name], "    " * len(heads)
+        block = heads + [
+            indent + line
+            for name, text, lacks in fills
+            for line in _filled(f"{module}{attribute_path(name)}", text, lacks)
+        ]
         if not any(body[start : start + len(block)] == block for start in range(len(body) + 1)):
             body += block
 
@@ -279,9 +286,19 @@ def parts_of(target: str) -> dict[str, str]:
     return {attribute: kind for attribute, kind in parts.items() if kind != "nn.Parameter"}
 
 
+def _filled(weight: str, text: str, lacks: bool) -> list[str]:
+    """The lines that fill a weight, which by its type may be None."""
+    statement = text.replace("{w}", weight)
+    return [f"if {weight} is not None:", f"    {statement}"] if lacks else [statement]
+
+
 @cache
 def may_be_none(target: str, attribute: str) -> bool:
-    """Whether a library class, or one of its bases, may set an attribute to None."""
+    """Whether a module's attribute may be None by its type: biases of convolutions, and what a library class,
+    or one of its bases, sets to None.
+    """
+    if attribute == "bias" and (base_of(target) or target).startswith("nn.Conv"):
+        return True
     node = library_code().nodes.get(target)
     if not isinstance(node, ast.ClassDef):
         return False
