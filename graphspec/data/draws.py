@@ -47,7 +47,7 @@ class Draw(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs(Draw):
+class Partners(Draw):
     """Draws of `MixUp` and `CutMix`: each example and another one.
 
     `partner` is the example that each is mixed with, int64 [n], and `weight` the share of its own values that
@@ -63,9 +63,9 @@ class Pairs(Draw):
     def pastes(self) -> bool:  # type: ignore[override]
         return self.box is not None
 
-    def to(self, device: torch.device) -> Pairs:
+    def to(self, device: torch.device) -> Partners:
         box = self.box.to(device) if self.box is not None else None
-        return Pairs(self.partner.to(device), self.weight.to(device), box)
+        return Partners(self.partner.to(device), self.weight.to(device), box)
 
     def blended(self, values: Tensor) -> Tensor:
         weight = self.weight.reshape(-1, *[1] * (values.dim() - 1))
@@ -215,19 +215,19 @@ def draw(step: Mixing, count: int, random: np.random.Generator) -> Draw:
         return _mosaics(step, count, random)
     partner = torch.from_numpy(random.permutation(count))
     if isinstance(step, MixUp):
-        return Pairs(partner, _floats(random.beta(step.alpha, step.alpha, count)))
+        return Partners(partner, _floats(random.beta(step.alpha, step.alpha, count)))
     assert isinstance(step, CutMix)
     alpha = random.uniform(*step.range) + 1e-6
     side = np.sqrt(1 - random.beta(alpha, alpha, count))
     top, left = random.uniform(size=(2, count)) * (1 - side)
     box = np.stack([top, top + side, left, left + side], 1)
-    return Pairs(partner, _floats(1 - side**2), _floats(box))
+    return Partners(partner, _floats(1 - side**2), _floats(box))
 
 
 def _mosaics(step: Mosaic, count: int, random: np.random.Generator) -> Mosaics:
     own = np.arange(count)
     parts = np.stack([own, *(random.permutation(count) for _ in range(3))], 1)
-    center = random.uniform(*sorted(step.center), (count, 2))
+    center = random.uniform(min(step.center), max(step.center), (count, 2))
     scale = random.uniform(*step.scales, count)
     whole = random.uniform(size=count) >= step.probability
     parts[whole], center[whole] = own[whole, None], 1.0

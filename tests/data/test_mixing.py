@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphspec.compiler import check, compile
 from graphspec.data.batches import Batch, InMemory, Shuffle
-from graphspec.data.draws import Mosaics, Pairs, draw
+from graphspec.data.draws import Mosaics, Partners, draw
 from graphspec.data.in_memory_source import given
 from graphspec.data.loading import load
 from graphspec.data.mixed import Mixed
@@ -41,7 +41,7 @@ def images(count: int, first: bool = False) -> Tensor:
 def test_mixup_blends_as_keras_does() -> None:
     pictures, labels = images(8), torch.eye(4)[torch.arange(8) % 4]
     drawn = draw(MixUp(alpha=0.4), 8, np.random.default_rng(0))
-    assert isinstance(drawn, Pairs)
+    assert isinstance(drawn, Partners)
     layer = keras.layers.MixUp(alpha=0.4)
     theirs = {"mix_weight": drawn.weight, "permutation_order": drawn.partner}
     assert torch.equal(drawn.blended(pictures), layer.transform_images(pictures, theirs))
@@ -53,7 +53,7 @@ def test_cutmix_pastes_as_keras_does(data_format: str) -> None:
     first = data_format == "channels_first"
     pictures, labels = images(32, first), torch.eye(4)[torch.arange(32) % 4]
     drawn = draw(CutMix(), 32, np.random.default_rng(0))
-    assert isinstance(drawn, Pairs)
+    assert isinstance(drawn, Partners)
     layer = keras.layers.CutMix(data_format=data_format)
     assert drawn.box is not None
     top, bottom, left, right = drawn.box.T
@@ -71,10 +71,10 @@ def test_draws_are_distributed_as_in_keras(step: Any) -> None:
     random, count, batches = np.random.default_rng(5), 6, 150
     arguments = {"alpha": step.alpha} if isinstance(step, MixUp) else {"factor": step.range}
     layer = getattr(keras.layers, step.layer)(seed=3, **arguments)
-    ours, theirs = list[Pairs](), []
+    ours, theirs = list[Partners](), []
     for _ in range(batches):
         drawn = draw(step, count, random)
-        assert isinstance(drawn, Pairs)
+        assert isinstance(drawn, Partners)
         ours.append(drawn)
         theirs.append(layer.get_random_transformation(images(count)))
     weights = [torch.cat([each.weight for each in ours]), torch.cat([each["mix_weight"] for each in theirs])]
@@ -91,16 +91,16 @@ def test_draws_are_distributed_as_in_keras(step: Any) -> None:
     assert (partners.sort(1).values == torch.arange(count)).all() and len(partners.unique(dim=0)) > 50
 
 
-def _doubled(drawn: Pairs, count: int) -> Pairs:
+def _doubled(drawn: Partners, count: int) -> Partners:
     """The draw for blank images, each with a full one as its partner."""
     assert drawn.box is not None
     partner = torch.arange(2 * count).roll(count)
-    return Pairs(partner, drawn.weight.repeat(2), drawn.box.repeat(2, 1))
+    return Partners(partner, drawn.weight.repeat(2), drawn.box.repeat(2, 1))
 
 
 def test_integers_are_rounded() -> None:
     pixels = torch.tensor([[0], [255]], dtype=torch.uint8)
-    drawn = Pairs(torch.tensor([1, 0]), torch.tensor([0.25, 0.5]))
+    drawn = Partners(torch.tensor([1, 0]), torch.tensor([0.25, 0.5]))
     assert drawn.blended(pixels).tolist() == [[191], [128]] and drawn.blended(pixels).dtype == torch.uint8
 
 
