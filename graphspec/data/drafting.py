@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from graphspec.data import text_drafting
 from graphspec.data.alone import about_targets
-from graphspec.data.box_drafting import coco_of, draft_boxes
+from graphspec.data.box_drafting import draft_boxes
+from graphspec.data.box_sources import box_data, box_table
 from graphspec.data.columns import flat, is_text
 from graphspec.data.dialect import dialect
 from graphspec.data.draft import Draft, training
@@ -121,13 +122,15 @@ def draft(
         raise fail("data-outside", message, "write the spec next to it")
     if pairs is not None:
         return draft_masks(name, pairs[1], path, flow(path))
-    if not targets and (pictures := coco_of(data)) is not None:
-        return draft_boxes(name, path, flow(path), pictures)
+    if not targets and (found := box_data(data, folder)) is not None:
+        return draft_boxes(name, path, found)
     source = find(data)
     options = dialect(source)
     if source.kind == "texts":
         return _of_text(name, path, targets, source, options, tell)
     table = open_table(source, DataFile.model_validate({"path": str(data), **options}))
+    if not targets and (found := box_table(table, _file(path, options))) is not None:
+        return draft_boxes(name, path, found)
     targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
         _need_target(source, table, target)

@@ -46,12 +46,13 @@ class PictureBoxes:
 
 
 def beside(picture: Path, folder: str, others: str, ending: str) -> Path:
-    """The file of a picture: next to it, or in the folder `others` where that lies in `folder`."""
+    """The file of a picture: in the folder `others` where that lies in `folder`, or next to it."""
     parts = list(picture.parts)
     places = [place for place, part in enumerate(parts[:-1]) if part == folder]
     if places:
         parts[places[-1]] = others
-    return Path(*parts).with_suffix(ending)
+    found, near = Path(*parts).with_suffix(ending), picture.with_suffix(ending)
+    return near if places and not found.is_file() and near.is_file() else found
 
 
 def yolo(path: Path, classes: list[str] | None) -> PictureBoxes | None:
