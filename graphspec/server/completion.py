@@ -12,9 +12,7 @@ from typing import Any
 from graphspec import std
 from graphspec.contract import REGISTRY
 from graphspec.data.features import FEATURES
-from graphspec.data.files import format_of, parse_file
-from graphspec.data.folders import find
-from graphspec.diagnostics import SpecError
+from graphspec.data.files import format_of
 from graphspec.expressions.grammar import FUNCTIONS
 from graphspec.language.glossary import meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Node
@@ -26,10 +24,12 @@ from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.keys import classes_at, parameters_at
 from graphspec.server.scopes import Body, Inside, Symbol, mapping, sized
-from graphspec.server.symbols import MEASURED, REFERRING
-from graphspec.settings import SettingError, show
+from graphspec.server.symbols import MATCHING, MEASURED, REFERRING
+from graphspec.server.tables import columns, trained_on
+from graphspec.settings import show
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
+from graphspec.weights import paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +236,8 @@ class _At:
             yield from (Completion(n, "word", "", cls.__doc__ or "") for n, cls in FEATURES.items())
         elif key == "dtype":
             yield from (Completion(name, "word") for name in DTYPES)
+        elif key in MATCHING and path[:1] == ("train",):
+            yield from self._weights()
         elif key in ("columns", "target", "column"):
             yield from self._columns()
         elif key in MEASURED:
@@ -320,13 +322,18 @@ class _At:
         files = sorted(self.folder.iterdir()) if self.folder is not None and self.folder.is_dir() else []
         yield from (Completion(file.name, "word") for file in files if format_of(file.name) is not None)
 
+    def _weights(self) -> Iterator[Completion]:
+        """Patterns of weights: one for all of each node, and the path of each."""
+        known = list(paths(self.analysis.program.graph)) if self.analysis.program is not None else []
+        for part in dict.fromkeys(path.partition(".")[0] for path in known):
+            yield Completion(f"{part}.*", "word", "all weights of a node", first=True)
+        yield from (Completion(path, "word", "a weight") for path in known)
+
     def _columns(self) -> Iterator[Completion]:
         """The columns of the file that `data` trains on."""
-        document = self.analysis.document
-        data = document.value.get("data") if document is not None else None
-        train = data.get("train") if isinstance(data, dict) else data
-        if train is not None and self.folder is not None:
-            yield from (Completion(name, "column", "a column") for name in columns(self.folder, train))
+        if self.folder is not None:
+            known = columns(self.folder, trained_on(self.analysis))
+            yield from (Completion(name, "column", "a column") for name in known)
 
 
 def symbol_of(analysis: Analysis, offset: int) -> Symbol | None:
@@ -335,19 +342,6 @@ def symbol_of(analysis: Analysis, offset: int) -> Symbol | None:
         return None
     occurrence = analysis.names.at(offset)
     return occurrence.symbol if occurrence is not None else None
-
-
-def columns(folder: Path, file: Any) -> list[str]:
-    """The columns of the table that `train` of `data` names, below a folder; none where it cannot be opened,
-    which reads no more than its header.
-    """
-    from graphspec.data.tables import open_table
-
-    try:
-        options = parse_file(file, "train")
-        return list(open_table(find(folder / options.path, folder), options).columns)
-    except (SpecError, SettingError, OSError):
-        return []
 
 
 def _form_of(entries: Mapping[str, str]) -> str:
@@ -368,7 +362,9 @@ def _arguments(entry: ReferenceEntry | None) -> Iterator[Completion]:
 
 def _members(members: Mapping[str, type[Any]], kind: str) -> Iterator[Completion]:
     for cls in dict.fromkeys(members.values()):
-        yield Completion(cls.names()[0], "word", kind, (cls.__doc__ or "").strip())
+        first, *also = cls.names()
+        yield Completion(first, "word", kind, (cls.__doc__ or "").strip())
+        yield from (Completion(word, "word", first, (cls.__doc__ or "").strip()) for word in also)
 
 
 def _choices(parameter: Parameter) -> Iterator[Completion]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from graphspec.diagnostics import Diagnostics
 from graphspec.files.reading import content
 from graphspec.files.run_files import ENVIRONMENT
+from graphspec.server.analysis import is_spec
 from graphspec.server.scopes import Models, Scopes, Symbol
 from graphspec.server.symbols import Occurrence, Symbols
 from graphspec.source import MAX_BYTES, Document, read
@@ -83,6 +84,14 @@ class OtherSpecs:
             if document is not None and home.name in document.text:
                 occurrences = Symbols(document, self.models(user)).of(away)
                 yield from ((user, document, each) for each in occurrences)
+
+    def declared(self, root: Path) -> Iterator[tuple[Path, Document, Occurrence]]:
+        """All names that specs below a folder declare."""
+        for path in self._users(_plain(root) / "_", root):
+            document = self.document(path)
+            if document is not None and is_spec(document.text):
+                names = Symbols(document, self.models(path))
+                yield from ((path, document, each) for each in names.occurrences if each.declares)
 
     def _users(self, path: Path, root: Path | None) -> Iterator[Path]:
         """The specs that may name a file. The copies in the directories of runs stay as they are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 from graphspec.contract import REGISTRY
 from graphspec.diagnostics import SpecError
@@ -14,6 +15,7 @@ from graphspec.server.analysis import Analysis, node_path, shape
 from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.keys import classes_at, parameters_at
 from graphspec.server.scopes import Symbol
+from graphspec.server.tables import trained_on, values
 from graphspec.settings import show
 from graphspec.tensor import Size
 from graphspec.view.summary import show_flops
@@ -27,8 +29,8 @@ KINDS = {
 }
 
 
-def hover(analysis: Analysis, offset: int) -> str | None:
-    """Markdown for the word at an offset, or None."""
+def hover(analysis: Analysis, offset: int, folder: Path | None = None) -> str | None:
+    """Markdown for the word at an offset, or None. Columns are those of a table below `folder`."""
     occurrence = analysis.names.at(offset) if analysis.names is not None and analysis.current else None
     if occurrence is not None:
         return _of_symbol(analysis, occurrence.symbol)
@@ -37,7 +39,15 @@ def hover(analysis: Analysis, offset: int) -> str | None:
         end += 1
     cursor = cursor_at(analysis.text, end)
     word = cursor.word.strip(".$")
+    if word and folder is not None and cursor.key in ("columns", "column", "target"):
+        return _of_column(analysis, folder, word)
     return _of_word(cursor, word) if word else None
+
+
+def _of_column(analysis: Analysis, folder: Path, word: str) -> str | None:
+    """A column of the table that the spec trains on: its first values."""
+    found = values(folder, trained_on(analysis), word)
+    return f"**{word}**, a column\n\n`{', '.join(map(show, found))}`" if found else None
 
 
 def _of_symbol(analysis: Analysis, symbol: Symbol) -> str:

@@ -20,6 +20,7 @@ from pygls.workspace import TextDocument
 from graphspec.diagnostics import Diagnostic
 from graphspec.fixing.edits import Fix
 from graphspec.formatting import formatted
+from graphspec.server import marks
 from graphspec.server.analysis import Analysis, analysed, is_spec, unchecked
 from graphspec.server.completion import Completion, completions, symbol_of
 from graphspec.server.files import OtherSpecs
@@ -40,6 +41,13 @@ KINDS = {
     "name": lsp.CompletionItemKind.Variable,
     "function": lsp.CompletionItemKind.Function,
     "column": lsp.CompletionItemKind.Field,
+}
+SYMBOLS = {
+    "node": lsp.SymbolKind.Variable,
+    "param": lsp.SymbolKind.Constant,
+    "block": lsp.SymbolKind.Class,
+    "size": lsp.SymbolKind.TypeParameter,
+    "output": lsp.SymbolKind.Property,
 }
 
 
@@ -251,7 +259,8 @@ async def on_hover(params: lsp.HoverParams) -> lsp.Hover | None:
     if analysis is None:
         return None
     offset = analysis.positions.offset(params.position.line, params.position.character)
-    text = hover(analysis, offset)
+    path = path_of(params.text_document.uri)
+    text = hover(analysis, offset, path.parent if path is not None else None)
     return None if text is None else lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, text))
 
 
@@ -293,6 +302,22 @@ def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Loc
         if declares and declared:
             return declares
     return places[:1] if declared else places
+
+
+@server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
+def highlights(params: lsp.DocumentHighlightParams) -> list[lsp.DocumentHighlight]:
+    analysis = server.analysis(params.text_document.uri, check=False)
+    if analysis is None or analysis.names is None:
+        return []
+    positions = analysis.positions
+    symbol = symbol_of(analysis, positions.offset(params.position.line, params.position.character))
+    return [
+        lsp.DocumentHighlight(
+            _range(positions, each.start, each.end),
+            lsp.DocumentHighlightKind.Write if each.declares else lsp.DocumentHighlightKind.Read,
+        )
+        for each in (analysis.names.of(symbol) if symbol is not None else ())
+    ]
 
 
 @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
@@ -406,6 +431,54 @@ def _symbol(positions: Positions, entry: Entry, depth: int) -> lsp.DocumentSymbo
         _range(positions, entry.start, entry.name_end),
         children=[_symbol(positions, each, depth + 1) for each in entry.below],
     )
+
+
+@server.feature(lsp.WORKSPACE_SYMBOL)
+def workspace_symbols(params: lsp.WorkspaceSymbolParams) -> list[lsp.WorkspaceSymbol]:
+    root, query = server.root(), params.query.casefold()
+    if root is None:
+        return []
+    found = []
+    for path, document, each in server.files.declared(root):
+        symbol = each.symbol
+        if query in symbol.name.casefold():
+            place = lsp.Location(path.as_uri(), _range(Positions(document.text), each.start, each.end))
+            found.append(
+                lsp.WorkspaceSymbol(place, symbol.name, SYMBOLS[symbol.kind], container_name=symbol.body)
+            )
+    return found
+
+
+TOKENS = list(dict.fromkeys(marks.KINDS.values()))
+
+
+@server.feature(
+    lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL,
+    lsp.SemanticTokensLegend(token_types=TOKENS, token_modifiers=["declaration"]),
+)
+def semantic_tokens(params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
+    analysis = server.analysis(params.text_document.uri, check=False)
+    data: list[int] = []
+    line, column = 0, 0
+    for start, end, kind, declares in marks.tokens(analysis) if analysis is not None else ():
+        positions = analysis.positions  # type: ignore[union-attr]
+        (row, first), (_, last) = positions.position(start), positions.position(end)
+        moved = first - column if row == line else first
+        data += [row - line, moved, last - first, TOKENS.index(kind), int(declares)]
+        line, column = row, first
+    return lsp.SemanticTokens(data)
+
+
+@server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_LINK)
+def document_links(params: lsp.DocumentLinkParams) -> list[lsp.DocumentLink]:
+    uri = params.text_document.uri
+    analysis, path = server.analysis(uri, check=False), path_of(uri)
+    if analysis is None or path is None:
+        return []
+    return [
+        lsp.DocumentLink(_range(analysis.positions, start, end), file.resolve().as_uri())
+        for start, end, file in marks.links(analysis, path.parent)
+    ]
 
 
 @server.feature(lsp.TEXT_DOCUMENT_FOLDING_RANGE)

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from graphspec.server import cursor
 from graphspec.server.analysis import Analysis, analysed, unchecked
-from graphspec.server.completion import columns, completions
+from graphspec.server.completion import completions
 from graphspec.server.cursor import cursor_at
 from graphspec.server.hover import hover
 from graphspec.server.outline import hints
 from graphspec.server.positions import Positions
+from graphspec.server.tables import columns
 
 BASE = """\
 params: {width: 8}
@@ -78,7 +79,9 @@ def known(folder: Path) -> Analysis:
         ("blocks:\n  core:\n    nodes:\n      z: {merge: add, from: [¦]}", ["conv", "x"], ["first"]),
         ("outputs:\n  y: {¦}", ["loss", "metrics", "target"], ["layer"]),
         ("outputs:\n  y: {loss: ¦}", ["mean_squared_error"], ["accuracy"]),
-        ("outputs:\n  y: {metrics: [¦]}", ["accuracy"], []),
+        ("outputs:\n  y: {loss: ms¦}", ["mean_squared_error", "mse"], ["accuracy"]),
+        ("outputs:\n  y: {metrics: [¦]}", ["accuracy", "mae"], []),
+        ("train:\n  freeze: [¦]", ["first.*", "y.*", "first.conv.weight"], ["first", "flat.*"]),
         ("outputs:\n  y: {target: ¦}", ["price"], []),
         ("data:\n  train: rows.csv\n  features:\n    x: {columns: [¦]}", ["area"], []),
         ("data:\n  features:\n    x: {encode: ¦}", ["number", "category"], []),
