@@ -64,6 +64,16 @@ class OutputSpec:
         """Whether what losses read of it is another value than itself: it follows from that."""
         return self.activation is not None or (self.loss is not None and self.loss.answers)
 
+    @property
+    def ranks_candidates(self) -> bool:
+        """Whether its metrics rank the keys of all training rows for each query."""
+        return self.loss is not None and self.loss.ranks_candidates and bool(self.metrics)
+
+    @property
+    def reads_candidates(self) -> bool:
+        """Whether its loss or its metrics read which keys training rows have."""
+        return self.loss is not None and (self.loss.reads_shares or self.ranks_candidates)
+
     def answered(self, value: TorchTensor, select: Select | None = None) -> TorchTensor:
         """What people get for what the module returns: boxes for the points of a detector, as in its loss."""
         return self.loss.answer(value, select) if self.loss is not None else value

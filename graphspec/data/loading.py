@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from graphspec.data import fields as checks
 from graphspec.data.arrays import open_arrays
 from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
+from graphspec.data.candidates import Candidates, candidates_of, with_shares
 from graphspec.data.config import DataConfig
 from graphspec.data.features.next_tokens import pack_misfit
 from graphspec.data.features.plan import sees_padding
@@ -68,6 +69,16 @@ class Data:
     encoders: Encoders | None = None
     """What was learned from training rows; None where the examples are arrays, or synthetic."""
     warnings: tuple[Diagnostic, ...] = ()
+    candidates: Mapping[str, Candidates] = field(default_factory=dict)
+    """By output, the keys of training rows, where a training reads them."""
+
+    def with_candidates(self, program: BaseProgram) -> Data:
+        """The same with the keys that the outputs of a program read, and what its losses read of these."""
+        known = candidates_of(program, self.training)
+        parts = (self.training, self.validation, self.test)
+        training, validation, test = (each and with_shares(program, each, known) for each in parts)
+        assert training is not None
+        return replace(self, training=training, validation=validation, test=test, candidates=known)
 
     @property
     def is_synthetic(self) -> bool:

@@ -215,7 +215,7 @@ def _check_fit(
 
 def _together(spec: OutputSpec) -> tuple[str, Misfit]:
     """Why a loss cannot take the nodes of an output together, and the key at fault."""
-    if len(spec.tensors) > 1 and spec.metrics:
+    if len(spec.tensors) > 1 and spec.metrics and not _all_rank(spec):
         help = "give one of them a separate output"
         return "metrics", ("a metric takes one node, but `from` names several", help)
     if spec.loss is None:
@@ -224,6 +224,11 @@ def _together(spec: OutputSpec) -> tuple[str, Misfit]:
     if misfit is None and isinstance(spec.loss, VectorLoss):
         return "from", spec.loss.together(spec.tensors)
     return "loss", misfit
+
+
+def _all_rank(spec: OutputSpec) -> bool:
+    """Whether all metrics of an output rank the keys that its loss compares queries with."""
+    return spec.ranks_candidates and all(metric.ranks for metric in spec.metrics)
 
 
 def _objective(body: BodyElaborator, parse: Any, value: Any, path: Path) -> Any:

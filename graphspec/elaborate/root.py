@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from graphspec.graph import Definition, Graph, Value
 from graphspec.language.schema import PLAIN, is_plain
 from graphspec.objectives.history import directions
 from graphspec.passes import Findings, run_passes
+from graphspec.passes.towers import towers
 from graphspec.settings import show
 from graphspec.tensor import Limit, Tensor
 from graphspec.traced import INDEX, formula
@@ -73,6 +75,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         return None
     graph, words = findings.graph, _mask_names(outputs.known, findings)
     finished = {name: _finished(output, findings, words) for name, output in outputs.known.items()}
+    if not _check_towers(body, graph, finished):
+        return None
     warn(body, graph, finished, sections)
     if sections.generate is not None and not check_generate(body, graph, sections.generate):
         return None
@@ -92,6 +96,26 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         defaults,
         sections.generate,
     )
+
+
+def _check_towers(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec]) -> bool:
+    """Whether the keys of outputs that read candidates follow from inputs of their own; else that is
+    reported.
+    """
+    fits = True
+    for name, output in outputs.items():
+        if not output.reads_candidates or len(output.tensors) != 2:
+            continue
+        of = towers(graph, name)
+        both = sorted({*of.query} & {*of.key})
+        if of.key and not both:
+            continue
+        what = f"both depend on the input `{both[0]}`" if both else "the key depends on no input"
+        message = f"output `{name}`: the keys of all training rows are compared with a query, but {what}"
+        help = "leave its `metrics` and `correct_popularity` out, or give each its own inputs"
+        body.error("loss-misfit", body.declared.document.span(body.declared.output_path(name)), message, help)
+        fits = False
+    return fits
 
 
 def _param_values(context: Context, file: File, params: dict[str, Any], preset: str | None) -> dict[str, Any]:

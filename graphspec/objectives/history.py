@@ -22,17 +22,20 @@ def metric_names(metrics: Sequence[Metric]) -> list[str]:
     return names
 
 
-def directions(outputs: Mapping[str, Any], validated: bool = False) -> dict[str, Direction]:
+def directions(outputs: Mapping[str, Any], validated: bool | None = None) -> dict[str, Direction]:
     """The names of an epoch's values, and which way is better in each: `loss`, each output's loss where there
     are several, then the metrics, with the output's name where there are several. With `validated` also those
-    of validation, with `val_` in front.
+    of validation, with `val_` in front; what only validation measures is then there alone. None is for the
+    names of an evaluation.
     """
     ways: dict[str, Direction] = dict.fromkeys(loss_names(outputs), "down")
+    held: dict[str, Direction] = {}
     for name, output in outputs.items():
         start = f"{name}_" if len(outputs) > 1 else ""
         for word, metric in zip(metric_names(output.metrics), output.metrics, strict=True):
-            ways[start + word] = metric.direction
-    return ways | {f"val_{name}": way for name, way in ways.items()} if validated else ways
+            ranked = output.ranks_candidates and validated is not None
+            (held if ranked else ways)[start + word] = metric.direction
+    return ways | {f"val_{name}": way for name, way in (ways | held).items()} if validated else ways
 
 
 def loss_names(outputs: Mapping[str, Any]) -> list[str]:

@@ -59,12 +59,19 @@ class Loss(Named):
     """Whether it has a value for each example, not one for each position of the target."""
     answers: ClassVar[bool] = False
     """Whether people get, and metrics read, something that follows from what the module returns."""
+    ranks_candidates: ClassVar[bool] = False
+    """Whether it compares queries with keys, so that metrics rank the keys of all training rows."""
     sees_padding: ClassVar[bool] = False
     """Whether it knows by itself where a padded target ends, whose steps are not those of the output."""
 
     @property
     def compares_examples(self) -> bool:
         """Whether the loss of an example depends on the other examples of its batch."""
+        return False
+
+    @property
+    def reads_shares(self) -> bool:
+        """Whether it reads which key each row has, and how frequent that is in training rows."""
         return False
 
     @property

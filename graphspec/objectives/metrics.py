@@ -53,6 +53,8 @@ class Metric(Named):
     """Whether it only reads which value is the largest. A softmax does not change that; a sigmoid does, where
     several values become 1.
     """
+    ranks: ClassVar[bool] = False
+    """Whether it is of the order of candidates."""
     other_kind: ClassVar[str | None] = None
     """The remedy for targets of the other kind, if another metric is one."""
 

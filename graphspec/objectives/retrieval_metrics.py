@@ -22,10 +22,13 @@ class Ranking(CategoricalMetric):
     """A metric of the scores of candidates, the last axis of the output.
 
     Targets say how relevant each candidate is, 0 for not at all; those of a sparse loss are the number of the
-    one that is. An example without a relevant candidate does not count.
+    one that is. An example without a relevant candidate does not count. With a loss that compares queries with
+    keys, candidates are the keys of all training rows, those of a query's rows are relevant, and each query
+    counts once.
     """
 
     reads_order = True
+    ranks = True
     k: First = 10
     """How many of the best candidates are looked at."""
     _by_number: bool = PrivateAttr(False)
@@ -42,6 +45,10 @@ class Ranking(CategoricalMetric):
         return Tensor(output.shape[:-1], "int64") if self._by_number else super().target(output)
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        if loss is not None and loss.ranks_candidates:
+            if not self.weighted:
+                return None
+            return f"`{self.name}` counts each query once, whatever its rows weigh", "leave `weighted` out"
         target = loss.target(output) if loss is not None else None
         if target is None or target.rank in (output.rank, output.rank - 1):
             return width_misfit(self.name, output)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from graphspec.objectives.formulas import EPSILON
 from graphspec.objectives.losses import Loss, Misfit, VectorLoss
@@ -78,8 +78,11 @@ class InBatchSoftmax(VectorLoss):
     logits (van den Oord et al., 2018); it reads no target.
 
     `symmetric` averages it with that of each key among the queries. It depends on the batch size, and its
-    value on an epoch's last, smaller batch is lower.
+    value on an epoch's last, smaller batch is lower. Metrics of rankings look at the keys of all training
+    rows.
     """
+
+    ranks_candidates: ClassVar[bool] = True
 
     name: Literal["in_batch_softmax"] = "in_batch_softmax"
     takes: ClassVar[tuple[str, ...]] = ("query", "key")
@@ -90,19 +93,43 @@ class InBatchSoftmax(VectorLoss):
     """Similarity of two vectors."""
     symmetric: bool = False
     """Whether both directions count."""
+    correct_popularity: bool = False
+    """Whether each score loses the logarithm of its key's share of the training rows, as keys that are frequent
+    there are so in batches, too; equal keys of a batch are one then (logQ; Yi et al., 2019).
+    """
 
     @property
     def compares_examples(self) -> bool:
         return True
 
-    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
-        import torch
-        from torch.nn.functional import cross_entropy, normalize
+    @property
+    def reads_shares(self) -> bool:
+        return self.correct_popularity
 
-        query, key = vectors
+    @model_validator(mode="after")
+    def _in_one_direction(self) -> Self:
+        if self.symmetric and self.correct_popularity:
+            raise ValueError("`correct_popularity` is of keys, and `symmetric` classifies queries, too")
+        return self
+
+    def scores(self, query: Values, key: Values) -> Values:
+        """The similarity of each query with each key, [queries, keys]."""
+        from torch.nn.functional import normalize
+
         if self.similarity == "cosine":
             query, key = normalize(query, dim=-1, eps=EPSILON), normalize(key, dim=-1, eps=EPSILON)
-        logits = query @ key.mT / self.temperature
+        return query @ key.mT
+
+    def compare(self, vectors: Sequence[Values], target: Values | None) -> Values:
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        query, key, *known = vectors
+        logits = self.scores(query, key) / self.temperature
+        if known:
+            keys, shares = known
+            again = (keys.unsqueeze(1) == keys) & ~torch.eye(len(keys), dtype=torch.bool, device=keys.device)
+            logits = (logits - shares.log()).masked_fill(again, -torch.inf)
         diagonal = torch.arange(len(query), device=query.device)
         values = cross_entropy(logits, diagonal, reduction="none")
         return (

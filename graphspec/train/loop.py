@@ -43,6 +43,7 @@ from graphspec.train.precision import products
 from graphspec.train.preparation import compiled, phases, prepare
 from graphspec.train.progress import Reporter, Result, Start
 from graphspec.train.random_state import random_state, restore_random
+from graphspec.train.ranking import Ranking, popularity
 from graphspec.train.resume import alike, continued, created, need_same_options, same_data
 from graphspec.train.run import environment, usual_lengths
 from graphspec.train.saver import Saver
@@ -137,6 +138,8 @@ def _read(
     else:
         loaded = read(program)
     alike(world, loaded.fingerprint)
+    if any(output.reads_candidates for output in program.outputs.values()):
+        loaded = loaded.with_candidates(program)
     for note in loaded.notes:
         given.tell(note)
     return program, loaded
@@ -382,9 +385,11 @@ def evaluate(
     """
     module.eval()
     meter, count = objective.meter(), 0
+    ranking = Ranking(objective)
     for batch in examples.batches(batch_size):
         result = objective(module, batch)
         meter.add(result, batch)
+        ranking.add(result, batch)
         if seen is not None:
             seen(result, batch)
         count += batch.total
@@ -393,8 +398,9 @@ def evaluate(
         if stop is not None:
             stop.agree()
             if stop:
-                break
-    return meter.together(objective.world).result(prefix)
+                return meter.together(objective.world).result(prefix)
+    values = meter.together(objective.world).result(prefix)
+    return values | ranking.values(module, batch_size, prefix)
 
 
 def compared(
@@ -408,6 +414,8 @@ def compared(
     """The same of what answers without the model, by name: see `baselines`."""
     if held is None or custom.nodes(program) or custom.objectives(program):
         return {}
+    if all(output.ranks_candidates for output in program.outputs.values()):
+        return {"what is popular": popularity(program, training, held, prefix)}
     from graphspec.train.baselines import baselines  # they read tables' encoders
 
     objective, modules = baselines(program, encoders, training, held, boosting)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
+from graphspec.data.candidates import KEYS, SHARES, Candidates
 from graphspec.data.sharing import shares
 from graphspec.objectives.formulas import aligned
 from graphspec.objectives.losses import Total
@@ -42,7 +43,8 @@ class Objective:
     variance that is learned, and the variance's logarithm is added. Its parameter belongs here, not to the
     model. `units` maps an output to what turns its values and targets into those that its metrics compare: a
     scaled target's own unit. The model runs in `precision`, its losses in float32. Where processes share
-    batches, losses are divided by what counts in all of `world`.
+    batches, losses are divided by what counts in all of `world`. `candidates` are what metrics of an output
+    rank that compares queries with keys: of an evaluation as a whole.
     """
 
     def __init__(
@@ -54,11 +56,18 @@ class Objective:
         units: Units | None = None,
         precision: Precision = "float32",
         world: World = World(),  # noqa: B008 - a frozen value
+        candidates: Mapping[str, Candidates] | None = None,
     ):
         self.device, self.precision, self.world = device, precision, world
         self.penalties = penalties
         self.inputs = list(inputs)
-        self.outputs = dict(outputs)
+        self.candidates = dict(candidates or {})
+        """By output, what its metrics rank for each query."""
+        self.rankings = {name: output for name, output in outputs.items() if output.ranks_candidates}
+        self.outputs = {
+            name: replace(output, metrics=()) if name in self.rankings else output
+            for name, output in outputs.items()
+        }
         self.units = dict(units or {})
         takes_logits = any(output.activation or output.mask for output in outputs.values())
         self.asked = {"logits": True} if takes_logits else {}
@@ -225,6 +234,8 @@ class Objective:
         output, weight = self.outputs[name], batch.weights.get(name)
         target = target if output.loss.takes_target else None
         value = [outputs[key] for key in output.keys] if len(output.tensors) > 1 else outputs[name]
+        if output.loss.reads_shares and name + KEYS in batch.arrays:
+            value += [batch.arrays[name + KEYS], batch.arrays[name + SHARES]]
         if batch.whole is not None and self._compares(name, value, target):
             return self._compared(name, value, target, batch, mask, totals)
         total = totals.positions[name] if totals is not None and totals.positions is not None else None

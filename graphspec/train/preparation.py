@@ -115,7 +115,9 @@ def _objective(
         need_trainable(program, module, part)
     penalties = Penalties(program.graph, module)
     units = dataset.encoders.units() if dataset.encoders is not None else {}
-    objective = Objective(program.inputs, outputs, place, penalties, units, config.precision, world)
+    objective = Objective(
+        program.inputs, outputs, place, penalties, units, config.precision, world, dataset.candidates
+    )
     return module, penalties, objective, freezing
 
 

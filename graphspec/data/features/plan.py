@@ -209,6 +209,8 @@ def target_type(output: OutputSpec) -> Tensor | None:
     tensor = output.tensors[0]
     if output.loss is not None and output.loss.takes_target:
         return output.loss.target(tensor)
+    if output.ranks_candidates:  # the keys of other rows
+        return None
     return output.metrics[0].resolve(tensor, None).target(tensor) if output.metrics else None
 
 
