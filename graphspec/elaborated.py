@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from graphspec.diagnostics import Span
 from graphspec.diagnostics.arguments import need
@@ -98,6 +98,30 @@ class OutputSpec:
         if len(self.tensors) == 1 or len(takes) != len(self.tensors):
             return self.keys
         return [f"{self.name}.{word}" for word in takes]
+
+
+class Towers(NamedTuple):
+    """Of an output that compares a query with a key, the inputs that each depends on, in their order."""
+
+    query: tuple[str, ...]
+    key: tuple[str, ...]
+
+
+def towers(graph: Graph, output: str) -> Towers:
+    """Those of an output of a program, whose tensors are a query and a key."""
+    query, key = (_inputs(graph, graph.outputs[name]) for name in (output, f"{output}.1"))
+    return Towers(query, key)
+
+
+def _inputs(graph: Graph, value: Value) -> tuple[str, ...]:
+    """The inputs that a value depends on."""
+    known, todo = set[Value](), [value]
+    while todo:
+        each = todo.pop()
+        if each not in known:
+            known.add(each)
+            todo += each.op.inputs if each.op is not None else ()
+    return tuple(name for name, each in graph.inputs.items() if each in known)
 
 
 def returned(outputs: Mapping[str, OutputSpec], logits: bool = False) -> list[str]:

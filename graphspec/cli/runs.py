@@ -184,6 +184,15 @@ def predict(
         bool,
         typer.Option("--every-window", help="Forecast after every window, not only the last of a series."),
     ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            metavar="N",
+            min=1,
+            help="Name the N keys that suit each query best, without those that training rows have with it.",
+        ),
+    ] = None,
     progress: ProgressOption = "auto",
     force: Force = False,
     allow: Allow = None,
@@ -233,6 +242,7 @@ def predict(
             every_window=every_window,
             noted=notes.extend,
             pictures=folder,
+            top=top,
         ):
             made_part = made(part)
             if not (rows or force) and columns_of(output) not in (None, made_part.column_names):

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from graphspec.data.batches import Batch, Examples, Rebatched, Shuffle
-from graphspec.elaborated import BaseProgram
-from graphspec.passes.towers import Towers, towers
+from graphspec.elaborated import BaseProgram, Towers, towers
+from graphspec.tensor import Tensor as Type
 
 KEYS, SHARES = ".keys", ".shares"
-"""What follows the name of an output in those of arrays: the fingerprint of each row's key, int64 [n], and the
-share of training rows that have it, float32 [n].
+"""What follows the name of an output in those of arrays: the fingerprint of each row's key, int64 [n], and
+the share of training rows that have it, float32 [n].
 """
+STATE = ("prints", "counts", "queries", "found")
+"""What a file has of it beside its rows."""
 ROWS = 4096
 """Rows that are looked at together."""
 
@@ -89,6 +91,34 @@ class Candidates:
         both = torch.stack((queries, found)).unique(dim=1)
         return cls(of, rows, prints, counts, both[0].contiguous(), both[1].contiguous())
 
+    def state(self, name: str) -> dict[str, Tensor]:
+        """What a file holds of it, under the name of its output."""
+        rows = {f"{name}.row.{word}": array for word, array in self.rows.items()}
+        return rows | {f"{name}.{word}": getattr(self, word) for word in STATE}
+
+    @classmethod
+    def restored(cls, program: BaseProgram, name: str, state: Mapping[str, Tensor]) -> Candidates:
+        """That of an output of a program. Raises `ValueError` for what `state` did not give."""
+        of = towers(program.graph, name)
+        names = {word: f"{name}.{word}" for word in STATE}
+        names |= {f"row.{word}": f"{name}.row.{word}" for word in (*of.query, *of.key)}
+        missing = [word for word, key in names.items() if key not in state]
+        if missing:
+            raise ValueError(f"it holds no `{missing[0]}` of the output `{name}`")
+        known = {word: state[names[word]] for word in STATE}
+        rows = {word: state[names[f"row.{word}"]] for word in (*of.query, *of.key)}
+        count, pairs, found = known["prints"].numel(), known["queries"].numel(), known["found"]
+        for word, array in known.items():
+            size = pairs if word in ("queries", "found") else count
+            if array.dtype != torch.int64 or array.shape != (size,):
+                raise ValueError(f"its `{word}` of the output `{name}` are not {size} integers")
+        for word, array in rows.items():
+            if not _fits(array, count, program.inputs[word]):
+                raise ValueError(f"its rows of the input `{word}` are not {count} of {program.inputs[word]}")
+        if not count or (pairs and not 0 <= int(found.min()) <= int(found.max()) < count):
+            raise ValueError(f"a query of the output `{name}` has a key that is not there")
+        return cls(of, rows, **known)
+
     def __len__(self) -> int:
         return len(self.prints)
 
@@ -121,6 +151,13 @@ class Candidates:
             yield {name: array[first : first + size].to(device) for name, array in self.rows.items()}
 
 
+def _fits(array: Tensor, count: int, tensor: Type) -> bool:
+    """Whether an array has so many rows of a type."""
+    alike = len(array) == count and array.dim() == tensor.rank and str(array.dtype) == f"torch.{tensor.dtype}"
+    sizes = zip(array.shape[1:], tensor.shape[1:], strict=False)
+    return alike and all(size == there for there, size in sizes if isinstance(size, int))
+
+
 def _first(values: Tensor) -> Tensor:
     """Where each of some values is first, in order."""
     _, inverse = values.unique(return_inverse=True)
@@ -146,7 +183,7 @@ def candidates_of(program: BaseProgram, training: Examples) -> dict[str, Candida
 
 
 @dataclass(frozen=True, slots=True)
-class Shared(Rebatched):
+class WithShares(Rebatched):
     """Examples with the fingerprint of each row's key, and its share of the training rows, by output."""
 
     candidates: Mapping[str, Candidates]
@@ -163,4 +200,4 @@ class Shared(Rebatched):
 def with_shares(program: BaseProgram, examples: Examples, candidates: Mapping[str, Candidates]) -> Examples:
     """Examples with what the losses of a program read of its keys, where they read any."""
     read = {n: c for n, c in candidates.items() if (loss := program.outputs[n].loss) and loss.reads_shares}
-    return Shared(examples, read) if read else examples
+    return WithShares(examples, read) if read else examples

@@ -27,12 +27,11 @@ from graphspec.elaborate.sections import Sections, read_sections
 from graphspec.elaborate.unused import report_unused
 from graphspec.elaborate.values import NOTHING
 from graphspec.elaborate.warnings import warn
-from graphspec.elaborated import Elaborated, OutputSpec
+from graphspec.elaborated import Elaborated, OutputSpec, towers
 from graphspec.graph import Definition, Graph, Value
 from graphspec.language.schema import PLAIN, is_plain
 from graphspec.objectives.history import directions
 from graphspec.passes import Findings, run_passes
-from graphspec.passes.towers import towers
 from graphspec.settings import show
 from graphspec.tensor import Limit, Tensor
 from graphspec.traced import INDEX, formula

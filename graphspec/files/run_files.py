@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 
 SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
 LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "checkpoints", "encoders.json"
+CANDIDATES = "candidates.safetensors"
+"""What is found for queries: the keys of the training rows, and which queries have them."""
 TENSORBOARD, WANDB, CURVES = "tensorboard", "wandb", "curves.svg"
 ADAPTER, ADAPTER_CONFIG = "adapter.safetensors", "adapter_config.json"
 """Of a run that trained adapters: these in PEFT's format."""
@@ -33,7 +35,7 @@ OF_SEARCH = re.compile(rf"{re.escape(STUDY)}|{re.escape(PICTURE)}|{re.escape(ENV
 """Those of all that it writes."""
 FILES = (
     *(SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, ENCODERS, CURVES),
-    *(ADAPTER, ADAPTER_CONFIG, *FORMER),
+    *(ADAPTER, ADAPTER_CONFIG, CANDIDATES, *FORMER),
 )
 OWN = (*FILES, CHECKPOINTS, ENGINES_FOLDER, TENSORBOARD, WANDB)
 """What a run itself writes; the files that its spec reads, and those of its callbacks, have other names."""

@@ -22,9 +22,9 @@ class Ranking(CategoricalMetric):
     """A metric of the scores of candidates, the last axis of the output.
 
     Targets say how relevant each candidate is, 0 for not at all; those of a sparse loss are the number of the
-    one that is. An example without a relevant candidate does not count. With a loss that compares queries with
-    keys, candidates are the keys of all training rows, those of a query's rows are relevant, and each query
-    counts once.
+    one that is. An example without a relevant candidate does not count. With a loss that compares queries
+    with keys, candidates are the keys of all training rows, those of a query's rows are relevant, and each
+    query counts once.
     """
 
     reads_order = True

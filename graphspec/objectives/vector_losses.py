@@ -94,8 +94,8 @@ class InBatchSoftmax(VectorLoss):
     symmetric: bool = False
     """Whether both directions count."""
     correct_popularity: bool = False
-    """Whether each score loses the logarithm of its key's share of the training rows, as keys that are frequent
-    there are so in batches, too; equal keys of a batch are one then (logQ; Yi et al., 2019).
+    """Whether each score loses the logarithm of its key's share of the training rows, as frequent keys are
+    frequent in batches, too; equal keys of a batch are one then (logQ; Yi et al., 2019).
     """
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from graphspec.data.batches import Examples
+from graphspec.data.candidates import Candidates, with_shares
 from graphspec.data.encoders import Encoders
 from graphspec.data.windows import naive
 from graphspec.data.windows.examples import Windowed
@@ -31,15 +32,19 @@ class Judge:
         penalties: Penalties,
         place: torch.device,
         batch_size: int,
+        candidates: Mapping[str, Candidates] | None = None,
     ):
         self.program, self.encoders, self.module, self.size = program, encoders, module, batch_size
         self.notes: Sequence[str] = ()
         """What is to be said of the last examples."""
         units = encoders.units() if encoders is not None else {}
-        self.objective = Objective(program.inputs, bound(program, place), place, penalties, units)
+        self.objective = Objective(
+            program.inputs, bound(program, place), place, penalties, units, candidates=candidates
+        )
 
     def __call__(self, examples: Examples, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
         """The values of `Run.evaluate` on examples."""
+        examples = with_shares(self.program, examples, self.objective.candidates)
         errors = self._step_errors(examples)
         seen = errors.add if errors is not None else None
         values = evaluate(self.objective, self.module, examples, self.size, "", progress=progress, seen=seen)

@@ -21,6 +21,7 @@ from graphspec.data.rows.reader import as_rows
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.arguments import checked
 from graphspec.diagnostics.notebook import preformatted, table
+from graphspec.files.run_files import CANDIDATES
 from graphspec.program import Program
 from graphspec.runs.directory import RunFiles, Values, row_of
 from graphspec.runs.engines import OF_CPUS
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from graphspec.data.batches import Examples
+    from graphspec.data.candidates import Candidates
     from graphspec.data.encoders import Encoders
     from graphspec.generate.generating import Maker
     from graphspec.runs.judging import Judge
@@ -188,17 +190,41 @@ class Run:
         size = batch_size or program.training.batch_size
         penalties = Penalties(program.graph, module)
         penalties.bind(Freezing(program.graph, module).trained(program.training))
+        known = self.candidates()
         if engine != "torch" and not penalties.of_activities:
             model = self.model(str(place), engine, size)
             lines += model.notes
             if isinstance(model.engine, FileEngine):
-                return Judge(program, encoders, EngineModule(model.engine), penalties, place, size), lines
+                file_module = EngineModule(model.engine)
+                return Judge(program, encoders, file_module, penalties, place, size, known), lines
         elif engine not in ("torch", "auto"):
             message = f"`{engine}` returns outputs, but the loss also has penalties on inner activities"
             raise fail("not-supported", message, "leave `--engine` out")
         if not penalties:  # which are of the weights as they were trained
             _, module = self.inference(place)
-        return Judge(program, encoders, module, penalties, place, size), lines
+        return Judge(program, encoders, module, penalties, place, size, known), lines
+
+    def candidates(self) -> dict[str, Candidates]:
+        """By output, the keys of training rows that its metrics rank and `top` finds; none of a program that
+        reads none. Raises `SpecError` (data-format).
+        """
+        wanted = [name for name, output in self.program.outputs.items() if output.reads_candidates]
+        if not wanted:
+            return {}
+        from graphspec.data.candidates import Candidates
+        from graphspec.emit.load import read_weights
+
+        path = self.path / CANDIDATES
+        try:
+            state = read_weights(path, None)
+            return {name: Candidates.restored(self.program, name, state) for name in wanted}
+        except (SpecError, ValueError) as error:
+            reason = f" {error}" if isinstance(error, ValueError) else ""
+            message = (
+                f"`{path}`, the keys of the rows that the run learned from, is missing or damaged:{reason}"
+            )
+            help = "copy the whole directory of the run, or train again"
+            raise fail("data-format", message.rstrip(":"), help) from None
 
     @checked
     def predict(
@@ -211,6 +237,7 @@ class Run:
         limit: int | None = None,
         probabilities: bool = True,
         every_window: bool = False,
+        top: int | None = None,
     ) -> pa.Table:
         """A row for each row of `data`, in order: the key columns of the spec, then the predictions. A dict
         of values is one row, and a key that it lacks a missing value.
@@ -218,10 +245,14 @@ class Run:
         Classes and sets are given by name, with the probability of each if `probabilities`;
         numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
         over time, a row for each step that comes after the last of each series, or after `every_window`.
+        With `top`, a row has the names of so many keys that suit its query best, of those that training rows
+        do not have with it, and their scores.
         """
         size = batch_size or self.program.training.batch_size
         rows, table = as_rows(data), None
-        if rows is not None and len(rows) == 1:
+        if top is not None:
+            pass
+        elif rows is not None and len(rows) == 1:
             table = self.model(device, engine).predict_row(rows[0], probabilities)
         elif rows is None and isinstance(data, dict) and limit is None:
             table = self.model(device, engine, size).predict_arrays(data, size, probabilities)
@@ -241,6 +272,7 @@ class Run:
             limit=limit,
             probabilities=probabilities,
             every_window=every_window,
+            top=top,
         )
         return pa.concat_tables(list(parts))
 
@@ -257,6 +289,7 @@ class Run:
         every_window: bool = False,
         noted: Callable[[list[str]], None] | None = None,
         pictures: Path | None = None,
+        top: int | None = None,
     ) -> Iterator[pa.Table]:
         """The tables of `predict`, part by part, in bounded memory; with a folder `pictures`, masks are PNG
         files in it, of which the tables have the names. In the end `noted` gets what was
@@ -272,6 +305,12 @@ class Run:
         model = self.model(device, engine, size)
         if noted is not None and model.notes:
             noted([*model.notes])
+        if top is not None:
+            from graphspec.runs.recommending import Finder, recommendations
+
+            finder = Finder(self.program, model, self.encoders, self.candidates(), top, size)
+            yield from recommendations(finder, source, limit or sys.maxsize, probabilities, noted)
+            return
         yield from predictions(
             self.program,
             model.engine,

@@ -26,7 +26,7 @@ from graphspec.data.in_memory_source import Given
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
-from graphspec.files.run_files import CHECKPOINTS, ENCODERS, LAST
+from graphspec.files.run_files import CANDIDATES, CHECKPOINTS, ENCODERS, LAST
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
 from graphspec.train.batch_result import BatchResult
@@ -43,7 +43,7 @@ from graphspec.train.precision import products
 from graphspec.train.preparation import compiled, phases, prepare
 from graphspec.train.progress import Reporter, Result, Start
 from graphspec.train.random_state import random_state, restore_random
-from graphspec.train.ranking import Ranking, popularity
+from graphspec.train.ranking import Ranker, popularity
 from graphspec.train.resume import alike, continued, created, need_same_options, same_data
 from graphspec.train.run import environment, usual_lengths
 from graphspec.train.saver import Saver
@@ -122,6 +122,9 @@ def _record(training: Training, dataset: Data, origin: dict[str, Any]) -> None:
     first = training.run.start(Path(origin["weights"]) if origin["weights"] is not None else None)
     lengths = {"lengths": usual_lengths(training.program, dataset.training)}
     training.run.begin(training.program, environment(training.device) | origin | first | sizes | lengths)
+    if dataset.candidates:
+        states = (each.state(name) for name, each in dataset.candidates.items())
+        training.run.weights(CANDIDATES, {key: value for state in states for key, value in state.items()})
     if dataset.encoders is not None:
         training.run.text(ENCODERS, json.dumps(dataset.encoders.to_json(), ensure_ascii=False) + "\n")
 
@@ -385,7 +388,7 @@ def evaluate(
     """
     module.eval()
     meter, count = objective.meter(), 0
-    ranking = Ranking(objective)
+    ranking = Ranker(objective)
     for batch in examples.batches(batch_size):
         result = objective(module, batch)
         meter.add(result, batch)

@@ -233,9 +233,10 @@ class Objective:
         """The loss of one output, and that as a term of the epoch's."""
         output, weight = self.outputs[name], batch.weights.get(name)
         target = target if output.loss.takes_target else None
-        value = [outputs[key] for key in output.keys] if len(output.tensors) > 1 else outputs[name]
-        if output.loss.reads_shares and name + KEYS in batch.arrays:
-            value += [batch.arrays[name + KEYS], batch.arrays[name + SHARES]]
+        beside = [batch.arrays[name + word] for word in (KEYS, SHARES) if name + word in batch.arrays]
+        value = (
+            [*(outputs[key] for key in output.keys), *beside] if len(output.tensors) > 1 else outputs[name]
+        )
         if batch.whole is not None and self._compares(name, value, target):
             return self._compared(name, value, target, batch, mask, totals)
         total = totals.positions[name] if totals is not None and totals.positions is not None else None

@@ -24,7 +24,7 @@ Scoring = Callable[[Tensor], Tensor]
 """The scores of all candidates for some queries, [queries, candidates]."""
 
 
-class Ranking:
+class Ranker:
     """Gathers the queries of an evaluation with the keys of their rows, and ranks all candidates for each
     query once. What training rows have of it is no candidate, unless it is to be found.
     """
@@ -38,8 +38,8 @@ class Ranking:
         for name in self.objective.rankings:
             if name in self.objective.candidates and not batch.idle:
                 of = self.objective.candidates[name].towers
-                prints = (fingerprints(batch.arrays, names).cpu() for names in of)
-                self._parts[name].append((result.outputs[name].float().cpu(), *prints))
+                query, key = (fingerprints(batch.arrays, names).cpu() for names in of)
+                self._parts[name].append((result.outputs[name].float().cpu(), query, key))
 
     def values(self, module: nn.Module, batch_size: int, prefix: str) -> Values:
         """The metrics of all outputs by name, those of all processes together."""
@@ -50,6 +50,8 @@ class Ranking:
                 continue
             gathered = self.objective.world.gather(self._parts[name])
             parts = [part for parts in gathered for part in parts]
+            if not parts:
+                continue
             vectors, queries, keys = (torch.cat(column) for column in zip(*parts, strict=True))
             known = key_vectors(self.objective, module, name, candidates, batch_size).cpu()
 
@@ -59,7 +61,9 @@ class Ranking:
 
             several = len(self.objective.outputs) > 1
             named = f"{prefix}{name}_" if several else prefix
-            values |= ranked(output, candidates, Asked.of(vectors, queries, keys, candidates), scores, named)
+            values |= ranked(
+                output, candidates, Queries.of(vectors, queries, keys, candidates), scores, named
+            )
         return values
 
 
@@ -77,7 +81,7 @@ def key_vectors(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Queries:
     """Queries, each once: their vectors, [queries, size], and fingerprints. `relevant` are pairs of the place
     of a query and the number of a key, -1 for one that is no candidate.
     """
@@ -87,7 +91,7 @@ class Asked:
     relevant: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, vectors: Tensor, queries: Tensor, keys: Tensor, candidates: Candidates) -> Asked:
+    def of(cls, vectors: Tensor, queries: Tensor, keys: Tensor, candidates: Candidates) -> Queries:
         """Those of rows with these fingerprints."""
         prints, inverse = queries.unique(return_inverse=True)
         first = torch.full((len(prints),), len(queries)).scatter_reduce(
@@ -97,7 +101,9 @@ class Asked:
         return cls(vectors[first], prints, (pairs[0], candidates.numbers(pairs[1])))
 
 
-def ranked(output: OutputSpec, candidates: Candidates, asked: Asked, scores: Scoring, prefix: str) -> Values:
+def ranked(
+    output: OutputSpec, candidates: Candidates, asked: Queries, scores: Scoring, prefix: str
+) -> Values:
     """The metrics of one output over some queries."""
     sums: list[Tensor | None] = [None] * len(output.metrics)
     size = max(1, SCORES // len(candidates))
@@ -113,7 +119,7 @@ def ranked(output: OutputSpec, candidates: Candidates, asked: Asked, scores: Sco
 
 
 def _block(
-    candidates: Candidates, asked: Asked, scores: Scoring, first: int, stop: int
+    candidates: Candidates, asked: Queries, scores: Scoring, first: int, stop: int
 ) -> tuple[Tensor, Tensor]:
     """The scores of some queries, and which candidates are relevant. What is relevant, and no candidate, has
     a column at the end, which nothing finds.
@@ -160,7 +166,7 @@ def popularity(program: BaseProgram, training: Examples, held: Examples, prefix:
             for batch in held.batches(ROWS)
         ]
         queries, keys = (torch.cat(column) for column in zip(*parts, strict=True))
-        asked = Asked.of(queries.new_zeros(len(queries), 0), queries, keys, candidates)
+        asked = Queries.of(queries.new_zeros(len(queries), 0), queries, keys, candidates)
 
         def scores(rows: Tensor, counts: Tensor = candidates.counts) -> Tensor:
             return counts.float().expand(len(rows), -1)

@@ -16,6 +16,7 @@ SECTIONS = {
     "First steps": ["dense", "digits", "digits_tuned"],
     "Data as they come": ["cars", "names", "names_xlstm", "digit_images"],
     "Boxes": ["detector"],
+    "Retrieval": ["two_towers"],
     "Forecasts": ["carbon_dioxide", "carbon_dioxide_quantiles"],
     "Texts that go on": ["novel"],
     "Several inputs, several outputs": ["question_answering", "posts", "item_price"],
