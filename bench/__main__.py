@@ -20,6 +20,7 @@ SECTIONS = (
     "fold",
     "engines",
     "serving",
+    "detectors",
     "memory",
     "source",
     "tuning",
@@ -65,6 +66,10 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import tuning
 
         yield tuning.table(directory)
+    if section == "detectors":
+        from bench import detectors
+
+        yield detectors.table()
     if section == "source":
         from bench import cases, source
 

@@ -31,9 +31,9 @@ def opened(path: Path) -> BufferedReader:
 def content(path: Path, most: int = LARGEST) -> bytes:
     """The bytes of a file. Raises `OSError`, also where there are more than `most`."""
     with opened(path) as stream:
-        data = stream.read(most + 1)
-        if len(data) > most:
-            size = os.fstat(stream.fileno()).st_size
+        size = os.fstat(stream.fileno()).st_size
+        data = stream.read(most + 1) if size <= most else b""
+        if max(size, len(data)) > most:
             raise OSError(
                 errno.EFBIG, f"it has {size:,} bytes, more than the {most:,} that are read", str(path)
             )

@@ -193,7 +193,11 @@ def test_networks_of_torchvision_at_full_size(name: str) -> None:
         weights=None, weights_backbone=None, num_classes=CLASSES, score_thresh=0.02, **sizes
     ).eval()
     with torch.no_grad():
-        for key, weight in model.named_parameters():
+        for each in model.modules():
+            if isinstance(each, nn.BatchNorm2d):
+                each.train().momentum = 1.0  # else scores of a deep network without training are all equal
+        model.head(list(model.backbone(torch.randn(8, 3, side, side)).values()))
+        for key, weight in model.eval().named_parameters():
             if key.startswith("head.classification") and weight.dim() == 1:
                 weight.add_(torch.randn_like(weight))
     found = from_torch(model, torch.rand(2, 3, side, side), check=False)

@@ -72,6 +72,8 @@ def _line(path: Path, number: int, line: str, classes: list[str] | None) -> Anno
     def wrong(what: str, help: str, code: str = "data-format") -> SpecError:
         return fail(code, f"line {number} of `{path}` {what}", help, span=span)
 
+    if len(words) > 1 and _number(words[0]) is None:
+        raise wrong(f"has {shown(words[0])}, which is not a number", "write numbers, between them a blank")
     if len(words) != NUMBERS:
         help = "write the class, the center's x and y, the width and the height: `0 0.5 0.5 0.2 0.3`"
         if len(words) == NUMBERS + 1:
@@ -128,8 +130,13 @@ class _Element:
     def all(self, name: str) -> list[_Element]:
         return [each for each in self.inner if each.name == name]
 
-    def one(self, name: str) -> _Element | None:
-        return next(iter(self.all(name)), None)
+    def one(self, name: str, path: Path) -> _Element | None:
+        """The only one of this name, if there is one. Raises `SpecError`."""
+        found = self.all(name)
+        if len(found) > 1:
+            what = f"<{self.name}> of `{path}`, line {self.line}, has <{name}> {len(found)} times"
+            raise fail("data-format", what, "leave one", span=_span(path, found[1]))
+        return found[0] if found else None
 
 
 def voc(path: Path) -> PictureBoxes | None:
@@ -146,13 +153,14 @@ def voc(path: Path) -> PictureBoxes | None:
     if root.name != "annotation":
         message = f"`{path}` begins with <{root.name}>, and a file of Pascal VOC with <annotation>"
         raise fail("data-format", message, "export the annotations as Pascal VOC", span=_span(path, root))
+    _need_objects(path, root)
     boxes = [_object(path, number, each) for number, each in enumerate(root.all("object"))]
     return PictureBoxes(boxes, _size(path, root))
 
 
 def _object(path: Path, number: int, element: _Element) -> AnnotatedBox:
     what = f"object {number} of `{path}`, line {element.line},"
-    name, bounds = element.one("name"), element.one("bndbox")
+    name, bounds = (element.one(word, path) for word in ("name", "bndbox"))
     if name is None or not name.text.strip():
         raise fail("data-format", f"{what} has no <name>", "name its class", span=_span(path, element))
     if bounds is None:
@@ -160,7 +168,7 @@ def _object(path: Path, number: int, element: _Element) -> AnnotatedBox:
         raise fail("data-format", f"{what} has no <bndbox>", help, span=_span(path, element))
     sides = []
     for side in ("xmin", "ymin", "xmax", "ymax"):
-        found = bounds.one(side)
+        found = bounds.one(side, path)
         if found is None:
             raise fail("data-format", f"{what} has no <{side}>", "add it", span=_span(path, bounds))
         value = _number(found.text.strip())
@@ -175,14 +183,35 @@ def _object(path: Path, number: int, element: _Element) -> AnnotatedBox:
 
 def _size(path: Path, root: _Element) -> tuple[int, int] | None:
     """The width and height that a file says; None where it says none, or 0."""
-    size = root.one("size")
-    sides = [] if size is None else [size.one(name) for name in ("width", "height")]
-    values = [None if each is None else _number(each.text.strip()) for each in sides]
-    return (int(values[0]), int(values[1])) if len(values) == 2 and values[0] and values[1] else None
+    size = root.one("size", path)
+    values = []
+    for name in ("width", "height") if size is not None else ():
+        each = size.one(name, path) if size is not None else None
+        value = 0 if each is None or not each.text.strip() else _number(each.text.strip())
+        if each is not None and (value is None or value < 0):
+            what = f"line {each.line} of `{path}` has {shown(each.text.strip())} as <{name}>"
+            raise fail("data-format", what, "write the pixels of the picture, or 0", span=_span(path, each))
+        values.append(int(value or 0))
+    return (values[0], values[1]) if len(values) == 2 and all(values) else None
 
 
 def _span(path: Path, element: _Element) -> Span:
     return in_line(str(path), element.line)
+
+
+def _need_objects(path: Path, root: _Element) -> None:
+    """Raises `SpecError` for an object where none is read: it would be missing without a word."""
+    waiting, wrong = [(root, each) for each in root.inner], []
+    while waiting:
+        parent, element = waiting.pop()
+        waiting += [(element, each) for each in element.inner]
+        if element.name.lower() == "object" and (element.name != "object" or parent is not root):
+            wrong.append((parent, element))
+    if wrong:
+        parent, element = min(wrong, key=lambda pair: pair[1].line)
+        what = f"line {element.line} of `{path}` has <{element.name}> in <{parent.name}>"
+        help = "objects are <object> in <annotation>, one after another"
+        raise fail("data-format", what, help, span=_span(path, element))
 
 
 class _Refused(Exception):
@@ -218,7 +247,9 @@ def _parsed(path: Path, data: bytes) -> _Element:
         span = in_line(str(path), error.lineno)
         raise fail("data-format", what, "write the file again", span=span) from None
     except _Refused:
-        raise fail("data-format", f"`{path}` declares entities", "write it without <!ENTITY ...>") from None
+        span = in_line(str(path), parser.CurrentLineNumber)
+        what = f"line {parser.CurrentLineNumber} of `{path}` declares entities"
+        raise fail("data-format", what, "write it without <!ENTITY ...>", span=span) from None
     except (ValueError, LookupError) as error:  # an unknown encoding
         raise fail("data-format", f"`{path}` is not XML: {error}", "save it as UTF-8") from None
     return root.inner[0]

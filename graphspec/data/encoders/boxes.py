@@ -129,12 +129,16 @@ class BoxEncoder(Encoder):
         corners = np.array([each.corners for each in boxes])
         if found.relative or self.feature.relative:
             corners = corners * np.tile(size, 2)
+        else:
+            self._need_pixels(part, index, boxes, corners)
         inside, kept = clipped(corners, size[0], size[1], least=0.0)
+        narrow = (inside[:, 2:].astype(np.float32) <= inside[:, :2].astype(np.float32)).any(1)
+        kept &= ~narrow  # in the precision of targets
         wrong = ~kept
         if wrong.any() and self.feature.invalid == "error":
             place = int(wrong.argmax())
             left, top, right, bottom = corners[place].tolist()
-            flat = right <= left or bottom <= top
+            flat = np.float32(right) <= np.float32(left) or np.float32(bottom) <= np.float32(top)
             where = f"from {left:g}, {top:g} to {right:g}, {bottom:g}"
             lies = "has no area" if flat else f"lies outside of the picture, {size[0]} x {size[1]}"
             what = f"the box {where} {lies}"
@@ -143,6 +147,19 @@ class BoxEncoder(Encoder):
         marks[DROPPED][index] = wrong.any()
         marks[CLIPPED][index] = bool((np.abs(inside - corners)[kept] > NEAR).any())
         return [box for box, good in zip(boxes, kept, strict=True) if good], inside[kept]
+
+    def _need_pixels(
+        self, part: TablePart, index: int, boxes: Sequence[AnnotatedBox], corners: Array
+    ) -> None:
+        """Raises `SpecError` for a box that ends in the first pixel: its numbers are shares."""
+        tiny = (corners[:, 2:] <= 1).all(1) & (corners[:, 2:] < 1).any(1) & (corners[:, 2:] > 0).all(1)
+        if tiny.any():
+            place = int(tiny.argmax())
+            numbers = ", ".join(f"{value:g}" for value in corners[place])
+            what = f"the box {numbers} seems to be in shares of the picture, and is read as pixels"
+            help = "multiply by the picture's width and height"
+            help = "write `relative: true` at the feature" if self.feature.in_table else help
+            raise self._wrong(part, index, boxes[place], what, help)
 
     def _class(self, part: TablePart, index: int, box: AnnotatedBox) -> int:
         classes = self.classes or []
@@ -205,6 +222,8 @@ class BoxEncoder(Encoder):
             picture = self.picture.feature.root
             path = beside((part.root / (picture or "") / value).absolute(), folder, others, ending)
             root = path.parent
+        if not path.is_file() and path.with_suffix(ending.upper()).is_file():
+            path = path.with_suffix(ending.upper())
         if not is_within(path, root):
             raise part.fail("data-outside", name, index, f"{shown(value)} is outside of `{root}`")
         return path

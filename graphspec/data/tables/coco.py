@@ -84,7 +84,10 @@ class Coco(Table):
         for key in (IMAGES, ANNOTATIONS, CATEGORIES):
             entries = document.get(key, [])
             if not isinstance(entries, list):
-                raise fail("data-format", f"`{key}` of `{self.file}` is {shown(entries)}, and not a list")
+                what = f"`{key}` of `{self.file}` is {shown(entries)}, and not a list"
+                raise fail(
+                    "data-format", what, f"write `{key}` as a list of objects, or export the file again"
+                )
             for number, entry in enumerate(entries):
                 if not isinstance(entry, dict):
                     self._wrong(key, number, {}, f"it is {shown(entry)}, and not an object")
@@ -143,6 +146,9 @@ class Coco(Table):
         if isinstance(value, bool) or not isinstance(value, kind) or value == "" or huge:
             wanted = {int: "a whole number", str: "a text", list: "a list"}.get(kind, "a number or a text")
             self._wrong(key, number, entry, f"its `{name}` is {shown(value)}, and not {wanted}")
+        if isinstance(value, str) and (not value.strip() or any("\ud800" <= c <= "\udfff" for c in value)):
+            what = "half of a letter" if value.strip() else "of blanks alone"
+            self._wrong(key, number, entry, f"its `{name}` {value!a} is {what}")
         return value
 
     def _wrong(
