@@ -90,6 +90,11 @@ class Examples(Protocol):
         """Whether every example has the same lengths, so that no batch is padded."""
         ...
 
+    @property
+    def epoch(self) -> int:
+        """How many examples all batches of a shuffled order have: those of an epoch."""
+        ...
+
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         """Batches in the order of `shuffle`, or in that of the file; the last may be smaller.
 
@@ -110,6 +115,10 @@ class Rebatched:
     @property
     def even(self) -> bool:
         return self.examples.even
+
+    @property
+    def epoch(self) -> int:
+        return self.examples.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +170,10 @@ class InMemory:
     @property
     def even(self) -> bool:
         return not any(isinstance(array, Rows) for array in self.arrays.values())
+
+    @property
+    def epoch(self) -> int:
+        return len(self)
 
     def to(self, device: torch.device) -> Self:
         """The same examples on another device."""

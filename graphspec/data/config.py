@@ -10,9 +10,18 @@ from pydantic import SerializeAsAny
 from graphspec.data.features import Feature, parse_features
 from graphspec.data.features.shifts import shift_misfits
 from graphspec.data.features.windows import Windows, parse_windows, window_misfits
-from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
+from graphspec.data.files import (
+    DataFile,
+    Marked,
+    SourceFile,
+    Split,
+    parse_file,
+    parse_texts,
+    parse_train,
+    parse_validation,
+)
 from graphspec.data.mixing import Mixing, parse_mix
-from graphspec.diagnostics import by_word, delete
+from graphspec.diagnostics import by_word, delete, did_you_mean
 from graphspec.settings import Problem, Problems, Setting, show, unfit, validate
 
 
@@ -48,8 +57,10 @@ class DataConfig(Setting):
         "num_workers": delete("graphspec chooses how to read data"),
     }
 
-    train: DataFile | None = None
-    """Rows to learn from: a file, a folder, or a pattern of files; by default synthetic data."""
+    train: DataFile | dict[str, SourceFile] | None = None
+    """Rows to learn from: a file, a folder, or a pattern of files; or several of these by their names; by
+    default synthetic data.
+    """
     validation: DataFile | Split | Marked | None = None
     """Rows to measure after each epoch: a path, {split: 0.1}, or {column: part}."""
     test: DataFile | None = None
@@ -67,9 +78,26 @@ class DataConfig(Setting):
     mix: tuple[SerializeAsAny[Mixing], ...] = ()
     """Layers that mix the examples of a training batch, in this order."""
 
+    @property
+    def sources(self) -> dict[str, SourceFile]:
+        """The files of `train` by their names; none where it is one file."""
+        return self.train if isinstance(self.train, dict) else {}
+
+    @property
+    def files(self) -> dict[tuple[str, ...], DataFile]:
+        """All files that are named, by their places in `data`."""
+        every: dict[tuple[str, ...], object] = {("train", name): file for name, file in self.sources.items()}
+        every |= {(key,): getattr(self, key) for key in ("train", "validation", "test")}
+        return {place: file for place, file in every.items() if isinstance(file, DataFile)}
+
+    @property
+    def first(self) -> DataFile | None:
+        """The file of `train`, of several the first one: how other files like it are written."""
+        return next(iter(self.train.values())) if isinstance(self.train, dict) else self.train
+
 
 PARTS: dict[str, Callable[[Any], Any]] = {
-    "train": lambda value: parse_file(value, "train"),
+    "train": parse_train,
     "validation": parse_validation,
     "test": lambda value: parse_file(value, "test"),
     "key": lambda value: parse_texts(value, "key"),
@@ -83,13 +111,32 @@ PARTS: dict[str, Callable[[Any], Any]] = {
 
 def _without_time(config: DataConfig) -> Iterator[Problem]:
     """Files of which a part is read, and nothing says by which column."""
-    for part in ("train", "validation", "test"):
-        file = getattr(config, part)
-        if isinstance(file, DataFile) and file.bounds and file.time is None and config.windows is None:
-            key = next(iter(file.bounds))
+    for place, file in config.files.items():
+        if file.bounds and file.time is None and config.windows is None:
+            key, part = next(iter(file.bounds)), place[-1]
             message = f"`{key}` of `{part}` is a time, and nothing says which column holds the times"
             help = f"name it: {part}: {{path: {file.path}, time: COLUMN, {key}: {file.bounds[key]}}}"
-            yield Problem("missing-key", message, help, (part, key))
+            yield Problem("missing-key", message, help, (*place, key))
+
+
+def _of_sources(config: DataConfig) -> Iterator[Problem]:
+    """Names of sources that there are not, and what several sources do not do."""
+    division = config.validation
+    name = division.data if isinstance(division, Split | Marked) else None
+    if name is not None and name not in config.sources:
+        yield no_source(name, config.sources, ("validation", "data"))
+    if config.sources and config.windows is not None:
+        message = "windows are of the series of one table, and `train` names several sources"
+        help = "put the series into one table, with a column that names them, as `by`"
+        yield Problem("not-supported", message, help, ("windows",))
+
+
+def no_source(name: str, sources: Mapping[str, SourceFile], path: tuple[str | int, ...]) -> Problem:
+    """The problem of a source that `train` does not name."""
+    help = did_you_mean(name, sources, f"sources: {', '.join(sources)}")
+    if not sources:
+        help = f"name the files of `train`: data: {{train: {{{name}: FILE, ...}}}}"
+    return Problem("unknown-reference", f"`train` of `data` has no source `{name}`", help, path)
 
 
 def parse_data(value: object) -> DataConfig:
@@ -116,5 +163,6 @@ def parse_data(value: object) -> DataConfig:
         config = validate(DataConfig, entries, "`data`")
     problems.raise_any()
     problems.collected += [*window_misfits(config), *shift_misfits(config), *_without_time(config)]
+    problems.collected += _of_sources(config)
     problems.raise_any()
     return config

@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import Field, field_validator
 
 from graphspec.data.features.settings import Value
-from graphspec.diagnostics import become, by_word, delete
-from graphspec.settings import Path, Problem, Setting, SettingError, show, unfit, validate
+from graphspec.diagnostics import become, by_word, delete, nearest
+from graphspec.settings import Path, Problem, Problems, Setting, SettingError, show, unfit, validate
 
 FORMATS = by_word(
     delimited=".csv .tsv", lines=".jsonl .json", parquet=".parquet", arrays=".npz .npy", texts=".txt"
@@ -106,6 +106,19 @@ class DataFile(Setting):
         return format_of(self.path)
 
 
+class SourceFile(DataFile):
+    """One of several files that a training reads together."""
+
+    synonyms: ClassVar = {**DataFile.synonyms, **by_word(weight="weights share ratio proportion probability")}
+    phrases: ClassVar = {"weight": "weight: 3"}
+
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Its part of each batch, by the weights of all sources: of 3 and 1 the first fills three quarters."""
+
+
+FileT = TypeVar("FileT", bound=DataFile)
+
+
 class Split(Setting):
     """A part of the training data, kept out of training: drawn from the run's seed, or the last rows."""
 
@@ -136,6 +149,8 @@ class Split(Setting):
     """
     seed: Annotated[int, Field(ge=0)] | None = None
     """Seed that draws the rows; by default that of the run."""
+    data: Text | None = None
+    """Source whose rows are divided; by default each of them."""
 
     @property
     def folds(self) -> int:
@@ -158,6 +173,8 @@ class Marked(Setting):
     """Column that says which part a row belongs to."""
     values: Annotated[list[Value], Field(min_length=1)] | None = None
     """Values of the rows for validation; all others are for training."""
+    data: Text | None = None
+    """Source whose rows are divided; by default each of them."""
 
     @property
     def divider(self) -> tuple[str, str]:
@@ -211,11 +228,49 @@ def parse_file(value: object, key: str) -> DataFile:
     if key == "test" and "split" in value:
         help = "give a file; or a column that says train, validation or test: validation: {column: part}"
         raise unfit("unknown-key", "`test` has no `split`: test data are a file of their own", help, "split")
-    file = validate(DataFile, value, f"`{key}`")
+    return _read_file(DataFile, value, key)
+
+
+def _read_file(cls: type[FileT], value: dict[str, Any], key: str) -> FileT:
+    file = validate(cls, value, f"`{key}`")
     problems = list(_misfits(file, value, key))
     if problems:
         raise SettingError(*problems)
     return file
+
+
+def parse_train(value: object) -> DataFile | dict[str, SourceFile]:
+    """One file, or several by their names. Raises `SettingError`."""
+    if not isinstance(value, dict) or _is_file(value):
+        return parse_file(value, "train")
+    problems, sources = Problems(), dict[str, SourceFile]()
+    for name, item in value.items():
+        with problems.under(name):
+            sources[name] = _parse_source(name, item)
+    problems.raise_any()
+    return sources
+
+
+def _is_file(value: dict[str, Any]) -> bool:
+    """Whether a mapping is one file, perhaps with a misspelt key, and not a file for each of its names."""
+    keys = {*DataFile.model_fields, *DataFile.synonyms}
+    return (
+        not value
+        or bool(keys & value.keys())
+        or (len(value) == 1 and nearest(next(iter(value)), keys) is not None)
+    )
+
+
+def _parse_source(name: str, value: object) -> SourceFile:
+    if not (name.isascii() and name.isidentifier()):
+        message = f"a source of `train` is called {show(name)}, which is not a name"
+        raise unfit("bad-name", message, "use letters, digits and `_`, and begin with a letter")
+    if isinstance(value, str):
+        value = {"path": value}
+    if not isinstance(value, dict):
+        help = f"write {name}: FILE, or {name}: {{path: FILE, weight: 3}}"
+        raise unfit("wrong-type", f"source `{name}` is a path or {{path: ..., ...}}, not {show(value)}", help)
+    return _read_file(SourceFile, value, name)
 
 
 def _misfits(file: DataFile, value: dict[str, Any], key: str) -> Iterator[Problem]:

@@ -33,7 +33,8 @@ def opening(
     root: Path | None,
     path: Path | DataFile | Given | None = None,
 ) -> Opening | None:
-    """The file under a key of `data:`; `path`, from the command line, replaces it and may lie anywhere.
+    """The file under a key of `data:`, `train.plain` of a source; `path`, from the command line, replaces it
+    and may lie anywhere.
 
     It is read with the options of the one that it replaces, where both are of one format, but for a delimiter
     that it has of its own. Raises `SpecError` (data-outside).
@@ -47,7 +48,7 @@ def opening(
         return Opening(path, file if same and file is not None else DataFile(path=str(path)))
     if file is None:
         return None
-    root, span = root or Path(), program.span(("data", key))
+    root, span = root or Path(), program.span(("data", *key.split(".")))
     if remote.is_remote(file.path):
         if not program.allow_url:
             message = f"`{file.path}` lies in object storage, which a spec reads by permission alone"
@@ -65,8 +66,8 @@ def opening(
 
 def named(program: BaseProgram) -> dict[str, str]:
     """The paths that a program's `data:` names, by their keys there."""
-    files = {key: getattr(program.data, key, None) for key in ("train", "validation", "test")}
-    return {key: file.path for key, file in files.items() if isinstance(file, DataFile)}
+    files = program.data.files if program.data is not None else {}
+    return {".".join(place): file.path for place, file in files.items()}
 
 
 def spanner(program: BaseProgram) -> Callable[[Fill, str], Span | None]:

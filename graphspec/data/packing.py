@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.features.settings import UNSEEN, Shifted
 from graphspec.data.ragged import Ragged
-from graphspec.data.store import Array, Budget, Filed, Store
+from graphspec.data.store import Array, Filed, Store
 from graphspec.data.streamed import WINDOW
 from graphspec.data.tables import Table
 from graphspec.data.tables.texts import PIECE, TextFiles
@@ -68,13 +69,17 @@ class Stream:
         """Tokens after a row that have to be there, too."""
         return max((each.shift for each in self.nexts), default=0)
 
-    def rows(self, store: Store) -> int:
-        return min(self.most, max(0, (store.length - self.shift) // self.pack))
+    def rows(self, length: int) -> int:
+        """Those of so many tokens."""
+        return min(self.most, max(0, (length - self.shift) // self.pack))
 
-    def examples(self, store: Store, dtypes: Mapping[str, torch.dtype]) -> InMemory:
-        """The rows of a stream, on the CPU."""
+    def examples(self, store: Store, dtypes: Mapping[str, torch.dtype], lengths: Sequence[int]) -> InMemory:
+        """The rows of streams of so many tokens, which lie one after another in a store, on the CPU."""
         tokens, learned = (_whole(store, *each) for each in (STREAM, COUNTED))
-        origins, offsets = torch.arange(self.rows(store)) * self.pack, torch.arange(self.pack)
+        starts = accumulate(lengths, initial=0)
+        each_has = zip(lengths, starts, strict=False)
+        rows = [torch.arange(self.rows(length)) * self.pack + start for length, start in each_has]
+        origins, offsets = torch.cat(rows), torch.arange(self.pack)
         arrays, masks = {self.name: View(tokens, origins, offsets)}, dict[str, View]()
         for each in self.nexts:
             arrays[each.target] = View(tokens, origins, offsets + each.shift)
@@ -84,16 +89,16 @@ class Stream:
         block = max(1, WINDOW // (BLOCKS * row)) if store.filed else None
         return InMemory(arrays, dtypes, masks=masks, block=block)
 
-    def notes(self, stores: Mapping[str, Store], file: str, unseen: Sequence[int]) -> list[str]:
+    def notes(self, lengths: Mapping[str, int], file: str, unseen: Sequence[int]) -> list[str]:
         """What became of the tokens of each part, of which some were not seen in training: a line. Raises
         `SpecError` (data-empty) where a part has no row.
         """
         said = []
-        for (label, store), strange in zip(stores.items(), unseen, strict=False):
-            rows, length = self.rows(store), store.length
+        for (label, length), strange in zip(lengths.items(), unseen, strict=False):
+            rows = self.rows(length)
             if not rows and (length or label != "test"):
                 message = f"{label} has {length:,} tokens of `{file}`, and a row of `pack: {self.pack}` takes"
-                help = "write a smaller `pack`" + (", or another `split`" if len(stores) > 1 else "")
+                help = "write a smaller `pack`" + (", or another `split`" if len(lengths) > 1 else "")
                 raise fail("data-empty", f"{message} {self.pack + self.shift}", help)
             if rows:
                 left = f" and {length - rows * self.pack:,} left out at the end"
@@ -103,13 +108,13 @@ class Stream:
 
 
 def encode(
-    table: Table, encoder: TextEncoder, parts: Array | None, rows: int, budget: Budget
-) -> tuple[list[Store], list[int]]:
-    """The first `rows` rows of a table as streams, each in the store of its part; without `parts` all are in
-    the first one. A row is a document, or a piece of one. Beside them, how many tokens of each were not seen
-    in training. Raises `SpecError`, as encoders do.
+    table: Table, encoder: TextEncoder, parts: Array | None, rows: int, stores: Sequence[Store]
+) -> list[int]:
+    """Adds the first `rows` rows of a table, as streams, to the stores of their parts; without `parts` all go
+    to the first one. A row is a document, or a piece of one. Returns how many tokens of each were not seen in
+    training. Raises `SpecError`, as encoders do.
     """
-    stores, unseen = [Store(budget) for _ in reading.LABELS], [0] * len(reading.LABELS)
+    unseen = [0] * len(reading.LABELS)
     small = np.int16 if encoder.size <= 2**15 else np.int32
     last = table.last if isinstance(table, TextFiles) else None
     for part in _parts(table, encoder, rows):
@@ -126,7 +131,7 @@ def encode(
             stores[number].add(some, len(some[STREAM]))
             if encoder.feature.file is None:
                 unseen[number] += int((some[STREAM] == UNSEEN).sum())
-    return stores, unseen
+    return unseen
 
 
 def _parts(table: Table, encoder: TextEncoder, rows: int) -> Iterator[TablePart]:

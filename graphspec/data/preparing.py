@@ -26,7 +26,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.fields import Checker
 from graphspec.data.files import DataFile
 from graphspec.data.in_memory_source import Given
-from graphspec.data.loading import Loader
+from graphspec.data.loader import Loader
 from graphspec.data.mistakes import nowhere, row_in_words
 from graphspec.data.prepared import (
     BLOCK_ROWS,

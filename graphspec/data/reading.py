@@ -31,22 +31,23 @@ LABELS = ("training", "validation", "test")
 
 
 def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> None:
-    """Let the encoders learn from the training rows among the first `rows` of a table.
+    """Let the encoders learn from the training rows among the first `rows` rows of a table.
 
     `parts` says of each row which part it is for. Raises `SpecError` with the first mistake of each field.
     """
-
-    def training() -> Iterator[TablePart]:
-        for first, part in sliced(table.chunks(encoders.columns), rows, 1):
-            numbers = np.arange(first, first + part.num_rows)
-            if parts is not None:
-                chosen = parts[numbers] == TRAINING
-                numbers, part = numbers[chosen], part.filter(pa.array(chosen))
-            if len(numbers):
-                yield part_of(table, numbers, part)
-
-    if not encoders.fit(training()):
+    if not encoders.fit(training_parts(table, encoders, parts, rows)):
         raise fail("data-empty", f"`{table.file}` holds no examples", table.empty_help)
+
+
+def training_parts(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> Iterator[TablePart]:
+    """The training rows among the first `rows` rows of a table, as much as the encoders read of them."""
+    for first, part in sliced(table.chunks(encoders.columns), rows, 1):
+        numbers = np.arange(first, first + part.num_rows)
+        if parts is not None:
+            chosen = parts[numbers] == TRAINING
+            numbers, part = numbers[chosen], part.filter(pa.array(chosen))
+        if len(numbers):
+            yield part_of(table, numbers, part)
 
 
 def part_of(table: Table, rows: NDArray[np.int64], part: pa.Table) -> TablePart:
@@ -63,20 +64,23 @@ def encode(
     budget: Budget,
     together: bool = False,
     more: TablePart | None = None,
-) -> list[Store]:
+    after: Sequence[Store] | None = None,
+) -> Sequence[Store]:
     """The first `rows` rows of a table, encoded, each in the store of its part. `parts` says which;
     without it all are in the first store, and count for `label`. `together` puts all into the first store,
-    and `more` rows, which the table lacks, come after them.
+    and `more` rows, which the table lacks, come after them. They come `after` those of other tables, where
+    there are some, and have the types of their fields.
 
     Raises `SpecError` with the first mistake of each field.
     """
-    stores, length = [Store(budget) for _ in LABELS], 0
+    stores, length = [Store(budget) for _ in LABELS] if after is None else after, 0
     chunks = sliced(table.chunks(encoders.columns), rows, row_bytes(checker.wanted.values()))
     table_parts = (part_of(table, np.arange(first, first + part.num_rows), part) for first, part in chunks)
     for part in chain(table_parts, [more] if more is not None else []):
         of = np.full(len(part), LABELS.index(label)) if parts is None else parts[part.rows]
         labels = {name: of == number for number, name in enumerate(LABELS)}
-        named = by_name(checked(encoders, checker, part, labels))
+        encoded = checked(encoders, checker, part, labels)
+        named = by_name(encoded if after is None else typed(encoded, checker.wanted))
         for number, chosen in _chosen(None if parts is None or together else of):
             if chosen is None:
                 stores[number].add(named, len(part))
@@ -99,6 +103,18 @@ def checked(
             encoded.arrays[name] = array
     if checker.problems:
         checker.finish({})
+    return encoded
+
+
+def typed(encoded: Encoded, wanted: Mapping[str, Field]) -> Encoded:
+    """Encoded rows whose numbers have the types of their fields, as those of every other table."""
+    for name, field in wanted.items():
+        array = encoded.arrays.get(name)
+        dtype = np.dtype("float32" if field.tensor.dtype == "bfloat16" else field.tensor.dtype)
+        if isinstance(array, Ragged):
+            encoded.arrays[name] = Ragged(array.values.astype(dtype, copy=False), array.offsets)
+        elif array is not None:
+            encoded.arrays[name] = array.astype(dtype, copy=False)
     return encoded
 
 

@@ -38,9 +38,20 @@ class Streamed:
     masks: Mapping[str, RowsInFiles] = field(default_factory=dict)
     device: torch.device | None = None
     padding: Padding = Padding()  # noqa: RUF009 - a frozen value
+    rows: tuple[int, int] | None = None
+    """From which row to before which; without it there are all."""
 
     def __len__(self) -> int:
-        return next(iter(self.arrays.values())).length
+        first, stop = self._range
+        return stop - first
+
+    @property
+    def _range(self) -> tuple[int, int]:
+        return (0, next(iter(self.arrays.values())).length) if self.rows is None else self.rows
+
+    @property
+    def epoch(self) -> int:
+        return len(self)
 
     @property
     def even(self) -> bool:
@@ -52,8 +63,8 @@ class Streamed:
             window = [_read(group, ranges) for group in (self.arrays, self.weights, self.masks)]
             missing = -begin % batch_size  # of a batch begun before, which is seen where nothing is left
             if missing and left is not None:
-                left = _joined(left, _chosen(window, order[:missing]))
-                if _length(left) < batch_size:
+                left = joined(left, chosen(window, order[:missing]))
+                if length_of(left) < batch_size:
                     continue
                 yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
             begin, order = begin + missing, order[missing:]
@@ -65,18 +76,24 @@ class Streamed:
             for first in range(0, end, step):  # cut as in a whole epoch: see `InMemory`
                 stop, seen = min(first + step, end), max(0, start - begin - first)
                 if seen < stop - first:
-                    chosen = _chosen(window, order[first:stop])
-                    batches = cut(batch_size, chosen, self.dtypes, self.device, self.padding)
+                    some = chosen(window, order[first:stop])
+                    batches = cut(batch_size, some, self.dtypes, self.device, self.padding)
                     yield from islice(batches, -(-seen // batch_size), None)
-            left = _chosen(window, order[end:]) if end < len(order) else None
+            left = chosen(window, order[end:]) if end < len(order) else None
         if left is not None:
             yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
+
+    def windows(self, shuffle: Shuffle, start: int = 0) -> Iterator[Groups]:
+        """The rows in the order of `shuffle`, some at a time, without the first `start`."""
+        for begin, ranges, order in self._windows(shuffle, start):
+            window = [_read(group, ranges) for group in (self.arrays, self.weights, self.masks)]
+            yield chosen(window, order[max(0, start - begin) :])
 
     def _windows(self, shuffle: Shuffle | None, start: int) -> Iterator[tuple[int, Ranges, Tensor]]:
         """Of each window the number of examples before it, the ranges of its rows, and their order; those
         that lie before `start` are passed over.
         """
-        count, size = len(self), max(1, self._block)
+        (offset, _), count, size = self._range, len(self), max(1, self._block)
         blocks = -(-count // size)
         order = torch.arange(blocks)
         if shuffle is not None:
@@ -90,7 +107,7 @@ class Streamed:
                 mixed = torch.arange(rows)
                 if shuffle is not None:
                     mixed = torch.randperm(rows, generator=generator(shuffle.seed, shuffle.epoch, window))
-                yield begin, ranges, mixed
+                yield begin, [(offset + first, offset + stop) for first, stop in ranges], mixed
             begin += rows
 
     @property
@@ -109,7 +126,7 @@ def _read(group: Mapping[str, RowsInFiles], ranges: Ranges) -> dict[str, Any]:
     return arrays
 
 
-def _chosen(window: Groups, order: Tensor) -> Groups:
+def chosen(window: Groups, order: Tensor) -> Groups:
     return [
         {
             name: rows.select(order) if isinstance(rows, Rows) else rows.index_select(0, order)
@@ -119,7 +136,7 @@ def _chosen(window: Groups, order: Tensor) -> Groups:
     ]
 
 
-def _joined(first: Groups, second: Groups) -> Groups:
+def joined(first: Groups, second: Groups) -> Groups:
     return [
         {
             name: Rows.joined([rows, more[name]]) if isinstance(rows, Rows) else torch.cat([rows, more[name]])
@@ -129,5 +146,5 @@ def _joined(first: Groups, second: Groups) -> Groups:
     ]
 
 
-def _length(groups: Groups) -> int:
+def length_of(groups: Groups) -> int:
     return len(next(iter(groups[0].values())))

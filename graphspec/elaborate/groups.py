@@ -16,6 +16,7 @@ from graphspec.weights.adaptable import adaptable
 from graphspec.weights.trainable import trains
 
 if TYPE_CHECKING:
+    from graphspec.data.config import DataConfig
     from graphspec.elaborated import OutputSpec
 
 
@@ -57,8 +58,8 @@ def _patterns(training: TrainConfig) -> Iterator[tuple[Path, str]]:
 def _need_losses(body: BodyElaborator, training: TrainConfig, outputs: Mapping[str, OutputSpec]) -> None:
     """Reports what `steps` say to be outputs that are none, or have no losses."""
     losses = [name for name, output in outputs.items() if output.loss is not None]
-    for path, part in training.sections():
-        for index, name in enumerate(getattr(part, "outputs", ())):
+    for path, step in training.written_steps():
+        for index, name in enumerate(step.outputs):
             if name in losses:
                 continue
             there = f"outputs with a loss: {', '.join(losses) or 'none'}"
@@ -67,6 +68,26 @@ def _need_losses(body: BodyElaborator, training: TrainConfig, outputs: Mapping[s
             )
             help = there if name in outputs else did_you_mean(name, losses, there)
             body.error("unknown-reference", _span(body, (*path, "outputs", index)), lacks, help)
+
+
+def check_sources(body: BodyElaborator, training: TrainConfig, data: DataConfig | None) -> None:
+    """Reports what `steps` say to be sources of rows that are none."""
+    from graphspec.data.config import no_source
+
+    sources = data.sources if data is not None else {}
+    for path, step in training.written_steps():
+        for index, name in enumerate(step.data):
+            place = (*path, "data", index)
+            problem = no_source(name, sources, place)
+            if name in step.data[:index]:
+                body.error(
+                    "duplicate-name",
+                    _span(body, place),
+                    f"`data` names source `{name}` twice",
+                    "name it once",
+                )
+            elif name not in sources:
+                body.error(problem.code, _span(body, place), problem.message, problem.help)
 
 
 def _leave_averages(body: BodyElaborator, training: TrainConfig, graph: Graph) -> None:

@@ -225,8 +225,10 @@ def _check_training(
     """Reports what in `train` and `tune` does not fit the graph and its outputs, as far as they are known."""
     training, data = sections.train, sections.data
     if training is not None and findings is not None:
-        from graphspec.elaborate.groups import check_groups
+        from graphspec.elaborate.groups import check_groups, check_sources
 
+        if data is not None or body.declared.document.value.get("data") is None:
+            check_sources(body, training, data)
         check_groups(body, training, findings.graph, outputs.known)
     if outputs.named is None or (data is None and body.declared.document.value.get("data") is not None):
         return

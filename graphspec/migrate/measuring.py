@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from graphspec.data.batches import Batch, Examples, Shuffle
+from graphspec.data.batches import Batch, Rebatched, Shuffle
 from graphspec.data.fields import Field, fields
 from graphspec.fold.weights import TOLERANCE
 from graphspec.migrate.tracking import Indices
@@ -48,21 +48,13 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Renumbered:
+class Renumbered(Rebatched):
     """Examples of the run as the new spec has them: ids and classes under their new numbers, fields under
     their new names.
     """
 
-    examples: Examples
     numbers: Mapping[str, Indices]
     names: Mapping[str, str]
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    @property
-    def even(self) -> bool:
-        return self.examples.even
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         for batch in self.examples.batches(batch_size, shuffle, start):

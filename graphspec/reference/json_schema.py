@@ -211,8 +211,11 @@ class Writer:
         texts = {"type": ["string", "number"]}
         several = {"anyOf": [texts, {"type": "array", "items": texts}]}
         properties = self._properties(DataConfig)
-        for key in ("train", "validation", "test"):
+        for key in ("validation", "test"):
             properties[key] = {"anyOf": [{"type": "string"}, properties[key]]}
+        named = _named({"anyOf": [{"type": "string"}, _ref("SourceFile")]})
+        either = [{"type": "string"}, _ref("DataFile"), named]
+        properties["train"] = {"anyOf": either, "description": meaning(DataConfig, "train")}
         properties |= {"key": several, "na_values": several}
         windows = self.definitions["Windows"]["properties"]
         windows["by"] = {**several, "description": meaning(Windows, "by")}

@@ -23,7 +23,7 @@ from graphspec.contract.wrapper import Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.features.windows import Windows
-from graphspec.data.files import DataFile, Marked, Split
+from graphspec.data.files import DataFile, Marked, SourceFile, Split
 from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import CODES, did_you_mean, fail, same_word
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS, ENCODINGS, LAYERS, bare
@@ -234,6 +234,7 @@ SECTIONS: Mapping[type[BaseModel], str] = {
     Output: "an output",
     DataConfig: "`data`",
     DataFile: "a file of `data`",
+    SourceFile: "a source of `data.train`",
     **dict.fromkeys((Split, Marked), "`data.validation`"),
     Windows: "`data.windows`",
     TrainConfig: "`train`",

@@ -228,7 +228,7 @@ def places(directory: Path, program: Program, data: Path | None = None) -> tuple
     if data is None and known:
         what, help = f"the training data `{known}`", f"if you want it to read them: `--data {known}`"
         raise _not_yours(directory, what, help)
-    needed = [name for key, name in names.items() if data is None or key != "train"]
+    needed = [name for key, name in names.items() if data is None or not key.startswith("train")]
     if not is_within(root, directory):
         if not all(os.path.exists(directory / name) for name in needed if not is_remote(name)):
             help = "name data, `--data PATH`; or the spec itself: `train SPEC --run-dir RUN --resume`"

@@ -97,7 +97,11 @@ def drift(run: Run, data: Any, device: str = "auto") -> Drift:
         message = f"`{run.path}` learned from no table, and drift compares columns"
         raise fail("not-supported", message, "train it on a table: a file with named columns")
     root, known = run.files.places(run.program)
-    opened = opening(run.program, "train", config.train, root, known)
+    if config.sources:
+        message = f"`{run.path}` learned from several files, and drift compares new rows with those of one"
+        help = f"the files: {', '.join(source.path for source in config.sources.values())}"
+        raise fail("not-supported", message, help)
+    opened = opening(run.program, "train", config.first, root, known)
     if opened is None:
         message = "the run learned from arrays in memory, which it does not keep"
         raise fail("data-missing", message, "train it from a file")
@@ -130,7 +134,7 @@ def _corrected(found: Sequence[ColumnDrift]) -> list[ColumnDrift]:
 def _rows(run: Run, encoders: Encoders, data: Any) -> TablePart:
     config = run.program.data
     assert config is not None
-    opened = opening(run.program, "train", config.train, None, data)
+    opened = opening(run.program, "train", config.first, None, data)
     assert opened is not None
     table = open_table(find(opened.path, opened.within), opened.options, config)
     names = [name for name in encoders.columns if name in table.columns]

@@ -22,7 +22,7 @@ from graphspec.data.fields import UNIT, Checker, Field, fields
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.in_memory_source import Given, of_rows
-from graphspec.data.loading import padding_of
+from graphspec.data.loader import padding_of
 from graphspec.data.opening import opening, spanner
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import Row
@@ -67,7 +67,7 @@ def predictions(
     predictor = Predictor(program, engine, encoders, batch_size, limit, probabilities)
     if pictures is not None:
         predictor.pictures = PictureFolder(pictures, Drawings(program, encoders))
-    opened = opening(program, "train", program.data.train if program.data else None, None, path)
+    opened = opening(program, "train", program.data.first if program.data else None, None, path)
     assert opened is not None
     source = find(opened.path)
     if source.kind == "arrays" and encoders is None:

@@ -170,7 +170,7 @@ def recommendations(
     """
     reader = _Recommending(finder, limit, probabilities)
     data = finder.program.data
-    opened = opening(finder.program, "train", data.train if data else None, None, path)
+    opened = opening(finder.program, "train", data.first if data else None, None, path)
     assert opened is not None
     source = find(opened.path)
     if source.kind == "arrays" and finder.encoders is None:

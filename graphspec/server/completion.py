@@ -25,7 +25,7 @@ from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.keys import classes_at, parameters_at
 from graphspec.server.scopes import Body, Inside, Symbol, mapping, sized
 from graphspec.server.symbols import MATCHING, MEASURED, REFERRING
-from graphspec.server.tables import columns, trained_on
+from graphspec.server.tables import columns, sources, trained_on
 from graphspec.settings import show
 from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
@@ -246,7 +246,11 @@ class _At:
             yield from (Completion(name, "word") for name in directions(outputs, validated=True))
         elif key == "name" and (wanted := self._kind()):
             yield from (Completion(name, "word", kind) for kind, name in _reference() if kind == wanted)
-        elif path[:1] == ("data",) and key in ("train", "validation", "test", "path"):
+        elif key == "data" and path and path[-1] != "data":
+            yield from (Completion(name, "word", "a source") for name in sources(trained_on(self.analysis)))
+        elif path[:1] == ("data",) and (
+            key in ("train", "validation", "test", "path") or path[1:] == ("train",)
+        ):
             yield from self._files()
         elif key in WORDS:
             yield from (Completion(word, "word") for word in WORDS[key])

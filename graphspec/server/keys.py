@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec.data.config import DataConfig
-from graphspec.data.files import DataFile, Marked, Split
+from graphspec.data.files import DataFile, Marked, SourceFile, Split
 from graphspec.generate.config import GenerateSettings
 from graphspec.language.schema import Block, Input, Output, Spec
 from graphspec.reference.entries import Parameter
@@ -34,6 +34,7 @@ _AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
     ("train", "steps", "*"): (StepSettings,),
     ("data",): (DataConfig,),
     ("data", "train"): (DataFile,),
+    ("data", "train", "*"): (SourceFile,),
     ("data", "validation"): (Split, Marked, DataFile),
     ("data", "test"): (DataFile,),
     ("tune",): (TuneConfig,),

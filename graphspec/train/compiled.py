@@ -123,7 +123,6 @@ class Compiled:
         self,
         module: nn.Module,
         choice: CompileChoice,
-        batch_size: int,
         tell: Callable[[str], None],
         custom: bool = False,
     ):
@@ -131,7 +130,7 @@ class Compiled:
         step, so that none follow in a row.
         """
         self.module, self.choice, self.custom = module, choice, custom
-        self.batch_size, self.tell = batch_size, tell
+        self.tell = tell
         self.active = choice.step or bool(choice.paths)
         self.count, self.seconds, self._began = 0, 0.0, 0.0
         if choice.paths:
@@ -142,9 +141,9 @@ class Compiled:
         for path in choice.paths:
             module.get_submodule(path).compile(backend=BACKEND, dynamic=False)
 
-    def step_of(self, optimizer: Optimizer) -> CompiledStep:
-        """The steps of an optimizer."""
-        return CompiledStep(self, optimizer)
+    def step_of(self, optimizer: Optimizer, batch_size: int) -> CompiledStep:
+        """The steps of an optimizer, of which full batches have so many examples in each process."""
+        return CompiledStep(self, optimizer, batch_size)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -190,8 +189,8 @@ class Compiled:
 class CompiledStep:
     """The forward and backward passes of an optimizer's steps, compiled or not."""
 
-    def __init__(self, shared: Compiled, optimizer: Optimizer):
-        self.shared, self.optimizer = shared, optimizer
+    def __init__(self, shared: Compiled, optimizer: Optimizer, batch_size: int):
+        self.shared, self.optimizer, self.batch_size = shared, optimizer, batch_size
         self.updated = False
         """Whether the last step moved the weights, too, unless its loss was not finite."""
         self._step: Any = None
@@ -204,7 +203,7 @@ class CompiledStep:
         self, objective: Objective, called: nn.Module, batch: Batch, totals: StepTotals | None
     ) -> BatchResult:
         """A forward and a backward pass: weights have their gradients afterwards, or are `updated`."""
-        self.updated, full = False, len(batch) == self.shared.batch_size
+        self.updated, full = False, len(batch) == self.batch_size
         self._row.end()
         if full and self._step is not None:
             batch_result = self._compiled(objective, batch)

@@ -33,6 +33,7 @@ from graphspec.train.batch_result import BatchResult
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.permission import need_permission
 from graphspec.train.checkpoint import State
+from graphspec.train.feeding import feed
 from graphspec.train.meter import Values
 from graphspec.train.objective import Objective
 from graphspec.train.options import TrainOptions
@@ -191,7 +192,12 @@ def _seed(program: BaseProgram, world: World) -> int:
 
 def _start(training: Training, dataset: Data, data: Path | Given | None, resumed: bool) -> Start:
     program = training.program
-    spec = program.data.train.path if program.data is not None and program.data.train is not None else None
+    files = [
+        file
+        for place, file in (program.data.files if program.data is not None else {}).items()
+        if place[0] == "train"
+    ]
+    spec = ", ".join(file.path for file in files)
     parts = {"training": dataset.training, "validation": dataset.validation, "test": dataset.test}
     return Start(
         program.name,
@@ -218,9 +224,8 @@ def _run(
 ) -> Result:
     """Runs the epochs, then the end of training."""
     batch_size, callbacks = training.program.training.batch_size, training.callbacks
-    steps = -(-len(dataset.training) // training.batch_size)
     ends = any(callback.ends for callback in training.program.training.callbacks)
-    reporter = Reporter(given.progress, given.waiting, training.epochs, steps, ends)
+    reporter = Reporter(given.progress, given.waiting, training.epochs, training.steps, ends)
     given.waiting("compiling the first step" if training.compiled.active else "the first step")
     test: Values = {}
     with watched(training.world, given.stopping) as stop, closing(callbacks), training.compiled.watched():
@@ -270,25 +275,25 @@ def _epoch(training: Training, dataset: Data, saver: Saver, reporter: Reporter, 
     training.spread.called.train()
     phase.begin(epoch)
     started, before = time.perf_counter(), meter.count
-    reporter.begin(training.seen // training.batch_size, before)
-    order = Shuffle(config.seed, epoch)
-    batches = training.shared(dataset.training).batches(config.batch_size, order, training.seen)
-    for parts in _together(batches, training.accumulated):
-        done = training.iterations
+    reporter.begin(training.step, before)
+    source = feed(phase.config, dataset).shared(training.shared)
+    batches = source.batches(Shuffle(config.seed, epoch), training.step, training.steps)
+    for parts in batches:
+        done, step = training.iterations, training.step
         training.varied.begin(done)
         if callbacks.watches_batches:
-            step = training.seen // training.batch_size
             callbacks.call("on_train_batch_begin", step, {})
-        for turn, update in enumerate(phase.turns):
-            wrong, due = _update(training, update, parts, stop, saver, again=turn > 0)
+        for turn, (update, number) in enumerate(zip(phase.turns, source.read, strict=True)):
+            again = number in source.read[:turn]
+            wrong, due = _update(training, update, parts[number], stop, saver, again)
             if wrong is not None:
                 return _not_finite(wrong, training, saver, turn)
         training.averages.follow()
-        training.seen += sum(batch.total for batch in parts)
-        training.iterations += 1
+        training.stepped()
         if callbacks.watches_batches:
             callbacks.call("on_train_batch_end", step, {"loss": meter.loss()})
-        wrong = _further(training, batches, len(dataset.training), saver, stop)
+        follow = source.full(training.step, training.steps)
+        wrong = _further(training, (batch for (batch,), *_ in batches), follow, saver, stop)
         if wrong is not None:
             return _not_finite(wrong, training, saver, turn=0)
         saver.step(due)
@@ -341,16 +346,15 @@ def _update(
 
 
 def _further(
-    training: Training, batches: Iterator[Batch], examples: int, saver: Saver, stop: StopSignal
+    training: Training, batches: Iterator[Batch], full: int, saver: Saver, stop: StopSignal
 ) -> BatchResult | None:
-    """After a step that was one compiled graph, makes more such steps on full batches until something else
-    has to read the training's state. `examples` is the number of those in the epoch. Returns the result of
-    one whose loss is not finite; nothing was updated with it.
+    """After a step that was one compiled graph, makes more such steps until something else has to read the
+    training's state, at most `full`: the batches that follow and are full. Returns the result of one whose
+    loss is not finite; nothing was updated with it.
     """
     update, *others = training.phase.turns
     if others or training.callbacks.watches_batches or stop:
         return None
-    full = (examples - training.seen) // training.batch_size
     count, until = min(full, saver.free_steps, MOST), time.monotonic() + UNSEEN
     steps = itertools.count(training.iterations)
     training.varied.begin(next(steps))
@@ -365,8 +369,7 @@ def _further(
         if not math.isfinite(result.value):
             return result
         training.meter.add(result, batch)
-        training.seen += len(batch)
-        training.iterations += 1
+        training.stepped()
     return None
 
 
@@ -426,12 +429,6 @@ def compared(
     if objective is None:
         return {}
     return {name: evaluate(objective, module, held, size, prefix) for name, module in modules.items()}
-
-
-def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
-    """The batches whose gradients one step accumulates: `count` of them, at the end perhaps fewer."""
-    while parts := list(itertools.islice(batches, count)):
-        yield parts
 
 
 def _not_finite(result: BatchResult, training: Training, saver: Saver, turn: int) -> None:

@@ -107,7 +107,7 @@ def _peak(program: BaseProgram, batch: Batch) -> int:
     )
     freezing = Freezing(program.graph, module)
     attach(program, module)
-    compiled = Compiled(module, CompileChoice("off"), 0, lambda line: None)
+    compiled = Compiled(module, CompileChoice("off"), lambda line: None)
     phases = Phases(program, module, objective, penalties, freezing, compiled, 1, 1)
     return max(_peak_of(phases.begin(number), module, batch) for number in range(len(program.training.parts)))
 

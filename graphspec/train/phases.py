@@ -142,7 +142,8 @@ class Phases:
             optimizer = optimizer_for(self.program, self.module, variances, count, config, settings)
             others = tuple(weight for name, weight in trained.items() if name not in of_update)
             rest = tuple(weight for name, weight in self.module.named_parameters() if name not in of_update)
-            compiled = self.compiled.step_of(optimizer)
+            size = settings.batch_size or config.batch_size
+            compiled = self.compiled.step_of(optimizer, -(-size // self.objective.world.size))
             yield Update(objective, penalties, optimizer, compiled, settings.repeat, others, rest)
 
 

@@ -19,8 +19,8 @@ from graphspec.train.batch_inspection import Examination, examine, examples, unt
 from graphspec.train.callbacks.building import build
 from graphspec.train.checkpoint import State
 from graphspec.train.compiled import Compiled, choose
-from graphspec.train.config import effective_batch
 from graphspec.train.custom import bound
+from graphspec.train.feeding import steps_of
 from graphspec.train.freezing import Freezing
 from graphspec.train.objective import Objective
 from graphspec.train.optimizers.setup import need_trainable
@@ -41,9 +41,8 @@ def compiled(parts: TrainingParts, dataset: Data, given: TrainOptions) -> Compil
     choice = choose(program, way, parts.epochs * parts.steps, parts.device.type, spread.world, sizes)
     if way != "off":
         given.tell(str(choice))
-    size = -(-program.training.batch_size // spread.world.size)
     custom = bool(nodes(program) or objectives(program))
-    return Compiled(spread.module, choice, size, given.tell, custom)
+    return Compiled(spread.module, choice, given.tell, custom)
 
 
 def phases(parts: TrainingParts, compiled: Compiled) -> Phases:
@@ -67,7 +66,7 @@ def prepare(
     """
     config, sharded = program.training, is_sharded(program, world)
     epochs = config.epochs if given.epochs is None else given.epochs
-    steps = _steps(program, dataset)
+    steps = steps_of(program.training, dataset)
     module, penalties, objective, freezing = _objective(program, dataset, world, place, state, weights)
     looks = ((looks and state is None) or not world.alone) and not sharded  # which may not fit a device
     examination = _examine(program, module, objective, dataset, epochs * steps) if looks else Examination()
@@ -132,13 +131,8 @@ def look(program: BaseProgram, root: Path | None) -> tuple[Diagnostic, ...]:
     if nodes(program) or objectives(program):  # which nothing but permission runs
         return data.warnings
     module, _, objective, _ = _objective(program, data, World(), place, None, None)
-    steps = program.training.epochs * _steps(program, data)
+    steps = program.training.epochs * steps_of(program.training, data)
     return _examine(program, module, objective, data, steps).warnings
-
-
-def _steps(program: BaseProgram, dataset: Data) -> int:
-    """The steps of an epoch."""
-    return -(-len(dataset.training) // effective_batch(program.training))
 
 
 def _adapt(program: BaseProgram, module: nn.Module, dataset: Data, world: World, state: State | None) -> None:

@@ -65,8 +65,9 @@ class TrainingParts:
 class Training(TrainingParts):
     """A running training. Callbacks have it as `model`.
 
-    `epoch` counts the epochs that are done, `seen` the examples of the one that it is in. A callback may
-    set `stop_training`, which ends the training after the epoch, and change `optimizer.learning_rate`.
+    `epoch` counts the epochs that are done, `seen` the examples of the one that it is in, as if all batches
+    had been full. A callback may set `stop_training`, which ends the training after the epoch, and change
+    `optimizer.learning_rate`.
     """
 
     phases: Phases
@@ -163,11 +164,6 @@ class Training(TrainingParts):
         return self.run.path
 
     @property
-    def accumulated(self) -> int:
-        """The number of batches of a step."""
-        return self.program.training.optimizers[0].gradient_accumulation_steps or 1
-
-    @property
     def batch_size(self) -> int:
         """The number of examples of a step."""
         return effective_batch(self.program.training)
@@ -192,6 +188,16 @@ class Training(TrainingParts):
             yield
         finally:
             self.use_averages(before)
+
+    @property
+    def step(self) -> int:
+        """The steps of this epoch that are done."""
+        return -(-self.seen // self.batch_size)
+
+    def stepped(self) -> None:
+        """Counts a step that is done."""
+        self.seen += self.batch_size
+        self.iterations += 1
 
     def finish_epoch(self, values: Mapping[str, Any]) -> None:
         """Ends the epoch, records its `values` in the history, and starts the next one."""

@@ -25,7 +25,7 @@ SECTIONS = {
         "siamese", "two_cameras", "ensemble", "encoder", "decoder", "autoencoder", "vae",
     ],
     "Phases and updates": [
-        "distillation", "digits_gan", "byol", "moco", "barlow", "digits_robust", "few_shot",
+        "distillation", "digits_gan", "byol", "moco", "barlow", "digits_robust", "few_shot", "fixmatch",
     ],
     "Published networks": ["inception_v3", "xception", "resnet50", "resnet", "torchvision_resnet", "unet"],
     "Attention": ["transformer_classifier", "gpt", "bert", "llama"],

@@ -196,6 +196,26 @@ data: {train: d.npz, validation: {split: 0.2}}
 """
 """Other weights train in each phase, and with each update; some are averages of others."""
 
+SOURCES = """
+inputs: {x: {shape: [6]}}
+nodes:
+  hidden: {layer: Dense, units: 8, activation: tanh}
+  y: {layer: Dense, units: 3, activation: softmax}
+  size: {compute: "sum(square(hidden), axis=-1)"}
+outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}, size: {loss: mean}}
+train:
+  optimizer: adam
+  batch_size: 10
+  parallel: PARALLEL
+  phases:
+    - {epochs: 1}
+    - {epochs: 1, steps: [{data: labelled, outputs: y, batch_size: 7}, {data: plain, outputs: size}]}
+data:
+  train: {labelled: few_labels.npz, plain: {path: plain.npz, weight: 2}}
+  validation: {split: 0.2, data: labelled}
+"""
+"""Rows of two sources, in one batch and in one each. Those of one have no labels."""
+
 ADAPTERS = CLASSES.replace("seed: 4,", 'seed: 4, adapters: [{match: "*", rank: 2}],')
 """Low-rank adapters train alone."""
 
@@ -239,7 +259,7 @@ SPECS = {
 }
 GATHERED = ("adapted", "compared", "normalized")
 """What is special about them happens before there are gradients, with DDP as with FSDP."""
-MORE = {"updates": UPDATES, "adapters": ADAPTERS, "worse": WORSE}
+MORE = {"updates": UPDATES, "adapters": ADAPTERS, "worse": WORSE, "sources": SOURCES}
 WAYS = ("ddp", "fsdp")
 WHOLE = ("classes", "steps", "outputs", "updates")
 """What two processes train with whole weights in `make test`: what else is special does not depend on it."""
@@ -279,6 +299,8 @@ def write_data(root: Path) -> None:
         seen=np.zeros((54, 4), "float32"),
         area=(x > 0).astype("float32"),
     )
+    np.savez(root / "few_labels.npz", x=x[:17], y=labels[:17])
+    np.savez(root / "plain.npz", x=x[17:])
     np.savez(root / "worse.npz", x=x, y=2 - labels)
     for count in (4, 8):
         np.savez(

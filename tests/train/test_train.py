@@ -25,7 +25,7 @@ from graphspec.files.locks import NAME as LOCK
 from graphspec.objectives import SettingError
 from graphspec.runs.run import Run
 from graphspec.train import device as devices
-from graphspec.train import loop
+from graphspec.train import feeding
 from graphspec.train import run as runs
 from graphspec.train.batch_result import Reading
 from graphspec.train.callbacks.base import Callback
@@ -522,7 +522,7 @@ def test_a_number_is_read_from_the_gpu_that_computes_it() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 def test_the_host_waits_for_no_gpu_between_the_batches(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that a step does is watched by torch; the first one makes the optimizer's state."""
-    together, watched = loop._together, []
+    together, watched = feeding._together, []
 
     def watching(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
         for number, parts in enumerate(together(batches, count)):
@@ -531,7 +531,7 @@ def test_the_host_waits_for_no_gpu_between_the_batches(place: Path, monkeypatch:
             yield parts
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(loop, "_together", watching)
+    monkeypatch.setattr(feeding, "_together", watching)
     train(compile(DENSE), root=place, device="cuda", epochs=1)
     assert max(watched) > 1
 

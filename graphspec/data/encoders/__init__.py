@@ -87,17 +87,31 @@ class Encoders:
         self.classes: dict[tuple[str, str], set[int]] = {}
         """Of targets that are classes, by name and part of the data: those that its rows have."""
         self.targets = True
+        self.partial: frozenset[str] = frozenset()
+        """The targets that some of several tables lack."""
+        self.lacking: frozenset[str] = frozenset()
+        """Those that the table lacks to which the columns are bound: its rows do not count for them."""
+        self._legal: dict[str, Column] = {}
+        """A row of each of the `partial` targets."""
         self.seasonal: dict[str, dict[str, float]] = {}
         """By output, the mean step from season to season of each series in training: see `windows.naive`."""
         self.until: float | None = None
         """The latest time of training rows, of windows, as `Stamps` counts it."""
 
-    def bind(self, source: ColumnSource, place: Place = nowhere, targets: bool = True) -> None:
-        """Binds the encoders to the columns of a table; without `targets`, only those of inputs.
+    def bind(
+        self,
+        source: ColumnSource,
+        place: Place = nowhere,
+        targets: bool = True,
+        lacking: frozenset[str] = frozenset(),
+    ) -> None:
+        """Binds the encoders to the columns of a table; without `targets`, only those of inputs, and never
+        those of targets that are `lacking`.
 
         Raises `SpecError` with each column that is missing.
         """
-        bound = bind(self.plan, source, place, targets)
+        self.lacking = lacking
+        bound = bind(self.plan, source, place, targets, lacking)
         for name, columns in bound.items():
             self.encoders[name].columns = columns
             feature = self.encoders[name].fill.feature
@@ -105,8 +119,14 @@ class Encoders:
                 source.read_as_text(columns)
         self.targets = targets
         if targets:
-            check_weights(self.outputs, source)
+            check_weights(self.outputs, source, lacking=lacking)
             self._bind_weights(bound)
+
+    def need_legal(self, part: TablePart) -> None:
+        """Keeps a legal value of the `partial` targets that this row has, for the rows of other tables."""
+        for name in self.partial - self.lacking - self._legal.keys():
+            self._legal[name] = self.encoders[name].encode(part)
+            self.encoders[name].forget()
 
     def limit(self, rows: int) -> None:
         """Says that they learn from the first `rows` rows alone."""
@@ -143,7 +163,7 @@ class Encoders:
     def _bind_weights(self, bound: Mapping[str, Sequence[str]]) -> None:
         for name, output in self.outputs.items():
             rows, target = output.rows, None
-            if not rows.weighted:
+            if not rows.weighted or output.target in self.lacking:
                 continue
             if rows.class_weight is not None:
                 columns = bound.get(output.target, ())
@@ -161,19 +181,23 @@ class Encoders:
     @property
     def used(self) -> dict[str, Encoder]:
         """The encoders of the fields that are read."""
-        return {n: e for n, e in self.encoders.items() if self.targets or not self.plan.of(n).target}
+        read = {n: e for n, e in self.encoders.items() if self.targets or not self.plan.of(n).target}
+        return {name: encoder for name, encoder in read.items() if name not in self.lacking}
 
     @property
     def columns(self) -> list[str]:
         """The columns that are read."""
         read = [column for encoder in self.used.values() for column in encoder.columns]
-        read += [column for encoder in self.encoders.values() for column in encoder.beside]
+        beside = (encoder for name, encoder in self.encoders.items() if name not in self.lacking)
+        read += [column for encoder in beside for column in encoder.beside]
         weights = [column for weigher in self.weighers.values() for column in weigher.columns]
         return list(dict.fromkeys([*read, *weights]))
 
     @property
     def weighers(self) -> dict[str, RowWeights]:
-        return self.weights if self.targets else {}
+        """The weights that are read."""
+        read = self.weights if self.targets else {}
+        return {n: w for n, w in read.items() if self.outputs[n].target not in self.lacking}
 
     # --- learning
 
@@ -190,8 +214,12 @@ class Encoders:
         rows = 0
         for part in parts:
             rows += len(part)
+            gone = self.lacking | {
+                f"weights of {name}" for name in self.weights.keys() - self.weighers.keys()
+            }
             for name, learner in learners.items():
-                _try(problems, name, learner.learn, part)
+                if name not in gone:
+                    _try(problems, name, learner.learn, part)
         for name, learner in learners.items() if rows else ():
             _try(problems, name, learner.finish)
         _raise({name: problems[name] for name in learners if name in problems})
@@ -216,6 +244,11 @@ class Encoders:
             if weighed is not None:
                 weights[name] = weighed
         _raise(problems)
+        if self.targets:
+            for name in sorted(self.lacking):
+                columns[name] = _repeated(self._legal[name], len(part))
+            gone = self.weights.keys() - weights.keys()
+            weights |= {name: np.ones(len(part), np.float32) for name in sorted(gone)}
         sizes = self._sizes(part, columns)
         self._count(columns, labels or {"": np.ones(len(part), bool)})
         arrays = {name: column.values for name, column in columns.items()} | self._units(part, columns)
@@ -257,6 +290,9 @@ class Encoders:
                 masks[name] = column.mask
             if self.encoders[output.target].ignore and not isinstance(column.values, Ragged):
                 there = np.ones(len(column.values), bool) if column.missing is None else ~column.missing
+                masks[name] = there if name not in masks else masks[name] & there[:, None]
+            elif output.target in self.partial:
+                there = np.full(len(column.values), output.target not in self.lacking)
                 masks[name] = there if name not in masks else masks[name] & there[:, None]
         return masks
 
@@ -415,6 +451,23 @@ class Encoders:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             said = str(error).splitlines() or [""]
             raise damaged(f"{type(error).__name__} {said[0]}") from None
+
+
+def _repeated(column: Column, count: int) -> Column:
+    """`count` rows without a target: each has the legal value of the one row of a column."""
+
+    def rows(array: Any) -> Any:
+        if isinstance(array, Ragged):
+            return Ragged(array.values[:0], np.zeros(count + 1, np.int64))
+        return None if array is None else np.repeat(np.asarray(array)[:1], count, 0)
+
+    return Column(
+        rows(column.values),
+        np.ones(count, bool),
+        mask=rows(column.mask),
+        counted=rows(column.counted),
+        unit=rows(column.unit),
+    )
 
 
 def _try(problems: dict[str, SpecError], name: str, call: Callable[..., Any], *arguments: Any) -> Any:

@@ -176,6 +176,12 @@ class TrainConfig(Setting):
             yield path, part
             yield from (((*path, "steps", index), step) for index, step in enumerate(part.steps or ()))
 
+    def written_steps(self) -> Iterator[tuple[tuple[str | int, ...], StepSettings]]:
+        """The steps that are written, of all phases, with their paths."""
+        for path, part in self.sections():
+            if isinstance(part, StepSettings):
+                yield path, part
+
     @property
     def updates(self) -> tuple[StepSettings, ...]:
         """The updates of a phase on each batch."""

@@ -91,7 +91,7 @@ def _no_null(*keys: str) -> Any:
 class StepSettings(Setting):
     """One update of the weights on each batch: the losses of `outputs`, by default of all, move the weights
     that `update` matches, by default all that train. It has an optimizer of its own, and is done `repeat`
-    times.
+    times. Of several sources of rows it may read some: `data`.
     """
 
     outputs: Annotated[Texts, Field(min_length=1)] = ()
@@ -103,8 +103,16 @@ class StepSettings(Setting):
     """Schedule of the learning rate of this update."""
     repeat: Annotated[int, Field(ge=1)] = 1
     """How often it runs on each batch."""
+    data: Annotated[Texts, Field(min_length=1)] = ()
+    """Sources of `data.train` whose rows it reads; by default all, by their weights."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Rows of its batches; by default those of `train`."""
 
-    phrases: ClassVar = {"outputs": "outputs: [real, fake]", "update": 'update: "critic.*"'}
+    phrases: ClassVar = {
+        "outputs": "outputs: [real, fake]",
+        "update": 'update: "critic.*"',
+        "data": "data: plain",
+    }
     remedies: ClassVar = {
         **OF_OPTIMIZER,
         "freeze": "a step changes only the weights that `update` matches",
@@ -119,6 +127,8 @@ class StepSettings(Setting):
         optimizer="optim",
         schedule="scheduler lr_schedule",
         repeat="times n_critic d_steps k",
+        data="source sources from",
+        batch_size="batch",
     )
 
     def updates(self, path: str) -> bool:
