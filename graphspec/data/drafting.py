@@ -52,6 +52,7 @@ from graphspec.data.mask_drafting import draft_masks, of_columns, of_folders
 from graphspec.data.rows.tokenizers import library as tokenizers
 from graphspec.data.spec_words import flow, on_a_line
 from graphspec.data.tables import Table, open_table
+from graphspec.data.tower_drafting import Interactions, draft_towers, interactions
 from graphspec.diagnostics import SpecError, fail, hidden_in
 
 DATES = 20
@@ -131,14 +132,12 @@ def draft(
     table = open_table(source, DataFile.model_validate({"path": str(data), **options}))
     if not targets and (found := box_table(table, _file(path, options))) is not None:
         return draft_boxes(name, path, found)
+    if not targets and ask is None and (pairs_of := _pairs(source, table)) is not None:
+        return draft_towers(name, path, _file(path, options), pairs_of)
     targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
         _need_target(source, table, target)
-    rows = _rows(table, sys.maxsize if source.kind == "images" else ROWS)
-    if source.kind == "images":
-        rows = rows.drop_columns("file")  # which `image` is, too
-    if not rows.num_rows:
-        raise fail("data-empty", f"`{data}` holds no examples")
+    rows = _examples(source, table)
     hidden = [name for name in rows.column_names if any(hidden_in(name))]
     for target in {*hidden} & {*targets}:
         raise fail("data-column", f"column {target!a} cannot be a target: {UNSEEN}", "rename it")
@@ -186,6 +185,20 @@ def _of_text(
     return text_drafting.draft(
         name, path, _file(path, options), source, options.get("encoding", "utf-8"), tell
     )
+
+
+def _examples(source: Found, table: Table) -> pa.Table:
+    """The rows that are looked at."""
+    pictures = source.kind == "images"
+    rows = _rows(table, sys.maxsize if pictures else ROWS)
+    if not rows.num_rows:
+        raise fail("data-empty", f"`{source.path}` holds no examples")
+    return rows.drop_columns("file") if pictures else rows  # which `image` is, too
+
+
+def _pairs(source: Found, table: Table) -> Interactions | None:
+    """The two columns of a table that says who has what."""
+    return interactions(table, _rows(table, ROWS)) if source.kind != "images" else None
 
 
 def _file(path: str, options: Mapping[str, str]) -> str:

@@ -49,7 +49,10 @@ IDENTIFIER = re.compile(
     r"(?i:(?:^|[\W_])(?:id|key|idx|index|uuid|guid|nr|no|row|number|unnamed)s?(?:$|[\W_]))|[a-z]I[Dd]$"
 )
 """Names of columns that say which row is which."""
-NAMING = re.compile(r"(?i:(?:^|[\W_])(?:id|code|key)$)|[a-z]I[Dd]$")
+NAMING = re.compile(
+    r"(?i:(?:^|[\W_])(?:id|code|key|user|customer|member|item|movie|film|product|book|song|track|article)$)"
+    r"|[a-z]I[Dd]$"
+)
 """Names of columns whose whole numbers name something, and measure nothing."""
 WORDS = 3
 """Words in a row from which on a column is text, on average."""
