@@ -69,8 +69,8 @@ class Candidates:
     found: Tensor
 
     @classmethod
-    def of(cls, examples: Examples, of: Towers) -> Candidates:
-        """Those of training rows."""
+    def of(cls, examples: Examples, of: Towers, inputs: Sequence[str]) -> Candidates:
+        """Those of training rows; `inputs` are all of the program."""
         kept: list[Mapping[str, Tensor]] = []
         pairs: list[Tensor] = []
         known = torch.zeros(0, dtype=torch.int64)
@@ -80,8 +80,7 @@ class Candidates:
             first = _first(keys)
             new = first[~torch.isin(keys[first], known)]
             known = torch.cat((known, keys[new]))
-            inputs = (*of.query, *of.key)
-            kept.append({n: batch.arrays[n].cpu()[new] for n in inputs})
+            kept.append({n: batch.arrays[n].cpu()[new] for n in inputs if n in batch.arrays})
         queries, keys = torch.cat(pairs, 1)
         order = known.argsort()
         prints = known[order]
@@ -101,12 +100,13 @@ class Candidates:
         """That of an output of a program. Raises `ValueError` for what `state` did not give."""
         of = towers(program.graph, name)
         names = {word: f"{name}.{word}" for word in STATE}
-        names |= {f"row.{word}": f"{name}.row.{word}" for word in (*of.query, *of.key)}
+        read = [w for w in program.inputs if w in (*of.query, *of.key) or f"{name}.row.{w}" in state]
+        names |= {f"row.{word}": f"{name}.row.{word}" for word in read}
         missing = [word for word, key in names.items() if key not in state]
         if missing:
             raise ValueError(f"it holds no `{missing[0]}` of the output `{name}`")
         known = {word: state[names[word]] for word in STATE}
-        rows = {word: state[names[f"row.{word}"]] for word in (*of.query, *of.key)}
+        rows = {word: state[names[f"row.{word}"]] for word in read}
         count, pairs, found = known["prints"].numel(), known["queries"].numel(), known["found"]
         for word, array in known.items():
             size = pairs if word in ("queries", "found") else count
@@ -179,7 +179,8 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 def candidates_of(program: BaseProgram, training: Examples) -> dict[str, Candidates]:
     """The candidates of each output that reads them."""
     wanted = [name for name, output in program.outputs.items() if output.reads_candidates]
-    return {name: Candidates.of(training, towers(program.graph, name)) for name in wanted}
+    inputs = tuple(program.inputs)
+    return {name: Candidates.of(training, towers(program.graph, name), inputs) for name in wanted}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from graphspec.data.mixture import Mixture
 from graphspec.data.opening import Opening, opening
 from graphspec.data.prepared import LABELS, arrays_of, digest_of, is_prepared, need_same, read_index
 from graphspec.data.processes import ALONE, Processes, read_once
+from graphspec.data.redrawn import redrawn
 from graphspec.data.remote import is_remote
 from graphspec.data.streamed import Streamed
 from graphspec.data.weighed import weighed
@@ -105,7 +106,8 @@ def load(
     first, *held = _on(device, (dataset.training, dataset.validation, dataset.test))
 
     def trained(examples: Examples) -> Examples:
-        return weighed(_augmented(program, examples, device), dataset.encoders)
+        drawn = redrawn(_augmented(program, examples, device), dataset.encoders)
+        return weighed(drawn, dataset.encoders)
 
     of_sources: dict[tuple[str, ...], Examples] = {}
     if dataset.counts and program.data is not None:

@@ -203,7 +203,7 @@ def _of_output(spec: OutputSpec, value: Value, graph: Graph) -> Iterator[tuple[s
 
 def _of_target(spec: OutputSpec, graph: Graph, sections: Sections) -> Iterator[tuple[str, str, str, str]]:
     """The warnings about what an output is compared with: key, code, message, remedy."""
-    if spec.loss_weight == 0:
+    if spec.loss_weight == 0 and not spec.ranks_candidates:
         message = f"with `loss_weight: 0` the loss of `{spec.name}` trains nothing"
         yield "loss_weight", "weight-zero", message, "leave `loss` out of it, or give a weight above 0"
     if spec.loss is None or not spec.loss.takes_target:

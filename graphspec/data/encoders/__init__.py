@@ -30,7 +30,7 @@ from graphspec.data.encoders.decoding import written
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, pictured, reading_images, sees_padding
-from graphspec.data.features.settings import BoxesFeature, Shifted
+from graphspec.data.features.settings import BoxesFeature, DrawnValues, Shifted
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.cells import Columns, as_table
@@ -144,7 +144,7 @@ class Encoders:
     def _follow(self) -> None:
         """Says of encoders that depend on another one which it is."""
         for encoder in self.encoders.values():
-            if isinstance(encoder.feature, Shifted):
+            if isinstance(encoder.feature, Shifted | DrawnValues):
                 encoder.follow(self.encoders[encoder.feature.of])
             elif isinstance(encoder.feature, BoxesFeature) and (
                 picture := pictured(self.plan, encoder.feature)

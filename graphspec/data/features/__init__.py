@@ -43,8 +43,8 @@ def _feature(name: str, value: object) -> Feature:
     if not isinstance(value, dict):
         help = f"write {{encode: {value}}}" if str(value) in FEATURES else "write {encode: number}"
         raise unfit("wrong-type", f"the feature `{name}` is a mapping, not {show(value)}", help)
-    if "encode" not in value and {"of", "shift"} & value.keys():
-        value = {"encode": "shift", **value}
+    if "encode" not in value and {"of", "shift", "draw"} & value.keys():
+        value = {"encode": "draw" if "draw" in value else "shift", **value}
     if "encode" not in value:
         word = next((key for key in value if Feature.synonyms.get(key) == "encode"), None)
         if word is not None:

@@ -471,6 +471,32 @@ class Shifted(Feature):
         return FeatureType((None,), "int64")
 
 
+class DrawnValues(Feature):
+    """Values of another feature that are drawn at random for each row, all alike: others in each epoch."""
+
+    made_by = "drawn:DrawnEncoder"
+    target = False
+    encode: Literal["draw"] = "draw"
+    of: Text
+    """Feature whose values these are: one with `encode: category`."""
+    draw: Count
+    """How many are drawn for a row."""
+
+    phrases: ClassVar = {"of": "of: movie", "draw": "draw: 20"}
+
+    def read(self, name: str) -> tuple[str, ...]:
+        return ()
+
+    @model_validator(mode="after")
+    def _of_another(self) -> DrawnValues:
+        if self.column is not None:
+            raise ValueError("`of` names the feature that is read: leave `column` out")
+        return self
+
+    def feature_type(self, *, target: bool) -> FeatureType:
+        return FeatureType((self.draw,), "int64")
+
+
 class Tokens(Listed):
     """The elements of a list column."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from graphspec.data.features.settings import Feature, Listed, Shifted, TextFeature
+from graphspec.data.features.settings import Category, DrawnValues, Feature, Listed, Shifted, TextFeature
 from graphspec.diagnostics import did_you_mean
 from graphspec.settings import Problem
 
@@ -27,6 +27,8 @@ def shift_misfits(config: Any) -> Iterator[Problem]:
     for name, feature in features.items():
         if isinstance(feature, Shifted):
             yield from _unknown(name, feature, features)
+        if isinstance(feature, DrawnValues):
+            yield from _undrawn(name, feature, features)
         size = feature.vocabulary if isinstance(feature, TextFeature) else None
         if isinstance(feature, TextFeature) and size is not None and size <= feature.least:
             message = f"`vocabulary` is {size}, and {feature.least} tokens are there before any is learned"
@@ -47,6 +49,19 @@ def shift_misfits(config: Any) -> Iterator[Problem]:
             message = f"`pack` cuts rows across documents, and `{other}` has something for each document"
             help = "leave `pack` out, so that a row is a document; or leave this feature out"
             yield Problem("feature-misfit", message, help, ("features", other))
+
+
+def _undrawn(name: str, feature: DrawnValues, features: Mapping[str, Feature]) -> Iterator[Problem]:
+    """The mistake of values that are drawn of no feature, or of one that has several columns or none."""
+    source = features.get(feature.of)
+    if isinstance(source, Category) and len(source.read(feature.of)) == 1:
+        return
+    names = [each for each, other in features.items() if isinstance(other, Category)]
+    what = "which is not a feature" if source is None else "and that is not a category of one column"
+    help = did_you_mean(feature.of, names, f"write {feature.of}: {{encode: category}}")
+    yield Problem(
+        "feature-misfit", f"`{name}` draws of `{feature.of}`, {what}", help, ("features", name, "of")
+    )
 
 
 def _unknown(name: str, feature: Shifted, features: Mapping[str, Feature]) -> Iterator[Problem]:
