@@ -16,7 +16,7 @@ from graphspec.cli.printing import answer, print_json, reporting
 from graphspec.diagnostics.terminal import say
 
 if TYPE_CHECKING:
-    from graphspec.data.drafting_windows import Ask
+    from graphspec.data.drafting_rhythm import Ask
 
 SCHEMA = "graphspec.schema.json"
 """The file next to a new spec that it names as its schema."""
@@ -139,7 +139,7 @@ def _forecast(
         return None
     if not target:
         raise misuse("--time", "name what is forecast: --target COLUMN")
-    from graphspec.data.drafting_windows import Ask
+    from graphspec.data.drafting_rhythm import Ask
 
     return Ask(time, tuple(series or ()), past, ahead)
 

@@ -1,8 +1,9 @@
-"""`train --seeds` and `--folds`: a directory of runs that differ by chance alone."""
+"""`train --seeds` and `--folds`: a directory of runs that differ by chance alone, or one for each preset."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
     from graphspec.runs.repeats import RunGroup
 
 
+PLAIN = re.compile(r"\w[\w.-]*")
+"""Names of presets that name directories."""
+
+
 def repeat(
-    program: Program,
+    programs: Mapping[Any, Program],
     one: Callable[..., Any],
     seeds: int | None,
     folds: int | None,
@@ -29,32 +34,47 @@ def repeat(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Trains a program once for each seed or fold; `one` does, with more of `--set` and a directory."""
-    from graphspec.runs.repeats import members, repeated
+    """Trains programs, by their presets, once for each seed or fold; `one` does, with more of `--set`, a
+    preset and a directory. Several presets have a directory each, in that of all.
+    """
+    from graphspec.runs.repeats import list_repeated
     from graphspec.train.run import numbered, numbers
 
-    members_of = dict(_by_seed(program, seeds) if seeds is not None else _by_fold(program, folds or 0))
+    runs = [
+        (preset, name, more)
+        for preset, program in programs.items()
+        for name, more in (_by_seed(program, seeds) if seeds is not None else _by_fold(program, folds or 0))
+    ]
+    program, several = next(iter(programs.values())), len(programs) > 1
+    for preset in programs if several else ():
+        if not PLAIN.fullmatch(preset):
+            raise misuse("--preset", f"`{preset}` is to name a directory: give it letters, digits and _")
     parent = Path("runs")
     if run_dir is None and resume and parent.is_dir():
-        known = [path for path in numbers(parent, program.name).values() if members(path)]
+        known = [path for path in numbers(parent, program.name).values() if list_repeated(path)]
         run_dir = known[-1] if known else None
     folder = run_dir or numbered(parent, program.name)
     try:
-        for name, more in members_of.items():
+        for preset, name, more in runs:
+            place = Path(preset, name) if several else Path(name)
             if not (quiet or as_json):
-                say(f"{name}:")
-            _, interrupted = one(more, run_dir=folder / name)
+                say(f"{place}:")
+            _, interrupted = one(more, preset=preset, run_dir=folder / place)
             if interrupted is not None:
                 raise typer.Exit(interrupted.exit_code)
     finally:
-        with suppress(OSError):  # nothing has begun in it
-            folder.rmdir()
-    result = repeated(folder)
+        for empty in (*(folder / str(preset) for preset in programs), folder):
+            with suppress(OSError):  # nothing has begun in it
+                empty.rmdir()
+    groups = list_repeated(folder)
     if as_json:
-        print_json({"ok": True, **result.to_json()})
+        found = [group.to_json() for group in groups]
+        print_json({"ok": True, **({"repeated": found} if several else found[0])})
     elif not quiet:
-        show([result])
-        say(f"is another run better? graphspec runs compare {folder} RUNS")
+        show(groups)
+        others = "-o table.md" if several else "RUNS"
+        question = "do they differ by more than chance?" if several else "is another run better?"
+        say(f"{question} graphspec runs compare {folder} {others}")
 
 
 def _by_seed(program: Program, count: int) -> Iterator[tuple[str, list[str]]]:

@@ -373,8 +373,9 @@ def _compare(paths: list[Path], outputs: list[Path], force: bool, as_json: bool)
     """
     from graphspec.compare.table import show_value
     from graphspec.runs.directory import RunFiles
-    from graphspec.runs.repeats import differences, members, repeated
+    from graphspec.runs.repeats import differences, members, presets_of, repeated
 
+    paths = [inner for path in paths for inner in presets_of(path)]
     firsts = [(members(path) or [path])[0] for path in paths]
     files = [RunFiles(path) for path in firsts]
     groups, different = [repeated(path) for path in paths], _settings(firsts, paths)

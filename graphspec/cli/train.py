@@ -6,19 +6,20 @@ import gc
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from graphspec.cli import completing
 from graphspec.cli.common import (
     WAYS,
     Allow,
     AllowUrl,
     Device,
     Json,
-    Preset,
     ProgressOption,
     Set,
     compiling,
@@ -96,6 +97,15 @@ Folds = Annotated[
     int | None,
     typer.Option("--folds", min=2, metavar="N", help="Train N times, each with another Nth for validation."),
 ]
+Presets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="Take a preset of the spec; with --seeds or --folds it may be repeated: each has its runs.",
+        autocompletion=completing.presets,
+    ),
+]
 Plot = Annotated[bool, typer.Option("--plot", help="Write curves.svg into the run directory.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the model's inputs and outputs for one batch.")
@@ -116,7 +126,7 @@ GROUPS = {
     "The run": ("run_dir", "force", "resume", "weights", "earlier", "seeds", "folds"),
     "Computation": ("device", "devices", "restarts", "compile", "batch_size"),
     "Reports": ("progress", "plot", "verbose", "as_json"),
-    "The spec": ("settings", "preset", "allow", "allow_url"),
+    "The spec": ("settings", "presets", "allow", "allow_url"),
 }
 """The headings under which `--help` lists the options."""
 
@@ -143,7 +153,7 @@ def train(
     allow: Allow = None,
     allow_url: AllowUrl = False,
     settings: Set = None,
-    preset: Preset = None,
+    presets: Presets = None,
     as_json: Json = False,
 ) -> None:
     """Train a spec, and write a run directory.
@@ -163,6 +173,9 @@ def train(
     _check_earlier(earlier, resume, weights, devices)
     if seeds is not None or folds is not None:
         _check_repeats(spec, seeds, folds, devices, earlier)
+    elif len(presets or ()) > 1:
+        raise misuse("--preset", "several are compared by repeated runs: add --seeds 5, or name one")
+    preset = presets[0] if presets else None
     with reporting(as_json):
         spec, run_dir = _spec_and_run(spec, run_dir, resume)
     gc.enable()
@@ -182,7 +195,9 @@ def train(
 
     repeated = seeds is not None or folds is not None
 
-    def one(more: Iterable[str] = (), **changed: Any) -> tuple[Result, Interrupted | None]:
+    def one(
+        more: Iterable[str] = (), preset: str | None = preset, **changed: Any
+    ) -> tuple[Result, Interrupted | None]:
         given, all_settings = options | changed, [*(settings or ()), *more]
         with (
             compiling(spec, all_settings, preset, as_json, allow, allow_url, not repeated) as program,
@@ -196,9 +211,13 @@ def train(
     if repeated:
         from graphspec.cli.repeating import repeat
 
-        with compiling(spec, settings, preset, as_json, allow, allow_url) as program:
+        with ExitStack() as compiled:
+            programs = {
+                name: compiled.enter_context(compiling(spec, settings, name, as_json, allow, allow_url))
+                for name in (presets or (None,))
+            }
             quiet = progress in ("none", "json")
-            return repeat(program, one, seeds, folds, run_dir, resume, quiet, as_json)
+            return repeat(programs, one, seeds, folds, run_dir, resume, quiet, as_json)
     result, interrupted = one()
     if as_json:
         summary: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}

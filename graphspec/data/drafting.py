@@ -41,7 +41,8 @@ from graphspec.data.drafting_notes import (
     words_are_classes,
     words_are_gaps,
 )
-from graphspec.data.drafting_windows import Ask, forecast
+from graphspec.data.drafting_rhythm import Ask
+from graphspec.data.drafting_windows import forecast
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.image_drafting import BLOCK, ImageProfile

@@ -2,60 +2,78 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from graphspec.data.columns import PLAIN, TablePart, numbers
-from graphspec.data.draft import Draft, training
+from graphspec.data.columns import is_text
+from graphspec.data.draft import Draft
 from graphspec.data.drafting_looks import ColumnProfile
-from graphspec.data.drafting_notes import out_of_order
-from graphspec.data.features.windows import MONTHS, SECONDS, spacing_of
-from graphspec.data.spec_words import flow, word
-from graphspec.data.windows.stamps import Stamps, counted
+from graphspec.data.drafting_rhythm import Ask, Rhythm, rhythm_of
+from graphspec.data.spec_words import flow, on_a_line, word
 from graphspec.diagnostics import fail
 
-USUAL = {"s": (60,), "min": (60, 1440), "h": (24, 168), "d": (7, 365), "w": (52,), "mo": (12,)}
-"""Steps of the seasons that are looked for, by the unit of the spacing."""
-STRONG = 0.2
-"""From this autocorrelation on there is a season."""
-MOST_STEPS = 400
-"""Of a past that is written without being asked for."""
-DAY = 86_400e6
-"""Microseconds."""
-PERIODS = {"hour": DAY, "weekday": 7 * DAY, "day_of_year": 366 * DAY}
-"""The parts of a date that come again, and after how long."""
+CALENDAR = re.compile(
+    r"(?i:(?:^|[\W_])(?:(?:\w+_)?holidays?|events?|vacations?|weekends?|promo\d?|promotions?|weekday|dow|month|quarter"
+    r"|(?:business|working|week)_?days?|day_?of_?week|open|closed)(?:$|[\W_]))"
+    r"|[a-z](?:Holiday|Event|Weekend|Promo|Weekday|DayOfWeek|Month|Open)s?$"
+)
+"""Names of columns whose values are known in advance."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What the command line says of a forecast: the columns of time and of series, and lengths."""
+class Roles:
+    """What a forecast reads of the columns, by what is known when."""
 
-    time: str
-    series: tuple[str, ...] = ()
-    past: int | None = None
-    next: int | None = None
+    past: list[ColumnProfile]
+    """Numbers of each step of the past, those of the targets first."""
+    ahead: list[ColumnProfile]
+    """Those of them that are known of the steps to come, too."""
+    events: list[ColumnProfile]
+    """Categories that are known of them."""
+    facts: list[ColumnProfile]
+    """Numbers of a whole series."""
+    kinds: list[ColumnProfile]
+    """Categories of a series, or at the last step of the past."""
+
+    @property
+    def read(self) -> set[str]:
+        every = (*self.past, *self.ahead, *self.events, *self.facts, *self.kinds)
+        return {seen.name for seen in every}
 
 
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """What the rows say: the spacing as `every` has it, gaps and whether they are to be filled, seasons, the
-    lengths of a window, and the parts of dates that come again.
-    """
-
-    every: str | None
-    gaps: int
-    filled: bool
-    season: int
-    past: int
-    next: int
-    reason: str
-    clock: tuple[str, ...]
+def _roles(
+    looks: Sequence[ColumnProfile],
+    columns: Mapping[str, pa.Array],
+    targets: Sequence[str],
+    fixed: set[str],
+    rhythm: Rhythm,
+) -> Roles:
+    known = {seen.name: seen for seen in looks}
+    roles = Roles([known[target] for target in targets], [], [], [], [])
+    for seen in looks:
+        rare = seen.kind == "left" and seen.distinct > 0 and is_text(columns[seen.name].type)
+        if seen.name in fixed or not (seen.kind in ("number", "category") or (rare and not seen.key)):
+            continue
+        named = CALENDAR.search(seen.name) is not None
+        in_advance = seen.name not in rhythm.by_series and (
+            named or (seen.name in rhythm.by_time and seen.distinct == 2)
+        )
+        if seen.kind == "left":
+            if in_advance and seen.missing:
+                roles.events.append(seen)
+        elif seen.kind == "category":
+            (roles.events if in_advance else roles.kinds).append(seen)
+        elif seen.writing is None and seen.name in rhythm.by_series:
+            roles.facts.append(seen)
+        else:
+            roles.past.append(seen)
+            if in_advance and seen.writing is None:
+                roles.ahead.append(seen)
+    return roles
 
 
 def forecast(
@@ -77,144 +95,28 @@ def forecast(
     for column in (ask.time, *ask.series):
         if column not in known:
             raise table.lacks(column, None, "It is named on the command line")
+    time = known[ask.time]
+    if time.kind not in ("date", "number") and not time.key:
+        message = f"column `{ask.time}` holds no times: {time.reason}"
+        help = "name a column of dates or numbers; dates as 2024-12-31, in one column"
+        raise fail("data-column", message, help)
     for target in targets:
         if known[target].kind != "number":
             message = f"column `{target}` cannot be forecast: it holds {known[target].reason}"
             raise fail("data-column", message, "name a column of numbers")
-    rhythm = _rhythm(known[targets[0]], columns, known[ask.time], ask, table, tell)
-    return _text(name, path, train, targets, looks, gaps, ask, rhythm)
+    rhythm = rhythm_of(known[targets[0]], columns, known[ask.time], ask, table, tell)
+    roles = _roles(looks, columns, targets, {ask.time, *ask.series, *targets}, rhythm)
+    if early := [f"`{seen.name}`" for seen in (*roles.ahead, *roles.events)]:
+        verb = "is" if len(early) == 1 else "are"
+        tell(
+            f"{', '.join(early)} {verb} read of the steps to come, as what is known in advance: to predict, "
+            "the file has rows for these steps; if it is not known, leave its input out"
+        )
+    return _text(name, path, train, targets, looks, gaps, ask, rhythm, roles)
 
 
-def _rhythm(
-    target: ColumnProfile,
-    columns: Mapping[str, pa.Array],
-    time: ColumnProfile,
-    ask: Ask,
-    table: Any,
-    tell: Callable[[str], None],
-) -> Rhythm:
-    format = time.formats[0] if time.formats else None
-    stamps = Stamps.of(ask.time, columns[ask.time], format)
-    arrow_table = pa.table(dict(columns))
-    part = TablePart(arrow_table, np.arange(arrow_table.num_rows), table.file, table.place, table.decimal)
-    ticks, values = stamps.ticks(part), numbers(part, target.name, target.writing or PLAIN)
-    series = _series(columns, ask.series, arrow_table.num_rows)
-    if note := out_of_order(ask.time, ticks, series, ask.series):
-        tell(note)
-    order = np.lexsort((ticks, series))
-    ticks, values, series = ticks[order], values[order], series[order]
-    same = series[1:] == series[:-1]
-    every = _every(ticks, same, stamps.dated)
-    spacing = spacing_of(every) if every is not None and stamps.dated else None
-    starts = np.append(np.flatnonzero(np.append(True, ~same)), len(ticks))
-    apart = counted(ticks, spacing, starts) if spacing is not None else np.ones(len(same))
-    gaps = int(((apart != 1) & same).sum())
-    season, longest = _seasons(values, series, every if stamps.dated else None)
-    shortest = int(np.bincount(series).max())
-    next = ask.next or max(1, min(season, shortest // 8))
-    past = ask.past or max(2, min(max(2 * season, longest), MOST_STEPS, shortest // 3))
-    strong = longest if longest <= past else season if season <= past else 1
-    reason = f"values are alike after {season} steps" if season > 1 else "no season was found"
-    if longest > season:
-        reason += f", and after {longest}"
-    filled = gaps > 0 and _is_torn(series, apart, past + next)
-    return Rhythm(
-        every, gaps, filled, strong, past, next, reason, _clock(ticks, same) if stamps.dated else ()
-    )
-
-
-def _is_torn(series: NDArray[np.int64], apart: NDArray[Any], steps: int) -> bool:
-    """Whether gaps, whose steps are fewer than the rows, leave less than half of the windows of `steps` rows.
-    `apart` is how far each row is from the one before.
-    """
-    same = series[1:] == series[:-1]
-    lengths = (np.bincount(np.cumsum(np.append(0, cut))) for cut in (~same, ~same | (apart != 1)))
-    whole, left = (int(np.maximum(each - steps + 1, 0).sum()) for each in lengths)
-    return 2 * left < whole and float((apart[same] - 1).sum()) < len(series)
-
-
-def _clock(ticks: NDArray[Any], same: NDArray[np.bool_]) -> tuple[str, ...]:
-    """The parts of dates that come again: those that differ from step to step, and of whose period there are
-    two. Of others, what comes next has values that training has not seen.
-    """
-    steps = np.diff(ticks)[same]
-    if not len(steps):
-        return ()
-    usual, span = float(np.median(steps)), float(ticks.max() - ticks.min())
-    parts = [part for part, period in PERIODS.items() if usual < period and span >= 2 * period]
-    return tuple(f"{part}_{wave}" for part in parts for wave in ("sin", "cos"))
-
-
-def _series(columns: Mapping[str, pa.Array], names: Sequence[str], rows: int) -> NDArray[np.int64]:
-    keys = np.zeros(rows, np.int64)
-    for name in names:
-        codes = columns[name].cast(pa.string()).fill_null("").dictionary_encode()
-        keys = keys * (len(codes.dictionary) + 1) + np.asarray(codes.indices, np.int64)
-    return np.unique(keys, return_inverse=True)[1]
-
-
-def _every(ticks: NDArray[Any], same: NDArray[np.bool_], dated: bool) -> str | None:
-    """The most frequent spacing; None where rows are at no regular times."""
-    steps = np.diff(ticks)[same]
-    steps = steps[steps > 0]
-    if not len(steps):
-        return None
-    ((usual, count),) = Counter(steps.tolist()).most_common(1)
-    if not dated:
-        return f"{usual:g}" if count > 0.5 * len(steps) else None
-    days = steps / 86_400e6
-    for unit, months in reversed(MONTHS.items()):
-        low, high = (364, 367) if months == 12 else (27.9, 31.1)
-        if ((days >= low) & (days <= high)).mean() > 0.9:
-            return f"1{unit}"
-    if count < 0.5 * len(steps):
-        return None
-    for unit, seconds in reversed(SECONDS.items()):
-        if usual % (seconds * 1_000_000) == 0:
-            return f"{int(usual // (seconds * 1_000_000))}{unit}"
-    return None
-
-
-def _seasons(values: NDArray[np.float64], series: NDArray[np.int64], every: str | None) -> tuple[int, int]:
-    """The shortest and the longest season that the first long series has; 1 without any."""
-    lengths = np.bincount(series)
-    longest = values[series == int(lengths.argmax())]
-    longest = np.interp(
-        np.arange(len(longest)), np.flatnonzero(~np.isnan(longest)), longest[~np.isnan(longest)]
-    )
-    changes = np.diff(longest)
-    unit = "".join(c for c in every or "" if c.isalpha())
-    amount = int("".join(c for c in every or "" if c.isdigit()) or 1)
-    lags = [lag // amount for lag in USUAL.get(unit, ()) if lag % amount == 0 and lag // amount > 1]
-    lags = [lag for lag in lags or range(2, 61) if lag < len(changes) // 3]
-    correlations = {lag: _alike(changes, lag) for lag in lags}
-    strong = [lag for lag, value in correlations.items() if value >= STRONG]
-    if not strong:
-        return 1, 1
-    if unit:
-        return min(strong), max(strong)
-    best = max(strong, key=lambda lag: correlations[lag])
-    return best, best
-
-
-def _alike(changes: NDArray[np.float64], lag: int) -> float:
-    """The correlation of changes with those `lag` steps before."""
-    first, then = changes[:-lag], changes[lag:]
-    spread = first.std() * then.std()
-    return float(((first - first.mean()) * (then - then.mean())).mean() / spread) if spread > 0 else 0.0
-
-
-def _read(
-    spec_draft: Draft,
-    read: Sequence[ColumnProfile],
-    looks: Sequence[ColumnProfile],
-    ask: Ask,
-    scale: str,
-    rhythm: Rhythm,
-) -> dict[str, int]:
-    """The inputs: the past of the columns `read`, the clock and the series at its last step. Returns the
-    place of each column among the numbers of a step; none where a step has one number.
-    """
+def _past(spec_draft: Draft, read: Sequence[ColumnProfile], scale: str, rhythm: Rhythm) -> dict[str, int]:
+    """The past of numbers. Returns the place of each column among the numbers of a step."""
     fill = rhythm.filled or any(seen.missing for seen in read)
     filled = ", fill: median, indicator: true" if fill else ""
     writings = dict.fromkeys(seen.writing for seen in read)
@@ -237,6 +139,11 @@ def _read(
         "  flat: {layer: Flatten}",
         "  steps: {layer: Dropout, rate: 0.1}",
     ]
+    return places
+
+
+def _about(spec_draft: Draft, roles: Roles, looks: Sequence[ColumnProfile], ask: Ask, rhythm: Rhythm) -> None:
+    """The inputs at the last step of the past: the clock, the series, and what is said of it."""
     time = next(seen for seen in looks if seen.name == ask.time)
     if rhythm.clock:
         spec_draft.inputs.append(f"  clock: {{shape: [{len(rhythm.clock)}]}}")
@@ -246,17 +153,74 @@ def _read(
             f"    clock: {{{column}}}",
         ]
         spec_draft.codes.append("clock")
-    if ask.series:
-        sizes = [seen.distinct + 2 for seen in looks if seen.name in ask.series]
-        spec_draft.inputs.append(f"  who: {{shape: [{len(sizes)}], dtype: int64}}")
-        columns = f"columns: {flow(list(ask.series))}"
-        spec_draft.features.append(f"    who: {{{columns}, encode: category, vocabulary: {sizes}}}")
-        spec_draft.nodes += [
-            "  who_vector: {layer: Embedding, from: who, input_dim: $(vocabulary(who)), output_dim: 4}",
-            "  who_code: {layer: Flatten}",
+    if roles.facts:
+        spec_draft.inputs.append(f"  facts: {{shape: [{len(roles.facts)}]}}")
+        fill = ", fill: median" if rhythm.filled or any(seen.missing for seen in roles.facts) else ""
+        columns = f"columns: {flow([seen.name for seen in roles.facts])}"
+        spec_draft.features += [
+            "    # numbers of a whole series",
+            f"    facts: {{{columns}, encode: number, scale: standard{fill}}}",
         ]
-        spec_draft.codes.append("who_code")
-    return places if width > 1 else {}
+        spec_draft.codes.append("facts")
+    series = [seen for seen in looks if seen.name in ask.series]
+    for name, of in (("who", series), ("kinds", roles.kinds)):
+        if not of:
+            continue
+        sizes = [(seen.frequent or seen.distinct + 1) + 1 for seen in of]
+        spec_draft.inputs.append(f"  {name}: {{shape: [{len(of)}], dtype: int64}}")
+        gaps = rhythm.filled or any(seen.missing for seen in of)
+        fill = ", fill: missing" if gaps and name == "kinds" else ""
+        columns = f"columns: {flow([seen.name for seen in of])}"
+        spec_draft.features.append(f"    {name}: {{{columns}, encode: category, vocabulary: {sizes}{fill}}}")
+        spec_draft.nodes += [
+            f"  {name}_vector: {{layer: Embedding, from: {name}, input_dim: $(vocabulary({name})), "
+            "output_dim: 4}",
+            f"  {name}_code: {{layer: Flatten}}",
+        ]
+        spec_draft.codes.append(f"{name}_code")
+
+
+def _ahead(spec_draft: Draft, roles: Roles, rhythm: Rhythm) -> list[str]:
+    """The inputs of the steps to come. Returns the nodes with their numbers, [next, numbers]."""
+    found = []
+    if roles.ahead or roles.events:
+        spec_draft.features.append("    # known in advance: read of the steps that come next")
+    if roles.ahead:
+        gaps = rhythm.filled or any(seen.missing for seen in roles.ahead)
+        spec_draft.inputs.append(f"  ahead: {{shape: [$next, {len(roles.ahead)}]}}")
+        columns = f"columns: {flow([seen.name for seen in roles.ahead])}, encode: number, steps: next"
+        fill = ", fill: median" if gaps else ""
+        spec_draft.features.append(f"    ahead: {{{columns}, scale: min_max{fill}}}")
+        found.append("ahead")
+    if roles.events:
+        gaps = rhythm.filled or any(seen.missing for seen in roles.events)
+        sizes = [(seen.frequent or seen.distinct + 1) + 1 for seen in roles.events]
+        spec_draft.inputs.append(f"  events: {{shape: [$next, {len(sizes)}], dtype: int64}}")
+        columns = f"columns: {flow([seen.name for seen in roles.events])}, encode: category, steps: next"
+        fill = ", fill: missing" if gaps else ""
+        spec_draft.features.append(f"    events: {{{columns}, vocabulary: {sizes}{fill}}}")
+        spec_draft.nodes += [
+            "  event_vectors: {layer: Embedding, from: events, input_dim: $(vocabulary(events)), "
+            "output_dim: 4}",
+            f"  event_codes: {{layer: Reshape, target_shape: [$next, {4 * len(sizes)}]}}",
+        ]
+        found.append("event_codes")
+    return found
+
+
+def _repeated(rhythm: Rhythm) -> list[str]:
+    """The nodes for the steps of the last season that the next ones repeat."""
+    if rhythm.season == 1:
+        return ["  before: {op: get_item, from: past, key: ':, -1:'}"]
+    season = rhythm.season
+    if rhythm.next <= season:
+        key = f"':, $(past - {season}):$(past - {season} + next)'"
+        return [f"  before: {{op: get_item, from: past, key: {key}}}  # {season} steps before"]
+    return [
+        f"  season_before: {{op: get_item, from: past, key: ':, $(past - {season}):'}}",
+        f"  seasons_before: {{op: tile, repeats: [1, $(-(-next // {season})), 1]}}",
+        "  before: {op: get_item, key: ':, :$next'}  # the last season again and again",
+    ]
 
 
 def _predicted(
@@ -264,11 +228,10 @@ def _predicted(
     targets: Sequence[ColumnProfile],
     scale: str,
     places: Mapping[str, int],
+    ahead: list[str],
     rhythm: Rhythm,
 ) -> None:
-    """The network and the outputs: the mean of the past, what the clock says, and how the past moved.
-    `places` are those of the columns in a step of the past that has several numbers.
-    """
+    """The network and the outputs. `places` are those of the columns in a step of the past."""
     source, clock = "steps", bool(rhythm.clock)
     if spec_draft.codes:
         spec_draft.nodes.append(
@@ -284,28 +247,68 @@ def _predicted(
             spec_draft.nodes.append(f"  times: {{merge: concatenate, from: [{', '.join(spec_draft.codes)}]}}")
         start = "" if len(spec_draft.codes) > 1 else "from: clock, "
         spec_draft.nodes.append(f"  season: {{layer: Dense, {start}units: 128, activation: relu, repeat: 2}}")
+    if not rhythm.level:
+        spec_draft.nodes += _repeated(rhythm)
+    if ahead:
+        known = [*(["before"] if not rhythm.level and rhythm.season > 1 else []), *ahead]
+        start = f"from: {known[0]}, "
+        if len(known) > 1:
+            spec_draft.nodes.append(f"  coming: {{merge: concatenate, from: [{', '.join(known)}]}}")
+            start = ""
+        spec_draft.nodes.append(f"  each_step: {{layer: Dense, {start}units: 32, activation: relu}}")
+    inputs = {"line": source, "curve": "drop"} | ({"season": "season"} if clock else {})
     for seen in targets:
-        out = word(seen.name)
-        taken = {line.strip().partition(":")[0] for line in (*spec_draft.nodes, *spec_draft.inputs)}
-        while taken & {out, *(f"{out}_{part}" for part in ("line", "curve", "season", "level"))}:
-            out += "_"
-        parts, level = {"line": source, "curve": "drop"}, "level"
-        if clock:
-            parts["season"] = "season"
-        if places:
-            level, place = f"{out}_level", places[seen.name]
-            spec_draft.nodes.append(
-                f"  {level}: {{op: get_item, from: level, key: ':, {place}:{place + 1}'}}"
-            )
+        _output(spec_draft, seen, scale, places[seen.name], inputs, bool(ahead), rhythm)
+
+
+def _output(
+    spec_draft: Draft,
+    seen: ColumnProfile,
+    scale: str,
+    place: int,
+    inputs: Mapping[str, str],
+    ahead: bool,
+    rhythm: Rhythm,
+) -> None:
+    """A forecast: the naive one, and what the nodes `inputs` and the steps to come say of its error, which
+    begins as 0.
+    """
+    out = word(seen.name)
+    taken = {line.strip().partition(":")[0] for line in (*spec_draft.nodes, *spec_draft.inputs)}
+    while taken & {
+        out,
+        *(f"{out}_{part}" for part in ("naive", "line", "curve", "season", "step", "steps")),
+    }:
+        out += "_"
+    naive = f"from: level, key: ':, {place}:{place + 1}'"
+    if not rhythm.level:
+        naive = f"from: before, key: ':, :, {place}'"
+    why = (
+        "the mean of the past"
+        if rhythm.level
+        else "the last value"
+        if rhythm.season == 1
+        else "the last season"
+    )
+    spec_draft.nodes.append(
+        f"  {out}_naive: {{op: get_item, {naive}}}  # {why}: of what is simple, the closest in training"
+    )
+    zero = "kernel_initializer: zeros"
+    spec_draft.nodes += [
+        f"  {out}_{part}: {{layer: Dense, from: {node}, units: $next, {zero}}}"
+        for part, node in inputs.items()
+    ]
+    if ahead:
         spec_draft.nodes += [
-            f"  {out}_{part}: {{layer: Dense, from: {node}, units: $next}}" for part, node in parts.items()
+            f"  {out}_step: {{layer: Dense, from: each_step, units: 1, {zero}}}",
+            f"  {out}_steps: {{layer: Flatten}}",
         ]
-        summed = ", ".join([level, *(f"{out}_{part}" for part in parts)])
-        spec_draft.nodes.append(f"  {out}: {{merge: add, from: [{summed}]}}")
-        ignore = ", missing: ignore" if seen.missing or rhythm.filled else ""
-        spec_draft.outputs.append(f"  {out}: {{loss: mae, metrics: [mae]{ignore}}}")
-        column = f"column: {flow(seen.name)}, encode: number{seen.keys()}"
-        spec_draft.features.append(f"    {out}: {{{column}, steps: next, scale: {scale}}}")
+    summed = ", ".join(f"{out}_{part}" for part in ("naive", *inputs, *(["steps"] if ahead else [])))
+    spec_draft.nodes.append(f"  {out}: {{merge: add, from: [{summed}]}}")
+    ignore = ", missing: ignore" if seen.missing or rhythm.filled else ""
+    spec_draft.outputs.append(f"  {out}: {{loss: mae, metrics: [mae]{ignore}}}")
+    column = f"column: {flow(seen.name)}, encode: number{seen.keys()}"
+    spec_draft.features.append(f"    {out}: {{{column}, steps: next, scale: {scale}}}")
 
 
 def _windows(time: ColumnProfile, ask: Ask, rhythm: Rhythm) -> list[str]:
@@ -336,7 +339,11 @@ def _windows(time: ColumnProfile, ask: Ask, rhythm: Rhythm) -> list[str]:
 
 def _left(seen: ColumnProfile) -> str:
     """Why a column is not read."""
-    return seen.reason if seen.kind == "left" else f"{seen.reason}, and a first forecast reads numbers"
+    return (
+        seen.reason
+        if seen.kind == "left"
+        else f"{seen.reason}, and a first forecast reads numbers and categories"
+    )
 
 
 def _format(time: ColumnProfile) -> str:
@@ -352,20 +359,20 @@ def _text(
     gaps: Sequence[str],
     ask: Ask,
     rhythm: Rhythm,
+    roles: Roles,
 ) -> str:
-    fixed, known = {ask.time, *ask.series, *targets}, {seen.name: seen for seen in looks}
-    read = [known[target] for target in targets]
-    read += [seen for seen in looks if seen.kind == "number" and seen.name not in fixed]
+    known = {seen.name: seen for seen in looks}
     scale = f"{{standard: {flow(ask.series[0])}}}" if len(ask.series) == 1 else "standard"
     spec_draft = Draft()
-    places = _read(spec_draft, read, looks, ask, scale, rhythm)
-    _predicted(spec_draft, read[: len(targets)], scale, places, rhythm)
-    left = [
-        f"#   {seen.name}: {_left(seen)}" for seen in looks if seen.name not in fixed and seen not in read
-    ]
-    advance = "    # what is known in advance, as holidays are, may be an input of its own with `steps: next`"
+    places = _past(spec_draft, roles.past, scale, rhythm)
+    _about(spec_draft, roles, looks, ask, rhythm)
+    ahead = _ahead(spec_draft, roles, rhythm)
+    _predicted(spec_draft, roles.past[: len(targets)], scale, places, ahead, rhythm)
+    used = {ask.time, *ask.series, *roles.read}
+    left = [f"#   {on_a_line(seen.name)}: {_left(seen)}" for seen in looks if seen.name not in used]
+    forecast = ", ".join(map(on_a_line, targets))
     lines = [
-        f"# A first forecast for {path}, to start from: {', '.join(targets)}, {rhythm.next} steps ahead.",
+        f"# A first forecast for {path}, to start from: {forecast}, {rhythm.next} steps ahead.",
         f"# Check it with `graphspec check {name}.yaml`, train it with `graphspec train {name}.yaml`.",
         *(["# Columns that are not read:", *left] if left else []),
         "",
@@ -378,8 +385,22 @@ def _text(
         *([f"  na_values: {flow(['', *gaps])}  # texts that mean a missing value"] if gaps else []),
         "  features:",
         *spec_draft.features,
-        *([advance] if len(read) > len(targets) else []),
         "",
-        *training(0.002, 100, 128, patience=8, plateau=3),
+        *_training("val_mae" if len(targets) == 1 else "val_loss"),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _training(monitor: str) -> list[str]:
+    """The section `train`: the best epoch is by the error in the units of the target, where there is one."""
+    return [
+        "train:",
+        "  optimizer: {name: adamw, learning_rate: 0.002, weight_decay: 0.01}",
+        "  epochs: 100  # at most: it ends where validation gets no better",
+        "  batch_size: 128",
+        "  callbacks:",
+        f"    early_stopping: {{monitor: {monitor}, patience: 10, restore_best_weights: true}}",
+        f"    model_checkpoint: {{monitor: {monitor}, save_best_only: true}}",
+        "    # the rate of the first epoch is 0: it measures the naive forecast, which later ones improve",
+        "    learning_rate_scheduler: {schedule: '0.002 * min(epoch, 1) * 0.95 ** epoch'}",
+    ]

@@ -35,8 +35,11 @@ DATES = tuple(
         "%m/%d/%y",
         "%b %d, %Y",
         "%B %d, %Y",
+        "%b %d %Y",
+        "%B %d %Y",
         "%d %b %Y",
         "%d %B %Y",
+        "%d-%b-%Y",
         "%m/%Y",
         "%Y-%m",
     )

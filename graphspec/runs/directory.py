@@ -313,7 +313,7 @@ def _other_runs(path: Path) -> str:
     """The remedy for a missing run."""
     if path.is_file() and holds_run(path.parent):
         return f"the run is its directory: `{path.parent}`"
-    inside = [row.path for row in list_runs(path)]
+    inside = [row.path for each in (path, *entries(path)) for row in list_runs(each)]
     if inside:
         return f"it holds runs: name one, `{min(inside)}`"
     best = path / "best.yaml"

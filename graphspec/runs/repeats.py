@@ -73,8 +73,15 @@ def repeated(path: Path) -> RunGroup:
 
 
 def list_repeated(parent: Path) -> list[RunGroup]:
-    """The directories of repeated runs in a directory; that directory, if it is one."""
-    return [repeated(path) for path in (parent, *entries(parent)) if members(path)]
+    """The directories of repeated runs in a directory, also those of presets; itself, if it is one."""
+    paths = [parent, *(path for entry in entries(parent) for path in (entry, *entries(entry)))]
+    return [repeated(path) for path in paths if members(path)]
+
+
+def presets_of(path: Path) -> list[Path]:
+    """The directories of repeated runs of presets in a directory that is none itself; else the directory."""
+    inner = [] if holds_run(path) or members(path) else [entry for entry in entries(path) if members(entry)]
+    return inner or [path]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from graphspec.data.columns import Writing
 from graphspec.data.drafting import CURVED, CURVED_ROWS, draft
 from graphspec.data.drafting_looks import gaps_of, look
 from graphspec.data.drafting_notes import headless
-from graphspec.data.drafting_windows import Ask
+from graphspec.data.drafting_rhythm import Ask
 from graphspec.data.image_drafting import images
 from graphspec.data.loading import load, load_file
 from graphspec.data.text_drafting import SIZES, TextLook, size_for, weights
@@ -638,9 +638,62 @@ def test_a_forecast_reads_the_parts_of_dates_that_come_again(
     (tmp_path / "t.csv").write_text("at,y,x\n" + "\n".join(lines) + "\n")
     text = draft("s", tmp_path / "t.csv", ["y"], tmp_path, ask=Ask("at", (), 12, 6))
     assert (f"parts: [{parts}]" in text) if parts else "clock" not in text
-    assert "y_level: {op: get_item, from: level, key: ':, 0:1'}" in text
+    assert "y_naive: {op: get_item, from: " in text
     (tmp_path / "s.yaml").write_text(text)
     assert compile(tmp_path / "s.yaml").outputs["y"].tensors[0].shape[1] == 6
+
+
+def test_a_forecast_begins_as_the_naive_one_and_reads_what_is_known_in_advance(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    lines = [
+        f"{shop},{'Bonn' if shop == 'a' else 'Ulm'},{area},{date(2024, 1, 1) + timedelta(day)}"
+        f",{int(day % 11 == 0)},{['', 'Easter'][day == 40]},{'xyz'[draw.integers(3)]}"
+        f",{10 * (day % 7) + draw.normal():.3f}"
+        for shop, area in (("a", 40), ("b", 55), ("c", 70))
+        for day in range(70)
+    ]
+    header = "shop,city,area,day,open_late,holiday,mood,sales\n"
+    (tmp_path / "t.csv").write_text(header + "\n".join(lines) + "\n")
+    told: list[str] = []
+    text = draft("s", tmp_path / "t.csv", ["sales"], tmp_path, told.append, Ask("day", ("shop",)))
+    features = yaml.safe_load(text)["data"]["features"]
+    assert features["ahead"]["columns"] == ["open_late"] and features["events"]["columns"] == ["holiday"]
+    assert features["kinds"]["columns"] == ["city", "mood"] and features["facts"]["columns"] == ["area"]
+    assert [note for note in told if "`open_late`, `holiday` are read of the steps to come" in note]
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    program.fit(device="cpu", run_dir=tmp_path / "run")
+    values = Run(tmp_path / "run").evaluate(device="cpu")
+    assert values["mae"] == pytest.approx(values["naive_mae"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("of", "why", "season"),
+    [
+        (lambda day, noise: 9 * (day % 7) + noise, "the last season", 7),
+        (lambda day, noise: np.cumsum(noise), "the last value", 1),
+        (lambda day, noise: noise, "the mean of the past", 7),
+    ],
+)
+def test_a_forecast_starts_from_what_is_closest_in_training_rows(
+    tmp_path: Path, of: Any, why: str, season: int
+) -> None:
+    values = of(np.arange(200), np.random.default_rng(1).normal(size=200))
+    rows = [f"{date(2024, 1, 1) + timedelta(day)},{value:.4f}" for day, value in enumerate(values)]
+    (tmp_path / "t.csv").write_text("day,y\n" + "\n".join(rows) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path, ask=Ask("day", (), 14, 10))
+    assert f"# {why}: of what is simple, the closest in training" in text
+    (tmp_path / "s.yaml").write_text(text)
+    assert compile(tmp_path / "s.yaml").outputs["y"].tensors[0].shape[1] == 10
+
+
+def test_times_of_a_forecast_are_dates_or_numbers(tmp_path: Path) -> None:
+    months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    rows = [f"{months[i % 12]} 1 {2000 + i // 12},{'ab'[i % 2]},{i % 5}.5" for i in range(60)]
+    (tmp_path / "t.csv").write_text("month,kind,y\n" + "\n".join(rows) + "\n")
+    assert "every: 1mo" in draft("s", tmp_path / "t.csv", ["y"], tmp_path, ask=Ask("month"))
+    with pytest.raises(SpecError, match=r"column `kind` holds no times: 2 values"):
+        draft("s", tmp_path / "t.csv", ["y"], tmp_path, ask=Ask("kind"))
 
 
 @pytest.mark.parametrize(
@@ -662,7 +715,7 @@ def test_a_forecast_reads_numbers_as_they_are_written(
     rows = [f"{date(2024, 1, 1) + timedelta(i)}{delimiter}{form.format(i % 7, i % 9, i)}" for i in range(120)]
     (tmp_path / "t.csv").write_text("\n".join([delimiter.join(("day", "sales", "heat")), *rows]) + "\n")
     text = draft("s", tmp_path / "t.csv", ["sales"], tmp_path, ask=Ask("day", (), 12, 6))
-    assert past in text and "level: {op: get_item, from: level, key: ':, 0:1'}" in text
+    assert past in text and "sales_naive: {op: get_item, from: before, key: ':, :, 0'}" in text
     (tmp_path / "s.yaml").write_text(text)
     data = load(compile(tmp_path / "s.yaml"), None, tmp_path, torch.device("cpu"))
     assert data.encoders is not None

@@ -192,3 +192,34 @@ def test_compared_groups_are_told_apart_from_chance(tmp_path: Path, monkeypatch:
     assert [each["significant"] for each in document["differences"]] == [True, False]
     wrong = CliRunner().invoke(app, [*command, "-o", "t.csv", "--json"])
     assert "none of .svg, .md and .tex" in json.loads(wrong.stdout)["diagnostics"][0]["message"]
+
+
+def test_each_preset_is_trained_with_each_seed(there: Path) -> None:
+    spec = SPEC.replace(
+        "inputs:", "params: {width: 1}\npresets: {wide: {width: 4}, thin: {width: 2}, a/b: {}}\ninputs:"
+    )
+    spec = spec.replace(
+        "  y: {layer: Dense, from: x", "  h: {layer: Dense, from: x, units: $width}\n  y: {layer: Dense", 1
+    )
+    Path("line.yaml").write_text(spec)
+    both = ["train", "line.yaml", "--preset", "wide", "--preset", "thin"]
+    run = CliRunner()
+    assert "add --seeds 5, or name one" in " ".join(run.invoke(app, both).stderr.split())
+    unnamed = run.invoke(app, ["train", "line.yaml", "--preset", "a/b", "--preset", "wide", "--seeds", "2"])
+    assert unnamed.exit_code == 2 and "`a/b` is to name a directory" in unnamed.stderr
+    assert not Path("runs").exists()
+    made = run.invoke(app, [*both, "--seeds", "2", "--json"])
+    assert made.exit_code == 0
+    groups = {group["run_dir"]: group for group in json.loads(made.stdout)["repeated"]}
+    assert list(groups) == ["runs/line-1/thin", "runs/line-1/wide"]
+    assert groups["runs/line-1/wide"]["runs"] == [f"runs/line-1/wide/seed-{seed}" for seed in range(2)]
+    shown = run.invoke(app, ["runs"]).stdout
+    assert "runs/line-1/thin" in shown and "runs/line-1/wide" in shown
+    assert "name one, `runs/line-1/thin/seed-0`" in run.invoke(app, ["evaluate", "runs/line-1"]).stderr
+    compared = run.invoke(app, ["runs", "compare", "runs/line-1", "-o", "t.md", "-o", "t.tex"])
+    assert compared.exit_code == 0 and "loss: runs/line-1/wide is" in " ".join(compared.stdout.split())
+    lines = Path("t.md").read_text().splitlines()
+    assert lines[0] == "|  | params.width | loss |" and lines[2].startswith("| thin | 2 | ")
+    assert "wide & 4 &" in Path("t.tex").read_text()
+    again = run.invoke(app, [*both, "--seeds", "3", "--resume", "--json"])
+    assert [len(group["runs"]) for group in json.loads(again.stdout)["repeated"]] == [3, 3]
