@@ -64,6 +64,19 @@ def check_output(
         raise misuse(option, f"{path} was edited after graphspec wrote it; --force overwrites the edits")
 
 
+def check_folder(path: Path, holds_other: Callable[[Path], bool], option: str = "-o") -> None:
+    """Refuses a folder that a command may not fill: a file, what a run or a search is in, one that
+    `holds_other` files than the command writes.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        raise misuse(option, f"{path} is a file: name a folder")
+    owner = next(filter(None, (_owner(path / name) for name in (ENVIRONMENT, STUDY, "engines/x"))), None)
+    if owner is not None:
+        raise misuse(option, f"{path} is a folder of the {owner}: name another folder")
+    if path.is_dir() and holds_other(path):
+        raise misuse(option, f"{path} holds files that graphspec did not write: name another folder")
+
+
 def need_apart(path: Path, reads: Iterable[Path | None], option: str = "-o") -> None:
     """Refuses to write a file that is read, or that lies in a folder which is."""
     if not os.path.exists(path):

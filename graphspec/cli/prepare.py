@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graphspec.cli.common import Allow, AllowUrl, Json, Preset, Set, Spec, compiling
+from graphspec.cli.outputs import check_folder
 from graphspec.cli.printing import print_json
 from graphspec.diagnostics.terminal import say
 
@@ -41,8 +42,12 @@ def prepare(
     Example: graphspec prepare specs/cars.yaml -o cars.prepared
     """
     with compiling(spec, settings, preset, as_json, allow, allow_url) as program:
+        from graphspec.data.preparing import holds_other
         from graphspec.data.preparing import prepare as encode
+        from graphspec.data.remote import is_remote
 
+        if not is_remote(output):
+            check_folder(output, holds_other)
         done = encode(program, output, data, spec.parent, workers=jobs, limit=limit)
         rows = {label: done.index.rows(label) for label in ("training", "validation", "test")}
         if as_json:

@@ -22,7 +22,16 @@ from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mixed import mixing
 from graphspec.data.mixture import Mixture
 from graphspec.data.opening import Opening, opening
-from graphspec.data.prepared import LABELS, arrays_of, digest_of, is_prepared, need_same, read_index
+from graphspec.data.prepared import (
+    LABELS,
+    Label,
+    arrays_of,
+    checked,
+    digest_of,
+    is_prepared,
+    need_same,
+    read_index,
+)
 from graphspec.data.processes import ALONE, Processes, read_once
 from graphspec.data.redrawn import redrawn
 from graphspec.data.remote import is_remote
@@ -213,9 +222,10 @@ def _prepared(
     dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
     padding = padding_of(program, wanted)
     size = index.size(folder)
+    check = checked(program, index, wanted, folder)
 
-    def part(label: str) -> Examples | None:
-        groups = arrays_of(folder, index, label, limit)
+    def part(label: Label) -> Examples | None:
+        groups = arrays_of(folder, index, label, limit, check)
         if groups is None:
             return None
         if size <= most:

@@ -11,15 +11,17 @@ import hashlib
 import json
 import math
 import sys
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Strict
+from pydantic import Field as Limits
 
 from graphspec.data import remote
+from graphspec.data.fields import UNIT, Checker, Field
+from graphspec.data.mistakes import row_in_words
 from graphspec.data.ragged import Ragged, offsets_of
 from graphspec.data.store import Array, Name
 from graphspec.diagnostics import SpecError, fail
@@ -39,13 +41,19 @@ BLOCK_ROWS = 4096
 """Rows of a block."""
 AGAIN = "delete the file, and run `graphspec prepare` again: it makes what is missing"
 """What to do about a shard that is damaged, or not there."""
-LABELS = ("training", "validation", "test")
+Label = Literal["training", "validation", "test"]
+LABELS: tuple[Label, ...] = get_args(Label)
+Size = Annotated[int, Limits(ge=0, lt=2**31)]
+T = TypeVar("T")
+Items = Annotated[tuple[T, ...], Strict(False)]
+Check = Callable[[str, str, Any], bool]
+"""Whether the values of an array, by group and name, are those that a training takes."""
 
 
 class PreparedRecord(StoredRecord):
     """A record in a file of prepared data."""
 
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class KeptArray(PreparedRecord):
@@ -53,18 +61,27 @@ class KeptArray(PreparedRecord):
     own.
     """
 
-    group: str
+    group: Literal["arrays", "weights", "masks"]
     name: str
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: Annotated[str, Limits(pattern=r"^(<[iuf][248]|\|[iu]1|\|b1)$")]
+    shape: Items[Size]
     ragged: bool = False
+
+    def empty(self) -> Array | Ragged:
+        """No rows of it."""
+        values = np.empty((0, *self.shape), self.dtype)
+        return Ragged(values, offsets_of(())) if self.ragged else values
 
 
 class ShardFile(PreparedRecord):
     """The rows of one part of the data in a shard: the file, and the rows and checksum of each block."""
 
-    file: str
-    blocks: tuple[tuple[int, int], ...]
+    file: Annotated[str, Limits(pattern=r"^(training|validation|test)-[0-9]{5,9}\.arrow$")]
+    blocks: Annotated[
+        tuple[Annotated[tuple[Annotated[int, Limits(gt=0, lt=2**31)], int], Strict(False)], ...],
+        Limits(min_length=1),
+        Strict(False),
+    ]
 
     @property
     def rows(self) -> int:
@@ -77,8 +94,8 @@ class Shard(PreparedRecord):
     """
 
     key: str
-    parts: dict[str, ShardFile]
-    columns: tuple[KeptArray, ...] = ()
+    parts: dict[Label, ShardFile]
+    columns: Items[KeptArray] = ()
 
 
 class Index(PreparedRecord):
@@ -88,10 +105,10 @@ class Index(PreparedRecord):
     version: int
     key: dict[str, str]
     encoders: dict[str, Any]
-    absent: tuple[str, ...]
-    notes: tuple[str, ...]
-    columns: tuple[KeptArray, ...]
-    shards: tuple[Shard, ...]
+    absent: Items[str]
+    notes: Items[str]
+    columns: Items[KeptArray]
+    shards: Items[Shard]
     fingerprint: str
 
     def size(self, folder: Path) -> int:
@@ -105,7 +122,7 @@ class Index(PreparedRecord):
             total += size
         return total
 
-    def rows(self, label: str) -> int:
+    def rows(self, label: Label) -> int:
         """The rows of a part of the data."""
         return sum(shard.parts[label].rows for shard in self.shards if label in shard.parts)
 
@@ -142,8 +159,8 @@ def read_index(folder: Path) -> Index:
     help = "prepare it again: `graphspec prepare SPEC -o FOLDER`"
     try:
         content = read_record(folder / INDEX)
-        if isinstance(content, dict) and content.get("format") == FORMAT and content["version"] != VERSION:
-            of = content["version"]
+        of = content.get("version") if isinstance(content, dict) else None
+        if isinstance(of, int) and content.get("format") == FORMAT and of != VERSION:
             message = f"`{remote.shown(folder)}` has version {of} of the format, and this reads {VERSION}"
             raise fail("data-format", message, help)
         index = record_of(Index, content)
@@ -151,7 +168,16 @@ def read_index(folder: Path) -> Index:
         raise fail("data-format", f"`{remote.shown(folder / INDEX)}` cannot be read: {error}", help) from None
     if index.format != FORMAT:
         raise fail("data-format", f"`{remote.shown(folder)}` holds no prepared data", help)
+    arrays = {(column.group, column.name) for column in index.columns}
+    digests = index.key.get("encoders"), index.fingerprint
+    if len(arrays) < len(index.columns) or digests != (digest_of(index.encoders), fingerprint(index.shards)):
+        raise fail("data-format", f"`{remote.shown(folder / INDEX)}` is not what was written", help)
     return index
+
+
+def fingerprint(shards: Sequence[Shard]) -> str:
+    """The digest of what shards hold."""
+    return digest_of([shard.model_dump(mode="json") for shard in shards])
 
 
 def read_record(path: Path) -> Any:
@@ -170,11 +196,47 @@ def need_same(program: BaseProgram, index: Index, folder: Path) -> None:
         raise fail("data-column", message, "prepare it again: `graphspec prepare SPEC -o FOLDER`")
 
 
-class _Mapped:
-    """One shard's file: its blocks, each compared with its checksum when it is first read."""
+def checked(program: BaseProgram, index: Index, wanted: Sequence[Field], folder: Path) -> Check:
+    """What compares values with what a program takes. Raises `SpecError` (data-column, data-shape,
+    data-dtype) where the arrays are others.
+    """
+    sizes = program.minimum_sizes, program.maximum_sizes
+    checker = Checker(remote.shown(folder), row_in_words, wanted, *sizes, typed=True)
+    known = {*checker.wanted, *program.outputs}
+    odd = {column.name for column in index.columns if column.name.removesuffix(UNIT) not in known}
+    lacking = checker.wanted.keys() - {each.name for each in index.columns if each.group == "arrays"}
+    for name in sorted(odd | lacking | set(index.absent) - program.defaults.keys()):
+        message = f"`{remote.shown(folder)}` was prepared for a spec with other arrays: see `{name}`"
+        raise fail("data-column", message, "prepare it again: `graphspec prepare SPEC -o FOLDER`")
+    for column in index.columns:
+        if column.group == "arrays" and column.name in checker.wanted and not column.ragged:
+            checker.check_header(column.name, (1, *column.shape), np.dtype(column.dtype))
 
-    def __init__(self, folder: Path, shard: ShardFile):
+    def check(group: str, name: str, values: Array | Ragged) -> bool:
+        flat = values.values if isinstance(values, Ragged) else values
+        if flat.dtype.kind == "b":
+            return bool((flat.view(np.uint8) < 2).all())
+        if group == "arrays" and name in checker.wanted:
+            kept = checker.check(name, values)
+            return (
+                kept is not None and (kept.values if isinstance(kept, Ragged) else kept).dtype == flat.dtype
+            )
+        legal = np.isfinite(flat) & ((flat >= 0) | (group != "weights"))
+        return flat.dtype.kind == "f" and bool(legal.all())
+
+    return check
+
+
+class Mapped:
+    """One shard's file: its blocks, each compared with its checksum when it is first read, and its values
+    with what a training takes.
+    """
+
+    def __init__(
+        self, folder: Path, shard: ShardFile, columns: Sequence[KeptArray], check: Check | None = None
+    ):
         self.path, self.blocks = folder / shard.file, shard.blocks
+        self.columns, self.check = columns, check
         self.starts = offsets_of([rows for rows, _ in shard.blocks])
         self._reader: Any = None
         self._batches: dict[int, pa.RecordBatch] = {}
@@ -186,23 +248,44 @@ class _Mapped:
         if number not in self._batches:
             try:
                 if self._reader is None:
-                    self._reader = pa.ipc.open_file(remote.opened(self.path))
+                    reader = pa.ipc.open_file(remote.opened(self.path))
+                    if reader.schema != schema_of(self.columns):
+                        raise self._damaged(number, "has other arrays than the index says")
+                    self._reader = reader
                 batch = self._reader.get_batch(number)
+                batch.validate(full=True)
             except (OSError, pa.ArrowException, IndexError) as error:
                 raise self._damaged(number, f"cannot be read: {error}") from None
             rows, checksum = self.blocks[number]
             if batch.num_rows != rows or checksum_of(batch) != checksum:
                 raise self._damaged(number, "is not what was written")
+            self._need_values(number, batch)
             self._batches[number] = batch
         return self._batches[number]
 
+    def whole(self) -> bool:
+        """Whether all blocks are what was written."""
+        try:
+            for number in range(len(self.blocks)):
+                self.batch(number)
+                self._batches.clear()
+        except SpecError:
+            return False
+        return True
+
+    def _need_values(self, number: int, batch: pa.RecordBatch) -> None:
+        for place, column in enumerate(self.columns):
+            array = batch.column(place)
+            while array is not None:
+                if array.null_count:
+                    raise self._damaged(number, f"lacks values of `{column.name}`")
+                array = getattr(array, "values", None)
+            values = rows_of(column, batch.column(place), 0, len(batch))
+            if self.check is not None and not self.check(column.group, column.name, values):
+                raise self._damaged(number, f"has values of `{column.name}` that no training takes")
+
     def _damaged(self, number: int, what: str) -> SpecError:
-        message = f"block {number} of `{remote.shown(self.path)}` {what}"
-        return fail(
-            "data-format",
-            message,
-            "delete the file, and run `graphspec prepare` again: it makes what is lacking",
-        )
+        return fail("data-format", f"block {number} of `{remote.shown(self.path)}` {what}", AGAIN)
 
     def cuts(self, start: int, stop: int) -> Any:
         """The blocks of a range of rows, each with the rows of it."""
@@ -214,19 +297,19 @@ class _Mapped:
 
 
 def checksum_of(batch: pa.RecordBatch) -> int:
-    """The checksum of all values of a block."""
-    total = 0
+    """The checksum of all values of a block, which nobody can keep for others."""
+    total = hashlib.blake2b(digest_size=7)
     for array in batch.columns:
         for buffer in array.buffers():
             if buffer is not None:
-                total = zlib.crc32(buffer, total)
-    return total
+                total.update(buffer)
+    return int.from_bytes(total.digest(), "big")
 
 
 class ShardedRows:
     """An array of prepared data: rows of one shape, or of lengths of their own."""
 
-    def __init__(self, column: KeptArray, files: Sequence[_Mapped], place: int, most: int | None):
+    def __init__(self, column: KeptArray, files: Sequence[Mapped], place: int, most: int | None):
         self.column, self.place, self.files, self.ragged = column, place, files, column.ragged
         self.starts = offsets_of([int(file.starts[-1]) for file in files])
         self.length = min(int(self.starts[-1]), most or sys.maxsize)
@@ -254,37 +337,46 @@ class ShardedRows:
         while start < stop:
             first, end = int(self.starts[number]), int(self.starts[number + 1])
             for batch, begin, last in self.files[number].cuts(start - first, min(stop, end) - first):
-                yield self._rows(batch.column(self.place), begin, last)
+                yield rows_of(self.column, batch.column(self.place), begin, last)
             start, number = end, number + 1
 
-    def _rows(self, array: Any, begin: int, last: int) -> Any:
-        if not self.column.ragged:
-            return self._values(array.slice(begin, last - begin))
-        offsets = array.offsets.to_numpy()[begin : last + 1].astype(np.int64)
-        values = array.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
-        return Ragged(self._values(values), offsets - offsets[0])
 
-    def _values(self, array: Any) -> Array:
-        width = math.prod(self.shape)
-        if self.shape:
-            array = array.values.slice(array.offset * width, len(array) * width)
-        flat: Array = array.to_numpy(zero_copy_only=True).view(self.dtype)
-        return flat.reshape(-1, *self.shape)
+def rows_of(column: KeptArray, array: Any, begin: int, last: int) -> Array | Ragged:
+    """Rows of a block."""
+    if not column.ragged:
+        return _values(column, array.slice(begin, last - begin))
+    offsets = array.offsets.to_numpy()[begin : last + 1].astype(np.int64)
+    values = array.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    return Ragged(_values(column, values), offsets - offsets[0])
+
+
+def _values(column: KeptArray, array: Any) -> Array:
+    width, count = math.prod(column.shape), len(array)
+    if column.shape:
+        array = array.values.slice(array.offset * width, count * width)
+    flat: Array = array.to_numpy(zero_copy_only=True).view(column.dtype)
+    return flat.reshape(count, *column.shape)
 
 
 def arrays_of(
-    folder: Path, index: Index, label: str, most: int | None = None
+    folder: Path, index: Index, label: Label, most: int | None, check: Check
 ) -> dict[str, dict[str, Any]] | None:
     """The arrays of a part of prepared data, by group and name; None where it has no rows. They have `most`
-    rows, the first ones.
+    rows, the first ones. `check` gets the values of each block when it is first read.
     """
-    files = [_Mapped(folder, shard.parts[label]) for shard in index.shards if label in shard.parts]
+    parts = [shard.parts[label] for shard in index.shards if label in shard.parts]
+    files = [Mapped(folder, part, index.columns, check) for part in parts]
     if not files:
         return None
     groups: dict[str, dict[str, Any]] = {"arrays": {}, "weights": {}, "masks": {}}
     for place, column in enumerate(index.columns):
         groups[column.group][column.name] = ShardedRows(column, files, place, most)
     return groups
+
+
+def schema_of(columns: Sequence[KeptArray]) -> pa.Schema:
+    """How Arrow keeps arrays."""
+    return table_of(columns, {(each.group, each.name): each.empty() for each in columns}).schema
 
 
 def table_of(columns: Sequence[KeptArray], arrays: Mapping[Name, Array | Ragged]) -> pa.Table:

@@ -7,7 +7,9 @@ renamed, then its `.json`: with that it is whole. What is not whole is made agai
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -36,11 +38,14 @@ from graphspec.data.prepared import (
     ROWS,
     VERSION,
     Index,
+    Label,
+    Mapped,
     Shard,
     ShardFile,
     checksum_of,
     columns_of,
     digest_of,
+    fingerprint,
     key_of,
     read_record,
     table_of,
@@ -48,12 +53,31 @@ from graphspec.data.prepared import (
 from graphspec.data.store import Array
 from graphspec.diagnostics import SpecError, fail
 from graphspec.elaborated import BaseProgram
+from graphspec.files.folder import Folder
 from graphspec.files.records import record_of
+from graphspec.files.remembered import own_record, sealed_record
+from graphspec.files.whole import HALF
 
 PATIENCE = 5.0
 """Seconds of encoding until other processes are started."""
+NAMES = re.compile(rf"({'|'.join(LABELS)})-[0-9]+\.arrow|shard-[0-9]+\.json|{re.escape(INDEX)}")
+"""The names of what is written."""
+SHARD = "shard"
+"""What the record of a shard is signed for."""
 RETRIES = 3
 """So often a pool of processes of which one died is made again."""
+
+
+def holds_other(folder: Path) -> bool:
+    """Whether anything but prepared data, or what is left of a preparation, is in a folder."""
+    names = [half["file"] if (half := HALF.fullmatch(name)) else name for name in os.listdir(folder)]
+    if INDEX not in names:
+        return not all(map(NAMES.fullmatch, names))
+    try:
+        content = read_record(folder / INDEX)
+    except (OSError, ValueError):
+        return True
+    return not (isinstance(content, dict) and content.get("format") == FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +136,8 @@ def prepare(
     key = digest_of([about, table.file, limit])
     work = Work(folder, key, encoders, tuple(loader.wanted), sizes, table.file, table.decimal, table.root)
     if not remote.is_remote(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        Folder(folder).folder("")
+        Folder(folder).remove_halves("", NAMES.fullmatch)
     shards: dict[int, Shard] = {}
     made = rows = 0
     waiting = _tasks(table, encoders, parts, limit or 2**62)
@@ -140,7 +165,7 @@ def _finished(
         notes=tuple(loader.notes),
         columns=columns,
         shards=tuple(shards),
-        fingerprint=digest_of([shard.model_dump(mode="json") for shard in shards]),
+        fingerprint=fingerprint(shards),
     )
     _put(work.folder / INDEX, index.model_dump_json().encode())
     return index
@@ -237,14 +262,14 @@ def _encode_here(task: Task) -> Shard:
 
 
 def _known(work: Work, task: Task) -> Shard | None:
-    """A shard that is whole, of the same data; None for one to make."""
+    """A shard that is whole, of the same data, as this user has signed; None for one to make."""
     path = work.folder / f"shard-{task.number:05d}.json"
     try:
-        shard = record_of(Shard, read_record(path))
+        shard = record_of(Shard, own_record(SHARD, read_record(path)))
     except (OSError, ValueError):
         return None
-    there = all(remote.size_of(work.folder / part.file) for part in shard.parts.values())
-    return shard if there and shard.key == _key(work, task) else None
+    files = [Mapped(work.folder, part, shard.columns) for part in shard.parts.values()]
+    return shard if shard.key == _key(work, task) and all(file.whole() for file in files) else None
 
 
 def _key(work: Work, task: Task) -> str:
@@ -271,7 +296,7 @@ def encode(work: Work, task: Task) -> Shard:
     arrays = reading.by_name(reading.checked(work.encoders, checker, part, labels))
     checker.finish(dict.fromkeys(checker.wanted, len(part)))
     columns = columns_of(arrays)
-    files: dict[str, ShardFile] = {}
+    files: dict[Label, ShardFile] = {}
     for number, label in enumerate(LABELS):
         chosen = np.flatnonzero(task.parts == number)
         if not len(chosen):
@@ -279,7 +304,9 @@ def encode(work: Work, task: Task) -> Shard:
         some = {name: reading.rows_of(array, chosen) for name, array in arrays.items()}
         files[label] = _write(work.folder, f"{label}-{task.number:05d}.arrow", table_of(columns, some))
     shard = Shard(key=_key(work, task), parts=files, columns=columns)
-    _put(work.folder / f"shard-{task.number:05d}.json", shard.model_dump_json().encode())
+    record = sealed_record(SHARD, shard.model_dump(mode="json"))
+    if record is not None:
+        _put(work.folder / f"shard-{task.number:05d}.json", json.dumps(record).encode())
     return shard
 
 

@@ -87,7 +87,7 @@ def size_of(path: Path) -> int | None:
     """The bytes of a file, here or in object storage; None where there is none. Raises `SpecError`."""
     key, system = located(path)
     if system is None:
-        return path.stat().st_size if path.is_file() else None
+        return path.stat().st_size if os.path.isfile(path) else None
     try:
         about = system.get_file_info(str(key))
     except OSError as error:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -15,7 +19,7 @@ import graphspec
 from graphspec.cli.app import app
 from graphspec.data import loading, preparing
 from graphspec.data.batches import Examples, Shuffle
-from graphspec.data.prepared import BLOCK_ROWS
+from graphspec.data.prepared import BLOCK_ROWS, checksum_of, digest_of
 from graphspec.data.preparing import prepare
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
@@ -183,3 +187,202 @@ def test_a_training_reads_it(tmp_path: Path) -> None:
     table = train(spec, root=SPECS, run_dir=tmp_path / "b", device="cpu", tell=lambda note: None)
     assert own.metrics == table.metrics
     assert graphspec.Run(tmp_path / "a").evaluate() == graphspec.Run(tmp_path / "b").evaluate()
+
+
+SMALL = """
+inputs: {x: {shape: [2]}, words: {shape: [length], dtype: int64}}
+nodes:
+  e: {layer: Embedding, from: words, input_dim: 6, output_dim: 2, mask_zero: true}
+  m: {layer: GlobalAveragePooling1D}
+  both: {merge: concatenate, from: [x, m]}
+  y: {layer: Dense, units: 1}
+outputs: {y: {loss: mse}}
+data:
+  train: d.csv
+  features:
+    x: {columns: [a, b], encode: number}
+    words: {column: t, encode: text, vocabulary: 6}
+    y: {column: c, encode: number, scale: standard}
+"""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("small")
+    (place / "s.yaml").write_text(SMALL)
+    rows = "".join(f"{n},{n % 3},{n * 2},{'a b c d'[: 1 + 2 * (n % 4)]}\n" for n in range(40))
+    (place / "d.csv").write_text(f"a,b,c,t\n{rows}")
+    prepare(graphspec.compile(place / "s.yaml"), place / "store", root=place, workers=1)
+    return place
+
+
+def put(*path: Any, value: Any) -> Callable[[Any], None]:
+    def change(index: Any) -> None:
+        *way, last = path
+        for key in way:
+            index = index[key]
+        index[last] = value
+
+    return change
+
+
+TYPES = (
+    "O",
+    "|V8",
+    "<U4",
+    "garbage",
+    "M8[ns]",
+    "<f8",
+    ">f4",
+    "<c8",
+    "|b1",
+    "<i4",
+    "f4,f4",
+    "(9999999,9999999)f4",
+)
+SHAPES = ([-1], [0], [3], [10**30], [2, 10**12], [], [1, 2], ["2"], [True], 2)
+FILES = (
+    "../d.csv",
+    "/dev/zero",
+    "index.json",
+    "",
+    "a\0",
+    "x" * 5000,
+    "s3://a/b",
+    None,
+    "training-00009.arrow",
+)
+BLOCKS = (
+    [[40, 0]],
+    [[-40, 1]],
+    [[10**18, 1]],
+    [],
+    [[0, 0]],
+    [[True, 1]],
+    [[40]],
+    [[41, 1]],
+    3,
+    [[16, 1]] * 9999,
+)
+X = ("columns", 1)
+FORGED: dict[str, Callable[[Any], object]] = {
+    **{f"dtype {each}": put(*X, "dtype", value=each) for each in TYPES},
+    **{f"shape {each}": put(*X, "shape", value=each) for each in SHAPES},
+    **{f"file {str(n)[:9]}": put("shards", 0, "parts", "training", "file", value=n) for n in FILES},
+    **{f"blocks {str(n)[:9]}": put("shards", 0, "parts", "training", "blocks", value=n) for n in BLOCKS},
+    "ragged": put(*X, "ragged", value=True),
+    "even": put("columns", 0, "ragged", value=False),
+    "weights": put(*X, "group", value="weights"),
+    "a group": put(*X, "group", value="other"),
+    "a name twice": put(*X, "name", value="y"),
+    "a name": put(*X, "name", value="z"),
+    "nothing": put("columns", value=[]),
+    "more": lambda index: index["columns"].append({**index["columns"][1], "name": "y.unit"}),
+    "absent": put("absent", value=["x"]),
+    "no shards": put("shards", value=[]),
+    "a part": put(
+        "shards", 0, "parts", value={"other": {"file": "training-00000.arrow", "blocks": [[1, 1]]}}
+    ),
+    "a version": put("version", value=True),
+    "no version": lambda index: index.pop("version"),
+    "encoders": put("encoders", value={}),
+    "a key": put("key", value={}),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_forged_index_is_refused(what: str, small: Path, tmp_path: Path) -> None:
+    """Also where the digests in it are those of what it says."""
+    store = tmp_path / "store"
+    shutil.copytree(small / "store", store)
+    index = json.loads((store / "index.json").read_text())
+    FORGED[what](index)
+    if "fingerprint" in index and index["key"]:
+        index["fingerprint"] = digest_of(index["shards"])
+        index["key"]["encoders"] = digest_of(index["encoders"])
+    (store / "index.json").write_text(json.dumps(index))
+    with pytest.raises(SpecError) as caught:
+        loading.load(graphspec.compile(small / "s.yaml"), store, None, CPU)
+    assert all(each.code.startswith("data-") for each in caught.value.diagnostics)
+
+
+def forged(store: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Writes the first shard with other arrays, and their checksums into all that has them."""
+    file = store / "training-00000.arrow"
+    table = pa.ipc.open_file(file.read_bytes()).read_all()
+    other = pa.table(change({name: table.column(name).combine_chunks() for name in table.column_names}))
+    with pa.ipc.new_file(str(file), other.schema) as writer:
+        writer.write_table(other)
+    blocks = [[len(other), checksum_of(pa.ipc.open_file(file.read_bytes()).get_batch(0))]]
+    shard, index = (json.loads((store / name).read_text()) for name in ("shard-00000.json", "index.json"))
+    shard["parts"]["training"]["blocks"] = index["shards"][0]["parts"]["training"]["blocks"] = blocks
+    index["fingerprint"] = digest_of(index["shards"])
+    (store / "shard-00000.json").write_text(json.dumps(shard))
+    (store / "index.json").write_text(json.dumps(index))
+
+
+def pairs(values: Any) -> Any:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values, pa.float32()), 2)
+
+
+def lists(offsets: list[int], values: Any) -> Any:
+    buffers = [None, pa.py_buffer(np.array(offsets, np.int64))]
+    return pa.Array.from_buffers(pa.large_list(values.type), len(offsets) - 1, buffers, children=[values])
+
+
+ARRAYS: dict[str, Any] = {
+    "NaN": {"arrays.x": pairs([float("nan")] * 80)},
+    "nothing": {"arrays.x": pairs([None] * 80)},
+    "texts": {"arrays.x": pa.array(["a"] * 40)},
+    "wider": {"arrays.x": pa.FixedSizeListArray.from_arrays(pa.array([1.0] * 160, pa.float32()), 4)},
+    "a token out of range": {"arrays.words": lists([*range(41)], pa.array([6] * 40, pa.int64()))},
+    "offsets out of range": {
+        "arrays.words": lists([*range(20), 10**6, *range(21, 41)], pa.array([1] * 40, pa.int64()))
+    },
+    "offsets in disorder": {
+        "arrays.words": lists([*range(20), 30, *range(21, 41)], pa.array([1] * 40, pa.int64()))
+    },
+}
+
+
+@pytest.mark.parametrize("what", ARRAYS)
+def test_arrays_of_a_shard_are_those_that_a_training_takes(what: str, small: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(small / "store", store)
+    forged(store, lambda arrays: arrays | ARRAYS[what])
+    with pytest.raises(SpecError) as caught:
+        loading.load(graphspec.compile(small / "s.yaml"), store, None, CPU)
+    assert caught.value.diagnostics[0].code == "data-format"
+
+
+def test_a_shard_of_another_user_is_made_again(small: Path, tmp_path: Path) -> None:
+    spec, store = graphspec.compile(small / "s.yaml"), tmp_path / "store"
+    prepare(spec, store, root=small, workers=1)
+    before = content(store)
+    assert prepare(spec, store, root=small, workers=1).made == 0
+    forged(store, lambda arrays: arrays | {"arrays.x": pairs([7.0] * 80)})
+    loading.load(spec, store, None, CPU)
+    assert prepare(spec, store, root=small, workers=1).made == 1 and content(store) == before
+
+
+def test_a_folder_of_other_files_stays_as_it_is(small: Path, tmp_path: Path) -> None:
+    """That of a run, too; what a killed preparation left of files is deleted."""
+    taken = {
+        "run/environment.json": "{}",
+        "run/spec.yaml": "",
+        "others/a.txt": "",
+        "index/index.json": "{}",
+        "file": "",
+    }
+    for name, text in taken.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in ("run", "run/engines", "others", "index", "file"):
+        done = CliRunner().invoke(app, ["prepare", str(small / "s.yaml"), "-o", str(tmp_path / name)])
+        assert done.exit_code == 2 and "name a" in done.output, done.output
+    assert {name: (tmp_path / name).read_text() for name in taken} == taken
+    half = tmp_path / "store" / ".training-00000.arrow.1-1-00000000-0"
+    half.mkdir(parents=True)
+    os.utime(half, (0, 0))
+    prepare(graphspec.compile(small / "s.yaml"), tmp_path / "store", root=small, workers=1)
+    assert not half.exists()

@@ -41,6 +41,7 @@ FILES = {
     "wide.yaml": SPEC.replace("units: 3", "units: 4"),
     "t.yaml": SPEC + "tune: {objective: loss, trials: 1, search: {train.batch_size: {choice: [4]}}}\n",
     "former.yaml": "language: 1\ntitle: a\n" + SPEC,
+    "plain.yaml": "inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: y\n",
     "d.csv": "a,b,c\n" + "".join(f"{n},{n % 3},{n * 2}\n" for n in range(20)),
     "net.py": NET,
     "old.py": "# a file of others\n",
@@ -68,6 +69,14 @@ COMMANDS = {
     "new of a table": Command(["new", "m", "--data", "d.csv", "--target", "c"], ["m.yaml"]),
     "schema": Command(["schema", "-o", "x.json"], ["x.json"]),
     "plot": Command(["plot", "s.yaml", "-o", "p.svg"], ["p.svg"]),
+    "prepare": Command(
+        ["prepare", "s.yaml", "-o", "kept", "--jobs", "1"], ["kept/index.json", "kept/training-00000.arrow"]
+    ),
+    "prove": Command(
+        ["prove", "plain.yaml", "--against", "net.py:Net", "--allow", "net", "-o", "c.json"],
+        ["c.json"],
+        ["--force"],
+    ),
     "predict": Command(["predict", "run", "--data", "d.csv", "-o", "p.csv"], ["p.csv"]),
     "predict to Parquet": Command(["predict", "run", "--data", "d.csv", "-o", "p.parquet"], ["p.parquet"]),
     "predict to arrays": Command(["predict", "run", "--data", "d.csv", "-o", "p.npz"], ["p.npz"]),
