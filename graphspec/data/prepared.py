@@ -13,7 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict, Strict
@@ -41,8 +41,8 @@ BLOCK_ROWS = 4096
 """Rows of a block."""
 AGAIN = "delete the file, and run `graphspec prepare` again: it makes what is missing"
 """What to do about a shard that is damaged, or not there."""
-Label = Literal["training", "validation", "test"]
-LABELS: tuple[Label, ...] = get_args(Label)
+LABELS = ("training", "validation", "test")
+Label = Annotated[str, Limits(pattern="^(training|validation|test)$")]
 Size = Annotated[int, Limits(ge=0, lt=2**31)]
 T = TypeVar("T")
 Items = Annotated[tuple[T, ...], Strict(False)]
@@ -61,7 +61,7 @@ class KeptArray(PreparedRecord):
     own.
     """
 
-    group: Literal["arrays", "weights", "masks"]
+    group: Annotated[str, Limits(pattern="^(arrays|weights|masks)$")]
     name: str
     dtype: Annotated[str, Limits(pattern=r"^(<[iuf][248]|\|[iu]1|\|b1)$")]
     shape: Items[Size]
