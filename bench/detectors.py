@@ -23,9 +23,9 @@ from graphspec.objectives import parse_metric
 
 DATA = Path(__file__).parent.parent / "specs" / "data" / "placed.npz"
 SIDE, CLASSES, BATCH, HELD_OUT = 64, 10, 16, 80
-EPOCHS = 20
+EPOCHS = 50
 SIZES = ((10, 13, 16), (20, 24, 28))
-RATE = 0.002
+RATE = 0.001
 WIDTHS = (16, 32, 48, 64)
 NOTE = f"""A RetinaNet of torchvision on a small pyramid (levels of 8 and 16 pixels), and the spec that
 `graphspec import torch` makes of it, from the same weights: digits on a canvas, {SIDE} x {SIDE}, in batches

@@ -69,7 +69,7 @@ def prove(
                 continue
             loss = program.outputs[name].loss if name in program.outputs else None
             answers = loss is not None and loss.answers
-            difference, fits = _answers(output, value) if answers else _difference(output, value)
+            difference, fits = difference_of_boxes(output, value) if answers else _difference(output, value)
             if not fits:
                 finite = torch.equal(output.isfinite(), value.isfinite())
                 how = f"by up to {difference:.1e}" if finite else "only one of them is finite everywhere"
@@ -115,7 +115,7 @@ def _difference(actual: Tensor, expected: Tensor) -> tuple[float, bool]:
     return (gaps.max().item() if gaps.numel() else 0.0), bool(fits)
 
 
-def _answers(actual: Tensor, expected: Tensor) -> tuple[float, bool]:
+def difference_of_boxes(actual: Tensor, expected: Tensor) -> tuple[float, bool]:
     """The largest difference of two boxes [n, top, 6] that are alike, and whether nearly all have one that
     is: where two are equally good, roundings choose.
     """
