@@ -120,3 +120,13 @@ def test_what_comes_next_in_a_novel_is_learned_better_than_from_two_letters(tmp_
     held = codes[border:]
     bigrams = np.exp(-np.log(shares[held[:-2], held[1:-1], held[2:]]).mean())
     assert trained("novel", tmp_path).metrics["val_perplexity"] < 7.5 < bigrams
+
+
+@pytest.mark.parity
+def test_two_towers_find_more_than_what_is_popular(tmp_path: Path) -> None:
+    program = compile(SPECS / "two_towers.yaml")
+    run = tmp_path / "two_towers"
+    result = train(program, root=SPECS, run_dir=run, device="cpu", tell=lambda note: None, baselines=True)
+    popular: Any = result.baselines["what is popular"]["val_recall_at_k"]
+    found: Any = max(result.history["val_recall_at_k"])
+    assert found > 0.95 and found > 1.5 * popular

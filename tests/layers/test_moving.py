@@ -18,6 +18,7 @@ from graphspec.compiler import check
 from graphspec.data.batches import Shuffle
 from graphspec.diagnostics import Diagnostics
 from graphspec.train.loop import Interrupted, train
+from graphspec.train.parallel.spread import blocks
 
 SPEC = """
 name: m
@@ -207,3 +208,9 @@ def test_an_average_of_weights_is_moved_too() -> None:
     module = graphspec.compile(spec.replace("wraps: {call: net}", "wraps: {call: slow}")).module()
     given: Any = [torch.randn(2, size, 1) for size in (5, 5, 7)]
     torch.testing.assert_close(module(*given), by_hand(module.get_submodule("net"), *given))
+
+
+def test_shards_leave_a_network_whole_that_is_called_with_moved_weights() -> None:
+    assert list(blocks(graphspec.compile(SPEC).graph)) == []
+    more = SPEC.replace("outputs: {y: {loss: mse}}", "  z: {block: net, from: y}\noutputs: {z: {loss: mse}}")
+    assert list(blocks(graphspec.compile(more).graph)) == ["z"]

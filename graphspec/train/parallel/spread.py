@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from graphspec.contract.moving import Moving
 from graphspec.custom import nodes
 from graphspec.data.batches import Batch
 from graphspec.data.sharing import shares
@@ -155,7 +156,8 @@ class Sharded(Spread):
         scalars = {weight for weight in module.parameters() if not weight.dim()}  # which cannot be cut
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
         full = MixedPrecisionPolicy(cast_forward_inputs=False)
-        units = [(module.get_submodule(path), policy) for path in blocks(graph)]
+        there = dict(module.named_modules())  # a block without weights is a function
+        units = [(there[path], policy) for path in blocks(graph) if path in there]
         if bf16:  # statistics are float32, and so must be what is beside them
             units = [(layer, full) for layer in module.modules() if _keeps_statistics(layer)] + units
         for unit, how in [*(unit for unit in units if _has_own_weights(unit[0], module)), (module, policy)]:
@@ -248,9 +250,13 @@ def spread_over(
 
 
 def blocks(graph: Graph, prefix: str = "") -> Iterator[str]:
-    """The paths of the instances of blocks and models, the inner ones first."""
+    """The paths of the instances of blocks and models, the inner ones first, but for those that are called
+    with moved weights: their own must be whole then, as those of the file are.
+    """
+    moving = [op for op in graph.walk() if isinstance(op.wrapper, Moving)]
+    moved = {each.unit for op in moving for each in (op, *(op.graph.walk() if op.graph is not None else ()))}
     for unit in graph.units:
-        if unit.first_call.graph is not None:
+        if unit.first_call.graph is not None and unit not in moved:
             here = key_prefix(prefix, unit)
             yield from blocks(unit.first_call.graph, here)
             yield here.removesuffix(".")
