@@ -453,7 +453,8 @@ def _range_help(field: Field, array: Array, high: int) -> str | None:
     if field.role == "input":
         return f"the Embedding that reads it has `input_dim: {high + 1}`"
     if isinstance(field.high, tuple):
-        return f"the output has {high + 1} classes, counted from 0; rows without a box have -1"
+        known = f"the output has {high + 1} class{'es' * (high > 0)}, counted from 0"
+        return f"{known}: give the head as many as there are, `$(vocabulary({field.name}))`; no box is -1"
     if isinstance(field.loss, SparseLoss | CTC):
         if array.min() == 1 and array.max() == high + 1:
             return "classes count from 0: subtract 1"

@@ -112,11 +112,11 @@ class Detection(Detector):
         shapes = [len(self.shapes_of(level)) for level in range(len(self.strides))]
         counts = [y * x * each for (y, x), each in zip(self.grids, shapes, strict=True)]
         if output.shape[1] != sum(counts):
-            parts = " + ".join(map(str, counts))
+            parts = f"{' + '.join(map(str, counts))} = " if len(counts) > 1 else ""
             of = f" of {', '.join(map(str, dict.fromkeys(shapes)))} anchors" if max(shapes) > 1 else ""
             strides = ", ".join(f"{stride:g}" for stride in self.strides)
             message = (
-                f"the levels of [{strides}]{of} have {parts} = {sum(counts)} points in a picture "
+                f"the levels of [{strides}]{of} have {parts}{sum(counts)} points in a picture "
                 f"of {height} x {width}, and the output is {output}"
             )
             odd = [f"{stride:g}" for stride in self.strides if height % stride or width % stride]

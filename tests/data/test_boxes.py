@@ -436,3 +436,15 @@ def test_classes_that_are_named_are_those_that_there_are(tmp_path: Path) -> None
         loaded(tmp_path, train, features.replace("format: voc", "format: voc, values: [dog, cow]"))
     assert caught.value.diagnostics[0].help == 'these are "dog", "cow"'
     assert voc([], (3, 3)).startswith("<annotation>")
+
+
+def test_more_classes_than_the_head_has_say_how_many_to_give_it(tmp_path: Path) -> None:
+    train, features = write(tmp_path, "voc")
+    text = SPEC.replace("Dense, units: 15", "Dense, units: 80").replace("[3, 5]", "[16, 5]")
+    text = text.replace("loss: mse", "loss: {{name: detection, strides: [8]}}")
+    with pytest.raises(SpecError) as caught:
+        load(compile(text.format(train=train, features=features)), None, tmp_path, torch.device("cpu"))
+    (found,) = caught.value.diagnostics
+    assert found.code == "data-range" and "`0.png`" in found.message
+    assert found.help is not None and "the output has 1 class, " in found.help
+    assert "`$(vocabulary(boxes))`" in found.help

@@ -79,11 +79,6 @@ class BoxEncoder(Encoder):
                 self.classes = [str(number) for number in range(max(self.numbers.values()) + 1)]
         known = f"{len(self.classes)} class{'es' * (len(self.classes) > 1)}"
         self.notes.append(f"{self.name}: {known}, at most {self.most} boxes a picture")
-        if self.fill.limit is not None and len(self.classes) > self.fill.limit:
-            message = (
-                f"the output `{self.fill.output}` has {self.fill.limit} classes, and `{self.name}` {known}"
-            )
-            raise fail("data-range", message, "give the head as many: `$(vocabulary(" + self.name + "))`")
 
     # --- encoding
 
