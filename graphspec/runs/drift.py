@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from graphspec.data import reading
 from graphspec.data.columns import PLAIN, TablePart, missing_in, numbers, texts
+from graphspec.data.config import DataConfig
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder
@@ -96,29 +97,47 @@ def drift(run: Run, data: Any, device: str = "auto") -> Drift:
     if encoders is None or config is None or (run.files.synthetic and config.train is None):
         message = f"`{run.path}` learned from no table, and drift compares columns"
         raise fail("not-supported", message, "train it on a table: a file with named columns")
-    root, known = run.files.places(run.program)
-    if config.sources:
-        message = f"`{run.path}` learned from several files, and drift compares new rows with those of one"
-        help = f"the files: {', '.join(source.path for source in config.sources.values())}"
-        raise fail("not-supported", message, help)
-    opened = opening(run.program, "train", config.first, root, known)
-    if opened is None:
-        message = "the run learned from arrays in memory, which it does not keep"
-        raise fail("data-missing", message, "train it from a file")
-    answers = [] if config.windows is not None else list(_answers(run, opened.path, data, device))
-    parts = _rows(run, encoders, opened.path), _rows(run, encoders, data)
+    learned = _learned(run, config)
+    answers = [] if config.windows is not None else list(_answers(run, learned, data, device))
+    before, after = [_rows(run, encoders, each) for each in learned], _rows(run, encoders, data)
     found, left_out = [*answers], []
     targets = {fill.field for fill in encoders.plan.fills if fill.target}
     for name, encoder in encoders.encoders.items():
         role = "target" if name in targets else "input"
         for column in encoder.columns:
-            there = all(column in part.table.column_names for part in parts)
-            samples = [_sample(part, column, encoder) for part in parts] if there else [None, None]
-            if samples[0] is None or samples[1] is None:
-                left_out += [column] if there else []
+            holding = [part for part in before if column in part.table.column_names]
+            if not holding or column not in after.table.column_names:
                 continue
-            found.append(_compared(column, role, samples[0], samples[1], encoder))
-    return Drift(len(parts[1].rows), len(parts[0].rows), _corrected(found), left_out)
+            one = _joined([_sample(part, column, encoder) for part in holding])
+            two = _sample(after, column, encoder)
+            if one is None or two is None:
+                left_out.append(column)
+                continue
+            found.append(_compared(column, role, one, two, encoder))
+    return Drift(len(after.rows), sum(len(part.rows) for part in before), _corrected(found), left_out)
+
+
+def _learned(run: Run, config: DataConfig) -> list[Any]:
+    """The paths of the tables that a run learned from. Raises `SpecError` (data-missing)."""
+    root, known = run.files.places(run.program)
+    files = {f"train.{name}": file for name, file in config.sources.items()} or {"train": config.first}
+    opened = [opening(run.program, key, file, root, known) for key, file in files.items()]
+    paths = [each.path for each in opened if each is not None]
+    if not paths:
+        message = "the run learned from arrays in memory, which it does not keep"
+        raise fail("data-missing", message, "train it from a file")
+    return paths
+
+
+def _joined(samples: Sequence[SampledColumn | None]) -> SampledColumn | None:
+    """The samples of one column of several tables as one; None where a table's is none."""
+    there = [each for each in samples if each is not None]
+    if len(there) < len(samples) or len(there) == 1:
+        return there[0] if len(there) == len(samples) else None
+    values = [each.values for each in there if each.values is not None]
+    cells = pa.chunked_array([each.cells.cast(pa.string()) for each in there]).combine_chunks()
+    whole = np.concatenate(values) if len(values) == len(there) else None
+    return SampledColumn(whole, cells, np.concatenate([each.missing for each in there]))
 
 
 def _corrected(found: Sequence[ColumnDrift]) -> list[ColumnDrift]:
@@ -145,12 +164,14 @@ def _rows(run: Run, encoders: Encoders, data: Any) -> TablePart:
     return reading.part_of(table, np.arange(whole.num_rows), whole)
 
 
-def _answers(run: Run, before: Any, data: Any, device: str) -> Iterator[ColumnDrift]:
-    """What the model answers for the rows of training, and for the new ones."""
+def _answers(run: Run, before: Sequence[Any], data: Any, device: str) -> Iterator[ColumnDrift]:
+    """What the model answers for the rows of training, in one table or several, and for the new ones."""
     key = run.program.data.key if run.program.data is not None else None
     tables = [
-        pa.concat_tables(run.predictions(each, device=device, limit=ANSWERED)).combine_chunks()
-        for each in (before, data)
+        pa.concat_tables(
+            part for path in paths for part in run.predictions(path, device=device, limit=ANSWERED)
+        ).combine_chunks()
+        for paths in (before, [data])
     ]
     for name in tables[0].column_names:
         samples = []

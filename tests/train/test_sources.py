@@ -20,6 +20,7 @@ from graphspec.data.streamed import Streamed
 from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.fixing.checking import check_spec
 from graphspec.runs.audit import audit
+from graphspec.runs.drift import drift
 from graphspec.train import compiled
 from graphspec.train.loop import Interrupted, train
 from tests.train.test_phases import Stop, assert_same
@@ -402,3 +403,12 @@ def test_a_run_is_evaluated_and_predicts(folder: Path) -> None:
     assert found["label_accuracy"] == result.metrics["test_label_accuracy"]
     assert sum(table.num_rows for table in run.predictions(folder / "plain.npz", device="cpu")) == PLAIN
     assert not [finding for finding in audit(run) if finding.verdict == "wrong"]
+
+
+def test_drift_compares_with_the_rows_of_all(tables: Path) -> None:
+    (tables / "tables.yaml").write_text(TABLES)
+    run_dir = tables / "run"
+    train(graphspec.compile(tables / "tables.yaml"), root=tables, run_dir=run_dir, device="cpu")
+    found = drift(graphspec.Run(run_dir, "last"), tables / "two.csv", "cpu")
+    assert (found.before, found.rows) == (32, 20)
+    assert {"a", "b", "price"} <= {each.column for each in found.columns}
