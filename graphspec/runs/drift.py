@@ -21,6 +21,7 @@ from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.features.settings import Date
+from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.opening import opening
 from graphspec.data.tables import open_table
@@ -120,7 +121,8 @@ def drift(run: Run, data: Any, device: str = "auto") -> Drift:
 def _learned(run: Run, config: DataConfig) -> list[Any]:
     """The paths of the tables that a run learned from. Raises `SpecError` (data-missing)."""
     root, known = run.files.places(run.program)
-    files = {f"train.{name}": file for name, file in config.sources.items()} or {"train": config.first}
+    files: dict[str, DataFile | None] = {f"train.{name}": file for name, file in config.sources.items()}
+    files = files or {"train": config.first}
     opened = [opening(run.program, key, file, root, known) for key, file in files.items()]
     paths = [each.path for each in opened if each is not None]
     if not paths:
