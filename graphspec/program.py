@@ -246,11 +246,12 @@ class Program(BaseProgram):
         `graphspec.Run`.
 
         `data` is a path, a dict of arrays, a pandas or polars frame, or a torch Dataset of dicts, by the
-        names of columns; by default the data of the spec. The other arguments are fields of
-        `graphspec.train.options.TrainOptions`. Raises `SpecError`.
+        names of columns; by default the data of the spec. A notebook shows a bar and curves. The
+        other arguments are fields of `graphspec.train.options.TrainOptions`. Raises `SpecError`.
         """
         from graphspec.data.in_memory_source import given
         from graphspec.train.loop import train
+        from graphspec.view.live import live
 
         return train(
             self,
@@ -264,6 +265,7 @@ class Program(BaseProgram):
             resume=resume,
             overwrite=overwrite,
             callbacks=callbacks,
+            progress=live(self.name),
         )
 
     @checked

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from graphspec.cli.common import Allow, AllowUrl, Device, Json, misuse
-from graphspec.cli.curves import curves, ticks
 from graphspec.cli.outputs import Force, check_output, marked, need_apart_from, of_format, write
 from graphspec.cli.printing import answer, print_json
 from graphspec.cli.runs import RunArgument, Weights, using
+from graphspec.view.curves import curves, ticks
 
 if TYPE_CHECKING:
     from graphspec.runs.report import ExampleReport, OutputReport, Report

@@ -386,7 +386,7 @@ def _compare(paths: list[Path], outputs: list[Path], force: bool, as_json: bool)
     found = differences(groups)
     for output in outputs:
         if output.suffix == ".svg":
-            from graphspec.cli.curves import curves_of
+            from graphspec.view.curves import curves_of
 
             histories = {str(path): each.history() for path, each in zip(paths, files, strict=True)}
             text = curves_of(histories, "runs")

@@ -347,9 +347,9 @@ def _launch(
 
 
 def _draw(result: Result, name: str) -> None:
-    from graphspec.cli.curves import curves
     from graphspec.files.folder import Folder
     from graphspec.files.run_files import CURVES
+    from graphspec.view.curves import curves
 
     Folder(result.run_dir).text(CURVES, curves(result.history, name, result.best_epoch))
 

@@ -19,13 +19,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from graphspec.cli.app import app
-from graphspec.cli.curves import curves, ticks
 from graphspec.cli.training_report import TrainingReport, summary
 from graphspec.compiler import compile
 from graphspec.data.in_memory_source import given
 from graphspec.diagnostics.text import plain
 from graphspec.train.loop import train
 from graphspec.train.progress import Progress, Reporter
+from graphspec.view.curves import curves, ticks
 from tests import one_in, processes
 from tests.processes import ENDLESS, Process
 
