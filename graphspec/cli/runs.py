@@ -82,6 +82,17 @@ Delimiter = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read only the first N rows.")]
 
 
+Tiles = Annotated[
+    int | None,
+    typer.Option(
+        "--tiles",
+        min=0,
+        metavar="N",
+        help="Keep the size of pictures: blend masks of tiles that overlap by N pixels.",
+    ),
+]
+
+
 def _delimited(data: Path | None, delimiter: str | None) -> Any:
     """The file of `--data`, with the delimiter that it has of its own."""
     from pydantic import ValidationError
@@ -111,6 +122,7 @@ def evaluate(
     batch_size: BatchSize = None,
     limit: Limit = None,
     delimiter: Delimiter = None,
+    tiles: Tiles = None,
     progress: ProgressOption = "auto",
     allow: Allow = None,
     allow_url: AllowUrl = False,
@@ -134,7 +146,8 @@ def evaluate(
             limit=limit,
             progress=lambda rows: tell("rows", rows=rows),
             noted=notes.extend,
-            baselines=True,
+            baselines=tiles is None,
+            tiles=tiles,
         )
         examples, steps = values.pop("examples"), values.pop("by_step", {})
         baselines = values.pop("baselines", {})
@@ -193,6 +206,7 @@ def predict(
             help="Name the N keys that suit each query best, without those that training rows have with it.",
         ),
     ] = None,
+    tiles: Tiles = None,
     progress: ProgressOption = "auto",
     force: Force = False,
     allow: Allow = None,
@@ -243,6 +257,7 @@ def predict(
             noted=notes.extend,
             pictures=folder,
             top=top,
+            tiles=tiles,
         ):
             made_part = made(part)
             if not (rows or force) and columns_of(output) not in (None, made_part.column_names):

@@ -13,7 +13,7 @@ import typer
 
 from graphspec.cli.common import Allow, Device, misuse
 from graphspec.cli.printing import reporting, show
-from graphspec.cli.runs import EngineOption, Weights, synthetic
+from graphspec.cli.runs import EngineOption, Tiles, Weights, synthetic
 from graphspec.serve.options import ServeOptions
 
 
@@ -42,6 +42,7 @@ def serve(
     weights: Weights = "best",
     device: Device = "auto",
     engine: EngineOption = "torch",
+    tiles: Tiles = None,
     allow: Allow = None,
     **numbers: Any,
 ) -> None:
@@ -53,7 +54,7 @@ def serve(
     """
     from graphspec.diagnostics.packages import needing
 
-    asked = ServeOptions(runs, host, weights, device, engine, allow or (), **numbers)
+    asked = ServeOptions(runs, host, weights, device, engine, allow or (), tiles, **numbers)
     with reporting():
         with needing("`graphspec serve`", "serve"):
             import httptools  # noqa: F401

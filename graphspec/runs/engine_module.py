@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from graphspec.runs.engines import FileEngine
+from graphspec.runs.engines import Engine
 
 
 class EngineModule(nn.Module):
     """Takes the arguments of a program's module, and returns what that returns, from an engine."""
 
-    def __init__(self, engine: FileEngine):
+    def __init__(self, engine: Engine, inputs: Sequence[str]):
         super().__init__()
-        self.engine, self.inputs = engine, engine.interface.inputs
+        self.engine, self.inputs = engine, inputs
 
     def forward(self, *inputs: Tensor | None, logits: bool = False) -> dict[str, Tensor]:
         arrays = {

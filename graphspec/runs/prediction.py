@@ -36,6 +36,7 @@ from graphspec.runs.columns import columns_of, with_keys
 from graphspec.runs.engines import Engine
 from graphspec.runs.pictures import Drawings, PictureFolder
 from graphspec.runs.rows import RowReader
+from graphspec.runs.tiles import TiledEngine, TiledExamples, Tiles
 
 if TYPE_CHECKING:
     from graphspec.runs.model import Model
@@ -56,9 +57,11 @@ def predictions(
     noted: Callable[[list[str]], None] | None = None,
     every_window: bool = False,
     pictures: Path | None = None,
+    tiles: int | None = None,
 ) -> Iterator[pa.Table]:
     """Tables with a row for each of the first `limit` rows of a file: its key columns, and the prediction of
-    each output; masks and boxes are drawn in the folder `pictures`, where one is named. Of windows over time,
+    each output; masks and boxes are drawn in the folder `pictures`, where one is named; with `tiles`,
+    pictures keep their size. Of windows over time,
     a row for each step that the last window of each series predicts, or every window. In the end `noted` gets
     what was made of the rows: a line for each feature.
 
@@ -67,6 +70,9 @@ def predictions(
     predictor = Predictor(program, engine, encoders, batch_size, limit, probabilities)
     if pictures is not None:
         predictor.pictures = PictureFolder(pictures, Drawings(program, encoders))
+    if tiles is not None:
+        predictor.tiles = Tiles.of(program, encoders, tiles)
+        predictor.engine = TiledEngine(engine, predictor.tiles)
     opened = opening(program, "train", program.data.first if program.data else None, None, path)
     assert opened is not None
     source = find(opened.path)
@@ -78,13 +84,24 @@ def predictions(
         noted([*predictor.notes, *(predictor.encoders.counted() if predictor.encoders is not None else ())])
 
 
+def tiled_examples(
+    program: BaseProgram, tiles: Tiles, encoders: Encoders, path: Path | DataFile | Given, limit: int
+) -> TiledExamples:
+    """The first rows of a file with their targets, for pictures in their own size. Raises `SpecError`."""
+    opened = opening(program, "train", program.data.first if program.data else None, None, path)
+    assert opened is not None
+    table = open_table(find(opened.path), opened.options, program.data)
+    encoders.bind(table, spanner(program))
+    return TiledExamples(tiles, table, encoders, fields(program), limit)
+
+
 class TableAnswering:
     """Predicts a few rows that say too little alone, as those of a file: forecasts of histories, and targets
     that are scaled by a column of their row. What the encoders learned is read once.
     """
 
-    def __init__(self, model: Model, state: Mapping[str, Any] | None):
-        self.model, self._state = model, state or {}
+    def __init__(self, model: Model, state: Mapping[str, Any] | None, tiles: int | None = None):
+        self.model, self._state, self.tiles = model, state or {}, tiles
 
     def encoders(self) -> Encoders:
         """The encoders of the run, which have seen nothing yet."""
@@ -95,7 +112,15 @@ class TableAnswering:
         program, notes = self.model.program, list[str]()
         size, found = program.training.batch_size, self.encoders()
         parts = predictions(
-            program, self.model.engine, found, of_rows(rows), size, sys.maxsize, True, notes.extend
+            program,
+            self.model.engine,
+            found,
+            of_rows(rows),
+            size,
+            sys.maxsize,
+            True,
+            notes.extend,
+            tiles=self.tiles,
         )
         return [row for part in parts for row in part.to_pylist()], notes
 
@@ -117,6 +142,8 @@ class Predictor:
         self.wanted: list[Field] = []
         self.pictures: PictureFolder | None = None
         """Draws the masks and boxes that are predicted."""
+        self.tiles: Tiles | None = None
+        """How pictures are cut that keep their size."""
         self.notes: list[str] = []
         """What was made of the data, to be said aloud: lines."""
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
@@ -141,6 +168,9 @@ class Predictor:
             self.keys = ("id", "image")
         self._check_keys(table)
         columns = list(dict.fromkeys([*encoders.columns, *self.keys]))
+        if self.tiles is not None:
+            yield from self._of_tiles(self.tiles, table, encoders, columns)
+            return
         size = reading.row_bytes(self.wanted)
         checker = Checker(
             table.file, table.place, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes
@@ -162,6 +192,20 @@ class Predictor:
             decoded = self.pictures.write(cells, decoded) if self.pictures is not None else decoded
             yield with_keys(part.select(self.keys), decoded)
         checker.finish({field.name: length for field in self.wanted})
+
+    def _of_tiles(
+        self, tiles: Tiles, table: Table, encoders: Encoders, columns: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """The predictions of pictures in their own size, one by one."""
+        dtypes = self._dtypes()
+        for part, own, encoded in tiles.rows(table, encoders, self.wanted, columns, self.limit):
+            inputs = {name: np.asarray(encoded.arrays[name]) for name in dtypes}
+            values = self.engine({name: torch.from_numpy(a).to(dtypes[name]) for name, a in inputs.items()})
+            decoded = columns_of(self.program, own, values, {}, self.probabilities)
+            if self.pictures is not None:
+                self.pictures.drawings = Drawings(self.program, own)
+                decoded = self.pictures.write(part, decoded)
+            yield with_keys(part.table.select(self.keys), decoded)
 
     def _of_windows(self, table: Table, encoders: Encoders, every_window: bool) -> Iterator[pa.Table]:
         """The forecasts of windows, a row for each step."""

@@ -110,7 +110,7 @@ def quantize(run: Run, path: Path, most: float, encoders: Encoders | None) -> Qu
         with tempfile.TemporaryDirectory(prefix="graphspec-int8-") as folder:
             chosen = search.among(written, Path(folder))
             shorten(chosen.file, written, written, len(search.engine(written).interface.outputs))
-        return EngineModule(search.engine(written))
+        return EngineModule(search.engine(written), [*search.program.inputs])
 
     with devices.computing(search.threads):
         exported = export(run.program, "onnx", path, 0, run.state(), encoders, logits=True, rewrite=rewrite)
@@ -237,7 +237,7 @@ class _FormSearch:
 
     def _scores(self, file: Path) -> dict[str, float]:
         """The metrics on the validation data; of a model without any, its loss."""
-        module = EngineModule(self.engine(file))
+        module = EngineModule(self.engine(file), [*self.program.inputs])
         size = self.program.training.batch_size
         values = evaluate(self.objective, module, self.validation, size, "")
         numbers = {name: value for name, value in values.items() if isinstance(value, float)}

@@ -147,13 +147,15 @@ class Run:
         noted: Callable[[list[str]], None] | None = None,
         baselines: bool = False,
         boosting: bool = False,
+        tiles: int | None = None,
     ) -> dict[str, Any]:
         """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
         data, or else on its validation data. Forecasts of numbers have `naive_mae`, the error of the seasonal
         naive forecast, `mase`, and `by_step` the errors of each step. `progress` gets the number of rows
         so far after each batch, `noted` which engine computes and what was unseen, filled or cut: a line for
         each feature with such rows. With `baselines`, and without `data`, there is also what is reached on
-        the same rows without the model; with `boosting` also by boosted trees, if scikit-learn is there.
+        the same rows without the model; with `boosting` also by boosted trees, if scikit-learn is there. With
+        `tiles`, pictures of `data` keep their size, as in `predict`.
 
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
@@ -163,6 +165,8 @@ class Run:
         program, place = self.program, devices.choose(device)
         more: dict[str, Any] = {}
         with devices.computing(devices.threads(program)):
+            if tiles is not None:
+                return self._in_tiles(data, tiles, device, engine, limit, progress, noted)
             examples, encoders, part, training = self.parts(data, place, limit)
             judge, lines = self.judge(encoders, place, engine, batch_size)
             values = judge(examples, progress)
@@ -173,6 +177,45 @@ class Run:
             counted = encoders.counted(part) if encoders is not None else ()
             noted([*lines, *counted, *judge.notes])
         return {**values, **more}
+
+    def _in_tiles(
+        self,
+        data: Any,
+        overlap: int,
+        device: str,
+        engine: str,
+        limit: int | None,
+        progress: Callable[[int], None] | None,
+        noted: Callable[[list[str]], None] | None,
+    ) -> dict[str, Any]:
+        """The values of `evaluate` for pictures in their own size. Raises `SpecError`."""
+        import torch
+
+        from graphspec.data.in_memory_source import given
+        from graphspec.data.weighed import weighed
+        from graphspec.runs.engine_module import EngineModule
+        from graphspec.runs.judging import Judge
+        from graphspec.runs.prediction import tiled_examples
+        from graphspec.runs.tiles import TiledEngine, Tiles
+        from graphspec.train.penalties import Penalties
+
+        source, encoders = given(data), self.encoders()
+        if source is None:
+            raise fail(
+                "data-missing", "tiles are of pictures that `--data` names", "give data: `--data PATH`"
+            )
+        cut, model = Tiles.of(self.program, encoders, overlap), self.model(device, engine)
+        assert encoders is not None
+        examples = tiled_examples(self.program, cut, encoders, source, limit or sys.maxsize)
+        module = EngineModule(TiledEngine(model.engine, cut), [*self.program.inputs])
+        penalties = Penalties(self.program.graph, self.module())
+        if penalties.of_activities:
+            raise fail("not-supported", "the loss has penalties on inner activities", "leave `--tiles` out")
+        judge = Judge(self.program, encoders, module, penalties, torch.device("cpu"), 1)
+        values = judge(weighed(examples, encoders), progress)
+        if noted is not None:
+            noted([*model.notes, *encoders.counted()])
+        return values
 
     def judge(
         self, encoders: Encoders | None, place: Any, engine: str = "torch", batch_size: int | None = None
@@ -195,7 +238,7 @@ class Run:
             model = self.model(str(place), engine, size)
             lines += model.notes
             if isinstance(model.engine, FileEngine):
-                file_module = EngineModule(model.engine)
+                file_module = EngineModule(model.engine, [*program.inputs])
                 return Judge(program, encoders, file_module, penalties, place, size, known), lines
         elif engine not in ("torch", "auto"):
             message = f"`{engine}` returns outputs, but the loss also has penalties on inner activities"
@@ -238,6 +281,7 @@ class Run:
         probabilities: bool = True,
         every_window: bool = False,
         top: int | None = None,
+        tiles: int | None = None,
     ) -> pa.Table:
         """A row for each row of `data`, in order: the key columns of the spec, then the predictions. A dict
         of values is one row, and a key that it lacks a missing value.
@@ -246,11 +290,12 @@ class Run:
         numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
         over time, a row for each step that comes after the last of each series, or after `every_window`.
         With `top`, a row has the names of so many keys that suit its query best, of those that training rows
-        do not have with it, and their scores.
+        do not have with it, and their scores. With `tiles`, pictures keep their size: of those larger than the
+        input, masks are blended from tiles that overlap by so many pixels.
         """
         size = batch_size or self.program.training.batch_size
         rows, table = as_rows(data), None
-        if top is not None:
+        if top is not None or tiles is not None:
             pass
         elif rows is not None and len(rows) == 1:
             table = self.model(device, engine).predict_row(rows[0], probabilities)
@@ -273,6 +318,7 @@ class Run:
             probabilities=probabilities,
             every_window=every_window,
             top=top,
+            tiles=tiles,
         )
         return pa.concat_tables(list(parts))
 
@@ -290,6 +336,7 @@ class Run:
         noted: Callable[[list[str]], None] | None = None,
         pictures: Path | None = None,
         top: int | None = None,
+        tiles: int | None = None,
     ) -> Iterator[pa.Table]:
         """The tables of `predict`, part by part, in bounded memory; with a folder `pictures`, masks are PNG
         files in it, of which the tables have the names. In the end `noted` gets what was
@@ -322,6 +369,7 @@ class Run:
             noted,
             every_window,
             pictures,
+            tiles,
         )
 
     @checked

@@ -26,6 +26,7 @@ class ServeOptions:
     device: str = "auto"
     engine: str = "torch"
     allow: Sequence[str] = ()
+    tiles: int | None = None
     port: int = number(8000, (0, 65535), "N", "Port; 0: any free port.")
     batch_size: int = number(256, COUNT, "N", "Predict at most N rows together.")
     batch_wait: float = number(0.0, (0, 10**6), "MS", "Wait this long for more rows.")

@@ -55,10 +55,15 @@ class Served:
         """Whether the rows of a request are one history, which forecasts go on from."""
         self._table: TableAnswering | None = None
         """What predicts rows that say too little alone."""
-        if model.reader is None:
+        self._program, self._tiles = program, self._asked.tiles
+        if self._tiles is not None:
+            from graphspec.runs.tiles import Tiles  # imports torch
+
+            Tiles.of(program, model.encoders, self._tiles)
+        if model.reader is None or self._tiles is not None:
             from graphspec.runs.prediction import TableAnswering  # imports torch
 
-            self._table = TableAnswering(model, run.files.encoders(program))
+            self._table = TableAnswering(model, run.files.encoders(program), self._tiles)
             self.reader: RowReader | ArrayReader = RowReader(program, self._table.encoders())
         else:
             self.reader = model.reader
@@ -100,7 +105,11 @@ class Served:
     def png(self, picture: bytes, answer: Mapping[str, Any]) -> bytes:
         """The mask of a picture as PNG, in its size; or the picture with its boxes."""
         assert self.drawings is not None
-        return self.drawings.png(io.BytesIO(picture), answer)
+        drawings, encoders = self.drawings, self.reader.encoders
+        if self._tiles is not None and encoders is not None:
+            size = drawings.picture.in_tiles(io.BytesIO(picture))
+            drawings = Drawings(self._program, encoders.sized(size))
+        return drawings.png(io.BytesIO(picture), answer)
 
     def spelled(self, row: Any) -> Any:
         """A row of JSON, where `true` is no number."""

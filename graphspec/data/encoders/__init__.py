@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path as FilePath
@@ -140,6 +141,12 @@ class Encoders:
             if fill != before.of(fill.field):  # images, of which nothing is learned
                 self.encoders[fill.field] = self._encoder(fill)
         self._follow()
+
+    def sized(self, size: tuple[int, int]) -> Encoders:
+        """The same encoders, with pictures and masks of this width and height."""
+        found = copy(self)
+        found.encoders = {name: each.sized(size) for name, each in self.encoders.items()}
+        return found
 
     def _follow(self) -> None:
         """Says of encoders that depend on another one which it is."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -160,6 +160,10 @@ class Encoder(ABC):
     def follow(self, other: Encoder) -> None:
         """Says whose rows it reads, of a feature of another feature."""
         raise TypeError(f"{type(self).__name__} reads columns")
+
+    def sized(self, size: tuple[int, int]) -> Self:
+        """The same, for pictures of this width and height, if it reads pictures."""
+        return self
 
     def forget(self) -> None:
         """Gives up what it keeps of the rows that it encoded last."""

@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -81,6 +82,17 @@ class ImageEncoder(Encoder):
         """The shape of one image."""
         self.size, self.channels = (self.made[1], self.made[0]), self.made[-1]
         self._latest: tuple[TablePart, Array] | None = None
+
+    def sized(self, size: tuple[int, int]) -> Self:
+        """The same, for pictures of this width and height."""
+        found = copy(self)
+        found.size, found.made = size, (size[1], size[0], *self.made[2:])
+        return found
+
+    def in_tiles(self, source: Any) -> tuple[int, int]:
+        """The width and height in which a picture is read in tiles: its own, and at least those of a tile."""
+        width, height = _size(source)
+        return max(width, self.size[0]), max(height, self.size[1])
 
     def cell(self, column: int = 0) -> CellType:
         return CellType("picture")
