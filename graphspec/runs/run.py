@@ -290,8 +290,8 @@ class Run:
         numbers in the units of their column; sequences as lists. Targets in `data` are not read. Of windows
         over time, a row for each step that comes after the last of each series, or after `every_window`.
         With `top`, a row has the names of so many keys that suit its query best, of those that training rows
-        do not have with it, and their scores. With `tiles`, pictures keep their size: of those larger than the
-        input, masks are blended from tiles that overlap by so many pixels.
+        do not have with it, and their scores. With `tiles`, pictures keep their size: of those larger than
+        the input, masks are blended from tiles that overlap by so many pixels.
         """
         size = batch_size or self.program.training.batch_size
         rows, table = as_rows(data), None
