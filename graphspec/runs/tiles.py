@@ -170,6 +170,10 @@ class TiledExamples:
     def __len__(self) -> int:
         return min(len(self.table), self.most)
 
+    @property
+    def epoch(self) -> int:
+        return len(self)
+
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
         for _, _, encoded in self.tiles.rows(
