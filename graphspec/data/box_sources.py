@@ -90,7 +90,10 @@ def box_data(data: Path, folder: Path) -> BoxData | None:
         above = data.parent
         if any(data.name == others and (above / pictures).is_dir() for pictures, others, _ in FILES.values()):
             data = above  # the files of boxes themselves
-        return _of_folder(data, folder)
+        try:
+            return _of_folder(data, folder)
+        except OSError as error:
+            raise unreadable(data, error) from None
     if _is_coco(data):
         return _of_coco(Coco(data), os.path.relpath(data, folder))
     return None

@@ -220,6 +220,7 @@ def test_networks_of_torchvision_at_full_size(name: str) -> None:
     [
         (_retinanet, torch.rand(1, 3, 64, 72), "multiples of 16"),
         (_fcos, torch.rand(3, 64), "it takes pictures"),
+        (_fcos, torch.rand(1, 5, 64, 64), "its backbone fails on the example [1, 5, 64, 64]"),
         (partial(_ssd, [8, 17]), torch.rand(1, 3, 100, 100), "do not fill a picture"),
         (lambda: faster_rcnn.FasterRCNN(Pyramid(), 3), torch.rand(1, 3, 64, 64), "RetinaNet, FCOS or SSD"),
     ],

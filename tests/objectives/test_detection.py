@@ -415,6 +415,8 @@ def test_a_score_of_few_boxes_is_what_is_counted_by_hand() -> None:
         ({"assign": "atss"}, "center"),
         ({"strides": [16, 8]}, "rise"),
         ({"strides": []}, "at least 1"),
+        ({"strides": [float("inf")]}, "strides"),
+        ({"assign": "anchors", "scales": [float("nan")]}, "scales"),
         ({"assign": "hungarian", "strides": [8]}, "`assign: hungarian` reads no `strides`"),
         ({"radius": 2.0, "assign": "anchors"}, "`center` does"),
         ({"boxes": "l1"}, "`assign: anchors`"),

@@ -21,6 +21,7 @@ from graphspec.convert.pytorch.kept import modes_kept
 from graphspec.convert.pytorch.result import FromTorch
 from graphspec.convert.refusals import Unsupported
 from graphspec.convert.writing import text
+from graphspec.diagnostics.text import line_of
 
 ROOM = "torchvision.models.detection"
 IMAGE, BOXES = "image", "boxes"
@@ -129,7 +130,11 @@ def _kind(module: Any) -> str | None:
 def _grids(points: DetectorPoints, image: Tensor) -> list[tuple[int, int]]:
     """Rows and columns of the levels."""
     with modes_kept(points), torch.no_grad():
-        found = points.eval().features(image[:1])
+        try:
+            found = points.eval().features(image[:1])
+        except Exception as error:  # the user's own code
+            message = f"its backbone fails on the example {list(image.shape)}: {line_of(error)}"
+            raise Unsupported(message, "give the shape of the pictures: shape: [3, 512, 512]") from error
     return [(int(level.shape[2]), int(level.shape[3])) for level in found]
 
 
