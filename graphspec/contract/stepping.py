@@ -6,6 +6,7 @@ their inputs at a step. A state is a buffer of the module, and is changed in pla
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from graphspec.contract.buffers import BUFFER
@@ -72,6 +73,22 @@ class StepPlaces(Layer, abstract=True, spec_name="arange"):
         if self.start != 0:
             text, constants["start"] = f"{text} + {{start}}", self.start
         return Code(text, constants=constants)
+
+
+class PlacesSoFar(Layer, abstract=True, spec_name="arange"):
+    """The numbers of all steps so far, [1, steps]: `start + place * step`. The state has room for them."""
+
+    arguments = (Argument("x"), PLACES, Argument("room"))
+
+    of: StepPlaces
+
+    def infer(self, x: Tensor, places: Tensor, room: Tensor) -> Tensor:
+        return Tensor((1, LONGEST), self.of.dtype)
+
+    def code(self, site: Site) -> Code:
+        code = self.of.code(site)
+        whole = "places_so_far({room}, {x}.shape[{axis}], {places})"
+        return replace(code, call=code.call.replace("places_of({places}, {x}.shape[{axis}])", whole))
 
 
 class BegunState(Layer, abstract=True, spec_name="begun"):

@@ -1,8 +1,10 @@
 """How a layer acts along the axis that is streamed: what its output at a step needs of the steps before.
 
-A value's roles say which of its axes is streamed: `new` has the steps of this call, `all` those so far. The
-definition is consistency of prefixes: what a layer gives for the first steps of a sequence is the beginning
-of what it gives for the whole. What a layer does not say is refused: no kind is a default.
+A value's roles say which of its axes is streamed: `new` has the steps of this call, `all` those so far. Of
+the latter a value may say that it leaves out what is ahead of the new step: it is `nought` there, which sums
+leave out, or `low`, so that a softmax makes nothing of it. The definition is consistency of prefixes: what a
+layer gives for the first steps of a sequence is the beginning of what it gives for the whole. What a layer
+does not say is refused: no kind is a default.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, Literal
 
 from graphspec.tensor import BATCH, Dim, Tensor, product, symbol
 
-Role = Literal["new", "all"] | None
+Role = Literal["new", "all", "low", "nought"] | None
 Roles = tuple[Role, ...]
 """A role for each axis of a value, the batch among them."""
 Kind = Literal["frame", "window", "state", "keys", "place", "whole"]
@@ -79,19 +81,56 @@ def still(rank: int) -> Roles:
     return (None,) * rank
 
 
-def apart_from(roles: Roles, axes: Iterable[int], outputs: Roles | None = None) -> Streaming:
-    """A function that combines elements along these axes: a frame where none of them is streamed."""
-    rank = len(roles)
-    if any(roles[axis % rank] is not None for axis in axes):
-        return whole("runs over all steps", "let it run along another axis, such as that of the features")
+def apart_from(
+    roles: Roles, axes: Iterable[int], outputs: Roles | None = None, unless: Role = None
+) -> Streaming:
+    """A function that combines elements along these axes: a frame where none of them is streamed, or where
+    the steps ahead are such as make no difference.
+    """
+    over = [roles[axis % len(roles)] for axis in axes]
+    if any(role not in (None, unless) for role in over):
+        return ahead() if "new" not in over else whole("runs over all steps", OTHER_AXIS)
     return frame(roles if outputs is None else outputs)
 
 
-def without(roles: Roles, axes: Iterable[int], kept: bool = False) -> Streaming:
+OTHER_AXIS = "let it run along another axis, such as that of the features"
+
+
+def ahead() -> Streaming:
+    """Refused, as it takes in scores or products of steps that are ahead."""
+    past = "{op: greater_equal, from: [rows, columns]}, of {op: arange, axis: 1} with an axis added to each"
+    hide = "{op: where, from: [past, scores], x2: -1.0e+9} before a softmax, x2: 0 before a sum"
+    return whole("takes in steps that are ahead", f"hide them: {hide}; `past` is {past}")
+
+
+def without(roles: Roles, axes: Iterable[int], kept: bool = False, unless: Role = None) -> Streaming:
     """A reduction along these axes, which are left out, or with `kept` have size 1."""
     gone = [axis % len(roles) for axis in axes]
     left = [None if axis in gone else role for axis, role in enumerate(roles) if kept or axis not in gone]
-    return apart_from(roles, gone, tuple(left))
+    return apart_from(roles, gone, tuple(left), unless)
+
+
+def contracted(labels: Sequence[str], output: str, roles: Sequence[Roles]) -> Streaming:
+    """Products of elements that have the same letters, summed over those that the output lacks.
+
+    Of several streamed axes of the output the first is that of the steps. A sum over steps needs a factor
+    that is nought ahead.
+    """
+    given = [dict(zip(letters, each, strict=True)) for letters, each in zip(labels, roles, strict=True)]
+    streamed = {letter: {each.get(letter) for each in given} - {None} for each in given for letter in each}
+    streamed = {letter: here for letter, here in streamed.items() if here}
+    first = next((letter for letter in output if "new" in streamed.get(letter, ())), None)
+    demands: set[int] = set()
+    for letter, here in streamed.items():
+        if letter not in output and "nought" not in here:
+            return ahead() if "all" in here or first else whole("sums over all steps", OTHER_AXIS)
+        if letter != first or here != {"new"}:
+            demands |= {place for place, each in enumerate(given) if each.get(letter) == "new"}
+    new = first is not None and streamed[first] == {"new"}
+    found: list[Role] = [
+        "new" if letter == first and new else "all" if letter in streamed else None for letter in output
+    ]
+    return Streaming("frame", (tuple(found),), tuple(sorted(demands)))
 
 
 def elementwise(roles: Sequence[Roles | None], rank: int) -> Streaming:

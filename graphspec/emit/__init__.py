@@ -319,7 +319,12 @@ def _module_calls(classes: Classes[ClassParts]) -> Iterator[tuple[str, list[Libr
         if code is None or code.construct is None or op.layer is None:
             continue
         absent = frozenset() if op.layer.variadic else absent_of(op)
-        usual = [word for word, default in code.defaults.items() if code.constants.get(word) == default]
+        formulas = [each.value for each in op.expressions]  # what is written as one stays in the call
+        usual = [
+            word
+            for word, default in code.defaults.items()
+            if code.constants.get(word) == default and not any(value is default for value in formulas)
+        ]
         module = op.unit or op
         targets[module] |= {code.construct.target, code.construct.general or code.construct.target}
         for made in (each for each in ast.walk(without(code.call, usual)) if isinstance(each, ast.Call)):

@@ -30,7 +30,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.contract.streaming import Streaming, apart_from, elementwise, frame
+from graphspec.contract.streaming import Streaming, ahead, apart_from, elementwise, frame
 from graphspec.tensor import Dim, Tensor, product
 from graphspec.traced import float_of
 
@@ -61,7 +61,7 @@ class Activation(Layer):
         return activated(x, self.activation)
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        return apart_from(roles[0], self.activation.axes)
+        return apart_from(roles[0], self.activation.axes, unless="low")
 
     def code(self, site: Site) -> Code:
         return Code("{x}", activation=self.activation.with_axis(site.axis))
@@ -162,8 +162,11 @@ class Softmax(_Elementwise, also="Softmax2d"):
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         mask = roles[1] if len(roles) > 1 else None
         axes = example_axes(self.spec_name, self.axis, site.x.rank)
-        along = apart_from(roles[0], axes)
-        return along if along.kind == "whole" or mask is None else elementwise(roles, site.x.rank)
+        if mask is None:
+            return apart_from(roles[0], axes, unless="low")
+        aligned = elementwise(roles, site.x.rank)
+        streamed = [axis for axis in axes if roles[0][axis] is not None or mask[axis] is not None]
+        return aligned if all(mask[axis] == "nought" for axis in streamed) else ahead()
 
     def code(self, site: Site) -> Code:
         axis = self.single()

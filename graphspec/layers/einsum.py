@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
@@ -15,6 +15,7 @@ from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.streaming import Streaming, contracted, still
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.tensor import Dim, Tensor, product
 
@@ -170,6 +171,15 @@ class EinsumDense(Layer):
             {"bias_shape": (shapes.bias or None, None)},
         )
         return Code("{self}({x})", construct, activation=self.activation.with_axis(site.axis))
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        before, letters, _, kernel, output = self.parse()
+        elided = site.x.rank - len(letters)
+        rest = "".join(
+            chr(ord("\u0391") + place) for place in range(elided)
+        )  # a letter for each axis of `...`
+        x, y = (rest + each if before else each + rest for each in (letters, output))
+        return contracted([x, kernel], y, (roles[0], still(len(kernel))))
 
     def flops(self, site: Site) -> Dim:
         shapes = self.shapes(site.x)

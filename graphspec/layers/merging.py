@@ -24,7 +24,7 @@ from graphspec.contract.fields import as_tuple
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site
 from graphspec.contract.masks import either, filled_for_extreme, filled_for_product, joined
 from graphspec.contract.proposals import misfit, propose
-from graphspec.contract.streaming import Streaming, apart_from, elementwise
+from graphspec.contract.streaming import Streaming, ahead, apart_from, contracted, elementwise
 from graphspec.tensor import Dim, Tensor, product
 
 CHAINED = 4
@@ -350,6 +350,15 @@ class Dot(_Merge, spec_name="dot"):
                 if size == other:
                     return f"sum over axes of one size: `axes: [{i}, {j}]`"
         return propose((a, b), 0, 1)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        a, b = site.inputs
+        first, second = self._axes(site.inputs)
+        left, output = _equation(a.rank, b.rank, first, second).split("->")
+        if self.normalize and (roles[0][first] or roles[1][second]):
+            return ahead()
+        output += "z" * (site.outputs[0].rank - len(output))
+        return contracted(left.split(","), output, roles)
 
     def code(self, site: Site) -> Code:
         a, b = site.inputs

@@ -241,23 +241,23 @@ class Heads(Attending, abstract=True):
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         query, value, key = roles[0], roles[1], roles[2] if len(roles) > 2 else None
         moving = any(each is not None and any(each) for each in (value, key))
-        if moving and not self.use_causal_mask:
+        masks = dict(zip(range(3, 7), (*roles[3:], None, None, None, None), strict=False))
+        hidden = masks[6] is not None and masks[6][-1] == "nought"
+        if moving and not self.use_causal_mask and not hidden:
             return whole("attends to all steps", "write `use_causal_mask: true`")
         plain = not self.return_attention_scores and not self.use_gate and site.outputs[0].rank == 3
-        if (
-            not plain
-            or query[1:] != ("new", None)
-            or any(any(mask) for mask in roles[3:] if mask is not None)
-        ):
+        if not plain or query[1:] != ("new", None):
             return None
         if not moving:  # which keys are before a query depends on its place
-            return frame(query) if not self.use_causal_mask and self.sliding_window is None else None
-        if any(mask is not None for mask in roles[3:]):
+            still = not self.use_causal_mask and self.sliding_window is None
+            return frame(query) if still and not any(any(mask or ()) for mask in masks.values()) else None
+        if masks[6] is not None and (site.inputs[6].rank != 3 or masks[6][1] not in (None, "new")):
             return None
+        demands = tuple(place for place in (4, 5, 6) if (masks[place] or ("",))[-1] == "new")
         (_, heads), (size, width) = self.heads, self.sizes
         keys = StepState("keys", (heads, LONGEST, size), site.x.dtype)
         values = StepState("values", (heads, LONGEST, width), site.x.dtype)
-        return Streaming("keys", (query,), step=StepHeads(of=self), states=(keys, values))
+        return Streaming("keys", (query,), demands, StepHeads(of=self), (keys, values))
 
     def code(self, site: Site) -> Code:
         query, value, key = self.features(*site.inputs)
@@ -517,6 +517,13 @@ class StepHeads(Layer, abstract=True, spec_name="attention"):
         constants: dict[str, Leaf] = {}
         if self.of.sliding_window is not None:
             parts, constants = [*parts, "window={window}"], {"window": self.of.sliding_window}
+        texts = {
+            4: "{value_mask}[:, None, None]",
+            5: "{key_mask}[:, None, None]",
+            6: "{attention_mask}[:, None]",
+        }
+        masks = [text for place, text in texts.items() if site.inputs[place] is not None]
+        parts += [f"mask={' & '.join(masks)}"] if masks else []
         return Code(f"{{self}}({', '.join(parts)})", construct, constants)
 
     def flops(self, site: Site) -> Dim:

@@ -11,7 +11,7 @@ from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
-from graphspec.contract.streaming import Streaming, apart_from
+from graphspec.contract.streaming import Role, Streaming, apart_from
 from graphspec.ops.operation import UnaryOperation, row, table
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -171,6 +171,8 @@ class Squareplus(_Activation, spec_name="squareplus"):
 class _Along(_Activation, abstract=True):
     """An activation along one axis."""
 
+    unless: ClassVar[Role] = "low"  # what makes no difference, of steps that are ahead
+
     axis: int = -1
 
     examples = (Example({}, ((3, 4),)),)
@@ -180,7 +182,7 @@ class _Along(_Activation, abstract=True):
         return super().infer(x)
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        return apart_from(roles[0], (self.axis,))
+        return apart_from(roles[0], (self.axis,), unless=self.unless)
 
     def code(self, site: Site) -> Code:
         function = ActivationFunction.parse({"name": self.spec_name, "axis": site.axis(self.axis)})
@@ -201,6 +203,8 @@ table(
 
 class Glu(_Along, spec_name="glu"):
     """The first half of an axis, multiplied by the sigmoid of the second half."""
+
+    unless = None
 
     def infer(self, x: Tensor) -> Tensor:
         super().infer(x)

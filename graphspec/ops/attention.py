@@ -8,7 +8,7 @@ from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import Streaming, frame, whole
+from graphspec.contract.streaming import Streaming, frame, still, whole
 from graphspec.layers.attention_masks import expanded
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor
@@ -89,16 +89,19 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         query, key, value, *masks = roles
-        if any(each is not None and any(each) for each in masks):
-            return None
-        if not any(key) and not any(value):  # which keys are before a query depends on its place
+        bias, mask = (still(4) if each is None else each for each in masks)
+        if not any((*key, *value, *bias, *mask)):  # which keys are before a query depends on its place
             return frame(query) if query[1:] == ("new", None, None) and not self.is_causal else None
-        if not self.is_causal:
+        if not self.is_causal and bias[3] != "low" and mask[3] != "nought":
             return whole("attends to all steps", "write `is_causal: true`")
-        if site.inputs[3] is not None or site.inputs[4] is not None or query[1] != "new":
+        if query[1] != "new" or any(key[2:] + value[2:]):
             return None
-        demands = tuple(place for place in (1, 2) if roles[place][1] == "new")
-        return Streaming("keys", (query,), demands, StepDotProduct(of=self), grouped=2)
+        if any(each[2] not in (None, "new") or any(each[:2]) for each in (bias, mask)):
+            return None
+        axes = {1: 1, 2: 1, 3: 3, 4: 3}
+        demands = tuple(place for place, axis in axes.items() if roles[place] and roles[place][axis] == "new")
+        grouped = 2 if demands == (1, 2) else None
+        return Streaming("keys", (query,), demands, StepDotProduct(of=self), grouped=grouped)
 
     def code(self, site: Site) -> Code:
         bias, mask = site.inputs[3:]
@@ -138,9 +141,13 @@ class StepDotProduct(Operation, abstract=True, spec_name="dot_product_attention"
         return query.with_shape(*query.shape[:3], value.shape[3])
 
     def code(self, site: Site) -> Code:
-        scale = ", {scale}" if self.of.scale is not None else ""
+        scale = ", scale={scale}" if self.of.scale is not None else ""
         constants: dict[str, Leaf] = {"scale": float_of(self.of.scale)} if self.of.scale is not None else {}
-        return Code(f"attended({{query}}, {{key}}, {{value}}, {{places}}{scale})", constants=constants)
+        words = [
+            f", {word}={{{word}}}" for word, x in zip(("bias", "mask"), site.inputs[3:5], strict=True) if x
+        ]
+        text = f"attended({{query}}, {{key}}, {{value}}, {{places}}{scale}{''.join(words)})"
+        return Code(text, constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return self.of.flops(site)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from string import ascii_letters
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from graphspec.contract.broadcasting import ACROSS_EXAMPLES, example_axis, stretch
-from graphspec.contract.layer import Argument, Code, Example, LayerError, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.contract.stepping import PLACES
+from graphspec.contract.streaming import Streaming, contracted, frame, listed
 from graphspec.ops.operation import Operation, meet, need_numbers, row, table
 from graphspec.tensor import Dim, Tensor, product
 
@@ -81,6 +83,12 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
         if x1.rank == x2.rank == 2 and x1.shape[1] == x2.shape[1]:
             return f"the two of each example: {{merge: dot, axes: 1}}; {ACROSS_EXAMPLES}"
         return "vectors: {merge: dot, axes: 1}; a learned matrix: {layer: Dense, units: ...}"
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        rank = site.outputs[0].rank
+        before = ascii_letters[: rank - 2]
+        labels = [before[0] + before[rank - len(each) + 1 :] for each in roles]
+        return contracted([labels[0] + "YZ", labels[1] + "ZX"], before + "YX", roles)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * site.x.shape[-1] * 2
@@ -159,6 +167,10 @@ class Einsum(Operation, spec_name="einsum"):
         whole = [batch * count + letters for letters, count in zip(labels, lacking, strict=True)]
         other = Einsum(subscripts=f"{','.join(whole)}->{output}")
         return f"write `{other.subscripts}`" if other.fits(*inputs) else None
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        labels, output = self.parse(site.inputs)
+        return contracted(labels, output, listed(roles))
 
     def code(self, site: Site) -> Code:
         return einsum(self.subscripts, site, [f"{{{position}}}" for position in range(len(site.inputs))])
@@ -259,9 +271,36 @@ class _Triangle(Operation, abstract=True):
         need_matrices(self.spec_name, x)
         return x
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        rows, columns = roles[0][-2:]
+        if rows is None and columns is None:
+            return frame(roles[0])
+        if {rows, columns} == {"new"}:
+            return None
+        return Streaming("place", (roles[0],), step=StepTriangle(of=self, columns=columns == "new"))
+
     def code(self, site: Site) -> Code:
         shift = "{k}" if self.k else ""
         return Code(f"{{x}}.{self.method}({shift})", constants={"k": self.k} if self.k else {})
+
+
+class StepTriangle(Operation, abstract=True, spec_name="triangle"):
+    """Rows of a triangle, or its columns, of new steps."""
+
+    arguments = (Argument("x"), PLACES)
+
+    of: _Triangle
+    columns: bool
+
+    def infer(self, x: Tensor, places: Tensor) -> Tensor:
+        return x
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"k": self.of.k}
+        shift = "" if self.of.k == 0 else ", {k}"
+        shift += ", upper=True" if self.of.method == "triu" else ""
+        shift += ", columns=True" if self.columns else ""
+        return Code(f"step_triangle({{x}}, {{places}}{shift})", constants=constants if self.of.k else {})
 
 
 table(

@@ -15,6 +15,7 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Site
 from graphspec.contract.proposals import misfit
+from graphspec.contract.streaming import Streaming, contracted
 from graphspec.ops.matrices import einsum, need_floats, need_matrices
 from graphspec.ops.operation import Operation, meet
 from graphspec.tensor import Dim, Tensor, product
@@ -52,6 +53,10 @@ class _Contraction(Operation, abstract=True):
             summed.add(first[a])
         out = [letter for letter in (*first, *second[1:]) if letter not in summed]
         return f"{''.join(first)},{''.join(second)}->{''.join(out)}"
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        left, output = self.equation(*site.inputs).split("->")
+        return contracted(left.split(","), output, roles)
 
     def code(self, site: Site) -> Code:
         return einsum(self.equation(*site.inputs), site, ["{x1}", "{x2}"])

@@ -15,7 +15,7 @@ from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
 from graphspec.contract.proposals import misfit
 from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import StepState, Streaming, frame, without
+from graphspec.contract.streaming import Role, StepState, Streaming, frame, without
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -68,6 +68,8 @@ class _Method(Operation, abstract=True):
 class _Reduction(_Method, abstract=True):
     """A reduction along one or more axes."""
 
+    unless: ClassVar[Role] = None  # what makes no difference, of steps that are ahead
+
     axis: Axis = None
     keepdims: bool = False
 
@@ -98,13 +100,14 @@ class _Reduction(_Method, abstract=True):
         return dtype
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        return without(roles[0], self.axes(site.x), self.keepdims)
+        return without(roles[0], self.axes(site.x), self.keepdims, self.unless)
 
 
 class Sum(_Reduction, spec_name="sum"):
     """The sum along axes."""
 
     method = "sum"
+    unless = "nought"
 
     def result(self, dtype: str) -> str:
         return accumulated(dtype)
@@ -154,6 +157,7 @@ class _Extreme(_Reduction, abstract=True):
 class Max(_Extreme, spec_name="max"):
     """The maximum along axes, and of `initial`."""
 
+    unless = "low"
     method = "amax"
     bound = "min"
 
@@ -168,6 +172,7 @@ class Min(_Extreme, spec_name="min"):
 class Amax(_Reduction, spec_name="amax"):
     """The maximum along axes."""
 
+    unless = "low"
     method = "amax"
 
 
@@ -247,13 +252,20 @@ table(
         method="std",
         keywords=", correction=0",
     ),
-    row("logsumexp", "The logarithm of the sum of the exponentials along axes.", method="logsumexp"),
+    row(
+        "logsumexp",
+        "The logarithm of the sum of the exponentials along axes.",
+        method="logsumexp",
+        unless="low",
+    ),
     row("nanmean", "The mean along axes, ignoring NaN.", method="nanmean"),
 )
 
 
 class Norm(_Reduction, spec_name="norm"):
     """The norm along an axis, of order 2 unless `ord` is given; along several axes always of order 2."""
+
+    unless = "nought"
 
     ord: Finite | None = None
     """Order of the norm."""
@@ -292,7 +304,7 @@ table(
     __name__,
     _Whether,
     row("all", "Whether all elements along axes are true.", method="all"),
-    row("any", "Whether any element along axes is true.", method="any"),
+    row("any", "Whether any element along axes is true.", method="any", unless="nought"),
 )
 
 
@@ -411,7 +423,7 @@ class _Running(_Method, abstract=True):
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         assert self.axis is not None
-        if roles[0][self.axis] is None:
+        if roles[0][self.axis] != "new":
             return frame(roles[0])
         axis = self.axis % site.x.rank
         sizes = [1 if place == axis else size for place, size in enumerate(site.outputs[0].shape)][1:]

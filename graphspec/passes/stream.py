@@ -13,10 +13,18 @@ from typing import Any, NoReturn
 
 from graphspec.contract.layer import LayerError
 from graphspec.contract.scanning import Scanned
-from graphspec.contract.stepping import BegunState, CarriedStates, StateBuffer, StepsSoFar
+from graphspec.contract.stepping import (
+    BegunState,
+    CarriedStates,
+    PlacesSoFar,
+    StateBuffer,
+    StepPlaces,
+    StepsSoFar,
+)
 from graphspec.contract.streaming import LONGEST, Roles, StepState, Streaming, still, streamed_axes, whole
 from graphspec.diagnostics import fail
 from graphspec.graph import Graph, Op, Unit, Value, types
+from graphspec.passes.ahead import UNKNOWN, Elements, along, elements_of, held
 from graphspec.passes.copying import Copy
 from graphspec.passes.prune import prune
 from graphspec.tensor import BATCH, Size, Tensor, names_of, symbol, unit_of
@@ -75,6 +83,8 @@ class _Stepper:
         self.size = symbol(size)
         self.name = size
         self._roles: dict[Value, Roles | None] = {}
+        self._known: dict[Value, Elements] = {}
+        self._of_places: set[Value] = set()  # computed from places alone
         self._places: dict[Graph, Value] = {}
         self._kept: dict[Value, Value] = {}
         self._retyped: set[Value] = set()
@@ -123,6 +133,8 @@ class _Stepper:
         self._made, self._held = [], []
         for op in list(graph.ops):
             op.arguments = self._passed(op.arguments)
+            if op.layer is not None and op.layer.training_only and self._retyped.intersection(op.inputs):
+                self._retype(op)
             if _only_trains(op):
                 self._same[op.output] = op.inputs[0]
                 graph.units = [unit for unit in graph.units if unit is not op.unit]
@@ -135,9 +147,7 @@ class _Stepper:
         self._made, self._held = ops, held
 
     def _passed(self, argument: Any) -> Any:
-        if isinstance(argument, tuple):
-            return tuple(self._passed(part) for part in argument)
-        return self._same.get(argument, argument) if isinstance(argument, Value) else argument
+        return _replaced(argument, self._same)
 
     def _place(self, graph: Graph) -> Value:
         """The input of a graph that says how many steps there were."""
@@ -162,9 +172,9 @@ class _Stepper:
                 self._refuse(op, whole("reads what is of no single step"))
         if not op.present:
             for value in op.outputs.values():
-                self._roles[value], value.tensor = self._role(op.inputs[0]), op.inputs[0].tensor
+                self._pass(op.inputs[0], value)
         elif not any(streamed_axes(self._role(value)) for value in op.inputs):
-            return
+            self._known |= dict.fromkeys(op.outputs.values(), held(op))
         elif op.graph is not None and op.wrapper is None:
             self._call(graph, op, op.graph)
         elif op.graph is not None and isinstance(op.wrapper, Scanned):
@@ -176,18 +186,21 @@ class _Stepper:
         """An instance of a block: its body, and the places and no states that it is given."""
         for value, argument in op.passed():
             if value is not None and isinstance(argument, Value):
-                self._roles[value], value.tensor = self._role(argument), argument.tensor
-                self._retyped |= {value} if argument in self._retyped else set()
+                self._pass(argument, value)
         self._body(inner)
         if inner in self._places:
             op.arguments = (*op.arguments, self._place(graph))
         for key, value in op.outputs.items():
             result = op.results[key] = self._passed(op.results[key])
-            self._roles[value] = self._roles.get(result, still(result.tensor.rank))
-            value.tensor = result.tensor
-            self._retyped |= {value} if result in self._retyped else set()
+            self._pass(result, value)
         if op.unit is not None and len(op.unit.calls) > 1 and any(map(_holds, inner.walk())):
             self._refuse(op, whole("is shared, and its calls need states of their own", "write it twice"))
+
+    def _pass(self, source: Value, value: Value) -> None:
+        """A value that is another one, of the graph around or within."""
+        self._roles[value], value.tensor = self._roles.get(source, still(source.tensor.rank)), source.tensor
+        self._known[value] = self._known.get(source, UNKNOWN)
+        self._retyped |= {value} if source in self._retyped else set()
 
     def _scan(self, graph: Graph, op: Op, cell: Graph, scan: Scanned) -> None:
         """A cell over steps: its states are kept, and those that it is given begin them."""
@@ -225,8 +238,8 @@ class _Stepper:
 
     def _layer(self, graph: Graph, op: Op) -> None:
         """A layer: what it needs beside its inputs, and what computes it in a step."""
-        if any(value in self._retyped for value in op.inputs):
-            self._retype(op)
+        retyped = any(value in self._retyped for value in op.inputs)
+        fits = not retyped or self._retype(op)
         streamed = self._asked(op)
         if streamed.demands:
             arguments = self._ungrouped(op, streamed)
@@ -236,20 +249,45 @@ class _Stepper:
                     self._refuse(op, None)
                 arguments[place] = self._whole(graph, op, value)
             op.arguments = tuple(arguments)
-            if streamed.step is None:
-                self._retype(op)
+            fits = streamed.step is not None or self._retype(op)
             streamed = self._asked(op)
             if streamed.demands:
                 self._refuse(op, None)
+        if not fits and streamed.step is None:
+            self._refuse(op, None)
+        self._known |= dict.fromkeys(op.outputs.values(), self._elements(op))
         for number, (key, value) in enumerate(list(op.outputs.items())):
             roles = streamed.outputs[number] if number < len(streamed.outputs) else None
-            self._roles[value] = roles
+            self._know(op, value, roles, streamed)
+            roles = self._roles[value]
             if roles is not None:
                 self._check(op, value, roles)
             elif number and streamed.step is not None:
                 del op.outputs[key]
         if streamed.step is not None:
             self._replace(graph, op, streamed)
+
+    def _elements(self, op: Op) -> Elements:
+        """What is known of the output of an op."""
+        inputs = op.inputs
+        return elements_of(
+            op, [self._known.get(each, UNKNOWN) for each in inputs], [*map(self._role, inputs)]
+        )
+
+    def _know(self, op: Op, value: Value, roles: Roles | None, streamed: Streaming) -> None:
+        """The roles of an output, by what is known of its elements, and whether it is of places alone."""
+        known = self._known[value]
+        axes = streamed_axes(roles)
+        of_two = (
+            [roles[axis] == "new" for axis in axes].count(True) == 1 and len(axes) == 2 if roles else False
+        )
+        self._roles[value] = roles and tuple(
+            role if role in (None, "new") else known.role if of_two else "all" for role in roles
+        )
+        plain = op.unit is None and op.wrapper is None and len(op.outputs) == 1 and len(axes) == 1
+        steps = [each for each in op.inputs if self._moves(each)]
+        if plain and (isinstance(streamed.step, StepPlaces) or self._of_places.issuperset(steps)):
+            self._of_places.add(value)
 
     def _ungrouped(self, op: Op, streamed: Streaming) -> list[Any]:
         """The arguments of an op, with demands before each of their heads is repeated, if all are."""
@@ -279,7 +317,8 @@ class _Stepper:
         listed = streamed.step.arguments[-1].many
         op.layer, op.expressions = streamed.step, ()
         op.arguments = (*given, self._place(graph), *((states,) if listed else states))
-        self._retype(op)
+        if not self._retype(op):
+            self._refuse(op, None)
 
     def _state(self, graph: Graph, op: Op, state: StepState) -> Value:
         """A state as an op of its own, which holds a buffer of the module."""
@@ -293,10 +332,12 @@ class _Stepper:
         return held.output
 
     def _whole(self, graph: Graph, op: Op, value: Value) -> Value:
-        """All steps of a value so far, in a buffer."""
-        if value not in self._kept:
-            axes = [axis for axis, role in enumerate(self._role(value)) if role == "new"]
-            if len(axes) != 1 or value.tensor.shape[0] == 1:
+        """All steps of a value so far, in a buffer; what depends on places alone is computed."""
+        if value in self._of_places and value not in self._kept:
+            self._kept[value] = self._computed(graph, op, value)
+        elif value not in self._kept:
+            axes = streamed_axes(self._role(value))
+            if len(axes) != 1 or self._role(value)[axes[0]] != "new" or value.tensor.shape[0] == 1:
                 self._refuse(op, None)
             (axis,) = axes
             layer = StepsSoFar(axis=axis)
@@ -313,19 +354,46 @@ class _Stepper:
         self._retyped.add(self._kept[value])
         return self._kept[value]
 
-    def _retype(self, op: Op) -> None:
-        """The types of what an op gives, for what it is now given."""
-        if op.layer is None or op.wrapper is not None:
+    def _computed(self, graph: Graph, op: Op, value: Value) -> Value:
+        """What is computed from places, for all steps so far."""
+        made = value.op
+        assert made is not None and made.layer is not None
+        layer: Any = made.layer
+        if isinstance(layer, StepPlaces):
+            room = self._state(graph, made, StepState("room", (LONGEST,), "bool"))
+            layer, arguments = PlacesSoFar(of=layer), (*made.arguments, room)
+        else:
+            moved = {each: self._whole(graph, op, each) for each in made.inputs if self._moves(each)}
+            arguments = _replaced(made.arguments, moved)
+        word = self._free(graph, f"{made.node}_so_far")
+        every = Op(word, None, made.span, "op", arguments, layer=layer, title=made.title)
+        found = every.outputs[""] = Value(value.tensor, word, every)
+        if not self._retype(every):
             self._refuse(op, None)
+        roles = tuple("all" if role == "new" else role for role in self._role(value))
+        line = self._known[value].line
+        self._roles[found] = roles
+        self._known[found] = along((line[0], 0.0, line[1])) if line is not None else UNKNOWN
+        self._made.append(every)
+        return found
+
+    def _moves(self, value: Value) -> bool:
+        return bool(streamed_axes(self._role(value)))
+
+    def _retype(self, op: Op) -> bool:
+        """The types of what an op gives, for what it is now given; whether that fits together."""
+        if op.layer is None or op.wrapper is not None:
+            return False
         try:
             found = op.layer.infer(*(types(argument) for argument in op.arguments))
         except LayerError:
-            self._refuse(op, None)
+            return False
         for value, tensor in zip(
             op.outputs.values(), found if isinstance(found, tuple) else (found,), strict=False
         ):
             value.tensor = tensor
             self._retyped.add(value)
+        return True
 
     def _check(self, op: Op, value: Value, roles: Roles) -> None:
         """Refuses what has the size of the steps elsewhere, or another number of steps."""
@@ -342,6 +410,13 @@ class _Stepper:
             cause, help = streamed.cause, streamed.remedy
         message = f"`{op.name}` ({title}) {cause}"
         raise fail("not-causal", message, help or "leave it out of a model that goes on", span=op.span)
+
+
+def _replaced(argument: Any, values: dict[Value, Value]) -> Any:
+    """The same grouping, with others in the place of these values."""
+    if isinstance(argument, tuple):
+        return tuple(_replaced(part, values) for part in argument)
+    return values.get(argument, argument) if isinstance(argument, Value) else argument
 
 
 def _only_trains(op: Op) -> bool:

@@ -5,7 +5,139 @@ from __future__ import annotations
 _HEAD = "inputs: {x: {shape: [length, 8]}}\n"
 _TOKENS = "inputs: {tokens: {shape: [length], dtype: int64}}\n"
 
+_PRODUCTS = (
+    _HEAD
+    + """nodes:
+  q: {layer: Dense, from: x, units: 8}
+  k: {layer: Dense, from: x, units: 8}
+  v: {layer: Dense, from: x, units: 8}
+  scores: {op: einsum, from: [q, k], subscripts: 'bqd,bkd->bqk'}
+"""
+)
+_PLACES = """
+  at: {op: arange, from: x, axis: 1}
+  rows: {op: expand_dims, from: at, axis: 2}
+  columns: {op: expand_dims, from: at, axis: 1}
+"""
+_WEIGHED = "\n  y: {op: einsum, from: [w, v], subscripts: 'bqk,bkd->bqd'}"
+
+_COMPARED = (
+    _PRODUCTS
+    + _PLACES
+    + """
+  past: {op: greater_equal, from: [rows, columns]}
+  hidden: {op: where, from: [past, scores], x2: -1.0e+9}
+  w: {op: softmax, axis: -1}
+"""
+    + _WEIGHED
+)
+_ADDED = (
+    _PRODUCTS
+    + """
+  ones: {op: ones_like, from: scores}
+  future: {op: triu, k: 1}
+  mask: {op: multiply, from: future, x2: -1.0e+9}
+  hidden: {merge: add, from: [scores, mask]}
+  w: {layer: Softmax}
+"""
+    + _WEIGHED
+)
+_TRIANGLE = _PRODUCTS + "  w: {op: tril, from: scores}" + _WEIGHED
+
+BY_HAND: dict[str, str] = {
+    "attention by hand": _COMPARED,
+    "attention of a triangle": _ADDED,
+    "linear attention": _TRIANGLE,
+    "attention of heads by hand": """
+inputs: {x: {shape: [length, 8]}}
+nodes:
+  qh: {layer: Reshape, target_shape: [-1, 2, 4]}
+  qt: {op: transpose, axes: [0, 2, 1, 3]}
+  kt: {op: transpose, from: qh, axes: [0, 2, 3, 1]}
+  vt: {op: transpose, from: qh, axes: [0, 2, 1, 3]}
+  scores: {op: matmul, from: [qt, kt]}
+  scaled: {op: divide, x2: 2.0}
+  ones: {op: ones_like}
+  low: {op: tril}
+  mask: {op: cast, dtype: bool}
+  hidden: {op: where, from: [mask, scaled], x2: -1.0e+30}
+  w: {layer: Activation, activation: softmax}
+  drop: {layer: Dropout, rate: 0.1}
+  o: {op: matmul, from: [drop, vt]}
+  ot: {op: transpose, axes: [0, 2, 1, 3]}
+  y: {layer: Reshape, target_shape: [-1, 8]}
+""",
+    "distances within a window": _PRODUCTS
+    + _PLACES
+    + """
+  gap: {merge: subtract, from: [rows, columns]}
+  past: {op: greater_equal, from: gap, x2: 0}
+  near: {op: less, from: gap, x2: 3}
+  seen: {op: logical_and, from: [past, near]}
+  far: {op: cast, from: gap, dtype: float32}
+  bias: {op: multiply, from: far, x2: -0.5}
+  biased: {merge: add, from: [scores, bias]}
+  w: {layer: Softmax, from: [biased, seen]}
+"""
+    + _WEIGHED,
+    "retention": _PRODUCTS
+    + _PLACES
+    + """
+  gap: {op: subtract, from: [rows, columns]}
+  far: {op: cast, from: gap, dtype: float32}
+  decay: {op: power, x1: 0.9}
+  past: {op: greater_equal, from: gap, x2: 0}
+  kept: {op: where, from: [past, decay], x2: 0.0}
+  w: {op: multiply, from: [scores, kept]}
+"""
+    + _WEIGHED,
+    "softmax by hand": _PRODUCTS
+    + _PLACES
+    + """
+  past: {op: less_equal, from: [columns, rows]}
+  hidden: {op: where, from: [past, scores], x2: -1.0e+9}
+  most: {op: max, from: hidden, axis: 2, keepdims: true}
+  less: {op: subtract, from: [hidden, most]}
+  e: {op: exp}
+  sum: {op: sum, axis: 2, keepdims: true}
+  w: {op: divide, from: [e, sum]}
+"""
+    + _WEIGHED,
+    "a mask of places for layers": _HEAD
+    + "nodes:"
+    + _PLACES
+    + """
+  past: {op: greater_equal, from: [rows, columns]}
+  a: {layer: MultiHeadAttention, from: {query: x, value: x, attention_mask: past}, num_heads: 2, key_dim: 3}
+  h: {layer: Reshape, from: a, target_shape: [-1, 2, 4]}
+  heads: {op: expand_dims, from: past, axis: 1}
+  y: {op: dot_product_attention, from: {query: h, key: h, value: h, mask: heads}}
+""",
+    "a mask that blocks read": """
+inputs: {x: {shape: [length, 8]}}
+blocks:
+  attend:
+    inputs: [x, bias]
+    nodes:
+      q: {layer: Dense, from: x, units: 8}
+      s: {merge: dot, from: [q, x], axes: 2}
+      hidden: {merge: add, from: [s, bias]}
+      w: {op: softmax}
+      a: {op: matmul, from: [w, x]}
+      out: {merge: add, from: [a, x]}
+nodes:"""
+    + _PLACES
+    + """
+  past: {op: greater_equal, from: [rows, columns]}
+  seen: {op: cast, dtype: float32}
+  ahead: {op: subtract, x1: 1.0}
+  bias: {op: multiply, x2: -1.0e+9}
+  y: {block: attend, from: [x, bias], repeat: 2}
+""",
+}
+
 CAUSAL: dict[str, str] = {
+    **BY_HAND,
     "lstm": _HEAD + "nodes: {y: {layer: LSTM, units: 5, return_sequences: true}}",
     "lstm with its states": _HEAD
     + "nodes: {y: {layer: LSTM, units: 5, return_sequences: true, return_state: true}}",
@@ -158,6 +290,21 @@ LOOKS_AHEAD: dict[str, tuple[str, str]] = {
     "backwards": (
         _HEAD + "nodes: {y: {layer: GRU, units: 3, return_sequences: true, go_backwards: true}}",
         "y",
+    ),
+    "scores without a mask": (_PRODUCTS + "  w: {op: softmax}" + _WEIGHED, "w"),
+    "a mask of the wrong side": (_COMPARED.replace("greater_equal", "less_equal"), "w"),
+    "a first step that sees nothing": (_COMPARED.replace("greater_equal", "greater"), "w"),
+    "a triangle that is one step ahead": (_ADDED.replace("k: 1", "k: 2"), "w"),
+    "a mask of small numbers": (_ADDED.replace("-1.0e+9", "-5.0"), "w"),
+    "products one step ahead": (_TRIANGLE.replace("from: scores", "from: scores, k: 1"), "y"),
+    "zeros in a softmax": (
+        _PRODUCTS + "  low: {op: tril}\n  w: {op: softmax}" + _WEIGHED,
+        "w",
+    ),
+    "the sum of all products": (
+        _HEAD + "nodes:\n  all: {op: einsum, from: [x, x], subscripts: 'bkd,bke->bde'}\n"
+        "  y: {op: matmul, from: [x, all]}",
+        "all",
     ),
     "what is not known": (_HEAD + "nodes: {y: {op: rfft}}", "y"),
 }

@@ -39,6 +39,30 @@ def places_of(places: Tensor, steps: int) -> Tensor:
     return places[:, None] + torch.arange(steps, device=places.device)
 
 
+def places_so_far(room: Tensor, steps: int, places: Tensor) -> Tensor:
+    """[1, steps]: the places of all steps so far, as many as `kept` gives."""
+    whole = torch.compiler.is_compiling()
+    count = room.shape[1] if whole else int(places.max()) + steps
+    return torch.arange(count, device=places.device)[None]
+
+
+def step_triangle(
+    x: Tensor,
+    places: Tensor,
+    k: int = 0,
+    upper: bool = False,
+    columns: bool = False,
+) -> Tensor:
+    """A triangle of new rows, or columns, and all columns, or rows, so far."""
+    new = places_of(places, x.shape[-1 if columns else -2])
+    new = new.view(places.shape[0], *[1] * (x.dim() - 3), *new.shape[1:])
+    every = torch.arange(x.shape[-2 if columns else -1], device=x.device)
+    rows, where = (
+        (every[:, None], new.unsqueeze(-2)) if columns else (new[..., None], every)
+    )
+    return x.masked_fill((where < rows + k) if upper else (where > rows + k), 0)
+
+
 def past(places: Tensor, steps: int, keys: int, window: int | None = None) -> Tensor:
     """[N, 1, steps, keys]: true where a key is not behind the place of a new step."""
     rows = places_of(places, steps)[:, None, :, None]
@@ -53,10 +77,16 @@ def attended(
     value: Tensor,
     places: Tensor,
     scale: float | None = None,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Causal attention of new steps [N, steps, heads, size] to all so far."""
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
     seen = past(places, q.shape[2], k.shape[2])
+    if mask is not None:
+        seen = seen & mask
+    if bias is not None:
+        seen = bias.where(seen, -torch.inf)
     grouped = q.shape[1] > k.shape[1]
     x = F.scaled_dot_product_attention(q, k, v, seen, scale=scale, enable_gqa=grouped)
     return x.transpose(1, 2)
@@ -74,6 +104,7 @@ class StepAttention(SizedAttention):
         values: Tensor,
         key: Tensor | None = None,
         window: int | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         q = self.split(self.query(query), self.num_heads)
         kv_heads = self.num_kv_heads or self.num_heads
@@ -81,6 +112,8 @@ class StepAttention(SizedAttention):
         v = self.split(self.value(value), kv_heads)
         k, v = kept(keys, k, places, 2), kept(values, v, places, 2)
         seen = past(places, q.shape[2], k.shape[2], window)
+        if mask is not None:
+            seen = seen & mask
         grouped = self.num_kv_heads is not None
         x = F.scaled_dot_product_attention(q, k, v, seen, enable_gqa=grouped)
         return self.merge(x, query)
