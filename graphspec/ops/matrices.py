@@ -170,7 +170,7 @@ class Einsum(Operation, spec_name="einsum"):
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         labels, output = self.parse(site.inputs)
-        return contracted(labels, output, listed(roles))
+        return contracted(labels, output, [each for each in listed(roles) if each is not None])
 
     def code(self, site: Site) -> Code:
         return einsum(self.subscripts, site, [f"{{{position}}}" for position in range(len(site.inputs))])

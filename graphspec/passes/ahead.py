@@ -83,7 +83,7 @@ def elements_of(op: Op, known: Sequence[Elements], roles: Sequence[Roles]) -> El
     if name in _BINARY:
         return _combined(name, _operands(op, known))
     one = known[0] if len(known) == 1 else UNKNOWN
-    return Elements(*(_one(name, each) for each in (one.ahead, one.at)))
+    return Elements(_one(name, one.ahead), _one(name, one.at))
 
 
 def _operands(op: Op, known: Sequence[Elements]) -> list[Elements]:
@@ -110,8 +110,10 @@ def _combined(name: str, operands: list[Elements]) -> Elements:
         gap = _line("subtract", result.line, other.line) if name in _COMPARED else None
         if gap is not None:
             result, other = along(gap), filled([0.0])
-        ranges = [function(*pair) for pair in ((result.ahead, other.ahead), (result.at, other.at))]
-        result = along(line) if line is not None else Elements(*ranges)
+        if line is not None:
+            result = along(line)
+        else:
+            result = Elements(function(result.ahead, other.ahead), function(result.at, other.at))
     return result
 
 
@@ -144,7 +146,8 @@ def _softmax(layer: Any, known: Sequence[Elements], roles: Sequence[Roles]) -> E
     if name == "Activation":
         if layer.activation.word not in ("softmax", "log_softmax"):
             one = known[0]
-            return Elements(*(_one(layer.activation.word, each) for each in (one.ahead, one.at)))
+            word = layer.activation.word
+            return Elements(_one(word, one.ahead), _one(word, one.at))
         name, axes = layer.activation.word, layer.activation.axes
     else:
         axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
@@ -156,12 +159,12 @@ def _softmax(layer: Any, known: Sequence[Elements], roles: Sequence[Roles]) -> E
 
 def _chosen(op: Op, known: Sequence[Elements]) -> Elements:
     x1, x2 = _operands(op, known[1:])
-    found = []
-    for side in ("ahead", "at"):
-        choice, a, b = (getattr(each, side) for each in (known[0], x1, x2))
-        truth = _truth(choice)
-        found.append(a if truth == ONE else b if truth == NOUGHT else _either(a, b))
-    return Elements(*found)
+
+    def choice(truth: Range, a: Range, b: Range) -> Range:
+        return {ONE: a, NOUGHT: b}.get(_truth(truth), _either(a, b))
+
+    condition = known[0]
+    return Elements(choice(condition.ahead, x1.ahead, x2.ahead), choice(condition.at, x1.at, x2.at))
 
 
 # --- functions of ranges
