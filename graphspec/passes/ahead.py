@@ -161,7 +161,8 @@ def _chosen(op: Op, known: Sequence[Elements]) -> Elements:
     x1, x2 = _operands(op, known[1:])
 
     def choice(truth: Range, a: Range, b: Range) -> Range:
-        return {ONE: a, NOUGHT: b}.get(_truth(truth), _either(a, b))
+        known = _truth(truth)
+        return a if known == ONE else b if known == NOUGHT else _either(a, b)
 
     condition = known[0]
     return Elements(choice(condition.ahead, x1.ahead, x2.ahead), choice(condition.at, x1.at, x2.at))
