@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,36 @@ def test_sources_in_files_are_mixed_as_those_in_memory(tables: Path, monkeypatch
     for start in (4, 20, 36):
         for batch, same in zip(batches(streamed, shuffle, start), whole[start // 4 :], strict=True):
             assert all(torch.equal(batch.arrays[name], same.arrays[name]) for name in same.arrays)
+
+
+TAGS = """
+inputs: {words: {shape: [length], dtype: int64}}
+nodes:
+  vectors: {layer: Embedding, input_dim: 10, output_dim: 4, mask_zero: MASKED}
+  tag: {layer: Dense, units: 2, activation: softmax}
+outputs: {tag: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+data: {train: {tagged: tagged.jsonl, plain: {path: plain.jsonl, weight: 2}}}
+train: {batch_size: 6, optimizer: {name: sgd, learning_rate: 1.0e-30}}
+"""
+
+
+@pytest.mark.parametrize("masked", ["true", "false"])
+def test_lists_that_a_source_lacks_count_for_nothing(tmp_path: Path, masked: str) -> None:
+    """The loss of an epoch is that of the tagged rows alone, which all are as often in it."""
+    rows = [[n % 9 + 1] * (n % 4 + 1) for n in range(18)]
+    tagged = [{"words": row, "tag": [word % 2 for word in row]} for row in rows[:6]]
+    (tmp_path / "tagged.jsonl").write_text("\n".join(map(json.dumps, tagged)))
+    (tmp_path / "plain.jsonl").write_text("\n".join(json.dumps({"words": row}) for row in rows[6:]))
+    (tmp_path / "spec.yaml").write_text(TAGS.replace("MASKED", masked))
+    program = graphspec.compile(tmp_path / "spec.yaml")
+    result = train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu")
+    module = program.module()
+    said = [module(torch.tensor([row["words"]]), logits=True) for row in tagged]
+    scores = [each["tag"] if isinstance(each, dict) else each for each in said]
+    loss = nn.functional.cross_entropy(
+        torch.cat([each[0] for each in scores]), torch.tensor([tag for row in tagged for tag in row["tag"]])
+    )
+    assert result.history["loss"][0] == pytest.approx(loss.item(), rel=1e-5)
 
 
 # --- texts
