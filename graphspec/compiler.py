@@ -54,17 +54,18 @@ def compile(
     in object storage, and where trackers write. Raises `SpecError`.
     """
     diagnostics, sources = Diagnostics(), dict[str, str]()
+    _written(settings or {}, "settings hold")
     overrides = from_python(settings or {}, sources)
     if isinstance(spec, Mapping):
-        spec = _written(spec)
+        spec = _written(spec, "a spec holds")
     program = check(spec, diagnostics, sources, params, preset, overrides, allow)
     diagnostics.raise_if_errors()
     assert program is not None
     return replace(program, allow_url=allow_url)
 
 
-def _written(spec: Mapping[str, Any]) -> str:
-    """A dict as the text of a spec. Raises `SpecError` for values that YAML text cannot express."""
+def _written(spec: Mapping[str, Any], holds: str) -> str:
+    """A dict as the text of a spec, or of settings. Raises `SpecError` for what YAML text cannot express."""
     from yaml.representer import RepresenterError
 
     from graphspec.source.writing import write
@@ -74,7 +75,7 @@ def _written(spec: Mapping[str, Any]) -> str:
     except RepresenterError as error:
         value = error.args[1] if len(error.args) > 1 else None
         kinds = "numbers, texts, booleans, null, lists and dicts"
-        message = f"a spec holds {kinds}, and {'.'.join(_path_of(value, spec))} is {brief(value)}"
+        message = f"{holds} {kinds}, and {'.'.join(_path_of(value, spec))} is {brief(value)}"
         name = getattr(value, "__name__", None)
         help = f"write its name: {name!r}" if name is not None else None
         help = "write `.item()` after it" if hasattr(value, "item") and not hasattr(value, "dim") else help

@@ -25,7 +25,19 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     **dict.fromkeys(("allow", "names"), ((Iterable,), "a list of names")),
     "callbacks": ((Iterable,), "a list of callbacks"),
     **dict.fromkeys(
-        ("epochs", "limit", "batch_size", "rows", "seed", "width", "length", "top_k", "beams"),
+        (
+            "epochs",
+            "limit",
+            "batch_size",
+            "rows",
+            "seed",
+            "width",
+            "length",
+            "top_k",
+            "beams",
+            "tiles",
+            "top",
+        ),
         ((Integral,), "a whole number"),
     ),
     **dict.fromkeys(("temperature", "top_p", "min_p", "repetition_penalty"), ((Real,), "a number")),
@@ -65,6 +77,8 @@ HELPS: Mapping[tuple[str, str], str] = {
 REQUIRED = ("spec", "path")
 SEEDS = range(-(2**63), 2**64)
 """What torch takes."""
+LONGEST = 255
+"""The bytes of a name in a path, on the file systems that people have."""
 LARGEST = 2**31
 """More examples than any batch has."""
 
@@ -146,8 +160,8 @@ def _need(name: str, value: Any, kind: str) -> None:
     if word or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         help = f"write [{brief(value)}]" if word and isinstance(value, str) else None
         raise fail("wrong-type", f"`{name}` is {brief(value)}, but must be {words}", help)
-    if isinstance(value, str | os.PathLike) and "\0" in os.fspath(value) and "\n" not in os.fspath(value):
-        raise fail("wrong-type", f"`{name}` is {brief(value)}, which has a character that no name has")
+    if isinstance(value, str | os.PathLike) and "\n" not in os.fspath(value):
+        _need_word(name, os.fspath(value), is_path=os.PathLike in types)
     if isinstance(value, Mapping) and name not in ("spec", "weights"):
         wrong = next((key for key in value if not isinstance(key, str)), None)
         if wrong is not None:
@@ -158,6 +172,18 @@ def _need(name: str, value: Any, kind: str) -> None:
         raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
     if name == "batch_size" and number > LARGEST:
         raise fail("out-of-range", f"`batch_size` is {value}, but must be at most {LARGEST:,}")
+
+
+def _need_word(name: str, word: Any, is_path: bool) -> None:
+    """Raises `SpecError` for a text on one line that no file can be called."""
+    try:
+        encoded = os.fsencode(word)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise fail("wrong-type", f"`{name}` is {brief(word)}, which has a character that no name has")
+    if is_path and max(map(len, encoded.split(b"/"))) > LONGEST:
+        raise fail("wrong-type", f"`{name}` is {brief(word)}..., longer than any name of a file")
 
 
 def need_names(names: Iterable[Any]) -> None:

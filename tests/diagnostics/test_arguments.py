@@ -89,6 +89,13 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "inputs": (lambda: graphspec.from_torch(nn.Linear(4, 3), 4), "wrong-type", "give a tensor"),  # type: ignore[arg-type]
     "a word is no list": (lambda: graphspec.compile(SPEC, allow="torch"), "wrong-type", "['torch']"),
     "a misspelt one": (lambda: PROGRAM.fit(epoch=3), "unknown-key", "`epochs`"),  # type: ignore[call-arg]
+    "a setting": (
+        lambda: graphspec.compile(SPEC, settings={"nodes.y.units": np.zeros(3)}),
+        "wrong-type",
+        "settings hold numbers",
+    ),
+    "a text that is no path": (lambda: graphspec.compile("x" * 5000), "wrong-type", "longer than any name"),
+    "half a letter": (lambda: graphspec.Run("\ud800"), "wrong-type", "a character that no name has"),
     "a function in a spec": (
         lambda: graphspec.compile({**SPEC, "nodes": {"y": {"layer": "Dense", "activation": torch.relu}}}),
         "wrong-type",
