@@ -83,6 +83,8 @@ CURVED_ROWS, CURVED = 1_000, 100
 """Numbers go through it from this many rows on, as fewer rows do not tell curves from chance; and at most
 this many numbers of an input do.
 """
+CLIP = 3
+"""Deviations from the mean that numbers have, at most: what is farther away is rare, and read as that far."""
 DENSE = """\
   dense:
     params: {units: required, rate: 0.3}
@@ -379,7 +381,9 @@ def _numbers_input(spec_draft: Draft, name: str, numbers: list[ColumnProfile]) -
     skewed = [seen.name for seen in numbers if seen.skewed]
     transform = f", transform: {flow(dict.fromkeys(skewed, 'log1p'))}" if skewed else ""
     filled = "missing numbers become the median, and a 0/1 column marks them"
-    spec_draft.features.append(f"    # {filled if gaps else 'mean 0, deviation 1'}")
+    spec_draft.features.append(
+        f"    # {filled if gaps else f'mean 0, deviation 1, and at most {CLIP} of them'}"
+    )
     if skewed:
         spec_draft.features.append(
             "    # a few numbers are far larger than the others: their logarithm is read"
@@ -387,7 +391,7 @@ def _numbers_input(spec_draft: Draft, name: str, numbers: list[ColumnProfile]) -
     columns = f"columns: {flow([seen.name for seen in numbers])}"
     keys = numbers[0].keys()
     spec_draft.features.append(
-        f"    {name}: {{{columns}, encode: number{keys}{transform}, scale: standard{fill}}}"
+        f"    {name}: {{{columns}, encode: number{keys}{transform}, scale: standard, clip: {CLIP}{fill}}}"
     )
     spec_draft.codes.append(name)
     if spec_draft.curves and len(numbers) <= CURVED:
@@ -479,7 +483,7 @@ def _body(spec_draft: Draft) -> None:
         return
     spec_draft.blocks.append(DENSE)
     spec_draft.body = "hidden"
-    spec_draft.nodes += [f"  hidden: {{block: dense, {source}units: 128, repeat: 2}}"]
+    spec_draft.nodes += [f"  hidden: {{block: dense, {source}units: 256, repeat: 2}}"]
 
 
 def _output(spec_draft: Draft, seen: ColumnProfile, values: pa.Array, written: pa.Array) -> None:
@@ -602,4 +606,4 @@ def _training(rows: int, pictures: bool) -> list[str]:
     batch = next(size for most, size in ((few, 16), (3_000, 32), (20_000, 64), (10**12, 128)) if rows <= most)
     steps = -(-rows * 4 // (5 * batch))
     patience = max(12 if pictures else 20, -(-STEPS // steps))
-    return training(0.002, 200, batch, patience, plateau=patience // 2)
+    return training(0.002 if pictures else 0.0007, 200, batch, patience, plateau=patience // 2)

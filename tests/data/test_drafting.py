@@ -503,6 +503,16 @@ def test_keys_sparse_columns_and_sets_are_told_with_their_reasons(tmp_path: Path
     assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
 
 
+def test_numbers_far_from_the_mean_are_read_up_to_three_deviations(tmp_path: Path) -> None:
+    rows = [f"{1000 if i == 7 else -(i % 10)},{i % 3}.5" for i in range(60)]
+    (tmp_path / "t.csv").write_text("x,y\n" + "\n".join(rows) + "\n")
+    (tmp_path / "s.yaml").write_text(draft("s", tmp_path / "t.csv", ["y"], tmp_path))
+    data = load(compile(tmp_path / "s.yaml"), None, tmp_path, torch.device("cpu"))
+    parts = [data.training, data.validation]
+    read = torch.cat([next(part.batches(60)).arrays["facts"].flatten() for part in parts if part is not None])
+    assert read.abs().max() == 3
+
+
 def test_numbers_that_name_something_are_categories() -> None:
     draw = [i * 7 % 40 for i in range(200)]
     assert look("store_id", pa.array(draw)).kind == look("zipCode_key", pa.array(map(str, draw))).kind
