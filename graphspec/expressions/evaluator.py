@@ -94,7 +94,11 @@ class Evaluator:
         if node.id in CONSTANTS:
             return CONSTANTS[node.id]
         known = [name for name in self.scope if not name.endswith(")")]
-        listed = "known here: " + ", ".join(known[:20]) if known else "declare it under `params`"
+        listed = (
+            "known here: " + ", ".join(known[:20])
+            if known
+            else "declare it under `params`; `$$` is a dollar sign"
+        )
         help = did_you_mean(node.id, known, listed)
         if f"given({node.id})" in self.scope:
             help = f"`channels({node.id})` is the size of its last axis"

@@ -170,3 +170,17 @@ def test_build_writes_the_step_after_it_was_compared(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["difference"] < 1e-6 and "def begin(self" in file.read_text()
     refused = CliRunner().invoke(app, ["build", str(ROOT / "specs" / "bert.yaml"), "--step", "-o", "-"])
     assert refused.exit_code == 1 and "not-causal" in refused.stderr
+
+
+def test_a_file_of_steps_has_one_output(tmp_path: Path) -> None:
+    program = graphspec.compile(
+        "inputs: {x: {shape: [length, 4]}}\n"
+        "nodes:\n"
+        "  h: {layer: GRU, units: 4, return_sequences: true}\n"
+        "  a: {layer: Dense, units: 2}\n"
+        "  b: {layer: Dense, units: 3, from: h}\n"
+        "outputs: [a, b]\n"
+    )
+    with pytest.raises(graphspec.SpecError, match=r"export-failed.*the outputs a, b, and a file of steps"):
+        export_step(program, tmp_path / "step.onnx", None, 0)
+    assert not (tmp_path / "step.onnx").exists()
