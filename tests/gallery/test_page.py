@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "gallery.md"
 SECTIONS = {
     "First steps": ["dense", "digits", "digits_tuned"],
     "Data as they come": ["cars", "names", "names_xlstm", "digit_images"],
-    "Boxes": ["detector"],
+    "Boxes and masks": ["detector", "detr", "segmentation"],
     "Retrieval": ["two_towers"],
     "Forecasts": ["carbon_dioxide", "carbon_dioxide_quantiles"],
     "Texts that go on": ["novel"],
