@@ -39,6 +39,9 @@ def folder_of(kind: str, directory: Path) -> Path:
     if kind == "llama":
         config = transformers.LlamaConfig(num_key_value_heads=2, bos_token_id=1, eos_token_id=2, **SMALL)
         model: Any = transformers.LlamaForCausalLM(config)
+    elif kind == "mistral":
+        sliding: dict[str, Any] = {"num_key_value_heads": 2, "sliding_window": 5, **SMALL}
+        model = transformers.MistralForCausalLM(transformers.MistralConfig(**sliding))
     elif kind == "bert":
         model = transformers.BertModel(transformers.BertConfig(**SMALL))
     elif kind == "gpt2":
@@ -64,7 +67,13 @@ def folder_of(kind: str, directory: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "word"), [("llama", "kv_heads: +2"), ("gpt2", "context: +40"), ("bert", "longest: +40")]
+    ("kind", "word"),
+    [
+        ("llama", "kv_heads: +2"),
+        ("mistral", "window: +5"),
+        ("gpt2", "context: +40"),
+        ("bert", "longest: +40"),
+    ],
 )
 def test_specs_of_the_gallery_take_their_params_from_the_config(kind: str, word: str, tmp_path: Path) -> None:
     imported = import_huggingface(folder_of(kind, tmp_path / kind))

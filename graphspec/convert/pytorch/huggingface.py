@@ -62,6 +62,14 @@ def _llama(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _mistral(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_llama(config), "window": config["sliding_window"]}
+
+
+def _is_mistral(config: Mapping[str, Any]) -> bool:
+    return _is_llama(config) and type(config.get("sliding_window")) is int
+
+
 def _is_llama(config: Mapping[str, Any]) -> bool:
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     size = config["hidden_size"] // config["num_attention_heads"]
@@ -127,6 +135,7 @@ def _is_bert(config: Mapping[str, Any]) -> bool:
 
 SHIPPED = (
     ShippedSpec("llama", ("LlamaForCausalLM",), _llama, _is_llama, ("input_ids",), "llama"),
+    ShippedSpec("mistral", ("MistralForCausalLM",), _mistral, _is_mistral, ("input_ids",), "llama"),
     ShippedSpec("gpt", ("GPT2LMHeadModel",), _gpt, _is_gpt, ("input_ids",), "gpt2"),
     ShippedSpec("bert", ("BertModel",), _bert, _is_bert, ("input_ids", "token_type_ids"), "bert"),
 )
