@@ -47,12 +47,19 @@ class Continuer:
         self._batch = GoingBatch(maker.scorer)
         self._task: asyncio.Task[None] | None = None
 
+    def need_room(self, count: int) -> None:
+        """Raises `Rejected` where so many texts never fit, or not now."""
+        most = self.limits.max_texts + self.limits.max_waiting
+        if count > most:
+            message = f"the request is for {count:,} texts; at most {most:,} go on or wait at a time"
+            raise Rejected(413, message, help="ask for fewer, or start the server with more `--max-waiting`")
+        self.waiting = deque(each for each in self.waiting if each.is_open)
+        if len(self.waiting) + len(self.running) + count > most:
+            message = f"{most:,} texts go on or wait already, the limit of the server"
+            raise Rejected(503, message, {"retry-after": "1"}, help="ask again a second later")
+
     def begin(self, prompts: Sequence[Going]) -> Telling:
         """Lets texts join as soon as there is room. Raises `Rejected` where they never fit, or not now."""
-        most = self.limits.max_texts + self.limits.max_waiting
-        if len(prompts) > most:
-            message = f"the request is for {len(prompts):,} texts; at most {most:,} go on or wait at a time"
-            raise Rejected(413, message, help="ask for fewer, or start the server with more `--max-waiting`")
         size = self.maker.scorer.state_bytes(max(each.longest for each in prompts))
         if size > self.limits.max_states:
             message = (
@@ -60,10 +67,7 @@ class Continuer:
             )
             help = "ask for fewer tokens, or start the server with more `--max-states`"
             raise Rejected(413, message, help=help)
-        self.waiting = deque(each for each in self.waiting if each.is_open)
-        if len(self.waiting) + len(self.running) + len(prompts) > most:
-            message = f"{most:,} texts go on or wait already, the limit of the server"
-            raise Rejected(503, message, {"retry-after": "1"}, help="ask again a second later")
+        self.need_room(len(prompts))
         telling = Telling((each.number for each in prompts), self._ended)
         self.waiting += [Text(telling, each, Pieces(self.maker.texts, each.ids)) for each in prompts]
         if self._task is None:

@@ -126,6 +126,7 @@ class TextPaths:
     ) -> Exchange:
         """The texts of a request, whose first token is there."""
         maker = self._maker(served)
+        self._continuer(served).need_room(len(prompts) * samples)  # before anything is made of them
         with self.open.timed(request, LATE):
             try:  # in a thread, as long prompts take their time
                 going = await asyncio.to_thread(self._sequences, maker, given, prompts, samples)

@@ -338,6 +338,17 @@ def test_clients_of_the_completions_api_are_told_in_its_form(case: str, server: 
     assert found == status and words in told["error"]["message"] and told["error"]["code"]
 
 
+def test_texts_are_counted_before_they_are_made(
+    server: tuple[int, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, made = server
+    monkeypatch.setattr(made.texts, "_sequences", None)
+    for body in ({"prompt": "3", "samples": 10**12}, {"prompt": ["3"] * 90}):
+        status, told = ask(port, body, "/generate")
+        assert status == 413 and "texts; at most" in told["diagnostics"][0]["message"]
+    assert ask(port, {"model": "says", "prompt": "3", "n": 10**12}, "/v1/completions")[0] == 413
+
+
 def test_what_asks_for_nothing_may_be_said(server: tuple[int, Server]) -> None:
     idle = {"logprobs": None, "presence_penalty": 0, "frequency_penalty": 0.0, "best_of": 1, "user": "me"}
     asked: dict[str, Any] = {
