@@ -17,10 +17,13 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
+from graphspec.data.fields import Field
 from graphspec.export import export
+from graphspec.export.columns.encoding import bounds
 from graphspec.export.columns.proof import feed
 from graphspec.export.proof import RELATIVE
 from graphspec.runs.run import Run
+from graphspec.tensor import Tensor
 from graphspec.train.loop import train
 from tests import ROOT
 from tests.export.alone import alone, assert_equal, built, form_of
@@ -212,3 +215,21 @@ train: {epochs: 1, optimizer: {name: sgd, learning_rate: 1.0e-30}}
     found = session.run(None, feed(columns_of(file), rows))
     names = [each.name for each in session.get_outputs()]
     assert_equal(dict(zip(names, found, strict=True)), expected, form_of(file))
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "lows", "highs"),
+    [
+        ("int32", 0, 4, [0], [4]),
+        ("int64", None, None, [-np.inf], [np.inf]),
+        ("int8", -500, 500, [-128], [127]),
+        ("int64", 0, (4, None), [0, -np.inf], [4, np.inf]),
+        ("float32", None, 2.5, [-np.inf], [2.5]),
+        ("bool", None, None, [0], [1]),
+    ],
+)
+def test_bounds_are_those_of_the_field_and_of_its_type(
+    kind: str, low: float | None, high: Any, lows: list[float], highs: list[float]
+) -> None:
+    least, most = bounds(Field("x", Tensor((3,), kind), low, high))
+    assert (least.tolist(), most.tolist()) == (lows, highs)
