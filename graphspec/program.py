@@ -14,6 +14,8 @@ from graphspec.diagnostics.arguments import checked, need_names, need_sizes
 from graphspec.diagnostics.attributes import OF_PROGRAMS, no_attribute
 from graphspec.elaborated import BaseProgram, Elaborated
 from graphspec.source import Document
+from graphspec.tensor import Tensor
+from graphspec.traced import plain
 from graphspec.version import LANGUAGE
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ ElaborateAgain = Callable[
     [Document, Path | None, Mapping[str, Any], frozenset[str] | None], "Elaborated | None"
 ]
 """What a checked document means with other params, and with names in the formulas of its numbers."""
+
+
+_AROUND = ("params", "blocks", "shared")
+"""Sections of a file that a block sees."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,7 +103,7 @@ class Program(BaseProgram):
         if options not in self._emitted:
             presets = self.document.get("presets") or {}
             self._emitted[options] = (
-                emit_with_params(self._again, self.params, presets, options)
+                emit_with_params(self._again, self.params, presets, options, self._use)
                 if params
                 else emit(self._with_formulas if self.folding is None else self, options)
             )
@@ -109,6 +115,20 @@ class Program(BaseProgram):
         if program is None or self.stepping is None:
             return program
         return replace(program, **_step_of(program, self.outputs)[1])
+
+    def _use(self, block: str, inputs: Mapping[str, Tensor], params: Mapping[str, Any]) -> Elaborated | None:
+        """The file with one node alone, of a block."""
+        shapes = {
+            word: {
+                "shape": [plain(n) if isinstance(n, int) else str(n) for n in x.shape[1:]],
+                "dtype": x.dtype,
+            }
+            for word, x in inputs.items()
+        }
+        node = {"block": block, "from": {word: word for word in inputs}, **params}
+        kept = {word: self.parsed.value[word] for word in _AROUND if word in self.parsed.value}
+        value = {**kept, "inputs": shapes, "nodes": {"used": node}, "outputs": ["used"]}
+        return self.elaborate_again(replace(self.parsed, value=value), self.path, {}, frozenset())
 
     @cached_property
     def _with_formulas(self) -> Elaborated:

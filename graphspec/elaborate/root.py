@@ -63,7 +63,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
             message = "the spec has no output"
             help = f"name the nodes that it returns: outputs: [{declared.written[-1]}]"
         body.error("unbound-output", document.key(("outputs",)), message, help)
-    report_unused(context, file)
+    if context.symbols is None:  # else it is checked, and elaborated again
+        report_unused(context, file)
     findings = None
     if not context.diagnostics.errors:
         graph.outputs = {name: value for name, value in bound.items() if isinstance(value, Value)}

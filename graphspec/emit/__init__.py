@@ -48,6 +48,7 @@ def emit(
     options: EmitOptions,
     probes: Mapping[tuple[str, ...], Elaborated] | None = None,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
+    uses: Mapping[tuple[str, ...], Graph] | None = None,
 ) -> Emitted:
     """The source of a program: deterministic to the byte, formatted as ruff formats. It needs only torch.
 
@@ -62,13 +63,13 @@ def emit(
     modules: set[Definition] = set()
     while True:
         try:
-            classes = Classes(program, partial(_write_class, program), options, modules, probes)
+            classes = Classes(program, partial(_write_class, program), options, modules, probes, uses)
             break
         except NeedsModule as needed:
             modules.add(needed.definition)
         except Varies as varies:
-            if probes:
-                raise FixedParams(_all(probes)) from varies
+            if probes or uses:
+                raise FixedParams(_all(uses or probes)) from varies
             if not options.merged:
                 raise unsound(f"one instance of a block differs in itself: {varies}") from varies
             options = replace(options, merged=False)
@@ -81,8 +82,8 @@ def emit(
     try:
         return assemble(program, bodies, classes, fills, presets or {})
     except SpecError as error:
-        if probes:
-            raise FixedParams(_all(probes)) from error
+        if probes or uses:
+            raise FixedParams(_all(uses or probes)) from error
         if not options.merged:
             raise
     return emit(program, replace(options, merged=False))

@@ -50,6 +50,7 @@ class Classes(Generic[Part]):
         options: EmitOptions,
         modules: Collection[Definition] = (),
         probes: Mapping[tuple[str, ...], Elaborated] | None = None,
+        uses: Mapping[tuple[str, ...], Graph] | None = None,
     ):
         self.probes = probes = probes or {}
         self._root, self._write, self._modules, self.options = program.graph, write, modules, options
@@ -69,6 +70,9 @@ class Classes(Generic[Part]):
         for words, probe in probes.items():
             self._probed |= dict.fromkeys(inner := list(_inner_first(probe.graph)), words)
             graphs += inner
+        for words, use in (uses or {}).items():
+            self._probed |= dict.fromkeys(inner := list(_inner_first(use))[:-1], words)
+            graphs += inner
         self._instance_options = {
             op.graph: op.options for graph in graphs for op in graph.ops if op.graph is not None
         }
@@ -79,12 +83,12 @@ class Classes(Generic[Part]):
         self._recomputed = {op.graph for graph in graphs for op in graph.ops if self.recomputing(op)}
         self._import(graphs)
         self._codes = LayerCodes(graphs, self._runs_first, self.imported, options)
-        self.units = SharedUnits(graphs, self._codes, self.of)
+        self.units = SharedUnits([*graphs, *(uses or {}).values()], self._codes, self.of)
         helpers = needed({"freeze", "begin_states", *self._named(graphs)})
         self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
         self.module_options = shared_options(self._codes.module_calls(), helpers)
         self._open: dict[Graph, frozenset[Symbolic]] = {}
-        for root in self._main:
+        for root in (*self._main, *(uses or {}).values()):
             self._open |= open_names(root)
         ended = [_logit_values(each) for each in (program, *probes.values())]
         self.ending = shared_endings(set().union(*ended), graphs)

@@ -126,7 +126,7 @@ class LayerCodes:
             pair for code in settled_codes if code.construct for pair in code.construct.keyword.items()
         ]
         needed = frozenset(word for word, (value, default) in arguments if value != default)
-        if _are_alike(settled_codes):
+        if _are_alike(settled_codes, any(peer.index is not None for peer in peers)):
             return SharedCode(True, needed, {})
         general = [code.construct.common for code in codes(False) if code.construct is not None]
         return SharedCode(False, needed, {word: value for each in general for word, value in each.items()})
@@ -208,5 +208,8 @@ def _with_keywords(construct: ModuleCall, values: Mapping[str, Leaf]) -> ModuleC
     return replace(construct, target=construct.general or construct.target, keyword=keyword)
 
 
-def _are_alike(codes: Iterable[Code]) -> bool:
-    return len({(code.call, code.construct.target if code.construct else "") for code in codes}) == 1
+def _are_alike(codes: Sequence[Code], repeated: bool) -> bool:
+    """Whether one code serves: the same call of the same class, in a loop with the same zeros around."""
+    pads = {code.constants.get("pads") for code in codes}
+    calls = {(code.call, code.construct.target if code.construct else "") for code in codes}
+    return len(calls) == 1 and (len(pads) == 1 or not repeated)

@@ -17,6 +17,7 @@ from graphspec.emit import emit
 from graphspec.emit.emitted import EmitOptions, Emitted
 from graphspec.emit.module_class import FixedParams
 from graphspec.emit.openness import open_names
+from graphspec.emit.uses import Use, Uses, further_uses
 from graphspec.expressions import Expression
 from graphspec.graph import Graph
 from graphspec.traced import Symbolic, formula, formulas_in
@@ -35,9 +36,17 @@ MOST = 20_000
 
 
 def emit_with_params(
-    again: Again, params: Params, presets: Mapping[str, Params], options: EmitOptions
+    again: Again, params: Params, presets: Mapping[str, Params], options: EmitOptions, use: Use
 ) -> Emitted:
     """The source of a file, whose params are arguments of the model's class where they can be."""
+    uses: Uses | None = None
+
+    def emitted(program: Elaborated, probes: Probes) -> Emitted:
+        nonlocal uses
+        uses = further_uses(program, use, _others) if uses is None else uses
+        source, uses = _verified(program, options, probes, presets, uses)
+        return source
+
     names = frozenset(word for word, value in params.items() if _others(value))
     program = _elaborated(again, names)
     size = sum(1 for _ in program.graph.walk())
@@ -46,7 +55,7 @@ def emit_with_params(
     if together:
         own = program if names == named else _elaborated(again, names)
         try:
-            return emit(own, options, {**together, **_turned(again, params, names, own, together)}, presets)
+            return emitted(own, {**together, **_turned(again, params, names, own, together)})
         except FixedParams:
             pass  # one param after the other tells which it is
     chosen = {
@@ -60,10 +69,24 @@ def emit_with_params(
             if (probe := again(values, names)) is not None:
                 probes[word,] = probe
         try:
-            return emit(own, options, {**probes, **_turned(again, params, names, own, probes)}, presets)
+            return emitted(own, {**probes, **_turned(again, params, names, own, probes)})
         except FixedParams as fixed:
             kept = {word: values for word, values in chosen.items() if word not in fixed.params}
             chosen = kept if len(kept) < len(chosen) else {}
+
+
+def _verified(
+    program: Elaborated, options: EmitOptions, probes: Probes, presets: Mapping[str, Params], uses: Uses
+) -> tuple[Emitted, Uses]:
+    """The source, also of further uses of its blocks; and those of them that one text suits."""
+    while True:
+        try:
+            return emit(program, options, probes, presets, uses), uses
+        except FixedParams as fixed:
+            fit = {words: use for words, use in uses.items() if not fixed.params.issuperset(words)}
+            if len(fit) == len(uses):
+                raise
+            uses = fit
 
 
 def _together(again: Again, params: Params, names: frozenset[str]) -> Probes:

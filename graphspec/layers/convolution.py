@@ -53,12 +53,16 @@ def even(pads: Pads) -> tuple[Leaf, Leaf]:
     return (short(tuple(before for before, _ in pads)) if alike else 0), 0
 
 
-def padded_call(pads: Pads | None) -> str:
-    """The call of a convolution with symmetric padding."""
+def padded_call(pads: Pads | None, causal: bool = False) -> tuple[str, Mapping[str, Leaf]]:
+    """The call of a convolution whose module pads symmetrically, and its constants. The zeros before a causal
+    one follow from its arguments; others are for the sizes of its input.
+    """
     if pads is None or all(before == behind for before, behind in pads):
-        return "{self}({x})"
+        return "{self}({x})", {}
     flat = tuple(side for axis in reversed(pads) for side in axis)
-    return f"{{self}}(F.pad({{x}}, {flat}))"
+    if causal:
+        return "{self}(F.pad({x}, {pads}))", {"pads": flat}
+    return f"{{self}}(F.pad({{x}}, {flat}))", {}
 
 
 class Convolving(Layer, abstract=True):
@@ -181,7 +185,7 @@ class Convolving(Layer, abstract=True):
             common={"skips": True} if few and not skips else {},
         )
         if not skips:
-            return self.called(site, construct, padded_call(pads))
+            return self.called(site, construct, *padded_call(pads, self.padding == "causal"))
         steps = dict(zip(("rows", "columns"), self.strides, strict=True))
         return self.called(site, construct, "{self}({x}[:, :, ::{rows}, ::{columns}])", steps)
 

@@ -174,7 +174,7 @@ class _SeparableConv(_Depthwise, abstract=True):
             },
             general=general,
         )
-        return self.called(site, construct, padded_call(pads))
+        return self.called(site, construct, *padded_call(pads))
 
     def flops(self, site: Site) -> Dim:
         channels = self.channels(site.x) * self.depth_multiplier

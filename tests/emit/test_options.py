@@ -71,17 +71,9 @@ def test_an_option_that_all_modules_of_a_class_share_is_its_own() -> None:
 
 CAUSAL = """
 inputs: {x: {shape: [length, 4]}}
-blocks:
-  unit:
-    params: {dilation: 1}
-    inputs: [x]
-    nodes:
-      a: {layer: Conv1D, from: x, filters: 4, kernel_size: 3, padding: causal, dilation_rate: $dilation}
-      b: {layer: Conv1D, filters: 4, kernel_size: 3, padding: causal}
 nodes:
-  one: {block: unit}
-  two: {block: unit, dilation: 2}
-outputs: [two]
+  deep: {layer: Conv1D, filters: 4, kernel_size: 2, padding: causal, repeat: {dilation_rate: [1, 2, 4]}}
+outputs: [deep]
 """
 
 

@@ -249,6 +249,55 @@ def class_lines(source: str, name: str) -> str:
     return "\n".join(line.split("  # ")[0] for line in text.splitlines())
 
 
+CONDITIONS = """
+inputs: {x: {shape: [12, 8]}, y: {shape: [12, 6]}}
+blocks:
+  unit:
+    params: {units: 8, rate: 0.1, bias: true, activation: relu}
+    inputs: [x]
+    nodes:
+      skip:  {layer: Dense, units: $units, when: $(units != channels(x))}
+      inner: {layer: Dense, from: x, units: $units, use_bias: $bias, activation: $activation}
+      drop:  {layer: Dropout, rate: $rate, when: $(rate > 0)}
+      sum:   {merge: add, from: [skip, drop]}
+nodes:
+  one: {block: unit, from: x}
+outputs: [one]
+"""
+
+
+@pytest.mark.parametrize("other", ["units: 5", "rate: 0", "bias: false, units: 3", "activation: gelu"])
+def test_conditions_and_flags_of_a_block_are_in_its_class(other: str) -> None:
+    """One more use, which turns one, changes no line of it."""
+    use = f"  two: {{block: unit, from: y, {other}}}\noutputs: [one, two]"
+    alone = CONDITIONS.replace(", y: {shape: [12, 6]}", "")
+    more = CONDITIONS.replace("outputs: [one]", use)
+    once, twice = (graphspec.compile(text).source for text in (alone, more))
+    assert class_lines(once, "Unit") == class_lines(twice, "Unit")
+
+
+def test_zeros_before_a_causal_convolution_follow_its_arguments() -> None:
+    spec = """
+inputs: {x: {shape: [12, 8]}}
+blocks:
+  past:
+    params: {width: 3, every: 1}
+    inputs: [x]
+    nodes: {y: {layer: Conv1D, filters: 4, kernel_size: $width, dilation_rate: $every, padding: causal}}
+nodes: {one: {block: past}}
+outputs: [one]
+"""
+    names: dict[str, Any] = {}
+    exec(graphspec.compile(spec).source, names)
+    made = names["Past"](8, width=2, every=3).eval()
+    other = graphspec.compile(spec.replace("{block: past}", "{block: past, width: 2, every: 3}")).module(
+        seed=0
+    )
+    made.load_state_dict({key.removeprefix("one."): value for key, value in other.state_dict().items()})
+    x = torch.randn(2, 8, 12)
+    torch.testing.assert_close(made(x), other.eval()(x.transpose(1, 2)).transpose(1, 2))
+
+
 HALVES = """
 inputs: {words: {shape: [length, 16]}, more: {shape: [length, 8]}}
 blocks:
