@@ -122,7 +122,9 @@ def test_source_has_the_types_that_it_says(emitted_files: Path) -> None:
 def test_each_definition_stands_alone(tmp_path: Path) -> None:
     """With what it needs, as no program has cut it down: formatted, clean, and told why it exists."""
     imports = "import math\nfrom collections.abc import Callable, Mapping\nfrom typing import Any\n\n"
-    imports += "import torch\nfrom torch import Tensor, nn\nfrom torch.func import functional_call\n"
+    imports += (
+        "import torch\nfrom torch import Tensor, nn\nfrom torch.func import functional_call, grad, vmap\n"
+    )
     imports += "from torch.nn import functional as F\nfrom torch.utils.checkpoint import checkpoint\n"
     writer = DefinitionWriter(library_code())
     for name, definition in library_code().nodes.items():
