@@ -23,8 +23,8 @@ ALLOWED = {
     "formatting generate language migrate objectives plot reference runs serve server source train "
     "transfer tune version view weights",
     "compare": "contract graph reference tensor train view",
-    "program": "custom data diagnostics elaborated emit fold passes plot reference source tensor traced train "
-    "version view",
+    "program": "custom data diagnostics elaborated emit fold passes plot reference source tensor traced "
+    "train version view",
     "compiler": "data declarations diagnostics elaborate elaborated files language program source",
     "contract": "diagnostics settings tensor traced",
     "convert": "compiler contract custom diagnostics files graph language objectives program settings source "
