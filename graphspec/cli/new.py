@@ -14,6 +14,7 @@ from graphspec.cli.common import Json, misuse, need_one_of, one_of
 from graphspec.cli.outputs import Force, check_output, of_format, write
 from graphspec.cli.printing import answer, print_json, reporting
 from graphspec.diagnostics.terminal import say
+from graphspec.files.whole import sweep
 
 if TYPE_CHECKING:
     from graphspec.data.drafting_rhythm import Ask
@@ -105,6 +106,7 @@ def new(
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
     ask = _forecast(time, target, series, past, ahead)
+    sweep([path.with_name(SCHEMA)])  # also where the spec is there already
     check_output(path, None, None, option="NAME")
     check_output(path.with_name(SCHEMA), of_format("schema"), None, [data], "NAME")
     with reporting(as_json):

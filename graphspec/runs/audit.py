@@ -170,6 +170,9 @@ def _engines(run: Run) -> Iterator[Finding]:
     folder = run.path / ENGINES_FOLDER
     for file in sorted(folder.glob(f"*{EXPORT_ENDING}")) if folder.is_dir() else ():
         part = f"{ENGINES_FOLDER}/{file.name}"
+        if not file.is_file():  # a pipe may wait for ever
+            yield Finding(part, "wrong", "it is not a file")
+            continue
         if find_spec("onnxruntime") is None:
             yield Finding(part, "note", "it is not compared: onnxruntime is not installed")
             continue

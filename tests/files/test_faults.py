@@ -171,6 +171,7 @@ def check(name: str, begin: Path, fault: str, step: int = 1) -> None:
         ("fmt", "failed", 1),
         ("check", "killed", 2),
         ("new", "killed", 3),
+        ("new", "failed", 10),
         ("weights", "full", 3),
         ("migrate", "failed", 5),
         ("predict", "full", 2),

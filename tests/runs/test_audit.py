@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,16 @@ def test_a_lie_is_found(
     code, found = audited(run)
     assert code == (1 if any(each[1] == "wrong" for each in found) else 0)
     assert any(each[:2] == (part, verdict) and words in each[2] for each in found), found
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_not_opened(honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    file = tmp_path / "run" / "engines" / "best.onnx"
+    file.unlink()
+    os.mkfifo(file)
+    code, found = audited(tmp_path / "run")
+    assert code == 1 and ("engines/best.onnx", "wrong", "it is not a file") in found
 
 
 def test_what_is_no_run_is_told(honest: Path, tmp_path: Path) -> None:
