@@ -219,7 +219,11 @@ def _need_both(data: Path) -> None:
             continue
         if not here.is_dir():
             help = f"put the pictures in `{here}`"
-            raise fail("data-missing", f"`{data}` has `{others}`, and no folder `{pictures}` beside it", help)
+            raise fail(
+                "data-missing",
+                f"`{data}` has `{others}`, and next to it there is no folder `{pictures}`",
+                help,
+            )
         message = f"no picture in `{here}` has a file of boxes in `{there}`"
         help = f"a picture and its boxes have one name: `1.png` and `1{ending}`; there is `{files[0].name}`"
         raise fail("data-missing", message, help)

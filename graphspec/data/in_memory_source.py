@@ -15,6 +15,7 @@ from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import TEXTS, as_rows
 from graphspec.diagnostics import fail
+from graphspec.diagnostics.arguments import need
 from graphspec.settings import a
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def given(data: Any) -> Path | DataFile | Given | None:
     if data is None or isinstance(data, Path | DataFile | Given):
         return data
     if isinstance(data, str):
+        need(path=data)
         return Path(data)
     if isinstance(data, Mapping):
         return _arrays(data)
@@ -87,7 +89,8 @@ def given(data: Any) -> Path | DataFile | Given | None:
         return Given(table=data.to_arrow())
     if library == "pyarrow" and hasattr(data, "column_names"):
         return Given(table=data)
-    if library != "pandas" and hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+    listed = hasattr(data, "__len__") and hasattr(data, "__getitem__")
+    if library != "pandas" and listed and getattr(data, "ndim", None) != 0:
         return _of_items(data)
     message = f"`{type(data).__name__}` is not a type of data that graphspec reads"
     row = "a row of a frame is `frame.iloc[[7]]`; " if type(data).__name__ == "Series" else ""
@@ -113,7 +116,12 @@ def _from_pandas(frame: Any) -> Any:
 
 def _arrays(data: Mapping[Any, Any]) -> Given:
     """Arrays as they are; with text among them, a table."""
-    arrays = {str(name): _array(value) for name, value in data.items()}
+    try:
+        arrays = {str(name): _array(value) for name, value in data.items()}
+    except ValueError as error:
+        message = f"a list of the data makes no array: {str(error).partition('. ')[0]}"
+        help = 'give rows of different lengths as a list of dicts: [{"x": [1, 2]}, {"x": [3]}]'
+        raise fail("data-shape", message, help) from None
     if not arrays:
         raise fail("data-empty", "the dict of arrays is empty")
     texts = [name for name, array in arrays.items() if array.dtype.kind in TEXTS]

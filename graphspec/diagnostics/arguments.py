@@ -123,9 +123,15 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
                 raise fail("missing-key", f"`{title}` needs `{name}`")
             if name in given and (given[name] is not None or name not in optional):
                 _need(name, given[name], kinds.get(name, name))
-        return function(*args, **kwargs)
+        plain: Any = ([_plain(each) for each in args], {name: _plain(each) for name, each in kwargs.items()})
+        return function(*plain[0], **plain[1])
 
     return call
+
+
+def _plain(value: object) -> object:
+    """An integer of NumPy as one of Python."""
+    return int(value) if isinstance(value, Integral) and type(value).__module__ == "numpy" else value
 
 
 def need(**given: Any) -> None:
@@ -156,7 +162,7 @@ def _need(name: str, value: Any, kind: str) -> None:
         return
     types, words = KINDS[kind]
     number: Any = value
-    word = isinstance(value, str | bytes) and Iterable in types
+    word = (isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0) and Iterable in types
     if word or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         help = f"write [{brief(value)}]" if word and isinstance(value, str) else None
         raise fail("wrong-type", f"`{name}` is {brief(value)}, but must be {words}", help)

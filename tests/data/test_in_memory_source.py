@@ -127,6 +127,9 @@ def test_a_key_that_a_row_lacks_is_a_missing_value(other: Any) -> None:
         ({"x": np.zeros((4, 2)), "y": np.zeros(4, int)}, "data-shape", "[4, 2]"),
         ({"x": np.zeros((4, 3)), "z": np.zeros(4, int)}, "data-column", "`y`"),
         ({"x": np.zeros((4, 3, 1)), "y": ["a"] * 4}, "data-shape", "holds text"),
+        ({"x": [[1, 2, 3], [1, 2]], "y": [0, 1]}, "data-shape", "makes no array"),
+        (np.array(None), "data-format", "`ndarray` is not a type"),
+        ("\ud800", "wrong-type", "a character that no name has"),
         (Pairs(np.zeros((4, 3), "float32"), np.zeros(4, "int64")), "data-format", "item 0"),
         (Items(np.zeros((0, 3), "float32"), np.zeros(0, "int64")), "data-empty", ""),
         (pd.DataFrame({"x_0": [1.0]}).iloc[0], "data-format", "`Series` is not a type"),
@@ -160,6 +163,13 @@ def test_arguments_that_cannot_be_are_told(
         spec(tmp_path, ARRAYS).fit(data, device="cpu", run_dir=tmp_path / "run", **arguments)
     (found,) = caught.value.diagnostics
     assert found.code == code and words in found.message and not (tmp_path / "run").exists()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    data = {"x": np.zeros((4, 3), "float32"), "y": np.zeros(4, int)}
+    result = spec(tmp_path, ARRAYS).fit(data, device="cpu", run_dir=tmp_path / "run", epochs=np.int64(1))
+    run = graphspec.Run(tmp_path / "run")
+    assert result.history and len(run.predict(data, batch_size=np.int64(3))["y"]) == 4
 
 
 def test_a_path_stays_a_path() -> None:

@@ -94,7 +94,7 @@ def parts_of(module: Any, inputs: Any) -> DetectorParts | None:
     image = given[0] if isinstance(given, Sequence) and len(given) == 1 else given
     if not isinstance(image, Tensor) or image.dim() != 4:
         raise Unsupported(
-            "it takes pictures, and the example input is none of [n, channels, height, width]",
+            "it takes pictures, and the example input is not [n, channels, height, width]",
             '--input "image: {shape: [3, 512, 512]}"',
         )
     weights = (1.0,) * 4 if kind == "FCOS" else module.box_coder.weights
