@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from graphspec.data.batches import Batch, Changed, Examples
-from graphspec.data.encoders import Encoders
-from graphspec.data.encoders.drawn import DrawnEncoder
+
+if TYPE_CHECKING:
+    from graphspec.data.encoders import Encoders
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,10 @@ class Redrawn(Changed):
 
 def redrawn(examples: Examples, encoders: Encoders | None) -> Examples:
     """The examples of a training, drawn again where features are drawn."""
-    every = encoders.encoders.items() if encoders is not None else ()
+    if encoders is None:
+        return examples
+    from graphspec.data.encoders.drawn import DrawnEncoder  # pyarrow, which starts a thread
+
+    every = encoders.encoders.items()
     ranges = {name: encoder.range for name, encoder in every if isinstance(encoder, DrawnEncoder)}
     return Redrawn(examples, ranges) if ranges else examples

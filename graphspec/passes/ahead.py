@@ -13,6 +13,7 @@ from typing import Any
 
 from graphspec.contract.arrays import Nested, elements
 from graphspec.contract.streaming import Role, Roles
+from graphspec.diagnostics.foreign_terms import OF_ACTIVATION
 from graphspec.graph import Op, flatten
 
 Range = tuple[float, float] | None
@@ -66,17 +67,17 @@ def elements_of(op: Op, known: Sequence[Elements], roles: Sequence[Roles]) -> El
     """What is known of the output of an op, given that of its inputs and their roles."""
     layer: Any = op.layer
     name = layer.spec_name if layer is not None else ""
-    if op.wrapper is not None or (name not in _MOVES and len(op.outputs) != 1):
+    if op.wrapper is not None or (name.lower() not in _MOVES and len(op.outputs) != 1):
         return UNKNOWN
     if name in _FILLS:
         return filled(_FILLS[name](layer))
-    if name in _MOVES or (name == "cast" and layer.dtype != "bool"):
+    if name.lower() in _MOVES or (name == "cast" and layer.dtype != "bool"):
         return known[0] if known else UNKNOWN
     if name == "arange" and layer.stop is None:
         return along((layer.start, layer.step, 0.0))
     if name in ("tril", "triu"):
         return _triangle(layer, known[0], roles[0])
-    if name in ("softmax", "Softmax", "Activation", "log_softmax"):
+    if name in ("log_softmax", OF_ACTIVATION) or name.lower() == "softmax":
         return _softmax(layer, known, roles)
     if name == "where":
         return _chosen(op, known)
@@ -143,7 +144,7 @@ def _triangle(layer: Any, x: Elements, roles: Roles) -> Elements:
 def _softmax(layer: Any, known: Sequence[Elements], roles: Sequence[Roles]) -> Elements:
     """Nothing is left of what is low, along the axis of its steps."""
     name = layer.spec_name
-    if name == "Activation":
+    if name == OF_ACTIVATION:
         if layer.activation.word not in ("softmax", "log_softmax"):
             one = known[0]
             word = layer.activation.word
@@ -294,8 +295,8 @@ def _one(name: str, a: Range) -> Range:
 
 
 _MOVES = {
-    *("expand_dims", "squeeze", "transpose", "swapaxes", "moveaxis", "reshape", "Reshape", "Permute"),
-    *("repeat", "tile", "broadcast_to", "get_item", "stop_gradient", "rearrange", "Identity"),
+    *("expand_dims", "squeeze", "transpose", "swapaxes", "moveaxis", "reshape", "permute"),
+    *("repeat", "tile", "broadcast_to", "get_item", "stop_gradient", "rearrange", "identity"),
 }
 """What gives elements of its input as they are."""
 

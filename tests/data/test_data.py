@@ -46,6 +46,8 @@ def program(
         target="y",
         mask=None,
         rows=RowSettings(),
+        ranks_candidates=False,
+        reads_candidates=False,
     )
     return SimpleNamespace(
         inputs=inputs,

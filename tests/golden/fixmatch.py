@@ -159,8 +159,5 @@ class Fixmatch(nn.Module):
         said = self.network(x)  # [N, 10]
         known = digit.detach()  # [N, 10]
         x = known.amax(-1, keepdim=True).clamp(min=self.threshold)  # [N, 1]
-        x = torch.where(known >= x, 1.0, 0.0)  # [N, 10]
-        return {
-            "digit": digit_logits if logits else digit,
-            "unlike": -(x * (said + 1e-06).log()).sum(-1),
-        }
+        x = (known >= x).to(known.dtype) * (said + 1e-06).log()  # [N, 10]
+        return {"digit": digit_logits if logits else digit, "unlike": -x.sum(-1)}

@@ -138,7 +138,7 @@ def test_every_place_of_a_key_has_its_word() -> None:
     assert not [place for place, cls in classes() if cls not in SECTIONS and not find(place.strip("`"))]
 
 
-@pytest.mark.parametrize("name", ["mix", "last_by", "batch_size", "wraps"])
+@pytest.mark.parametrize("name", ["mix", "last_by", "unfreeze_at", "wraps"])
 def test_a_key_of_the_language_is_explained(name: str) -> None:
     (page,) = find(name)
     assert page.kind.startswith("key") and page.doc.endswith(".") and page.text().startswith(f"{name} (key")

@@ -25,7 +25,9 @@ def move(node: NodeInstance, wrapper: Moving, wrapped: Node, build_inner: Build)
     if not isinstance(wrapper, Stepping):
         inputs, change = _without_change(node)
         if change is None:
-            message = f"`MovedWeights` takes the change of the weights last, and `{node.name}` gives it none"
+            message = (
+                f"`{node.declared.target}` takes the change of the weights last: `{node.name}` gives it none"
+            )
             return node.failure("input-count", node.span, message, "write from: [x, steps]")
     inner = NodeInstance(node.body, node.name, wrapped, (*node.path, "wraps"), node.index, inputs=inputs)
     inner.inner_paths = node.inner_paths
@@ -101,7 +103,7 @@ def _changed(node: NodeInstance, op: Op, change: Bound) -> None:
         _need_repeatable(node, each)
     if given.rank != 2 or given.shape[1] != count or not given.is_float:
         what = f"`{node.name}` wraps {count:,} weights, and {{input0}} is {given}"
-        help = f"give a change of {count}: that of `GradientSteps` on the same network, or `units: {count}`"
+        help = f"give the change of {count} that steps on the same network make, or `units: {count}`"
         node.inputs = NodeInputs([change])
         raise LayerError("shapes-differ", what, help=help, inputs=(0,))
     op.wrapper = Moved()
@@ -153,11 +155,11 @@ def _need_repeatable(node: NodeInstance, op: Op) -> None:
     if layer is None or not op.present:
         return
     if layer.learns_of_calls or not layer.rerunnable:
-        why, help = "a call of it changes its statistics", "take `LayerNormalization` or `GroupNormalization`"
+        why, help = "a call of it changes its statistics", "take a normalization of each example by itself"
     elif layer.recurrent:
         why, help = (
             "PyTorch's recurrent layers take one set of weights",
-            "write its cell, and scan it: `Scan`",
+            "write its cell as a block, and run that over the steps",
         )
     elif layer.opaque:
         why, help = "what a module of your own does with other weights is not known", "write it as a block"
