@@ -167,9 +167,10 @@ def test_arguments_that_cannot_be_are_told(
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     data = {"x": np.zeros((4, 3), "float32"), "y": np.zeros(4, int)}
-    result = spec(tmp_path, ARRAYS).fit(data, device="cpu", run_dir=tmp_path / "run", epochs=np.int64(1))
+    one: Any = np.int64(1)
+    result = spec(tmp_path, ARRAYS).fit(data, device="cpu", run_dir=tmp_path / "run", epochs=one)
     run = graphspec.Run(tmp_path / "run")
-    assert result.history and len(run.predict(data, batch_size=np.int64(3))["y"]) == 4
+    assert result.history and len(run.predict(data, batch_size=one)["y"]) == 4
 
 
 def test_a_path_stays_a_path() -> None:
