@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.in_memory_source import Given
 from graphspec.data.opening import opening
+from graphspec.data.rows.reader import RowArrays
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.runs.model import Model
@@ -124,6 +125,19 @@ class Finder:
             if scored:
                 columns[name + SCORE] = pa.array(scores, pa.list_(pa.float32()))
         return pa.table(columns)
+
+
+class FoundAnswering:
+    """Answers rows with what is found for them, as `Answering` does with predictions."""
+
+    def __init__(self, finder: Finder):
+        self.finder, self.engine, self.written = finder, finder.engine, dict[str, Any]()
+
+    def answers(self, read: Sequence[RowArrays]) -> list[dict[str, Any]]:
+        """What is found for rows whose arrays have the same shapes, each after its keys."""
+        arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in read[0].arrays}
+        found = self.finder.columns(self.finder(arrays), scored=True).to_pylist()
+        return [{**of.keys, **row} for of, row in zip(read, found, strict=True)]
 
 
 def _names(program: BaseProgram, name: str, candidates: Candidates, encoders: Encoders | None) -> list[Any]:

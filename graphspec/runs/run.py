@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from graphspec.generate.generating import Maker
     from graphspec.runs.judging import Judge
     from graphspec.runs.model import Model
+    from graphspec.runs.recommending import Finder
 
 
 class Run:
@@ -247,6 +248,13 @@ class Run:
             _, module = self.inference(place)
         return Judge(program, encoders, module, penalties, place, size, known), lines
 
+    def finder(self, top: int, device: str = "auto", engine: str = "torch", rows: int = 1) -> Finder:
+        """What finds the `top` keys of training rows for each query. Raises `SpecError`."""
+        from graphspec.runs.recommending import Finder
+
+        model = self.model(device, engine, rows)
+        return Finder(self.program, model, self.encoders, self.candidates(), top, max(rows, 256))
+
     def candidates(self) -> dict[str, Candidates]:
         """By output, the keys of training rows that its metrics rank and `top` finds; none of a program that
         reads none. Raises `SpecError` (data-format).
@@ -353,9 +361,9 @@ class Run:
         if noted is not None and model.notes:
             noted([*model.notes])
         if top is not None:
-            from graphspec.runs.recommending import Finder, recommendations
+            from graphspec.runs.recommending import recommendations
 
-            finder = Finder(self.program, model, self.encoders, self.candidates(), top, size)
+            finder = self.finder(top, device, engine, size)
             yield from recommendations(finder, source, limit or sys.maxsize, probabilities, noted)
             return
         yield from predictions(

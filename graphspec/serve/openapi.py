@@ -258,6 +258,9 @@ def answer_schema(served: Served) -> Schema:
     if served.history:  # a row for each step
         names = (*columns_of_time(served), *served.reader.program.outputs)
         return {"type": "object", "properties": {name: {} for name in names}}
+    for name in served.found:
+        properties[name] = {"type": "array"}
+        properties[f"{name}.score"] = {"type": "array", "items": {"type": "number"}}
     for name, output in served.reader.program.outputs.items():
         encoder = encoders.encoders.get(output.target) if encoders is not None else None
         tensor = output.tensors[0]

@@ -29,6 +29,9 @@ class ServeOptions:
     tiles: int | None = None
     port: int = number(8000, (0, 65535), "N", "Port; 0: any free port.")
     batch_size: int = number(256, COUNT, "N", "Predict at most N rows together.")
+    top: int = number(
+        0, (0, 10**6), "N", "Answer with the N keys that suit each query best; 0: with vectors."
+    )
     batch_wait: float = number(0.0, (0, 10**6), "MS", "Wait this long for more rows.")
     max_bytes: int = number(16 * 2**20, COUNT, "N", "Refuse requests of more than N bytes.")
     max_rows: int = number(10_000, COUNT, "N", "Refuse requests of more than N rows.")

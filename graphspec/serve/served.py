@@ -27,7 +27,9 @@ from graphspec.serve.options import ServeOptions
 
 if TYPE_CHECKING:
     from graphspec.generate.generating import Maker
+    from graphspec.runs.answering import Answering
     from graphspec.runs.prediction import TableAnswering
+    from graphspec.runs.recommending import FoundAnswering
 
 MOST = 256
 """Rows that one call of the module takes."""
@@ -47,7 +49,8 @@ class Served:
         self.seconds = math.inf
         run = Run(path, self._asked.weights, self._asked.allow)
         model = run.model(self._asked.device, self._asked.engine)
-        self.answering, self.synthetic = model.answering, run.files.synthetic
+        self.answering: Answering | FoundAnswering = model.answering
+        self.synthetic = run.files.synthetic
         self.notes: Sequence[str] = model.notes
         """Messages about the engine."""
         program = run.program
@@ -67,6 +70,15 @@ class Served:
             self.reader: RowReader | ArrayReader = RowReader(program, self._table.encoders())
         else:
             self.reader = model.reader
+        self.found: Sequence[str] = ()
+        """The outputs that answer with what they find for a query."""
+        if self._asked.top:
+            from graphspec.runs.recommending import FoundAnswering  # imports torch
+
+            finder = run.finder(self._asked.top, self._asked.device, self._asked.engine)
+            self.found, self.answering = list(finder.indices), FoundAnswering(finder)
+            known = finder.encoders
+            self.reader = ArrayReader(finder.program) if known is None else RowReader(finder.program, known)
         self._plain = self.reader.usual() if self._table is None else None
         """Reads plain rows, which are most, without completing them first."""
         na_values = program.data.na_values if program.data is not None else ("",)

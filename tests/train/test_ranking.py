@@ -19,6 +19,8 @@ from graphspec.compiler import check
 from graphspec.data.batches import Shuffle
 from graphspec.data.candidates import fingerprints
 from graphspec.diagnostics import Diagnostics, SpecError
+from graphspec.serve.options import ServeOptions
+from graphspec.serve.served import Served
 from graphspec.train.loop import Interrupted, train
 
 SPEC = """
@@ -226,6 +228,15 @@ def test_the_best_are_found_without_what_is_known(folder: Path, run: Any) -> Non
     one = loaded.predict({"user": "nobody"}, top=50, device="cpu").to_pylist()[0]
     assert len(one["likes"]) == len({row[1] for row in rows(folder) if row[5] == "train"})
     assert loaded.predict([{"user": "u3"}], top=1, probabilities=False).column_names == ["user", "likes"]
+
+
+def test_a_server_finds_what_predict_finds(folder: Path, run: Any) -> None:
+    _, loaded = run
+    asked = ServeOptions([loaded.path], weights="last", device="cpu", top=3)
+    rows = [{"user": "u3"}, {"user": "u7"}]
+    answers = Served("likes", loaded.path, asked).predict([*enumerate([*rows, {"movie": "m1"}])])
+    assert answers[:2] == loaded.predict(rows, top=3, device="cpu").to_pylist()
+    assert [each.code for each in answers[2]] == ["data-column"]
 
 
 def test_a_file_of_candidates_that_is_gone_or_damaged_is_told(folder: Path, run: Any, tmp_path: Path) -> None:
