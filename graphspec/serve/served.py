@@ -88,13 +88,7 @@ class Served:
         """Makes texts, of a run that goes on."""
         self.silent = ""
         """Why a run makes none."""
-        try:
-            output_of(run.program, *chosen(run.program, {}))
-            self.maker = run.maker({}, self._asked.device)
-            if self.maker.settings.beams > 1:
-                self.notes = [*self.notes, "texts are drawn: `beams` is for `graphspec generate`"]
-        except SpecError as error:
-            self.silent = error.diagnostics[0].message
+        self._make_texts(run)
         self.pictures: list[str] = []
         """The columns of pictures: their values are bytes, in base64."""
         self.picture: str | None = None
@@ -109,6 +103,16 @@ class Served:
             written = model.answering.written.values()
             if self.picture is not None and any(is_mask(each) or is_boxes(each) for each in written):
                 self.drawings = Drawings(program, self.reader.encoders)
+
+    def _make_texts(self, run: Run) -> None:
+        """Prepares what makes texts, where the run can."""
+        try:
+            output_of(run.program, *chosen(run.program, {}))
+            self.maker = run.maker({}, self._asked.device)
+            if self.maker.settings.beams > 1:
+                self.notes = [*self.notes, "texts are drawn: `beams` is for `graphspec generate`"]
+        except SpecError as error:
+            self.silent = error.diagnostics[0].message
 
     def reloaded(self) -> Served:
         """The same run, read again from its directory. Raises `SpecError`."""
