@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ from graphspec.cli.common import Allow, AllowUrl, Device, Json, misuse
 from graphspec.cli.outputs import Force, check_output, marked, need_apart_from, of_format, write
 from graphspec.cli.printing import answer, print_json
 from graphspec.cli.runs import RunArgument, Weights, using
-from graphspec.view.curves import curves, ticks
+from graphspec.view.curves import SEVERAL, curves, ticks
 
 if TYPE_CHECKING:
     from graphspec.runs.report import ExampleReport, OutputReport, Report
@@ -127,6 +127,15 @@ def _output(report: OutputReport) -> Iterator[str]:
         yield '<section id="overlap"><h3>Overlap of each class, over all pixels</h3>'
         scores = [[each["class"], *map(_score, (each["iou"], each["dice"]))] for each in report.overlap]
         yield _table(("class", "IoU", "Dice"), scores) + "</section>"
+    if report.detections:
+        yield '<section id="detections"><h3>Boxes of each class</h3>'
+        found = [
+            [each["class"], f"{each['targets']:,}", *map(_score, (each["ap50"], each["ap"]))]
+            for each in report.detections
+        ]
+        yield _table(("class", "targets", "AP at IoU 0.5", "AP"), found)
+        curves_by_class = {str(each["class"]): each["precision"] for each in report.detections}
+        yield f"<h3>Precision by recall, at IoU 0.5</h3>{_precision(curves_by_class)}</section>"
     if report.points:
         scatter = _scatter(report.points)
         yield f'<section id="residuals"><h3>Predictions against targets</h3>{scatter}</section>'
@@ -176,6 +185,35 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return f"<table><tr>{top}</tr>" + "".join(f"<tr>{row}</tr>" for row in body) + "</table>"
 
 
+def _precision(by_class: Mapping[str, Sequence[float]]) -> str:
+    """Recall across, precision up, a line for each class; the mouse on it shows which."""
+    start, side = 56, SIDE - 70
+    parts = []
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y = start + side * value, SIDE - start - side * value
+        parts += [
+            f'<path d="M{start} {y:.1f}h{side}" stroke="#ddd"/>',
+            f'<text x="{start - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.6g}</text>',
+            f'<text x="{x:.1f}" y="{SIDE - start + 16}" text-anchor="middle">{value:.6g}</text>',
+        ]
+    for number, (label, values) in enumerate(by_class.items()):
+        step, low = side / (len(values) - 1), SIDE - start
+        points = " ".join(f"{start + i * step:.1f},{low - side * v:.1f}" for i, v in enumerate(values))
+        line = f'<polyline points="{points}" fill="none" stroke="{SEVERAL[number % len(SEVERAL)]}"'
+        parts.append(f"{line}><title>{escape(label)}</title></polyline>")
+    parts += [
+        f'<text x="{start + side / 2}" y="{SIDE - start + 34}" text-anchor="middle">recall</text>',
+        f'<text x="{start}" y="{SIDE - start - side - 6}">precision</text>',
+    ]
+    return _svg(parts)
+
+
+def _svg(parts: Sequence[str]) -> str:
+    box = f'width="{SIDE}" height="{SIDE}" viewBox="0 0 {SIDE} {SIDE}"'
+    style = 'font-family="sans-serif" font-size="11" fill="#444"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} {style}>{"".join(parts)}</svg>'
+
+
 def _scatter(points: Sequence[tuple[float, float]]) -> str:
     """Targets across, predictions up, and the line on which both are equal."""
     low, high = min(map(min, points)), max(map(max, points))
@@ -202,6 +240,4 @@ def _scatter(points: Sequence[tuple[float, float]]) -> str:
         f'<text x="{start}" y="{down(high) - 6:.1f}">prediction</text>',
         *(f'<circle cx="{across(t):.1f}" cy="{down(v):.1f}" r="2" fill="#1f6feb"/>' for t, v in points),
     ]
-    box = f'width="{SIDE}" height="{SIDE}" viewBox="0 0 {SIDE} {SIDE}"'
-    style = 'font-family="sans-serif" font-size="11" fill="#444"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} {style}>{"".join(parts)}</svg>'
+    return _svg(parts)

@@ -118,10 +118,17 @@ class OfBoxes(Metric):
         total = int(is_target.sum())
         if not total:
             return None
-        found = rows[:, ~is_target]
-        found = found[:, np.argsort(-found[0], kind="stable")]
+        found = self._ordered(rows)
         flags = found[3:].reshape(len(self.levels), 2, found.shape[1])
         return float(np.mean([self.at_level(right, counts, found[2], total) for right, counts in flags]))
+
+    def _ordered(self, rows: Array) -> Array:
+        """The answers of a class, best first."""
+        import numpy as np
+
+        found = rows[:, rows[0] != TARGET]
+        ordered: Array = found[:, np.argsort(-found[0], kind="stable")]
+        return ordered
 
     def at_level(self, right: Array, counts: Array, rank: Array, total: int) -> float:
         """The score of one class at one IoU, of its answers, best first."""
@@ -138,13 +145,28 @@ class MeanAveragePrecision(OfBoxes):
     name: Literal["mean_average_precision"] = "mean_average_precision"
 
     def at_level(self, right: Array, counts: Array, rank: Array, total: int) -> float:
+        return float(self.precision(right, counts, total).mean())
+
+    def curves(self, sums: Values) -> dict[int, list[float]]:
+        """For each class with targets its precision at 101 recalls, 0 to 1, at the first level."""
+        rows, found = sums.cpu().numpy(), dict[int, list[float]]()
+        for kind in range(self._class_count(rows)):
+            own = rows[:, rows[1] == kind]
+            if total := int((own[0] == TARGET).sum()):
+                answers = self._ordered(own)
+                found[kind] = self.precision(answers[3], answers[4], total).tolist()
+        return found
+
+    def precision(self, right: Array, counts: Array, total: int) -> Array:
+        """The precision at 101 recalls, of the answers of a class, best first."""
         import numpy as np
 
         hits, misses = np.cumsum(right * counts), np.cumsum((1 - right) * counts)
         precision = hits / (hits + misses + np.spacing(1))
         precision = np.maximum.accumulate(precision[::-1])[::-1]
         places = np.searchsorted(hits / total, np.linspace(0, 1, 101), side="left")
-        return float(np.append(precision, 0.0)[places].mean())
+        at_recalls: Array = np.append(precision, 0.0)[places]
+        return at_recalls
 
 
 class MeanAverageRecall(OfBoxes):

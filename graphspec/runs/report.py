@@ -39,6 +39,7 @@ from graphspec.data.windows.examples import Windowed
 from graphspec.diagnostics import SpecError
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives.confusion import by_class
+from graphspec.objectives.detection_metrics import MeanAveragePrecision
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
 from graphspec.runs.boxes import drawn
 from graphspec.runs.columns import outputs_written
@@ -113,6 +114,10 @@ class OutputReport:
     confusion: list[list[int]] = field(default_factory=list)
     overlap: list[dict[str, Any]] = field(default_factory=list)
     """Of masks, by class: intersection over union and Dice's coefficient, None where no pixel is one."""
+    detections: list[dict[str, Any]] = field(default_factory=list)
+    """Of boxes, by class: how many targets, average precision at IoU 0.5 and over COCO's levels, and the
+    precision at 101 recalls, 0 to 1, at IoU 0.5.
+    """
     points: list[tuple[float, float]] = field(default_factory=list)
     """Targets and predictions, where these are numbers."""
     calibration: list[dict[str, float]] = field(default_factory=list)
@@ -312,6 +317,7 @@ class Looker:
         entry = OutputReport(name, "negative log probability" if classes else "absolute error", _mean(errors))
         if self._is_boxes(output):
             entry = OutputReport(name, "loss of a picture", _mean(errors))
+            self._detections(entry, output, self.values[name])
         elif classes:
             self._classes(entry, output, self.values[name])
         else:
@@ -511,6 +517,27 @@ class Looker:
         return isinstance(self._encoder(output.target), BoxEncoder) and bool(
             output.loss and output.loss.answers
         )
+
+    def _detections(self, made: OutputReport, output: OutputSpec, values: Array) -> None:
+        """How boxes of each class are found."""
+        encoder = self._encoder(output.target)
+        assert isinstance(encoder, BoxEncoder) and output.loss is not None
+        answers, targets = output.loss.answer(torch.from_numpy(values)), self.arrays[output.target]
+        assert answers is not None
+        half, levels = MeanAveragePrecision(iou=(0.5,)), MeanAveragePrecision(average=None)
+        pair = answers, torch.from_numpy(targets)
+        curves = half.curves(half.sums(*pair, None))
+        scores = levels.value(levels.sums(*pair, None)).tolist()
+        for kind, curve in curves.items():
+            made.detections.append(
+                {
+                    "class": encoder.called(kind),
+                    "targets": int((targets[..., 4] == kind).sum()),
+                    "ap50": sum(curve) / len(curve),
+                    "ap": scores[kind],
+                    "precision": curve,
+                }
+            )
 
     def _box_example(
         self, name: str, index: int, error: float, inputs: dict[str, str], pictures: dict[str, str]

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from graphspec.cli.app import app
+from graphspec.cli.report import page
 from graphspec.compiler import compile
 from graphspec.data.columns import TablePart
 from graphspec.data.loading import load
@@ -203,8 +204,14 @@ def test_a_report_shows_boxes_over_pictures(tmp_path: Path) -> None:
     train_path, features = write(tmp_path, "voc")
     program = compile(DETECTOR.format(train=train_path, features=features), settings={"train.epochs": 1})
     train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda line: None)
-    (shown,) = report(Run(tmp_path / "run"), tmp_path / train_path).outputs
+    made = report(Run(tmp_path / "run"), tmp_path / train_path)
+    (shown,) = made.outputs
+    assert page(made).count("<polyline") >= len(shown.detections)
     assert len(shown.worst) == 6
+    assert shown.detections and all(len(each["precision"]) == 101 for each in shown.detections)
+    for each in shown.detections:
+        assert each["targets"] > 0 and 0 <= each["ap"] <= 1
+        assert each["ap50"] == pytest.approx(np.mean(each["precision"]))
     for example in (*shown.best, *shown.worst):
         assert {"target", "predicted"} <= example.pictures.keys()
         assert all(url.startswith("data:image/png") for url in example.pictures.values())
