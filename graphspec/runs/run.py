@@ -248,6 +248,7 @@ class Run:
             _, module = self.inference(place)
         return Judge(program, encoders, module, penalties, place, size, known), lines
 
+    @checked
     def finder(self, top: int, device: str = "auto", engine: str = "torch", rows: int = 1) -> Finder:
         """What finds the `top` keys of training rows for each query. Raises `SpecError`."""
         from graphspec.runs.recommending import Finder
