@@ -20,7 +20,6 @@ from graphspec.data.files import DataFile
 from graphspec.data.memory import VARIABLE, limit
 from graphspec.data.mistakes import in_row
 from graphspec.data.tables.base import CHUNK, KEPT, Table
-from graphspec.data.tables.parquet_pages import longest_row, pages
 from graphspec.diagnostics import Span, fail
 from graphspec.diagnostics.text import first_line
 
@@ -34,14 +33,12 @@ NUMBER = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
-    """What a row group has of a column whose values differ in size: texts, or lists `depth` deep."""
+    """What a row group has of a column whose values differ in size: texts, or lists."""
 
     name: str
-    group: int
     about: Any
     rows: int
     text: bool
-    depth: int
 
 
 class Parquet(Table):
@@ -66,18 +63,14 @@ class Parquet(Table):
         self._chunks = [
             _Chunk(
                 leaf.path if leaf.path in names else leaf.path.partition(".")[0],
-                number,
                 group.column(index),
                 group.num_rows,
                 leaf.path in texts,
-                leaf.max_repetition_level,
             )
             for index, leaf in enumerate(leaves)
             if leaf.max_repetition_level or leaf.path in texts
-            for number, group in enumerate(groups)
+            for group in groups
         ]
-        self._looked: set[_Chunk] = set()
-        """Those whose longest row was looked for."""
         size = sum(group.total_byte_size for group in groups)
         self._rows = min(2**16, max(1, CHUNK * self._length // max(size, 1)))
         self._runs = list(joined_groups([group.num_rows for group in groups], self._rows))
@@ -99,12 +92,12 @@ class Parquet(Table):
         rows = self._few(columns)
         with self._whole(), self._open(self._shared) as file:
             for groups in self._runs:
-                self._look({*columns}, {*groups})
                 for batch in file.iter_batches(rows, row_groups=groups, columns=list(columns)):
+                    for name in columns:
+                        if batch.column(name).nbytes > _room():
+                            self._need(_largest(batch.column(name)), name)
                     for name in {*columns}.intersection(self._shared):
-                        batch.column(name).dictionary.validate(
-                            full=True
-                        )  # what is shared is not checked when read
+                        batch.column(name).dictionary.validate(full=True)  # which reading does not
                     yield from parts(pa.table({name: batch.column(name) for name in columns}))
 
     def _few(self, columns: Sequence[str]) -> int:
@@ -123,25 +116,6 @@ class Parquet(Table):
                 row = max(row, about.num_values * NUMBER // rows)
             self._need(row, name)
         return max(most, 1)
-
-    def _look(self, columns: set[str], groups: set[int]) -> None:
-        """Raises `SpecError` where one row of these row groups would fill the memory. Those that could not
-        are not looked at.
-        """
-        room = _room()
-        for chunk in self._chunks:
-            about = chunk.about
-            large = max(about.total_uncompressed_size, about.num_values * NUMBER if chunk.depth else 0) > room
-            if chunk.name not in columns or chunk.group not in groups or not large or chunk in self._looked:
-                continue
-            self._looked.add(chunk)
-            source, system = remote.located(self.path)
-            with system.open_input_file(source) if system is not None else pa.OSFile(str(source)) as file:
-                for page in pages(file, about):
-                    self._need(page.size, chunk.name)
-                if chunk.depth:
-                    values = longest_row(file, about, chunk.depth, room // NUMBER)
-                    self._need(values * NUMBER, chunk.name)
 
     def _need(self, row: int, name: str) -> None:
         room = _room()
@@ -194,6 +168,19 @@ def _room() -> int:
     """Bytes that a row may take."""
     room = limit() // KEPT
     return max(room if VARIABLE in os.environ else min(room, MOST), LEAST)
+
+
+def _largest(array: pa.Array) -> int:
+    """Bytes of the largest row of texts, or of lists within lists."""
+    ends = np.arange(len(array) + 1)
+    while pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        ends, array = np.asarray(array.offsets)[ends], array.values
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if _is_text(array.type):
+        lengths = np.asarray(pc.binary_length(array).fill_null(0)).astype(np.int64)
+        return int(np.diff(np.append(0, lengths.cumsum())[ends]).max(initial=0))
+    return int(np.diff(ends).max(initial=0)) * NUMBER
 
 
 def _is_text(kind: pa.DataType) -> bool:
