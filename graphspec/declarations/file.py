@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -201,9 +202,12 @@ def _block(reader: DeclarationReader, name: str, value: Any) -> Body | None:
 
 def _block_inputs(reader: DeclarationReader, value: Any, path: Path, body: Body) -> bool:
     """Reads a block's inputs: a list of names, or a mapping that has null for those that may be nothing."""
+    message = f"`inputs` of the block `{body.title}` is a list of names"
+    if isinstance(value, str) and re.fullmatch(r"\w+(,\s*\w+)*", value):
+        reader.error("wrong-type", (*path, "inputs"), message, write_value(f"[{value}]"))
+        value = value.replace(" ", "").split(",")
     named = isinstance(value, dict)
     if not isinstance(value, list | dict) or not value or not all(isinstance(word, str) for word in value):
-        message = f"`inputs` of the block `{body.title}` is a list of names"
         reader.error("wrong-type", (*path, "inputs"), message, "write inputs: [x]")
         return False
     described = [word for word in value if named and value[word] not in (None, "required")]

@@ -184,6 +184,9 @@ def _as_mapping(path: Path, value: Any) -> str | None:
         first = next(iter(items[0]))
         written = example if isinstance(items[0][first], dict) else items[0][first]
         return f"names without dashes: `{first}: {written}`"
+    if path[-1] == "params" and path[0] == "blocks" and all(isinstance(item, str) for item in items):
+        written = ", ".join(f"{item}: required" for item in items)
+        return become(dict.fromkeys(items, "required"), f"write `params: {{{written}}}`")
     if isinstance(items[0], str) and IDENTIFIER.match(items[0]):
         return f"write {{{items[0]}: {example}}}"
     if isinstance(items[0], dict):

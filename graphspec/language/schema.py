@@ -325,7 +325,7 @@ class Block(Setting):
         "parameters": "params",
     }
 
-    params: dict[str, Any] = {}
+    params: Any = None
     """Params of the block with their defaults; `required` has none.
 
     Example: {params: {n: required, act: relu}, inputs: [x],
@@ -336,12 +336,12 @@ class Block(Setting):
 
     Example: {inputs: {x: required, mask: null}, nodes: {y: {layer: Dense, units: 8, from: x}}}
     """
-    shared: dict[str, Any] = {}
+    shared: Any = None
     """Layers that the nodes of the block call, with one set of weights for each instance.
 
     Example: {inputs: [x], shared: {f: {layer: Dense, units: 8}}, nodes: {a: {call: f}, b: {call: f}}}
     """
-    nodes: dict[str, Any]
+    nodes: Any
     """Nodes of the block.
 
     Example: {inputs: [x], nodes: {a: {layer: Dense, units: 8, activation: relu}, b: {op: relu}}}

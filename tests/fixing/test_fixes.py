@@ -487,3 +487,27 @@ outputs: {second: {loss: mse}}
 def test_arguments_without_names_get_them(written: str, right: str) -> None:
     text = f'inputs: {{x: {{shape: [6, 4]}}}}\nnodes: {{y: {{compute: "{written}"}}}}\noutputs: [y]\n'
     assert fixed(text, "spec.yaml", check).text == text.replace(written, right)
+
+
+LISTED_BLOCK = """\
+inputs: {x: {shape: [4]}}
+blocks:
+  b:
+    inputs: x
+    params: [n, act]
+    nodes:
+      - {name: a, layer: Dense, units: $n, activation: $act}
+nodes:
+  y: {block: b, n: 3, act: relu}
+outputs: {y: {loss: mse}}
+"""
+
+
+def test_a_block_of_lists_is_told_at_once_and_mended() -> None:
+    errors, _ = check(LISTED_BLOCK)
+    assert [(error.span and error.span.line, error.code) for error in errors] == [
+        (line, "wrong-type") for line in (4, 5, 7)
+    ]
+    mended = fixed(LISTED_BLOCK, "spec.yaml", check)
+    assert "inputs: [x]" in mended.text and "params: {n: required, act: required}" in mended.text
+    assert check(mended.text)[0] == []

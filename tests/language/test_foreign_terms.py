@@ -273,7 +273,7 @@ BLOCKS = [
         "{block: b}",
         "wrong-type",
         "[{layer: Dense, units: 3}]",
-        "nodes: {hidden: {layer: Dense, units: 32}}",
+        "`dense: {layer: Dense, units: 3}`",
     ),
     (BLOCK.replace("blocks", "block"), "{block: b}", "unknown-key", "block", "did you mean `blocks`?"),
     (BLOCK, "{block: b, params: {n: 4}}", "unknown-key", "params", "{block: b, n: 4}"),

@@ -236,6 +236,8 @@ def _param_values(node: NodeInstance, file: File, declared: Body) -> tuple[dict[
     for key in [*arguments, *broken]:
         if key not in declared.params:
             ok = False
+            if declared.lost_params:
+                continue
             help = declared_name(near_help(key, known)) if known else f"`{declared.title}` has no params"
             if key in NESTS and isinstance(inner := arguments.get(key), dict):
                 shown = ", ".join(f"{name}: {unquoted(value)}" for name, value in inner.items())
