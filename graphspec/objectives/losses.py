@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -32,6 +32,19 @@ Select = Callable[..., tuple[Any, Any]]
 Bound = int | tuple[int | None, ...] | None
 Total = Any
 """How many positions count: an integer known from shapes alone, or a tensor on the device."""
+
+
+class Given(NamedTuple):
+    """What is known of a batch besides output and target: the activation that was left off, the weight of
+    each example, [n], or position, and which have a loss, bool [n] or [n, steps].
+    """
+
+    activation: str | None = None
+    weight: Values | None = None
+    mask: Values | None = None
+
+
+NOTHING_GIVEN = Given()
 
 
 class Loss(Named):
@@ -151,20 +164,13 @@ class Loss(Named):
         """The same of what the activation that it wants takes."""
         return self.formula(activate(logits, self.activation), target)
 
-    def values(
-        self,
-        output: Any,
-        target: Values | None,
-        activation: str | None,
-        weight: Values | None,
-        mask: Values | None,
-    ) -> Values:
+    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
         """The values of `evaluate`, before they are weighted and averaged."""
         assert target is not None
         target = self.comparable(target, output)
-        if self.takes_logits or (self.activation is not None and self.activation == activation):
+        if self.takes_logits or (self.activation is not None and self.activation == given.activation):
             return self.logits_formula(output, target)
-        return self.formula(activate(output, activation), target)
+        return self.formula(activate(output, given.activation), target)
 
     def comparable(self, target: Values, output: Values) -> Values:
         """Targets in the dtype that the formula takes."""
@@ -187,10 +193,14 @@ class Loss(Named):
         or [n, steps]. The sum is divided by `total`, the number of positions that count: those of this batch,
         unless it is a part of a larger one.
         """
+        given = Given(activation, weight, mask)
+        return self.averaged(self.values(output, target, given), target, given, total)
+
+    def averaged(self, values: Values, target: Values | None, given: Given, total: Total | None) -> Values:
+        """The loss of a batch, of its `values`."""
         import torch
 
-        values = self.values(output, target, activation, weight, mask)
-        mask = self.valid_mask(target, mask)
+        weight, mask = given.weight, self.valid_mask(target, given.mask)
         if weight is None and mask is None and total is None and self.reduction != "sum":
             return values.mean()  # that of means of equal size
         values = self.at_positions(values, mask)
@@ -483,14 +493,7 @@ class Mean(Loss):
     name: Literal["mean"] = "mean"
     takes_target: ClassVar[bool] = False
 
-    def values(
-        self,
-        output: Values,
-        target: Values | None,
-        activation: str | None,
-        weight: Values | None,
-        mask: Values | None,
-    ) -> Values:
+    def values(self, output: Values, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
         return output
 
     def at_positions(self, values: Values, mask: Values | None) -> Values:
@@ -506,14 +509,7 @@ class VectorLoss(Loss):
         """A value for each example, of its vectors."""
         raise NotImplementedError(f"{type(self).__name__} compares nothing")
 
-    def values(
-        self,
-        output: Any,
-        target: Values | None,
-        activation: str | None,
-        weight: Values | None,
-        mask: Values | None,
-    ) -> Values:
+    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
         return self.compare(output, target)
 
     def together(self, outputs: Sequence[Tensor]) -> Misfit:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from graphspec.objectives.formulas import EPSILON, activate, aligned
-from graphspec.objectives.losses import (
-    Loss,
-    Misfit,
-    Total,
-)
+from graphspec.objectives.losses import NOTHING_GIVEN, Given, Loss, Misfit, Total
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
@@ -65,19 +61,12 @@ class Region(Loss):
         """The loss of regions, by sums over them."""
         raise NotImplementedError(f"{type(self).__name__} compares no regions")
 
-    def values(
-        self,
-        output: Any,
-        target: Values | None,
-        activation: str | None,
-        weight: Values | None,
-        mask: Values | None,
-    ) -> Values:
+    def values(self, output: Values, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
         """A value for what is left of the shape when `axis` is gone."""
         import torch
 
         assert target is not None
-        output = activate(output, activation)
+        output, (_, weight, mask) = activate(output, given.activation), given
         target = target.to(output.dtype)
         if mask is not None:
             there = aligned(mask, output)
@@ -86,25 +75,17 @@ class Region(Loss):
         share = aligned(weight, output) if weight is not None and self.compares_examples else 1.0
         return self.overlap(output, target, lambda region: (region * share).sum(axes))
 
-    def evaluate(
-        self,
-        output: Values | Sequence[Values],
-        target: Values | None,
-        activation: str | None,
-        weight: Values | None = None,
-        mask: Values | None = None,
-        total: Total | None = None,
-    ) -> Values:
+    def averaged(self, values: Values, target: Values | None, given: Given, total: Total | None) -> Values:
         """Sums over a batch give it one value; a part of a larger batch gives its share of a mean."""
         if not self.compares_examples:
-            return super().evaluate(output, target, activation, weight, mask, total)
+            return super().averaged(values, target, given, total)
         assert target is not None
-        values = self.values(output, target, activation, weight, mask)
         if self.reduction == "sum":
             return values.sum()
         if total is None:
             return values.mean()
-        share: float | Values = self.divisor(self.positions(target, len(target), mask), weight, mask) / total
+        places = self.positions(target, len(target), given.mask)
+        share: float | Values = self.divisor(places, given.weight, given.mask) / total
         return values.mean() * share
 
     def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
@@ -143,9 +124,6 @@ class Tversky(Region):
     """Weight of false positives: what the output adds to the target."""
 
     def overlap(self, output: Values, target: Values, sums: Callable[[Values], Values]) -> Values:
-        both, left_out, added = (
-            sums(target * output),
-            sums((1 - output) * target),
-            sums(output * (1 - target)),
-        )
+        both, left_out = sums(target * output), sums((1 - output) * target)
+        added = sums(output * (1 - target))
         return 1 - both / (both + self.alpha * left_out + self.beta * added + EPSILON)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.objectives.losses import (
-    Loss,
-    Misfit,
-    width_misfit,
-)
+from graphspec.objectives.losses import NOTHING_GIVEN, Given, Loss, Misfit, width_misfit
 from graphspec.tensor import Dim, Tensor, symbol
 
 if TYPE_CHECKING:
@@ -62,18 +58,12 @@ class CTC(Loss):
     def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
         return mask.flatten(1).any(1) if mask is not None and mask.dim() > 1 else mask
 
-    def values(
-        self,
-        output: Any,
-        target: Values | None,
-        activation: str | None,
-        weight: Values | None,
-        mask: Values | None,
-    ) -> Values:
+    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
         """A value for each example, from logits [n, steps, classes] and class numbers [n, length]."""
         import torch
 
         assert target is not None
+        mask = given.mask
         steps = output.new_full((len(output),), output.shape[1], dtype=torch.int64)
         if mask is not None and mask.dim() > 1:  # those that count go to the front
             order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)

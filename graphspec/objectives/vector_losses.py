@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from graphspec.objectives.formulas import EPSILON
-from graphspec.objectives.losses import Loss, Misfit, VectorLoss
+from graphspec.objectives.losses import NOTHING_GIVEN, Given, Loss, Misfit, VectorLoss
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
@@ -188,20 +188,13 @@ class Circle(Loss):
             same, other = same & both, other & both
         return same, other
 
-    def values(
-        self,
-        output: Any,
-        target: Values | None,
-        activation: str | None,
-        weight: Values | None,
-        mask: Values | None,
-    ) -> Values:
+    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
         """A value for each example, 0 for those without others of their class or of another."""
         import torch
 
         assert target is not None
         distance = (1 - output @ output.mT).clamp(min=0)
-        same, other = self._pairs(target, mask)
+        same, other = self._pairs(target, given.mask)
         near = -self.gamma * (self.margin + distance) * (self.margin - distance)
         far = self.gamma * (1 + self.margin - distance).clamp(min=0) * (1 - self.margin - distance)
         nothing = torch.finfo(output.dtype).min / 4  # -inf has no gradient

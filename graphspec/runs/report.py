@@ -396,7 +396,7 @@ class Looker:
         output = self.program.outputs[name]
         if self._is_boxes(output) and output.loss is not None:
             boxes = torch.from_numpy(self.arrays[output.target])
-            return output.loss.values(torch.from_numpy(values), boxes, None, None, None).numpy()
+            return output.loss.values(torch.from_numpy(values), boxes).numpy()
         if self._is_class(output):
             chances = self._probabilities(output, values)
             right = chances[np.arange(len(chances)), np.clip(self._right(output), 0, chances.shape[1] - 1)]

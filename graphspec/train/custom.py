@@ -15,6 +15,7 @@ from graphspec.diagnostics import SpecError, fail
 from graphspec.elaborated import BaseProgram
 from graphspec.objectives.custom import CustomLoss, CustomMetric
 from graphspec.objectives.formulas import activate, mean_sums
+from graphspec.objectives.losses import NOTHING_GIVEN, Given
 
 
 class BoundLoss(CustomLoss):
@@ -22,16 +23,9 @@ class BoundLoss(CustomLoss):
 
     function: Any
 
-    def values(
-        self,
-        output: Any,
-        target: Tensor | None,
-        activation: str | None,
-        weight: Tensor | None,
-        mask: Tensor | None,
-    ) -> Tensor:
-        output = activate(output, activation) if isinstance(output, Tensor) else output
-        return _values(self, output, target, weight is not None or mask is not None)
+    def values(self, output: Any, target: Tensor | None, given: Given = NOTHING_GIVEN) -> Tensor:
+        output = activate(output, given.activation) if isinstance(output, Tensor) else output
+        return _values(self, output, target, given.weight is not None or given.mask is not None)
 
     @torch.no_grad()
     def is_one_number(

@@ -211,7 +211,7 @@ def aligned_by_hand(loss: Detection, raw: torch.Tensor, right: torch.Tensor) -> 
 
 def test_points_that_are_right_answer_and_distances_are_distributions() -> None:
     loss, raw, right = detection(assign="task_aligned", bins=8), output(32 + CLASSES), targets(3)
-    found = loss.values(torch.cat((raw, raw[:1])), right, None, None, None)
+    found = loss.values(torch.cat((raw, raw[:1])), right)
     for index in range(2):
         assert found[index].item() == pytest.approx(
             aligned_by_hand(loss, raw[index : index + 1], right[index]), rel=1e-4
@@ -478,5 +478,5 @@ def test_shares_of_a_batch_add_up_to_it() -> None:
         whole = loss.evaluate(raw, right, None, weight)
         parts = [loss.evaluate(raw[s], right[s], None, weight[s], total=5) for s in (slice(2), slice(2, 5))]
         torch.testing.assert_close(sum(parts), whole)
-        each = loss.values(raw, right, None, None, None)
+        each = loss.values(raw, right)
         torch.testing.assert_close(whole, (each * weight).sum() / 5)
