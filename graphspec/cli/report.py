@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SIDE = 320
 """Width and height of a picture, in pixels."""
+START, INNER = 56, SIDE - 70
+"""Where its frame begins, from the left and from below, and the side of that."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; margin: .6rem 0 } td, th { padding: .2rem .6rem; text-align: right }
@@ -187,25 +189,31 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _precision(by_class: Mapping[str, Sequence[float]]) -> str:
     """Recall across, precision up, a line for each class; the mouse on it shows which."""
-    start, side = 56, SIDE - 70
-    parts = []
-    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = start + side * value, SIDE - start - side * value
-        parts += [
-            f'<path d="M{start} {y:.1f}h{side}" stroke="#ddd"/>',
-            f'<text x="{start - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.6g}</text>',
-            f'<text x="{x:.1f}" y="{SIDE - start + 16}" text-anchor="middle">{value:.6g}</text>',
-        ]
+    parts = _axes((0.0, 0.25, 0.5, 0.75, 1.0), "recall", "precision")
     for number, (label, values) in enumerate(by_class.items()):
-        step, low = side / (len(values) - 1), SIDE - start
-        points = " ".join(f"{start + i * step:.1f},{low - side * v:.1f}" for i, v in enumerate(values))
+        step, low = INNER / (len(values) - 1), SIDE - START
+        points = " ".join(f"{START + i * step:.1f},{low - INNER * v:.1f}" for i, v in enumerate(values))
         line = f'<polyline points="{points}" fill="none" stroke="{SEVERAL[number % len(SEVERAL)]}"'
         parts.append(f"{line}><title>{escape(label)}</title></polyline>")
-    parts += [
-        f'<text x="{start + side / 2}" y="{SIDE - start + 34}" text-anchor="middle">recall</text>',
-        f'<text x="{start}" y="{SIDE - start - side - 6}">precision</text>',
-    ]
     return _svg(parts)
+
+
+def _axes(values: Sequence[float], across: str, up: str) -> list[str]:
+    """A grid with the same values, rising, across and up, and the words of both axes."""
+    low, parts = SIDE - START, []
+    for value in values:
+        place = INNER * (value - values[0]) / (values[-1] - values[0])
+        x, y = START + place, low - place
+        parts += [
+            f'<path d="M{START} {y:.1f}h{INNER}" stroke="#ddd"/>',
+            f'<text x="{START - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.6g}</text>',
+            f'<text x="{x:.1f}" y="{low + 16}" text-anchor="middle">{value:.6g}</text>',
+        ]
+    return [
+        *parts,
+        f'<text x="{START + INNER / 2}" y="{low + 34}" text-anchor="middle">{across}</text>',
+        f'<text x="{START}" y="{low - INNER - 6}">{up}</text>',
+    ]
 
 
 def _svg(parts: Sequence[str]) -> str:
@@ -218,26 +226,13 @@ def _scatter(points: Sequence[tuple[float, float]]) -> str:
     """Targets across, predictions up, and the line on which both are equal."""
     low, high = min(map(min, points)), max(map(max, points))
     values = ticks(low, high) if low < high else ticks(low - 0.5, high + 0.5)
-    low, high = values[0], values[-1]
-    start, side = 56, SIDE - 70
 
     def across(value: float) -> float:
-        return start + side * (value - low) / (high - low)
+        return START + INNER * (value - values[0]) / (values[-1] - values[0])
 
-    def down(value: float) -> float:
-        return SIDE - across(value)
-
-    parts = [f'<path d="M{across(low)} {down(low)}L{across(high)} {down(high)}" stroke="#999"/>']
-    for value in values:
-        x, y = across(value), down(value)
-        parts += [
-            f'<path d="M{start} {y:.1f}h{side}" stroke="#ddd"/>',
-            f'<text x="{start - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.6g}</text>',
-            f'<text x="{x:.1f}" y="{down(low) + 16:.1f}" text-anchor="middle">{value:.6g}</text>',
-        ]
+    equal = f'<path d="M{START} {SIDE - START}l{INNER} {-INNER}" stroke="#999"/>'
+    parts = [equal, *_axes(values, "target", "prediction")]
     parts += [
-        f'<text x="{start + side / 2}" y="{down(low) + 34:.1f}" text-anchor="middle">target</text>',
-        f'<text x="{start}" y="{down(high) - 6:.1f}">prediction</text>',
-        *(f'<circle cx="{across(t):.1f}" cy="{down(v):.1f}" r="2" fill="#1f6feb"/>' for t, v in points),
+        f'<circle cx="{across(t):.1f}" cy="{SIDE - across(v):.1f}" r="2" fill="#1f6feb"/>' for t, v in points
     ]
     return _svg(parts)

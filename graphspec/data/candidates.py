@@ -77,14 +77,14 @@ class Candidates:
         for batch in examples.batches(ROWS):
             keys = fingerprints(batch.arrays, of.key).cpu()
             pairs.append(torch.stack((fingerprints(batch.arrays, of.query).cpu(), keys)))
-            first = _first(keys)
+            first = each_once(keys)[2].sort().values
             new = first[~torch.isin(keys[first], known)]
             known = torch.cat((known, keys[new]))
             kept.append({n: batch.arrays[n].cpu()[new] for n in inputs if n in batch.arrays})
         queries, keys = torch.cat(pairs, 1)
         order = known.argsort()
         prints = known[order]
-        rows = {name: _joined([each[name] for each in kept])[order] for name in kept[0]}
+        rows = {name: joined([each[name] for each in kept])[order] for name in kept[0]}
         found = torch.searchsorted(prints, keys.contiguous())
         counts = torch.bincount(found, minlength=len(prints))
         both = torch.stack((queries, found)).unique(dim=1)
@@ -158,14 +158,14 @@ def _fits(array: Tensor, count: int, tensor: Type) -> bool:
     return alike and all(size == there for there, size in sizes if isinstance(size, int))
 
 
-def _first(values: Tensor) -> Tensor:
-    """Where each of some values is first, in order."""
-    _, inverse = values.unique(return_inverse=True)
-    first = torch.full((int(inverse.max()) + 1,), len(values), dtype=torch.int64)
-    return first.scatter_reduce(0, inverse, torch.arange(len(values)), "amin").sort().values
+def each_once(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The different values, sorted; the place of each value among them; and where each of them is first."""
+    different, inverse = values.unique(return_inverse=True)
+    first = torch.full((len(different),), len(values))
+    return different, inverse, first.scatter_reduce(0, inverse, torch.arange(len(values)), "amin")
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
+def joined(parts: Sequence[Tensor]) -> Tensor:
     """Arrays of rows as one, padded with zeros to the longest."""
     most = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
     padded = []

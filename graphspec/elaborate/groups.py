@@ -78,15 +78,11 @@ def check_sources(body: BodyElaborator, training: TrainConfig, data: DataConfig 
     for path, step in training.written_steps():
         for index, name in enumerate(step.data):
             place = (*path, "data", index)
-            problem = no_source(name, sources, place)
             if name in step.data[:index]:
-                body.error(
-                    "duplicate-name",
-                    _span(body, place),
-                    f"`data` names source `{name}` twice",
-                    "name it once",
-                )
+                message = f"`data` names source `{name}` twice"
+                body.error("duplicate-name", _span(body, place), message, "name it once")
             elif name not in sources:
+                problem = no_source(name, sources, place)
                 body.error(problem.code, _span(body, place), problem.message, problem.help)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.objectives.boxes import CROWD
 from graphspec.objectives.detection_settings import Assign, Detector
-from graphspec.objectives.losses import NOTHING_GIVEN, Bound, Given, Misfit, Select
+from graphspec.objectives.losses import NO_CONTEXT, Bound, LossContext, Misfit, Select
 from graphspec.tensor import Dim, Tensor, symbol
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Detection(Detector):
             return (message, help)
         return None
 
-    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
+    def values(self, output: Any, target: Values | None, given: LossContext = NO_CONTEXT) -> Values:
         """A value for each picture."""
         assert target is not None
         return self.head.losses(output, target.to(output.dtype))

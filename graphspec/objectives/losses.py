@@ -34,7 +34,7 @@ Total = Any
 """How many positions count: an integer known from shapes alone, or a tensor on the device."""
 
 
-class Given(NamedTuple):
+class LossContext(NamedTuple):
     """What is known of a batch besides output and target: the activation that was left off, the weight of
     each example, [n], or position, and which have a loss, bool [n] or [n, steps].
     """
@@ -44,7 +44,7 @@ class Given(NamedTuple):
     mask: Values | None = None
 
 
-NOTHING_GIVEN = Given()
+NO_CONTEXT = LossContext()
 
 
 class Loss(Named):
@@ -164,7 +164,7 @@ class Loss(Named):
         """The same of what the activation that it wants takes."""
         return self.formula(activate(logits, self.activation), target)
 
-    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
+    def values(self, output: Any, target: Values | None, given: LossContext = NO_CONTEXT) -> Values:
         """The values of `evaluate`, before they are weighted and averaged."""
         assert target is not None
         target = self.comparable(target, output)
@@ -193,10 +193,12 @@ class Loss(Named):
         or [n, steps]. The sum is divided by `total`, the number of positions that count: those of this batch,
         unless it is a part of a larger one.
         """
-        given = Given(activation, weight, mask)
+        given = LossContext(activation, weight, mask)
         return self.averaged(self.values(output, target, given), target, given, total)
 
-    def averaged(self, values: Values, target: Values | None, given: Given, total: Total | None) -> Values:
+    def averaged(
+        self, values: Values, target: Values | None, given: LossContext, total: Total | None
+    ) -> Values:
         """The loss of a batch, of its `values`."""
         import torch
 
@@ -493,7 +495,7 @@ class Mean(Loss):
     name: Literal["mean"] = "mean"
     takes_target: ClassVar[bool] = False
 
-    def values(self, output: Values, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
+    def values(self, output: Values, target: Values | None, given: LossContext = NO_CONTEXT) -> Values:
         return output
 
     def at_positions(self, values: Values, mask: Values | None) -> Values:
@@ -509,7 +511,7 @@ class VectorLoss(Loss):
         """A value for each example, of its vectors."""
         raise NotImplementedError(f"{type(self).__name__} compares nothing")
 
-    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
+    def values(self, output: Any, target: Values | None, given: LossContext = NO_CONTEXT) -> Values:
         return self.compare(output, target)
 
     def together(self, outputs: Sequence[Tensor]) -> Misfit:

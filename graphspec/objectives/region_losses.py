@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from graphspec.objectives.formulas import EPSILON, activate, aligned
-from graphspec.objectives.losses import NOTHING_GIVEN, Given, Loss, Misfit, Total
+from graphspec.objectives.losses import NO_CONTEXT, Loss, LossContext, Misfit, Total
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Region(Loss):
         """The loss of regions, by sums over them."""
         raise NotImplementedError(f"{type(self).__name__} compares no regions")
 
-    def values(self, output: Values, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
+    def values(self, output: Values, target: Values | None, given: LossContext = NO_CONTEXT) -> Values:
         """A value for what is left of the shape when `axis` is gone."""
         import torch
 
@@ -75,7 +75,9 @@ class Region(Loss):
         share = aligned(weight, output) if weight is not None and self.compares_examples else 1.0
         return self.overlap(output, target, lambda region: (region * share).sum(axes))
 
-    def averaged(self, values: Values, target: Values | None, given: Given, total: Total | None) -> Values:
+    def averaged(
+        self, values: Values, target: Values | None, given: LossContext, total: Total | None
+    ) -> Values:
         """Sums over a batch give it one value; a part of a larger batch gives its share of a mean."""
         if not self.compares_examples:
             return super().averaged(values, target, given, total)

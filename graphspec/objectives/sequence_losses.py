@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.objectives.losses import NOTHING_GIVEN, Given, Loss, Misfit, width_misfit
+from graphspec.objectives.losses import NO_CONTEXT, Loss, LossContext, Misfit, width_misfit
 from graphspec.tensor import Dim, Tensor, symbol
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class CTC(Loss):
     def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:
         return mask.flatten(1).any(1) if mask is not None and mask.dim() > 1 else mask
 
-    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
+    def values(self, output: Any, target: Values | None, given: LossContext = NO_CONTEXT) -> Values:
         """A value for each example, from logits [n, steps, classes] and class numbers [n, length]."""
         import torch
 

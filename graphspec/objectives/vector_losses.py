@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from graphspec.objectives.formulas import EPSILON
-from graphspec.objectives.losses import NOTHING_GIVEN, Given, Loss, Misfit, VectorLoss
+from graphspec.objectives.losses import NO_CONTEXT, Loss, LossContext, Misfit, VectorLoss
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Circle(Loss):
             same, other = same & both, other & both
         return same, other
 
-    def values(self, output: Any, target: Values | None, given: Given = NOTHING_GIVEN) -> Values:
+    def values(self, output: Any, target: Values | None, given: LossContext = NO_CONTEXT) -> Values:
         """A value for each example, 0 for those without others of their class or of another."""
         import torch
 

@@ -62,6 +62,10 @@ def inlined(document: Mapping[str, Any]) -> dict[str, Any]:
             changed["block"] = added(target) if target in std.names() else names.get(target, target)
         return changed
 
+    def of_graph(parts: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+        inner = ("nodes", "shared")
+        return {key: renamed(value, names) if key in inner else value for key, value in parts.items()}
+
     def added(name: str) -> str:
         if name in found:
             return found[name]
@@ -73,21 +77,13 @@ def inlined(document: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = own[next(iter(own))]
         blocks.update(dict.fromkeys(own.values()))
         for key, block in std.document(name).value["blocks"].items():
-            blocks[own[key]] = {
-                part: renamed(value, own) if part in ("nodes", "shared") else value
-                for part, value in block.items()
-            }
+            blocks[own[key]] = of_graph(block, own)
         return found[name]
 
     for word, block in list(blocks.items()):
         if isinstance(block, dict):
-            blocks[word] = {
-                part: renamed(value, {}) if part in ("nodes", "shared") else value
-                for part, value in block.items()
-            }
-    changed = {
-        key: renamed(value, {}) if key in ("nodes", "shared") else value for key, value in document.items()
-    }
+            blocks[word] = of_graph(block, {})
+    changed = of_graph(document, {})
     if not found:
         return dict(document)
     changed.pop("blocks", None)

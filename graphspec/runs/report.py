@@ -23,6 +23,7 @@ from graphspec.compare import compare
 from graphspec.compare.table import show_value
 from graphspec.data.alone import GIVEN_AWAY, gained, skill
 from graphspec.data.batches import Rebatched
+from graphspec.data.candidates import joined
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import ColumnCells, Encoder
 from graphspec.data.encoders.boxes import BoxEncoder
@@ -253,18 +254,8 @@ def collected(examples: Any, limit: int) -> tuple[dict[str, Array], dict[str, Ar
         count += len(batch)
         if count >= limit:
             break
-    arrays, masks = ({n: _padded(found)[:limit].numpy() for n, found in parts.items()} for parts in groups)
+    arrays, masks = ({n: joined(found)[:limit].numpy() for n, found in parts.items()} for parts in groups)
     return arrays, masks
-
-
-def _padded(parts: list[torch.Tensor]) -> torch.Tensor:
-    if len({part.shape[1:] for part in parts}) == 1:
-        return torch.cat(parts)
-    longest = max(part.shape[1] for part in parts)
-    padded = [torch.zeros(len(p), longest, *p.shape[2:], dtype=p.dtype) for p in parts]
-    for destination, part in zip(padded, parts, strict=True):
-        destination[:, : part.shape[1]] = part
-    return torch.cat(padded)
 
 
 class Looker:
@@ -524,11 +515,10 @@ class Looker:
         assert isinstance(encoder, BoxEncoder) and output.loss is not None
         answers, targets = output.loss.answer(torch.from_numpy(values)), self.arrays[output.target]
         assert answers is not None
-        half, levels = MeanAveragePrecision(iou=(0.5,)), MeanAveragePrecision(average=None)
-        pair = answers, torch.from_numpy(targets)
-        curves = half.curves(half.sums(*pair, None))
-        scores = levels.value(levels.sums(*pair, None)).tolist()
-        for kind, curve in curves.items():
+        metric = MeanAveragePrecision(average=None)  # whose first level is an IoU of 0.5
+        sums = metric.sums(answers, torch.from_numpy(targets), None)
+        scores = metric.value(sums).tolist()
+        for kind, curve in metric.curves(sums).items():
             made.detections.append(
                 {
                     "class": encoder.called(kind),

@@ -15,7 +15,7 @@ from graphspec.diagnostics import SpecError, fail
 from graphspec.elaborated import BaseProgram
 from graphspec.objectives.custom import CustomLoss, CustomMetric
 from graphspec.objectives.formulas import activate, mean_sums
-from graphspec.objectives.losses import NOTHING_GIVEN, Given
+from graphspec.objectives.losses import NO_CONTEXT, LossContext
 
 
 class BoundLoss(CustomLoss):
@@ -23,7 +23,7 @@ class BoundLoss(CustomLoss):
 
     function: Any
 
-    def values(self, output: Any, target: Tensor | None, given: Given = NOTHING_GIVEN) -> Tensor:
+    def values(self, output: Any, target: Tensor | None, given: LossContext = NO_CONTEXT) -> Tensor:
         output = activate(output, given.activation) if isinstance(output, Tensor) else output
         return _values(self, output, target, given.weight is not None or given.mask is not None)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch, Examples
-from graphspec.data.candidates import ROWS, Candidates, candidates_of, fingerprints
+from graphspec.data.candidates import ROWS, Candidates, candidates_of, each_once, fingerprints
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives.history import metric_names
 from graphspec.train.batch_result import BatchResult
@@ -93,10 +93,7 @@ class Queries:
     @classmethod
     def of(cls, vectors: Tensor, queries: Tensor, keys: Tensor, candidates: Candidates) -> Queries:
         """Those of rows with these fingerprints."""
-        prints, inverse = queries.unique(return_inverse=True)
-        first = torch.full((len(prints),), len(queries)).scatter_reduce(
-            0, inverse, torch.arange(len(queries)), "amin"
-        )
+        prints, inverse, first = each_once(queries)
         pairs = torch.stack((inverse, keys)).unique(dim=1)
         return cls(vectors[first], prints, (pairs[0], candidates.numbers(pairs[1])))
 
