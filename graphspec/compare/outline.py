@@ -66,8 +66,14 @@ def outline(program: Program) -> Outline:
     written = {key: value for key, value in program.document.items() if key in SECTIONS}
     if isinstance(written.get("outputs"), list):
         written["outputs"] = {name: {} for name in written["outputs"]}
+    outputs = written["outputs"].values() if isinstance(written.get("outputs"), dict) else ()
+    losses = [loss for each in outputs if isinstance(loss := (each or {}).get("loss"), dict)]
+    blocks = program.document.get("blocks") or {}
+    computed = {loss["block"]: blocks[loss["block"]] for loss in losses if loss.get("block") in blocks}
     document = with_defaults(dict(program.document), program.training)
     sections = {key: document[key] for key in SECTIONS if key in written}
+    if computed:
+        written["blocks"] = sections["blocks"] = computed
     sections["outputs"] = document["outputs"] if isinstance(document["outputs"], dict) else written["outputs"]
     costs = summary.step().forward_flops
     inputs = {name: str(tensor) for name, tensor in program.inputs.items()}

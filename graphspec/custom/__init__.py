@@ -53,7 +53,7 @@ def objectives(program: BaseProgram) -> list[NamedCode]:
     """The custom losses and metrics of a program, each once."""
     references: list[tuple[str, Span | None]] = []
     for name, output in program.outputs.items():
-        if isinstance(output.loss, CustomLoss):
+        if isinstance(output.loss, CustomLoss) and output.loss.program is None:
             references.append((output.loss.path, program.span(("outputs", name, "loss", "module"))))
         for metric in output.metrics:
             if isinstance(metric, CustomMetric):

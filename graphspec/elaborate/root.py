@@ -21,7 +21,8 @@ from graphspec.elaborate.inputs import (
 )
 from graphspec.elaborate.node import elaborate_node
 from graphspec.elaborate.objective import check_objective
-from graphspec.elaborate.outputs import Outputs, output_specs, read_outputs
+from graphspec.elaborate.output_specs import Outputs, output_specs
+from graphspec.elaborate.outputs import read_outputs
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.sections import Sections, read_sections
 from graphspec.elaborate.unused import report_unused

@@ -96,6 +96,8 @@ def _unused_blocks(context: Context, file: File) -> None:
         for node in (*body.nodes.values(), *body.shared.values()):
             blocks = (node.block, *(wraps.get("block") for wraps in _wrapped(node)))
             named |= {name for name in blocks if isinstance(name, str)}
+    losses = [output.get("loss") for output in file.body.outputs.values() if isinstance(output, dict)]
+    named |= {str(loss["block"]) for loss in losses if isinstance(loss, dict) and "block" in loss}
     if any("$" in name for name in named):
         return  # params choose among them
     for name in file.blocks:

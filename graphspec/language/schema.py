@@ -265,7 +265,7 @@ class Returned(Setting):
     Example: {from: hidden, loss: mse}
     """
     loss: Any = None
-    """Loss, by name or as a mapping with arguments.
+    """Loss: a name, a mapping with arguments, or a block that computes it of a whole batch.
 
     Example: {loss: {name: huber, delta: 0.5}}
     """

@@ -121,6 +121,11 @@ def parse_loss(value: object, ending: str = "") -> Loss:
     if name in BY_ENDING.get(ending, {}):
         help = write(BY_ENDING[ending][name], old=str(written))
         raise unfit("unknown-loss", f"unknown loss `{written}`", help, "name")
+    if isinstance(value, dict) and written is None:
+        from graphspec.objectives.custom import no_name
+
+        if (problem := no_name(value)) is not None:
+            raise problem
     loss: Loss = LOSSES.read(value)
     return loss
 

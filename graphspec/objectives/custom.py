@@ -6,10 +6,13 @@ Nothing here imports them.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from graphspec.diagnostics import did_you_mean
+from pydantic import Field
+
+from graphspec.diagnostics import did_you_mean, nearest, write
 from graphspec.objectives.formulas import mean_at
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 KEYS = ("module", "shape", "dtype", "arguments")
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z", re.ASCII)
+TARGET = "target"
+"""The input of a block that is the target, where the block is a loss."""
 WORD = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 
 
@@ -40,7 +45,8 @@ def path_help(text: object) -> str | None:
 
 
 class CustomLoss(Loss):
-    """`path` made with `arguments`, then called with what the model returns and with the targets.
+    """`path` made with `arguments`, then called with what the model returns and with the targets; or the
+    `program` of a block, for which the batch is one example: axis 1 of its inputs counts what it has.
 
     It gives one number for the batch, or one for each example. `shape` and `dtype` are the targets', where
     they are not the output's.
@@ -52,6 +58,15 @@ class CustomLoss(Loss):
     arguments: dict[str, Any]
     shape: tuple[Any, ...] | None = None
     dtype: str | None = None
+    program: Any = Field(None, repr=False)
+
+    @property
+    def takes_target(self) -> bool:  # type: ignore[override]
+        return self.program is None or TARGET in self.program.inputs
+
+    @property
+    def compares_examples(self) -> bool:
+        return self.program is not None
 
     def at_positions(self, values: Values, mask: Values | None) -> Values:
         return mean_at(values, mask)
@@ -99,6 +114,23 @@ def custom_loss(value: dict[str, Any]) -> CustomLoss:
     return CustomLoss.model_construct(name=fields["path"].rpartition(".")[2], reduction=reduction, **fields)
 
 
+def no_name(value: dict[str, Any]) -> SettingError | None:
+    """Why a mapping without `name`, `module` and `block` is no loss; None where it is not such a one."""
+    if {"name", "module"} & value.keys():
+        return None
+    near = {word: nearest(str(word), ("block", "module", "name")) for word in value}
+    word = next((word for word, meant in near.items() if meant), None)
+    if word is not None:
+        help = write(near[word] or "", old=str(word))
+        return unfit("unknown-key", f"`{word}` is not a key of a loss", help, str(word))
+    word = next((word for word in ("compute", "layer", "op", "merge") if word in value), None)
+    if word is None:
+        return None
+    message = f"a loss is a name, a `block` or a `module`, and no `{word}`"
+    help = "make it a node, whose output has `loss: mean`; what reads all examples of a batch is a block"
+    return unfit("unknown-key", message, help, word)
+
+
 def custom_metric(value: dict[str, Any]) -> CustomMetric:
     """Reads a mapping with `module` as a metric. Raises `SettingError`."""
     fields = _read(value, ("as", "weighted", "direction"), "metric")
@@ -114,6 +146,20 @@ def custom_metric(value: dict[str, Any]) -> CustomMetric:
     word = fields["path"].rpartition(".")[2]
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
     return CustomMetric.model_construct(name=name, label=label, weighted=weighted, way=way, **fields)
+
+
+def target_type(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The `shape` and `dtype` of a target, as a loss or a metric says them. Raises `SettingError`."""
+    shape, dtype = value.get("shape"), value.get("dtype")
+    if shape is not None and not (isinstance(shape, list) and all(map(_is_size, shape))):
+        message = (
+            f"`shape` is that of a target: integers and names, without the batch axis, not {show(shape)}"
+        )
+        raise unfit("wrong-type", message, None, "shape")
+    if dtype is not None and dtype not in DTYPES:
+        help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
+        raise unfit("out-of-range", f"unknown dtype {show(dtype)}", help, "dtype")
+    return {"shape": None if shape is None else tuple(shape), "dtype": dtype}
 
 
 def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, Any]:
@@ -135,17 +181,7 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
     ]
     if problems:
         raise SettingError(*problems)
-    shape, dtype = value.get("shape"), value.get("dtype")
-    if shape is not None and not (isinstance(shape, list) and all(map(_is_size, shape))):
-        message = (
-            f"`shape` is that of a target: integers and names, without the batch axis, not {show(shape)}"
-        )
-        raise unfit("wrong-type", message, None, "shape")
-    if dtype is not None and dtype not in DTYPES:
-        help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
-        raise unfit("out-of-range", f"unknown dtype {show(dtype)}", help, "dtype")
-    kept = None if shape is None else tuple(shape)
-    return {"path": path, "arguments": {**other_keys, **under}, "shape": kept, "dtype": dtype}
+    return {"path": path, "arguments": {**other_keys, **under}, **target_type(value)}
 
 
 def _is_size(size: Any) -> bool:

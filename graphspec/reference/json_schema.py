@@ -50,6 +50,10 @@ SHORT = 40
 """Characters of a type up to which it is not in `$defs`."""
 PARTS = (PhaseSettings, StepSettings)
 """Settings of a part of a training, which leave out what is outside."""
+OF_BLOCK: dict[str, Schema] = {
+    "loss": {"block": {"type": "string", "description": "the block that computes the loss of a batch"}}
+}
+"""What else may be named in the place of a setting."""
 OF_SOME = ("weights", "checkpoint", "preset", "wraps")
 """Keys of nodes of some forms alone; all others are of every node."""
 
@@ -350,8 +354,9 @@ class Writer:
             "unevaluatedProperties": False,
         }
         if custom:
-            theirs = {"type": "object", "properties": {"module": _ref("path")}, "additionalProperties": True}
-            mapping = {"if": {"type": "object", "required": ["module"]}, "then": theirs, "else": mapping}
+            for word, value in {"module": _ref("path"), **OF_BLOCK.get(kind, {})}.items():
+                theirs = {"type": "object", "properties": {word: value}, "additionalProperties": True}
+                mapping = {"if": {"type": "object", "required": [word]}, "then": theirs, "else": mapping}
         self.definitions[kind] = {"anyOf": [_ref(_several(kind)), mapping, EXPRESSION]}
 
     def _rules(self, key: str, schemas: Mapping[str, Schema]) -> list[Schema]:

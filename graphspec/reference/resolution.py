@@ -97,7 +97,7 @@ def _output(value: Any) -> Any:
 
 def _objective(parse: Any, written: Any) -> Any:
     """A loss or metric with its defaults; one with an expression, or a custom one, as it is written."""
-    is_custom = isinstance(written, dict) and "module" in written
+    is_custom = isinstance(written, dict) and not {"module", "block"}.isdisjoint(written)
     if is_custom or "$" in str(written):
         return written
     return as_written(parse(written))

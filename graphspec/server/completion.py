@@ -145,7 +145,8 @@ class _At:
 
     def _in_node(self) -> bool:
         path = self.path
-        return (len(path) == 2 and path[0] in ("nodes", "shared")) or path[-1:] == ("wraps",)
+        of_block = path[-1:] == ("loss",) and "block" in self.cursor.entries
+        return of_block or (len(path) == 2 and path[0] in ("nodes", "shared")) or path[-1:] == ("wraps",)
 
     def _node_keys(self) -> Iterator[Completion]:
         entries = self.cursor.entries

@@ -178,6 +178,8 @@ class Symbols(Scopes):
                 continue
             symbol = self.output(body, name)
             self._add(symbol, (*path, name), declares=symbol.kind == "output")
+            if "block" in (loss := mapping(mapping(item).get("loss"))):
+                self._node(None, loss, (*path, name, "loss"))
             self._references(body, written, (*path, name) if body is not None else (*path, name, "from"))
 
     # --- what is outside of bodies

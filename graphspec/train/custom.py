@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from graphspec import custom
 from graphspec.diagnostics import SpecError, fail
-from graphspec.elaborated import BaseProgram
-from graphspec.objectives.custom import CustomLoss, CustomMetric
+from graphspec.elaborated import BaseProgram, Elaborated
+from graphspec.emit import emit
+from graphspec.emit.emitted import EmitOptions
+from graphspec.emit.load import make_module
+from graphspec.objectives.custom import TARGET, CustomLoss, CustomMetric
 from graphspec.objectives.formulas import activate, mean_sums
 from graphspec.objectives.losses import NO_CONTEXT, LossContext
 
@@ -54,15 +57,16 @@ def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
     Raises `SpecError` where they may not be imported, or cannot be.
     """
     wanted = custom.objectives(program)
-    if not wanted:
-        return dict(program.outputs)
-    classes = custom.bring(wanted, program.folder, program.allow)
+    classes = custom.bring(wanted, program.folder, program.allow) if wanted else {}
     outputs = {}
     for name, output in program.outputs.items():
         loss, metrics = output.loss, []
         if isinstance(loss, CustomLoss):
             span = program.span(("outputs", name, "loss"))
-            function = _function(classes[loss.path], loss.path, loss.arguments, span, device)
+            if loss.program is not None:
+                function = _of_block(loss.program)
+            else:
+                function = _function(classes[loss.path], loss.path, loss.arguments, span, device)
             loss = BoundLoss.model_construct(**vars(loss), function=function)
         for metric in output.metrics:
             if isinstance(metric, CustomMetric):
@@ -72,6 +76,21 @@ def bound(program: BaseProgram, device: torch.device) -> dict[str, Any]:
             metrics.append(metric)
         outputs[name] = replace(output, loss=loss, metrics=tuple(metrics))
     return outputs
+
+
+def _of_block(program: Elaborated) -> Any:
+    """A function of outputs and targets that a block computes, for which the batch is one example."""
+    module = make_module(emit(program, EmitOptions(params=False, initialize=False)), {})
+
+    def loss(outputs: Tensor | Sequence[Tensor], target: Tensor | None) -> Tensor:
+        given = [outputs] if isinstance(outputs, Tensor) else [*outputs]
+        named = dict(zip((name for name in program.inputs if name != TARGET), given, strict=True))
+        if target is not None:
+            named[TARGET] = target
+        values: Tensor = module(*(named[name].unsqueeze(0) for name in program.inputs))
+        return values.reshape(-1)
+
+    return loss
 
 
 def _function(what: Any, path: str, arguments: Mapping[str, Any], span: Any, device: torch.device) -> Any:

@@ -253,7 +253,7 @@ class Objective:
         custom loss that gives one number. All processes call this for the same outputs, in one order.
         """
         output = self.outputs[name]
-        if not isinstance(output.loss, BoundLoss):
+        if output.loss.compares_examples or not isinstance(output.loss, BoundLoss):
             return bool(output.loss.compares_examples)
         if name not in self._of_batch:
             one = output.loss.is_one_number(value, target, output.activation)

@@ -122,6 +122,21 @@ with an epoch that is not the last.
 
 COMPARED = """
 inputs: {x: {shape: [6]}}
+blocks:
+  twins:
+    params: {share: 0.5}
+    inputs: [one, two]
+    nodes:
+      a: {compute: "one - mean(one, axis=1, keepdims=true)"}
+      b: {compute: "two - mean(two, axis=1, keepdims=true)"}
+      both: {compute: "einsum(a, b, subscripts='bni,bnj->bij')"}
+      loss: {compute: "$share * sum(square(both - 5), axis=[1, 2])"}
+  ranked:
+    inputs: [code, target]
+    nodes:
+      near: {compute: "einsum(code, code, subscripts='bni,bmi->bnm')"}
+      same: {compute: "cast(expand_dims(target, axis=1) == expand_dims(target, axis=2), dtype='float32')"}
+      loss: {compute: "logsumexp(near, axis=2) - sum(same * near, axis=2) / sum(same, axis=2)"}
 nodes:
   query: {layer: Dense, from: x, units: 4}
   key: {layer: Dense, from: x, units: 4}
@@ -139,6 +154,8 @@ outputs:
   area: {loss: dice}
   views: {from: [key, long], loss: cross_correlation}
   apart: {from: [query, long], loss: vicreg, loss_weight: 0.01}
+  own: {from: [key, long], loss: {block: twins, share: 0.1}, loss_weight: 0.01}
+  ranks: {from: long, target: y, loss: {block: ranked, shape: [], dtype: int64}}
   far: {loss: {module: torch.dist}}
 train: {optimizer: {name: sgd, learning_rate: 0.05}, epochs: 2, batch_size: 14, seed: 4, parallel: PARALLEL}
 data: {train: d.npz, validation: {split: 0.2}}
