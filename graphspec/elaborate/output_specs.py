@@ -14,7 +14,7 @@ from graphspec.elaborate.values import FAILED, Resolved
 from graphspec.elaborated import OutputSpec
 from graphspec.graph import Value
 from graphspec.language.row_settings import RowSettings, parse_row_settings
-from graphspec.objectives import LOSSES, Metric, SettingError, parse_loss, parse_metric
+from graphspec.objectives import LOSSES, Loss, Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.history import loss_names, metric_names
 from graphspec.objectives.losses import Misfit, VectorLoss
 from graphspec.passes.logits import ending
@@ -83,6 +83,7 @@ def _output_spec(
     }
     activation = ending(values[0]) if values else ""
     written = settings["loss"]
+    loss: Loss | None = None
     if isinstance(written, dict) and "block" in written:
         from graphspec.elaborate.block_loss import block_loss  # few specs have one
 
@@ -92,7 +93,6 @@ def _output_spec(
         help = become({"block": written}, f"`{written}` is a block: write {{block: {written}}}")
         where = body.declared.document.span((*path, "loss"))
         body.error("unknown-loss", where, f"unknown loss `{written}`", help)
-        loss = None
     else:
         loss = _objective(body, partial(parse_loss, ending=activation), written, (*path, "loss"))
     if loss is not None:

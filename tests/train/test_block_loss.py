@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,19 +113,19 @@ def test_twenty_steps_are_those_of_a_loop_by_hand(tmp_path: Path) -> None:
     )
     train(graphspec.compile(LABELLED), root=tmp_path, run_dir=tmp_path / "run", device="cpu")
     found = graphspec.Run(tmp_path / "run", "last").module().state_dict()
-    module = graphspec.compile(LABELLED).module()
+    module: Any = graphspec.compile(LABELLED).module()
     data = np.load(tmp_path / "d.npz")
     x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"])
-    weights = list(module.parameters())
+    weights: list[torch.Tensor] = list(module.parameters())
     for epoch in range(4):
         for rows in Shuffle(0, epoch).order(40).split(8):
-            near = module.first(x[rows]) @ module.second(x[rows]).T  # type: ignore[operator]
+            near = module.first(x[rows]) @ module.second(x[rows]).T
             same = (y[rows, None] == y[rows]).float()
             loss = near.logsumexp(1) - (same * near).sum(1) / same.sum(1)
             gradients = torch.autograd.grad(loss.mean(), weights)
             with torch.no_grad():
                 for weight, gradient in zip(weights, gradients, strict=True):
-                    weight -= 0.05 * gradient
+                    weight.sub_(0.05 * gradient)
     for name, value in module.state_dict().items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
