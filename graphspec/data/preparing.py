@@ -70,8 +70,9 @@ RETRIES = 3
 
 def holds_other(folder: Path) -> bool:
     """Whether anything but prepared data, or what is left of a preparation, is in a folder."""
-    names = [half["file"] if (half := HALF.fullmatch(name)) else name for name in os.listdir(folder)]
-    if INDEX not in names:
+    found = os.listdir(folder)
+    if INDEX not in found:
+        names = (half["file"] if (half := HALF.fullmatch(name)) else name for name in found)
         return not all(map(NAMES.fullmatch, names))
     try:
         content = read_record(folder / INDEX)

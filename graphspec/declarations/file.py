@@ -12,7 +12,7 @@ from graphspec.declarations.nodes import read_edges, read_nodes
 from graphspec.declarations.reader import DeclarationReader, named_items
 from graphspec.diagnostics import Diagnostics, Label, become, certain, did_you_mean, nearest, write_value
 from graphspec.diagnostics.foreign_terms import FORMATS
-from graphspec.expressions.grammar import WORDS
+from graphspec.expressions.grammar import EXPRESSION_WORDS
 from graphspec.language.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
 from graphspec.language.versions import misfit
 from graphspec.settings import show, unquoted
@@ -118,8 +118,8 @@ def _params(reader: DeclarationReader, value: Any, body: Body) -> None:
         body.failed_params.add(name)
         if not reader.name(name, here, "a param", reserved=True):
             continue
-        if name in FORMS or name in NODE_KEYS or name in WORDS:
-            what = "a value of expressions" if name in WORDS else "a key of every node"
+        if name in FORMS or name in NODE_KEYS or name in EXPRESSION_WORDS:
+            what = "a word of expressions" if name in EXPRESSION_WORDS else "a key of every node"
             reader.error("reserved-name", here, f"`{name}` is {what} and cannot name a param", key=True)
         elif not is_plain(item):
             reader.error("wrong-type", here, f"the param `{name}` is {PLAIN}, not {show(item)}")

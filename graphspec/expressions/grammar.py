@@ -20,6 +20,8 @@ MAX_NUMBER = 10**18
 
 WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 """Names of values; a node or an input of such a name takes precedence in a formula."""
+EXPRESSION_WORDS = frozenset([*WORDS, "not"])
+"""What no param is called: in `$(not + 1)` is no name."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TOO_LARGE = "a number has more than 18 digits or is infinite"
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from graphspec.diagnostics import SpecError, fail
+from graphspec.files.locks import NAME, Lock
 from graphspec.files.whole import discard, left_in, replacing
 
 LINKED = "remove it; to keep runs elsewhere, give another directory: `--run-dir DIR`"
@@ -92,6 +93,17 @@ class Folder:
                         f"`{path}` has another name, and what is appended would be there, too", LINKED
                     )
                 yield s
+
+    @contextmanager
+    def alone(self, name: str = NAME) -> Iterator[None]:
+        """Where no other process does the same, with a file of this name as the lock."""
+        lock = Lock(self.path / name)
+        with refusing(lock.path):
+            lock.take(wait=True)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def remove(self, name: str) -> None:
         """Deletes a file, if it is there, and the folders that have held it and nothing else."""

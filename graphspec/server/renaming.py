@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from graphspec.expressions.grammar import WORDS
+from graphspec.expressions.grammar import EXPRESSION_WORDS
 from graphspec.language.schema import FORMS, IDENTIFIER, NODE_KEYS, RESERVED
 from graphspec.objectives import LOSSES
 from graphspec.server.scopes import Scopes, Symbol, mapping
@@ -50,7 +50,7 @@ def kept(scopes: Scopes, symbol: Symbol) -> list[tuple[int, str]]:
 def _reserved(scopes: Scopes, symbol: Symbol) -> tuple[str, ...]:
     """The words of the language that a name of this kind cannot be."""
     if symbol.kind == "param":
-        return (*RESERVED, *FORMS, *NODE_KEYS, *WORDS)
+        return (*RESERVED, *FORMS, *NODE_KEYS, *EXPRESSION_WORDS)
     return RESERVED if symbol.kind == "node" and symbol.name in scopes.inputs(symbol.body) else ()
 
 

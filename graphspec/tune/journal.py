@@ -24,17 +24,18 @@ from optuna.distributions import (
     distribution_to_json,
 )
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from graphspec.files.folder import Folder
+from graphspec.files.owners import owner
 from graphspec.files.reading import opened
 from graphspec.files.remembered import SIGNATURE, own_record, sealed_record
 
-ABANDONED, PROCESS, RESULT, REASON = "abandoned", "process", "result", "reason"
-"""What a search notes of a trial: why it was lost, which process runs it (signed), the signature of what came
-of it, and why it failed."""
+ABANDONED, BEGUN, PROCESS, RESULT, REASON = "abandoned", "begun", "process", "result", "reason"
+"""What a search notes of a trial: why it was lost, which process created it, which runs it (signed), the
+signature of what came of it, and why it failed."""
 OTHERS = "another's"
 """Why a trial is lost that this user has not signed on this machine."""
 LONGEST = 2**20
@@ -81,6 +82,7 @@ class NewTrial(_Line):
     op_code: Literal[4]
     study_id: Count
     datetime_start: Time
+    user_attrs: dict[Literal["begun"], str] = {}
 
 
 class Drawn(_Line):
@@ -132,8 +134,8 @@ class Journal(BaseJournalBackend):
     """The operations in a file, of a search over these values."""
 
     def __init__(self, path: Path, distributions: Mapping[str, BaseDistribution]):
+        path.parent.stat()  # it is there
         self._path, self._distributions = path, distributions
-        self._lock = JournalFileOpenLock(str(path))
         self._places = [0]
         """Where each line that was read begins, and the next one."""
 
@@ -152,14 +154,11 @@ class Journal(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        self._lock.acquire()
-        try:
-            with Folder(self._path.parent).appending(self._path.name) as stream:
-                stream.write(f"\n{text}" if _is_torn(self._path) else text)
-                stream.flush()
-                os.fsync(stream.fileno())
-        finally:
-            self._lock.release()
+        folder = Folder(self._path.parent)
+        with folder.alone(f"{self._path.name}.lock"), folder.appending(self._path.name) as stream:
+            stream.write(f"\n{text}" if _is_torn(self._path) else text)
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def _read(self, line: bytes) -> dict[str, Any]:
         try:
@@ -212,6 +211,11 @@ class OwnTrials(JournalStorage):
         self._mine, self._ended = set[int](), set[int]()
         """The trials that this process runs, and those that have ended as this user has signed."""
         super().__init__(journal)
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """A trial that says from the first moment who created it: it may be lost before it begins."""
+        template = template_trial or create_trial(state=TrialState.RUNNING, user_attrs={BEGUN: owner()})
+        return super().create_new_trial(study_id, template)
 
     def begin(self, trial_id: int, process: Mapping[str, Any]) -> None:
         """Notes which process runs a trial."""

@@ -6,15 +6,14 @@ import math
 import queue
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from optuna.trial import Trial
 
-from graphspec.files.folder import refusing
-from graphspec.files.locks import NAME, Lock
+from graphspec.files.folder import Folder
 from graphspec.files.owners import silence
 from graphspec.files.run_folder import RunFolder
 from graphspec.tune.launcher import Launcher
@@ -165,16 +164,9 @@ class Search:
                 if NUMBER.fullmatch(entry.name) and not entry.is_symlink() and int(entry.name) not in kept:
                     RunFolder(entry).clear_weights()
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Where no other search deletes or copies weights of trials. Raises `SpecError` (run-directory)."""
-        lock = Lock(self.folder / NAME)
-        with refusing(lock.path):
-            lock.take(wait=True)
-        try:
-            yield
-        finally:
-            lock.release()
+        return Folder(self.folder).alone()
 
     def run_dir(self, number: int) -> Path:
         """The directory of a trial's run."""

@@ -36,7 +36,7 @@ from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.files.owners import OWNER, is_gone, owner
 from graphspec.tune.config import Choice, FloatRange, IntRange, Range, TuneConfig
-from graphspec.tune.journal import ABANDONED, OTHERS, PROCESS, REASON, Journal, OwnTrials
+from graphspec.tune.journal import ABANDONED, BEGUN, OTHERS, PROCESS, REASON, Journal, OwnTrials
 
 Values = dict[str, Any]
 State = Literal["running", "complete", "pruned", "failed"]
@@ -285,13 +285,19 @@ def _last(trial: FrozenTrial) -> float | None:
 
 def _is_lost(trial: FrozenTrial, silence: float) -> bool:
     """Whether the process of a trial has ended, which has written nothing for so many seconds."""
+    creator = trial.user_attrs.get(BEGUN)
     if PROCESS not in trial.user_attrs:  # it died, or has not registered yet
         begun = trial.datetime_start
-        return begun is not None and abs((datetime.datetime.now() - begun).total_seconds()) > SILENT
+        is_old = begun is not None and abs((datetime.datetime.now() - begun).total_seconds()) > SILENT
+        return is_old or (creator is not None and _has_ended(creator, silence))
     try:
-        name = TrialProcess.model_validate(trial.user_attrs[PROCESS]).owner
+        return _has_ended(TrialProcess.model_validate(trial.user_attrs[PROCESS]).owner, silence)
     except ValidationError:  # which no search has written
         return True
+
+
+def _has_ended(name: str, silence: float) -> bool:
+    """Whether a process has ended; what is the name of none has."""
     return OWNER.fullmatch(name) is None or is_gone(name, silence)
 
 

@@ -381,8 +381,9 @@ def test_a_folder_of_other_files_stays_as_it_is(small: Path, tmp_path: Path) -> 
         done = CliRunner().invoke(app, ["prepare", str(small / "s.yaml"), "-o", str(tmp_path / name)])
         assert done.exit_code == 2 and "name a" in done.output, done.output
     assert {name: (tmp_path / name).read_text() for name in taken} == taken
-    half = tmp_path / "store" / ".training-00000.arrow.1-1-00000000-0"
-    half.mkdir(parents=True)
+    for name in ("training-00000.arrow", "index.json"):
+        half = tmp_path / "store" / f".{name}.1-1-00000000-0"
+        half.mkdir(parents=True)
     os.utime(half, (0, 0))
     prepare(graphspec.compile(small / "s.yaml"), tmp_path / "store", root=small, workers=1)
     assert not half.exists()

@@ -144,6 +144,17 @@ def test_a_process_of_any_kind_is_lost(file: Path, process: Any) -> None:
     assert counted(file) == [0, 1, 2, 4]
 
 
+def test_a_trial_of_a_search_that_ended_before_the_trial_began_is_lost(file: Path) -> None:
+    """It says from the first line on who created it, and nothing says later who runs it."""
+    ended = ended_owner()
+    lines = [line for line in lines_of(file) if journal.PROCESS not in line.get("user_attr", {})]
+    created = [line for line in lines if line["op_code"] == 4]
+    assert study(file, trials=TRIALS + 1).close_lost() == [], "this process lives"
+    created[-1]["user_attrs"] = {journal.BEGUN: ended}
+    written(file, lines)
+    assert counted(file) == [0, 1, 2, 4]
+
+
 def test_a_trial_of_another_machine_is_lost_when_it_has_long_been_silent(tmp_path: Path) -> None:
     """Also where that has the same name, and a process of the same number has ended here."""
     shared = Study("x", f"sqlite:///{tmp_path}/study.db", study(tmp_path / "a.log").config, "maximize", 1, 0)

@@ -344,14 +344,8 @@ def a_search(place: Path) -> None:
     run_it(search_in(place, sampler="random", search=space, trials=6, pruner="none"))
 
 
-@pytest.mark.filterwarnings("ignore:The existing lock file has not been released")  # by who was killed
-def test_a_search_that_is_killed_and_continued_loses_no_finished_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While the first trial runs, the third and the fifth; the study's file is read as it was left. A trial
-    that was killed before it said whose it is would count as running for a minute.
-    """
-    monkeypatch.setattr("graphspec.tune.study.SILENT", 0.0)
+def test_a_search_that_is_killed_and_continued_loses_no_finished_trial(tmp_path: Path) -> None:
+    """While the first trial runs, the third and the fifth; the study's file is read as it was left."""
     space = {"width": {"int": [10, 250]}, "depth": {"choice": ["slow"]}}
     finished: dict[int, Finished] = {}
     for trials in (1, 3, 5):

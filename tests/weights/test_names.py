@@ -18,7 +18,7 @@ WORDS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True) | st.sampled_fr
 WORDS_OF_MODULES = """
 import torch
 from torch import nn
-print(*(word for word in (*dir(nn.Module()), *nn.Module.__annotations__) if not word.startswith("_")))
+print(*(word for word in (*dir(nn.Module()), *nn.Module.__annotations__) if not word.startswith("__")))
 """
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,19 @@ from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
 from graphspec.elaborated import BaseProgram
 from graphspec.files.addresses import leaves
-from graphspec.files.locks import Lock
+from graphspec.files.folder import Folder
 from graphspec.files.run_files import SPEC, WANDB
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 
 
-@contextmanager
-def alone(uri: str) -> Iterator[None]:
+def alone(uri: str) -> AbstractContextManager[None]:
     """Waits until no other process of this user and machine is inside with the same store: MLflow makes the
     tables of a new database, and two that do so at once break it.
     """
     digest = hashlib.sha256(f"{os.getcwd()} {uri}".encode()).hexdigest()[:32]
     user = os.getuid() if hasattr(os, "getuid") else ""
-    lock = Lock(Path(tempfile.gettempdir()) / f"graphspec-mlflow-{user}-{digest}.lock")
-    lock.take(wait=True)
-    try:
-        yield
-    finally:
-        lock.release()
+    return Folder(Path(tempfile.gettempdir())).alone(f"graphspec-mlflow-{user}-{digest}.lock")
 
 
 class MLflowCallback(Callback):
