@@ -50,6 +50,7 @@ class _Need:
         self._work: list[Value] = []
         self._given_by: dict[Value, tuple[Op, int]] = {}  # for each input of an instance, its argument
         self._read_places: set[tuple[object, int]] = set()  # the arguments that a group reads
+        self._chained: set[object] = set()  # the groups that read nothing of the instance before
         for graph in self.graphs:  # grows as graphs are found inside
             instances: dict[str, list[Op]] = defaultdict(list)
             for op in graph.ops:
@@ -67,7 +68,7 @@ class _Need:
     def trace(self, values: Iterable[Value]) -> None:
         """Marks what these values need."""
         self._work += values
-        while self._work:
+        while self._work or self._keep_chains():
             value = self._work.pop()
             if value.op is None:
                 if value in self._given_by:
@@ -77,6 +78,21 @@ class _Need:
                 self._enliven(value.op)  # nothing else tells its outputs apart
             else:
                 self._read(value.op, next(k for k, output in value.op.outputs.items() if output is value))
+
+    def _keep_chains(self) -> bool:
+        """Keeps what repeated instances get of the one before, where they need it for none of their outputs:
+        they stay a chain. Returns whether more is needed now.
+        """
+        for op in [op for graph in self.graphs for op in graph.ops if op in self.live]:
+            group = self._group_of[op]
+            if op.graph is None or op.repeated != "repeat" or group in self._chained:
+                continue
+            places = [place for place, name in enumerate(op.graph.inputs) if name in _chain(op)]
+            if not any((group, place) in self._read_places for place in places):
+                self._chained.add(group)
+                mates = [mate for mate in self._groups[group] if mate in self.live]
+                self._work += flatten(mate.arguments[place] for mate in mates for place in places)
+        return bool(self._work)
 
     def keep_computed(self) -> None:
         """Keeps the outputs of an instance that are read of another instance of its definition, where they
@@ -120,15 +136,15 @@ class _Need:
         return needed and list(op.graph.outputs.items()) == list(op.results.items())
 
     def unread(self, op: Op) -> set[int]:
-        """The places of the arguments that an instance of a block reads for none of its outputs. What comes
-        from the instance before stays, and what an expression asks about.
+        """The places of the arguments that an instance of a block reads for none of its outputs. What an
+        expression asks about stays.
         """
         graph, group = op.graph, self._group_of[op]
         if graph is None or op.wrapper is not None:
             return set()
         kept = _asked_about(graph)
-        if op.repeated == "repeat":
-            kept |= {*(chained_inputs(graph.inputs, op.outputs) or list(graph.inputs)[:1])}
+        if group in self._chained:
+            kept |= _chain(op)
         return {
             place
             for place, (name, argument) in enumerate(zip(graph.inputs, op.arguments, strict=True))
@@ -171,6 +187,12 @@ class _Need:
             self.outputs.add((op, key))
             if key in op.results:
                 self._work.append(op.results[key])
+
+
+def _chain(op: Op) -> set[str]:
+    """The inputs of a repeated block that come from the instance before."""
+    assert op.graph is not None
+    return {*(chained_inputs(op.graph.inputs, op.outputs) or list(op.graph.inputs)[:1])}
 
 
 def _asked_about(graph: Graph) -> set[str]:

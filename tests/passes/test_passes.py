@@ -98,6 +98,10 @@ INSTANCES = {
     "two": "inputs: [p, q], outputs: {low: d, high: e}, "
     "nodes: {d: {layer: Dense, units: 4, from: p}, e: {layer: Dense, units: 4, from: q}}",
     "outer": "inputs: [r, s], outputs: {up: i.low, down: i.high}, nodes: {i: {block: two, from: [r, s]}}",
+    "same": "inputs: [p, q], outputs: {p: d, q: e}, "
+    "nodes: {d: {layer: Dense, units: 4, from: p}, e: {layer: Dense, units: 4, from: q}}",
+    "none": "inputs: [p, q, r], outputs: {p: d, q: b}, "
+    "nodes: {d: {layer: Dense, units: 4, from: r}, b: {compute: q + p}}",
     "asks": "inputs: {p: required, q: null}, outputs: {low: d, high: e}, "
     "nodes: {d: {layer: Dense, from: p, units: 4, use_bias: $(given(q))}, e: {merge: add, from: [p, q]}}",
 }
@@ -108,6 +112,9 @@ INSTANCES = {
     [
         ("two", "n: {block: two, from: [x, y]}", "n.d"),
         ("two", "n: {block: two, from: [x, y], repeat: 2}", "n.0.d n.1.d"),
+        ("same", "n: {block: same, from: [x, y], repeat: 2}", "n.0.d n.1.d"),
+        ("same", "m: {block: same, from: [x, y], repeat: 2}, n: {compute: m.q + x}", "m.0.e m.1.e y"),
+        ("none", "m: {block: none, from: [x, y, x], repeat: 2}, n: {compute: m.p + x}", "m.0.d m.1.d y"),
         ("two outer", "n: {block: outer, from: [x, y]}", "n.i.d"),
         ("two outer", "m: {block: outer, from: [y, x]}, n: {compute: m.down + x}", "m.i.e"),
         ("two", "m: {call: kept, from: [x, y]}, n: {call: kept, from: [m, y]}", "kept.d"),
