@@ -31,6 +31,13 @@ DTYPE_WORDS = {
     "bf16": "bfloat16",
     "fp16": "float16",
     "boolean": "bool",
+    "LongTensor": "int64",
+    "IntTensor": "int32",
+    "FloatTensor": "float32",
+    "DoubleTensor": "float64",
+    "HalfTensor": "float16",
+    "BoolTensor": "bool",
+    "ByteTensor": "uint8",
 }
 """What else they are called."""
 

@@ -21,6 +21,8 @@ from graphspec.diagnostics import (
     write_value,
 )
 from graphspec.diagnostics.foreign_terms import POSITIONS, as_in_keras, call_of
+from graphspec.expressions import ExpressionError
+from graphspec.expressions.formula import Applied, parse_formula
 from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.settings import a, show, unquoted
 from graphspec.source import Document, Path
@@ -141,8 +143,9 @@ def _as_node(value: Any) -> str | None:
     text = value[0] if isinstance(value, list) and value else value
     if not isinstance(text, str):
         return None
-    if formula := re.fullmatch(r"\$\((.+)\)", text, re.DOTALL):
-        return f'a formula over nodes: write {{compute: "{formula[1]}"}}'
+    inserted = re.fullmatch(r"\$\((.+)\)", text, re.DOTALL)
+    if text is value and (formula := _formula(inserted[1] if inserted else text)):
+        return become({"compute": formula}, f'a formula over nodes: write {{compute: "{formula}"}}')
     if text is value and re.fullmatch(r"(?:\w+ *= *[^\s=]+\s*)+", text):
         pairs = {key: resolve(item) for key, item in re.findall(r"(\w+) *= *(\S+)", text)}
         return become(pairs, f"a key has a colon: write {_flow(pairs)}", safe="layer" in pairs)
@@ -156,6 +159,17 @@ def _as_node(value: Any) -> str | None:
         if text == value == word[0]
         else f"write {{layer: {word[1]}, ...}}"
     )
+
+
+def _formula(text: str) -> str | None:
+    """A text that computes something of nodes."""
+    if not re.search(r"[-+*/@(]", text):
+        return None
+    try:
+        tree = parse_formula(text)
+    except ExpressionError:
+        return None
+    return text if isinstance(tree.root, Applied) and any(tree.references()) else None
 
 
 def _flow(node: dict[str, Any]) -> str:
@@ -200,6 +214,12 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
             help = become({**whole, **rest}, f"write {_flow(whole)}", around=True, safe=safe)
         reader.error("unknown-key", (*path, first), message, help, key=True)
         return
+    if (meant_by := _by_its_name(reader, first, node.extra.get(first))) is not None:
+        rest = {key: item for key, item in reader.at(path).items() if key != first}
+        safe = rest.keys().isdisjoint(meant_by)
+        help = become({**meant_by, **rest}, f"write {_flow(meant_by)}", around=True, safe=safe)
+        reader.error("unknown-key", (*path, first), f"the node `{name}` has no `{first}`", help, key=True)
+        return
     for key in node.extra:
         if key in ("layers", "nodes") and isinstance(node.extra[key], list | dict):
             help = "each layer is a node, with a name of its own"
@@ -221,6 +241,18 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
         f"one of: {', '.join(FORMS)}",
         key=True,
     )
+
+
+def _by_its_name(reader: DeclarationReader, word: str, inner: Any) -> dict[str, Any] | None:
+    """The keys of a node that has the name of a block, a merge or an op as its key: `{residual: {units: 8}}`,
+    `{add: [a, b]}`.
+    """
+    if word in (reader.document.value.get("blocks") or ()) and isinstance(inner, dict | None):
+        return {"block": word, **(inner or {})}
+    form = next((form for form in ("merge", "op") if word in REGISTRY[form]), None)
+    if form is None or word in _WORDS_OF_FORMS or not isinstance(inner, str | list):
+        return None
+    return {form: word, "from": inner}
 
 
 def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, shared: bool) -> bool:

@@ -204,7 +204,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
         body.error("out-of-range", span, f"a size is a positive integer, not {size}", help)
         return None
     if size in ("None", "none"):
-        help = "write null: any size; the batch axis is left out"
+        help = write_value("null", ": any size; the batch axis is left out")
         body.error("wrong-type", span, "this is a string in YAML, and would name a size", help)
         return None
     written = NAMED_SIZE.fullmatch(size) if isinstance(size, str) else None
@@ -240,6 +240,9 @@ def _without(body: BodyElaborator, path: Path) -> str:
         shape = shape[key]
     if path[-1] != 0 or not isinstance(shape, list):
         return words
+    if shape == [-1]:
+        words = "write null: any size; the batch axis is left out"
+        return become(None, words, safe=False, drops=True)
     words = f"write {show([Word(unquoted(size)) for size in shape[1:]])}: a shape leaves out the batch axis"
     return become(shape[1:], words, around=True, drops=True)
 

@@ -322,7 +322,7 @@ class Block(Setting):
         "layers": "nodes",
         "input": "inputs",
         "output": "outputs",
-        "parameters": "params",
+        **dict.fromkeys(("parameters", "args", "arguments", "kwargs"), "params"),
     }
 
     params: Any = None
@@ -409,6 +409,8 @@ class Spec(Setting):
         if isinstance(inner, dict) and {"inputs", "nodes"} <= inner.keys() and inner.keys().isdisjoint(rest):
             words = "`inputs`, `nodes` and `outputs` are top-level keys: write what is below it there"
             return become({**inner, **rest}, words, around=True)
+        if key == "compile" and isinstance(inner, dict) and inner.keys().isdisjoint(rest):
+            return become({**rest, **inner}, cls.remedies[key], around=True)
         return moved(beside, "", (key,))
 
     name: Any = None

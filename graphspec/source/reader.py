@@ -280,7 +280,9 @@ class Reader:
             if match is not None and ":" in match[1]:
                 help = f"one pair of braces is enough: {{{match[1]}}}"
             elif match is not None:
-                help = f"write `{f'${match[1]}' if match[1].isidentifier() else f'$({match[1]})'}`"
+                meant_by = f"${match[1]}" if match[1].isidentifier() else f"$({match[1]})"
+                change = Change(quoted(meant_by), at=self._place(*match.span()))
+                help = Remedy(f"write `{meant_by}`", change)
             self._error("complex-key", node[0], node[1], "a key is a list, a mapping or an alias", help)
             frame.key = (None, node[0], node[1])
         else:

@@ -284,6 +284,12 @@ IN_NODES = {
     "{layer: BatchNorm1d, momentum: 0.1}": "{layer: BatchNormalization, momentum: 0.9}",
     "nn.BatchNorm1d(4, 1e-5, 0.01)": "{layer: BatchNormalization, epsilon: 1.0e-05, momentum: 0.99}",
     "\n    layer = Dense\n    units = $width": "\n    {layer: Dense, units: $width}",
+    "{layer: Dense, units: {{ width }}}": '{layer: Dense, units: "$width"}',
+    "x * 2 + tanh(x)": "{compute: x * 2 + tanh(x)}",
+    "$(x - 1)": "{compute: x - 1}",
+    "{compute: $x * $width}": "{compute: x * $width}",
+    "{add: [x, x]}": "{merge: add, from: [x, x]}",
+    "{tanh: x}": "{op: tanh, from: x}",
 }
 IN_SECTIONS = {
     "train: {optimizer: {type: adam, learning_rate: 1e-3}}": "train: {optimizer: {name: adam, "
@@ -299,6 +305,10 @@ IN_SECTIONS = {
     "beta_2: 0.99}}",
     "train: {optimizer: {name: sgd, schedule: {name: cosine_decay}}}": "train: {optimizer: {name: sgd}, "
     "schedule: {name: cosine_decay}}",
+    "train: {optimizer: {name: sgd, learning_rate: 0.1}, early_stopping: {monitor: loss}}": "train: "
+    "{optimizer: {name: sgd, learning_rate: 0.1}, callbacks: {early_stopping: {monitor: loss}}}",
+    "train: {early_stopping_monitor: loss, seed: 3}": "train: {seed: 3, callbacks: {early_stopping: "
+    "{monitor: loss}}}",
     "train: {early_stopping: {patience: 3, monitor: loss}}": "train: {callbacks: {early_stopping: "
     "{patience: 3, monitor: loss}}}",
     "train: {callbacks: [{name: early_stopping, patience: 3, monitor: loss}]}": "train: {callbacks: "
@@ -311,6 +321,10 @@ IN_SECTIONS = {
     "{epochs: 1}\ntune: {objective: loss, search: {width: {float: [16.5, 64]}}}",
 }
 WHOLE = {
+    "params: {w: 8}\ninputs: {x: {shape: [n, 8]}}\nnodes:\n  a: {layer: MultiheadAttention, embed_dim: $w, "
+    "num_heads: 2, from: {query: x, value: x}}\n  y: {layer: LSTM, num_layers: 1, units: 3}\noutputs: y\n": ""
+    "params: {w: 8}\ninputs: {x: {shape: [n, 8]}}\nnodes:\n  a: {layer: MultiHeadAttention, key_dim: "
+    "$(w // 2), num_heads: 2, from: {query: x, value: x}}\n  y: {layer: LSTM, units: 3}\noutputs: y\n",
     "```yaml\ninputs: {x: {shape: [-1, 4]}}\nnodes:\n  y: Dense(3)\noutputs: [y]\n```\n": "inputs: {x: "
     "{shape: [4]}}\nnodes:\n  y: {layer: Dense, units: 3}\noutputs: [y]\n",
     "model:\n  inputs: {x: {shape: [4]}}\n  nodes: {y: {layer: Dense, units: 3}}\n  outputs: [y]\n": ""
@@ -328,7 +342,33 @@ WHOLE = {
     "inputs: {t: {shape: [28, 28, 1]}}\nnodes:\n  c: {layer: Conv2D, filters: 2, kernel_size: [3, 3]}\n"
     "  y: {layer: Flatten}\noutputs: {y: {loss: mse, metrics: [mae]}}\n",
 }
+INPUTS = """\
+params: {{w: 8}}
+inputs: {{x: {{shape: [5, 4]{}}}}}
+blocks:
+  b: {{{}: {{n: required}}, inputs: [x], nodes: {{d: {{layer: Dense, units: $n}}}}}}
+nodes:
+  h: {}
+  y: {{layer: Dense, units: 3, from: h, activation: softmax}}
+outputs: {}
+"""
+OF_BLOCKS = {
+    "{block: b, params: {n: $w}, repeat: 2}": "{block: b, n: $w, repeat: 2}",
+    "{b: {n: $w}, repeat: 2}": "{block: b, n: $w, repeat: 2}",
+    "{block: b(n=8), when: $(w > 2)}": "{block: b, when: $(w > 2), n: 8}",
+}
+LOSS = "{y: {loss: sparse_categorical_crossentropy}}"
 MENDED = {
+    **{
+        INPUTS.format("", "params", wrong, LOSS): INPUTS.format("", "params", right, LOSS)
+        for wrong, right in OF_BLOCKS.items()
+    },
+    INPUTS.format(", dtype: torch.FloatTensor", "args", "{block: b, n: $w}", LOSS): INPUTS.format(
+        ", dtype: float32", "params", "{block: b, n: $w}", LOSS
+    ),
+    INPUTS.format("", "params", "{block: b, n: $w}", "[y]\ncompile: {loss: mse}"): INPUTS.format(
+        "", "params", "{block: b, n: $w}", "{y: {loss: mse}}"
+    ),
     **{NODE.format(wrong, ""): NODE.format(right, "") for wrong, right in IN_NODES.items()},
     **{
         NODE.format("{layer: Dense, units: $width}", f"{wrong}\n"): NODE.format(

@@ -21,6 +21,7 @@ from graphspec.diagnostics.foreign_terms import (
     LAYERS,
     NESTS,
     OF_ACTIVATION,
+    RECURRENT,
     SIZE,
     TRANSFORMER,
     as_in_keras,
@@ -240,14 +241,35 @@ def _of_node(node: NodeInstance, cls: type[Layer], argument: str, raw: Any) -> s
         return renamed(written, argument, "from", "write its inputs under `from`")
     if argument == "times" and "repeat" not in written and type(raw) is int:
         return renamed(written, argument, "repeat", f"write `repeat: {raw}`")
-    heads = written.get("num_heads")
+    if cls.remedies is RECURRENT and argument == "num_layers" and type(raw) is int and raw > 0:
+        return _of_layers(written, raw)
     if argument != "embed_dim" or "key_dim" not in cls.model_fields or "key_dim" in written:
         return None
-    if not (type(raw) is int and type(heads) is int and heads > 0 and raw % heads == 0):
+    size = _quotient(written[argument], written.get("num_heads"))
+    if size is None:
         return None
-    words = f"`key_dim` is the size of one head: write `key_dim: {raw // heads}`"
+    words = f"`key_dim` is the size of one head: write `key_dim: {size}`"
     new = {"key_dim" if key == argument else key: item for key, item in written.items()}
-    return become({**new, "key_dim": raw // heads}, words, around=True, drops=True)
+    return become({**new, "key_dim": size}, words, around=True, drops=True)
+
+
+def _quotient(size: Any, parts: Any) -> int | str | None:
+    """A size divided by a number of parts, each an integer or a param; None where that is no integer."""
+    if type(size) is int and type(parts) is int:
+        return size // parts if parts > 0 and size % parts == 0 else None
+    texts = [item[1:] if isinstance(item, str) and item[:1] == "$" else item for item in (size, parts)]
+    if not all(type(text) is int or (isinstance(text, str) and text.isidentifier()) for text in texts):
+        return None
+    return f"$({texts[0]} // {texts[1]})"
+
+
+def _of_layers(written: dict[str, Any], count: int) -> str | None:
+    """The remedy for several recurrent layers in one node."""
+    if count == 1:
+        return delete("a node is one layer")
+    words = f"each layer is a node: `repeat: {count}`, with `return_sequences: true`, makes {count}"
+    rest = {key: item for key, item in written.items() if key != "num_layers"}
+    return become({**rest, "return_sequences": True, "repeat": count}, words, around=True, safe=False)
 
 
 _SOURCES = frozenset(

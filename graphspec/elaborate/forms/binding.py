@@ -32,12 +32,16 @@ def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | 
         return None
     names = [argument.name for argument in cls.arguments]
     if any(argument.required and argument.name not in groups for argument in cls.arguments):
-        node.error(
-            "input-count",
-            node.span,
-            f"`{title}` takes {_count(cls)}, and `{node.name}` gives it {len(groups)}",
-            f"write from: {{{', '.join(f'{a.name}: ...' for a in cls.arguments if a.required)}}}",
-        )
+        message = f"`{title}` takes {_count(cls)}, and `{node.name}` gives it {len(groups)}"
+        required = [argument.name for argument in cls.arguments if argument.required]
+        help = f"write from: {{{', '.join(f'{name}: ...' for name in required)}}}"
+        given = node.written.get("from")
+        if required == ["query", "value"] and isinstance(given, str):  # as of attention to itself
+            words = f"write from: {{query: {given}, value: {given}}}"
+            help = become(
+                {**node.written, "from": {"query": given, "value": given}}, words, at=node.span, safe=False
+            )
+        node.error("input-count", node.span, message, help)
         return None
     # `LayerError.inputs` counts in the order of the arguments, whatever order the spec wrote them in.
     if node.inputs.named:

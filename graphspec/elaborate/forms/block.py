@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from graphspec import std
 from graphspec.contract import REGISTRY
 from graphspec.declarations import Body, File
-from graphspec.diagnostics import declared_name
-from graphspec.diagnostics.foreign_terms import NESTS
+from graphspec.diagnostics import become, declared_name
+from graphspec.diagnostics.foreign_terms import NESTS, call_of
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
 from graphspec.elaborate.forms.call import visible
@@ -70,6 +71,11 @@ def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False
             return None
         known = [*body.file.blocks, *std.names()]
         help = near_help(str(target), known) or "the file has no `blocks`"
+        called = call_of(target) if isinstance(target, str) else None
+        if called is not None and called[0] in known and not called[1]:
+            new = {**node.written, "block": called[0], **called[2]}
+            shown = "".join(f", {name}: {unquoted(value)}" for name, value in called[2].items())
+            help = become(new, f"write params next to its name: {{block: {called[0]}{shown}}}", around=True)
         if any(target in each.declared.shared for each in visible(node)):
             help = f"`{target}` is a shared layer: write {{call: {target}}}"
         for kind in REGISTRY:
@@ -239,9 +245,13 @@ def _param_values(node: NodeInstance, file: File, declared: Body) -> tuple[dict[
             if declared.lost_params:
                 continue
             help = declared_name(near_help(key, known)) if known else f"`{declared.title}` has no params"
-            if key in NESTS and isinstance(inner := arguments.get(key), dict):
+            if key in NESTS and isinstance(inner := node.written.get(key), dict):
                 shown = ", ".join(f"{name}: {unquoted(value)}" for name, value in inner.items())
-                help = f"write params next to it: {{{node.form}: {node.target()}, {shown}}}"
+                words = f"write params next to it: {{{node.form}: {node.target()}, {shown}}}"
+                rest = node.written.keys() - {key}
+                parts = ([(k, v)] if k != key else [*inner.items()] for k, v in node.written.items())
+                safe = rest.isdisjoint(inner)
+                help = become(dict(chain.from_iterable(parts)), words, around=True, safe=safe)
             message = f"`{key}` is not a param of `{declared.title}`"
             node.error("unknown-key", node.key_of(key), message, help)
     legal = {key: value for key, value in arguments.items() if key in declared.params and is_plain(value)}

@@ -200,6 +200,14 @@ class _Builder:
         except ExpressionError as error:
             self.refuse(error)
 
+    def _no_dollar(self, part: Plain) -> None:
+        """Refuses a node that is written as a param."""
+        name = self.source(part)[1:]
+        reference = Reference(part.start, part.end, name)
+        if name not in self.node.body.scope.params and self.declares(reference):
+            help = write(name, ": a formula names nodes without `$`")
+            self.fail("unknown-name", part, f"`{name}` is a node, and no param", help)
+
     def declares(self, part: Reference) -> bool:
         """Whether a name is that of a node or an input here."""
         body = self.node.body
@@ -300,6 +308,7 @@ class _Builder:
             return PlainOperand(
                 self.evaluated(part.value, part) if isinstance(part.value, str) else part.value
             )
+        self._no_dollar(part)
         return PlainOperand(self.evaluated(self.source(part), part), part.inserted)
 
     # --- operations

@@ -213,17 +213,6 @@ class TrainConfig(Setting):
     )
     remedies: ClassVar = REMEDIES
 
-    @classmethod
-    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
-        inner, callbacks = beside[key], beside.get("callbacks")
-        if key not in CALLBACKS.members or not isinstance(inner, dict | None):
-            return None
-        if not isinstance(callbacks, dict | None) or key in (callbacks or {}):
-            return None
-        rest = {word: item for word, item in beside.items() if word != key}
-        new = {**rest, "callbacks": {**(callbacks or {}), key: inner or {}}}
-        return become(new, f"it is a callback: callbacks: {show({key: inner or {}})}", around=True)
-
 
 def parse_train(value: object) -> TrainConfig:
     """The `train:` section of a spec; None gives the defaults. Raises `SettingError` with every problem."""
@@ -242,17 +231,34 @@ def parse_train(value: object) -> TrainConfig:
             config = config.model_copy(update={"epochs": sum(phase.epochs for phase in config.phases)})
         problems.collected += [*_two_rates(config), *_whole_weights(config), *_unfreezing(config)]
         problems.collected += _varying(config)
-    problems.collected = [_in_its_optimizer(problem, value) for problem in problems.collected]
+    problems.collected = [_where_it_belongs(problem, value) for problem in problems.collected]
     problems.raise_any()
     return config
 
 
-def _in_its_optimizer(problem: Problem, written: dict[str, Any]) -> Problem:
-    """The same problem; of a key of the optimizer with the mapping in which it is there."""
+def _where_it_belongs(problem: Problem, written: dict[str, Any]) -> Problem:
+    """The same problem; of a key of the optimizer, and of a callback, with the mapping that has it there."""
     if problem.code != "unknown-key" or len(problem.path) != 1 or problem.path[0] not in written:
         return problem
-    help = in_optimizer(str(problem.path[0]), written, RMSprop.names()[0])
+    key = str(problem.path[0])
+    help = in_optimizer(key, written, RMSprop.names()[0]) or _in_callbacks(key, written)
     return problem if help is None else replace(problem, help=help)
+
+
+def _in_callbacks(key: str, beside: dict[str, Any]) -> str | None:
+    """The remedy for a callback that is beside `callbacks`: the same mapping with the callback inside."""
+    name, inner, callbacks = key, beside[key], beside.get("callbacks") or {}
+    for word in CALLBACKS.members:
+        field = key.removeprefix(f"{word}_")  # `early_stopping_patience`
+        if field != key and field in CALLBACKS.members[word].model_fields:
+            name, inner = word, {field: inner}
+    if name not in CALLBACKS.members or not isinstance(inner, dict | None):
+        return None
+    if not isinstance(callbacks, dict) or name in callbacks:
+        return None
+    rest = {word: item for word, item in beside.items() if word != key}
+    new = {**rest, "callbacks": {**callbacks, name: inner or {}}}
+    return become(new, f"it is a callback: callbacks: {show({name: inner or {}})}", around=True)
 
 
 def _varying(config: TrainConfig) -> list[Problem]:
