@@ -64,6 +64,7 @@ NODE_LINKS = {
     "average_of": "blocks.md#averages-of-weights",
     "compute": "#formulas",
     **dict.fromkeys(("parameter", "constant"), "#constants-and-parameters"),
+    "state": "training.md#what-batches-leave",
     "from": "#where-inputs-come-from",
     **dict.fromkeys(("when", "else"), "#when-and-else"),
     **dict.fromkeys(("repeat", "parallel"), "#repeat-and-parallel"),

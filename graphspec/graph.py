@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from graphspec.contract.layer import Layer, Site, Weight
+from graphspec.contract.state import Updating
 from graphspec.diagnostics import Span
 from graphspec.expressions import Expression
 from graphspec.tensor import Dim, Tensor
@@ -30,7 +31,9 @@ class ArgumentExpression(NamedTuple):
     path: tuple[str | int, ...]
 
 
-OpKind = Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "compute", "module"]
+OpKind = Literal[
+    "layer", "merge", "op", "block", "model", "parameter", "constant", "state", "compute", "module"
+]
 """What a node makes: a call makes what the shared entry makes."""
 
 
@@ -127,6 +130,11 @@ class Op:
     @property
     def name(self) -> str:
         return self.node if self.index is None else f"{self.node}.{self.index}"
+
+    @property
+    def updates(self) -> bool:
+        """Whether it changes a state, its first input, which only training does; nothing reads it."""
+        return isinstance(self.wrapper, Updating)
 
     @property
     def inputs(self) -> tuple[Value, ...]:

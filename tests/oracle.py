@@ -316,27 +316,7 @@ class MovedWeights(keras.layers.Wrapper):
         return self.layer.compute_output_shape(x_shape)
 
 
-class Queue(keras.layers.Layer):
-    """The last rows of its input, the newest first, which it takes in after it has given those before."""
-
-    def __init__(self, size: int, initializer: Any = "random_normal", **keywords: Any):
-        super().__init__(**keywords)
-        self.size, self.initializer = size, keras.initializers.get(initializer)
-
-    def build(self, shape: Any) -> None:
-        rows = (self.size, *shape[1:])
-        self.rows = self.add_weight(shape=rows, initializer=self.initializer, trainable=False, name="rows")
-
-    def call(self, x: Any, training: bool = False) -> Any:
-        before = keras.ops.copy(self.rows)
-        if training:
-            rows = keras.ops.concatenate([keras.ops.stop_gradient(x), before])
-            self.rows.assign(rows[: self.size])
-        return before[None]
-
-
 HUB: dict[str, Any] = {
-    "Queue": Queue,
     "PositionEmbedding": PositionEmbedding,
     "SinePositionEncoding": SinePositionEncoding,
     "RotaryEmbedding": RotaryEmbedding,

@@ -107,7 +107,7 @@ def _nodes(graph: Graph, prefix: str, rows: Mapping[str, Row]) -> Iterator[Outli
         op = step[-1]
         path = prefix + op.name
         row = rows.get(path)
-        if row is None or not op.present:
+        if row is None or not op.present or op.updates:  # a state has its formula
             continue
         yield OutlineNode(
             path,
@@ -131,7 +131,7 @@ def _arguments(op: Op) -> dict[str, Any]:
         arguments["compute"] = op.formula.text
     elif op.graph is not None:
         arguments |= {name: _value(value) for name, value in op.graph.params.items()}
-    elif op.kind in ("module", "constant"):
+    elif op.kind in ("module", "constant", "state"):
         arguments |= op.options
     elif op.parameter is not None:
         arguments["parameter"] = list(op.parameter.shape[1:])

@@ -9,6 +9,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
+from graphspec.declarations.sources import SOURCES
 from graphspec.diagnostics import (
     Diagnostics,
     become,
@@ -102,7 +103,8 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
         return None
     if node.form not in (OF_SHARED if shared else FORMS):
         message = "a shared entry is a `layer`, a `block`, a `model`, a `module` or `average_of` another"
-        reader.error("wrong-type", (*path, node.form), message, key=True)
+        help = "make it a node, which others read by its name" if node.form in SOURCES else None
+        reader.error("wrong-type", (*path, node.form), message, help, key=True)
         return None
     if node.form == "average_of" and not shared:
         message, help = "an average of weights is an entry of `shared`", "write it there, and call it here"
@@ -189,6 +191,7 @@ def _with_like(value: dict[str, Any]) -> dict[str, Any]:
 
 _WORDS_OF_FORMS = {
     **dict.fromkeys(("type", "kind", "class", "class_name", "_target_", "cls", "layer_type"), "layer"),
+    **dict.fromkeys(("buffer", "register_buffer", "queue"), "state"),
     **dict.fromkeys(("expr", "expression", "formula", "lambda"), "compute"),
     "function": "op",
     "use": "block",
@@ -273,8 +276,10 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
             where = "a shared entry" if shared else f"{a(f'`{node.form}`')} node"
             help = None if shared else f"put it into a block, and write `{key}` on that"
             reader.error("unknown-key", (*path, key), f"{where} takes no `{key}`", help, key=True)
-    if node.form == "average_of" and "trainable" in node.model_fields_set:
+    if node.form in ("average_of", "state") and "trainable" in node.model_fields_set:
         message, help = "an average of weights takes no `trainable`", delete("only the average moves it")
+        if node.form == "state":
+            message, help = "a state takes no `trainable`", delete("only its `update` changes it")
         reader.error("unknown-key", (*path, "trainable"), message, help, key=True)
     if shared:
         for key, field in (("from", "source"), ("when", "when"), ("else", "otherwise")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphspec.contract import REGISTRY
 from graphspec.language.schema import MISSING, Node
 
-SOURCES = ("parameter", "constant")
+SOURCES = ("parameter", "constant", "state")
 """Forms that read nothing."""
 
 

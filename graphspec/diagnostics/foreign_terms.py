@@ -49,6 +49,10 @@ LAYERS: Mapping[str, str] = {
     "Functional": "a model is a file: write {model: other.yaml}",
     "Lambda": "write its computation as a formula, {compute: x * 2}, or as an op",
     "Parameter": "write {parameter: [1, 768]}",
+    **dict.fromkeys(
+        ("Buffer", "register_buffer", "Queue", "State", "MovingAverage"),
+        'write {state: [32], update: "0.9 * center + 0.1 * mean(code, axis=1)"}, of a node `center`',
+    ),
     "Block": "write {block: name}, and declare it under `blocks`",
     "Residual": _SUM,
     "SkipConnection": _SUM,

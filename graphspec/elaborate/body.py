@@ -86,6 +86,7 @@ class BodyElaborator:
     results: dict[str, NodeResult | Repeated] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
     shared: dict[str, SharedEntry] = field(default_factory=dict)
+    later: list[Callable[[], None]] = field(default_factory=list)  # what reads nodes that may follow from it
     context: Context = field(init=False)
     reads: Reads = field(init=False)  # who reads what, over all instances of this body's text
 
@@ -117,6 +118,8 @@ class BodyElaborator:
         """Elaborates every node, in file order as far as the dependencies allow."""
         for name in order(self.reads.sources, self._report_cycle):
             self.node(name)
+        for finish in self.later:
+            finish()
 
     def node(self, name: str) -> NodeResult | Repeated:
         """The result of a node, which is elaborated now if it was not before."""

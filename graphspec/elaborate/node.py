@@ -365,6 +365,7 @@ def _refused_inputs(node: NodeInstance, edges: list[tuple[str, Path]]) -> NodeIn
     """Reports inputs that are written for a node that takes none, or whose formula names them."""
     span = node.span_of("from") if not edges else node.body.declared.document.span(edges[0][1])
     what = {"parameter": "is a parameter", "constant": "is a constant", "op": "is a constant tensor"}
+    what["state"] = "reads what its `update` names"
     message = f"`{node.name}` {what.get(node.form, '')} and takes no input"
     if node.form == "compute":
         message = f"`{node.name}` reads what its formula names, and nothing else"

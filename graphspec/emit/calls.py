@@ -11,6 +11,7 @@ from graphspec.contract.fields import same
 from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.contract.moving import Moving, Stepped, Stepping
 from graphspec.contract.scanning import Scanned
+from graphspec.contract.state import Updating
 from graphspec.emit.activations import applied, flag_argument, function_argument, overwriting
 from graphspec.emit.code import (
     Variable,
@@ -164,6 +165,8 @@ class Calls:
     ) -> tuple[ast.expr, Ending | None]:
         if isinstance(op.wrapper, Scanned):
             return self._scanned(slot, op, op.wrapper, module, arguments_read, number), None
+        if isinstance(op.wrapper, Updating):
+            return self._updating(op, op.wrapper, module, arguments_read), None
         if isinstance(op.wrapper, Moving):
             return self._moving(slot, op, op.wrapper, module, arguments_read, number, logits), None
         words = list(op.graph.inputs) if op.graph is not None else ["x"]
@@ -227,6 +230,22 @@ class Calls:
         masks = [_one(part) for part in arguments[len(words) :]]
         code_of = call("scan", _direct(ast.Lambda(parameters, cell)), *every, *masks)
         return code_of if len(op.outputs) > 1 else item(code_of, 0)
+
+    def _updating(
+        self, op: Op, wrapper: Updating, module: ast.expr | None, arguments: Sequence[Argument]
+    ) -> ast.expr:
+        """What changes a state: a function of it, of what the batch is, and of what else is as it is."""
+        assert op.graph is not None and op.arguments[0].op is not None
+        space = names.Namespace({*self.group.helpers, "self"})
+        called = [space.claim(names.local(word)) for word in op.graph.inputs]
+        change = self._instance(op, op.graph, module, [name(word) for word in called], None)
+        function = ast.Lambda(
+            ast.arguments([], [ast.arg(each) for each in called], None, [], [], None, []), change
+        )
+        own = next(s for s in self.group.template.slots if op.arguments[0].op in s.ops)
+        update = ast.Attribute(self.constructor.modules[own.position], "update", ast.Load())
+        batch = [_one(part) for part in arguments[1 : 1 + wrapper.batch]]
+        return call(update, _direct(function), listed(batch), *map(_one, arguments[1 + wrapper.batch :]))
 
     def _moving(
         self,

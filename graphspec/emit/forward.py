@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from graphspec.diagnostics import Span
 from graphspec.emit.activations import activated
-from graphspec.emit.body import Assign, If, Return
+from graphspec.emit.body import Assign, Effect, If, Return
 from graphspec.emit.calls import Ending, turned
 from graphspec.emit.chains import is_chain
 from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
@@ -144,6 +144,9 @@ class Forward(ForwardScope):
             self._graph_with_logits(slot, op, module, word, number)
             return
         code, ending = self.calls.parts(slot, op, module, number)
+        if op.updates:
+            self.body.append(Effect(code, op.span))
+            return
         if len(op.outputs) > 1:
             self._several(op, code, word)
             return

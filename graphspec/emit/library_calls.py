@@ -113,6 +113,8 @@ class LibraryCalls:
                     yield from (Function(owner, word) for owner in self.tree.after(node.name))
                 elif _is_self(value):
                     yield from (Function(owner, word) for owner in self.tree.related(node.name))
+            case ast.Attribute(value=ast.Attribute() | ast.Subscript(), attr="update"):
+                yield Function("State", "update")
 
     def _add_held(self, made: set[str], holder: Node) -> None:
         """Records the calls of modules that are made for a library class, which calls them itself."""

@@ -18,7 +18,19 @@ from graphspec.language.row_settings import RowSettings
 from graphspec.settings import Setting
 
 FORMS = (
-    *("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module"),
+    *(
+        "layer",
+        "merge",
+        "block",
+        "model",
+        "call",
+        "op",
+        "compute",
+        "parameter",
+        "constant",
+        "state",
+        "module",
+    ),
     "average_of",
 )
 TYPE = ("shape", "dtype")
@@ -167,6 +179,11 @@ class Node(Setting):
     """A fixed tensor, numbers or booleans in nested lists; or one number that varies over the training.
 
     Example: {constant: [0.2, 0.7]}
+    """
+    state: Any = MISSING
+    """A tensor of this shape that each batch of training changes, by the formula `update`.
+
+    Example: {state: [8], update: "mean(log_var, axis=1)"}
     """
     module: str = MISSING
     """A custom nn.Module by its import path, such as my_layers.GatedMix.

@@ -49,6 +49,7 @@ class _Need:
         self._instances: dict[Op, list[Op]] = {}  # of the node of an op, in its graph
         self._work: list[Value] = []
         self._given_by: dict[Value, tuple[Op, int]] = {}  # for each input of an instance, its argument
+        self._updates: dict[Op, Op] = {}  # by state, what changes it
         self._read_places: set[tuple[object, int]] = set()  # the arguments that a group reads
         self._chained: set[object] = set()  # the groups that read nothing of the instance before
         for graph in self.graphs:  # grows as graphs are found inside
@@ -60,6 +61,8 @@ class _Need:
                 group: object = op.unit if shared else (graph, op.node)
                 self._groups[group].append(op)
                 self._group_of[op] = group
+                if op.updates and (state := op.arguments[0].op) is not None:
+                    self._updates[state] = op
                 if op.graph is not None:
                     self.graphs.append(op.graph)
                     inputs = enumerate(op.graph.inputs.values())
@@ -170,6 +173,8 @@ class _Need:
         if op in self.live:
             return
         self.live.update(self._instances[op])
+        for state in self._updates.keys() & {*self._instances[op]}:
+            self._read(self._updates[state], next(iter(self._updates[state].outputs)))
         if isinstance(op.wrapper, Scanned):  # the next step reads what nothing else does
             for key in op.outputs:
                 self._read(op, key)

@@ -132,6 +132,9 @@ class _Stepper:
         ops, held = self._made, self._held
         self._made, self._held = [], []
         for op in list(graph.ops):
+            if op.updates:  # which only training does
+                graph.units = [unit for unit in graph.units if unit is not op.unit]
+                continue
             op.arguments = self._passed(op.arguments)
             if op.layer is not None and op.layer.training_only and self._retyped.intersection(op.inputs):
                 self._retype(op)

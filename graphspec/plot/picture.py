@@ -178,7 +178,7 @@ class _Drawer:
         box.arguments = tuple(_arguments(op))
         box.weights = tuple((each.name, _text(each.shape)) for each in op.weights())
         keys = [key for key in op.outputs if any(each.outputs[key] in read for each in run)]
-        if op.graph is not None:
+        if op.graph is not None and not op.updates:
             box.body = self.body(op.graph, row.rows, {key: op.results[key] for key in keys})
         index = canvas.add(box, {key: op.outputs[key] for key in keys})
         for each in run[1:]:
@@ -260,7 +260,7 @@ def _weights(unit: Unit) -> Box:
 
 def _slots(op: Op, values: tuple[Value, ...]) -> Iterator[tuple[int | None, Value]]:
     """The values that a node reads. For a block or model, each comes with the entry of its body."""
-    if op.graph is None:
+    if op.graph is None or op.updates:
         yield from ((None, value) for value in values)
         return
     slot = 0

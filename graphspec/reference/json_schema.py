@@ -269,7 +269,7 @@ class Writer:
             if key not in (*FORMS, *OF_SOME)
         }
         forms: Schema = {form: {"type": "string"} for form in FORMS} | {
-            "parameter": {"anyOf": [{"type": "array"}, EXPRESSION]},
+            **{form: {"anyOf": [{"type": "array"}, EXPRESSION]} for form in ("parameter", "state")},
             "constant": {"anyOf": [{"type": ["array", "number", "boolean"]}, _ref("varying"), EXPRESSION]},
             "module": _ref("path"),
         }

@@ -24,7 +24,7 @@ from graphspec.server.analysis import Analysis
 from graphspec.server.cursor import Cursor, cursor_at
 from graphspec.server.keys import classes_at, parameters_at
 from graphspec.server.scopes import Body, Inside, Symbol, mapping, sized
-from graphspec.server.symbols import MATCHING, MEASURED, REFERRING
+from graphspec.server.symbols import FORMULAS, MATCHING, MEASURED, REFERRING
 from graphspec.server.tables import columns, sources, trained_on
 from graphspec.settings import show
 from graphspec.tensor import DTYPES
@@ -196,7 +196,7 @@ class _At:
             yield from (Completion(name, "name", "a param") for name in self._params())
         elif key in (*REFERRING, "edges") or self._reads_names(key):
             yield from self._names()
-        elif key == "compute":
+        elif key in FORMULAS and self._in_node():
             yield from self._names()
             if "." not in cursor.word:
                 yield from (Completion(name, "function", "an op") for name in REGISTRY["op"])

@@ -45,6 +45,8 @@ _BARE = re.compile(r"(?<![\w.$])[A-Za-z_]\w*", re.ASCII)
 _STRING = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 
 
+FORMULAS = ("compute", "update")
+"""Keys of nodes whose texts are formulas."""
 REFERRING = ("from", "else", "like")
 """Keys of nodes whose texts are references."""
 MATCHING = ("match", "freeze", "update")
@@ -147,7 +149,7 @@ class Symbols(Scopes):
                 for argument in mapping(item):  # which for a block is an input of it
                     if target is not None and argument in target[0].names(target[1]):
                         self._add(Symbol("node", argument, target[1], target[0].file), (*here, argument))
-            elif key == "compute" and isinstance(item, str):
+            elif key in FORMULAS and isinstance(item, str):
                 self._paths(body, _formula(item), here, calls=True)
             elif key == "wraps" and isinstance(item, dict):
                 self._node(body, item, here)

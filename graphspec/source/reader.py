@@ -478,7 +478,12 @@ class Reader:
             if match is not None and match.end() > end and start not in self.masks:
                 self.cuts[start] = Cut(start, match.end(), "")
         frame = self.stack[-1] if self.stack else None
-        formula = frame is not None and frame.flow and frame.key is not None and frame.key[0] == "compute"
+        formula = (
+            frame is not None
+            and frame.flow
+            and frame.key is not None
+            and frame.key[0] in ("compute", "update")
+        )
         if not (formula or text.endswith("$") or has_unclosed(text)):
             return
         self.searches += 1

@@ -113,7 +113,7 @@ def _row(op: Op, name: str, labels: dict[Value, str], trainable: Trains, counted
     title = op.title if averaged is None else f"average of {averaged}"
     return Row(
         name,
-        title if op.wrapper is None else f"{op.wrapper.title}({title})",
+        title if op.wrapper is None else f"{op.wrapper.title}({title})" if title else op.wrapper.title,
         tuple(_shape(value.tensor) for value in op.outputs.values()),
         sum(w.size for w in weights) + sum(row.params for row in inside),
         sum(w.size for w in weights if w.trainable and trainable(unit, w))

@@ -1,32 +1,11 @@
 # Made by graphspec 0.1.0 from the spec moco. It needs torch 2.10 or later.
 """moco: image uint8[N, 8, 8, 1] -> unlike float32[N], digit float32[N, 10]."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-
-class Queue(nn.Module):
-    """The last rows that training has seen, the newest first."""
-
-    rows: Tensor
-
-    def __init__(self, size: int, shape: tuple[int, ...]):
-        super().__init__()
-        self.register_buffer("rows", torch.zeros(size, *shape))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The rows of the batches before, [1, size, ...]; training adds those of x."""
-        if not self.training:
-            return self.rows.unsqueeze(0)
-        rows = self.rows.clone()
-        self.push(x.detach())
-        return rows.unsqueeze(0)
-
-    def push(self, x: Tensor) -> None:
-        """Takes rows in; as many fall out."""
-        rows = torch.cat([x.to(self.rows.dtype), self.rows])
-        self.rows.copy_(rows[: len(self.rows)])
 
 
 def look_up(x: Tensor, grid: Tensor, fill: float) -> Tensor:
@@ -100,15 +79,53 @@ class RandomZoom(nn.Module):
         return warp(x, theta, 0.0)
 
 
+def in_full(x: Tensor) -> Tensor:
+    """Floats of 32 bits or more."""
+    return (
+        x.to(torch.promote_types(x.dtype, torch.float32))
+        if x.is_floating_point()
+        else x
+    )
+
+
+class State(nn.Module):
+    """A tensor [1, ...] that each batch of training changes."""
+
+    value: Tensor
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        self.register_buffer("value", torch.zeros(1, *shape, dtype=None))
+
+    def forward(self) -> Tensor:
+        """The value that the batches before have left."""
+        return self.value.clone() if self.training else self.value
+
+    def update(
+        self, change: Callable[..., Tensor], batch: list[Tensor], *others: Tensor
+    ) -> None:
+        """In training, the value becomes what `change` makes of it and of a batch."""
+        if self.training:
+            self.push(change, [x.detach() for x in batch], *others)
+
+    @torch.no_grad()
+    def push(
+        self, change: Callable[..., Tensor], batch: list[Tensor], *others: Tensor
+    ) -> None:
+        """Changes the value; `change` gets the batch, [n, ...], as [1, n, ...]."""
+        with torch.autocast(self.value.device.type, enabled=False):
+            read = [x.unsqueeze(0) for x in batch] + [*others]
+            self.value.copy_(change(self.value, *map(in_full, read)))
+
+
 def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, Queue):
-        nn.init.normal_(module.rows, 0.0, 0.05)
     elif isinstance(module, Moco):
+        nn.init.normal_(module.others.value, 0.0, 0.05)
         module.slow.load_state_dict(module.online.state_dict())
 
 
@@ -143,6 +160,10 @@ class Encoder(nn.Module):
         return F.normalize(x, dim=-1), code
 
 
+def update_others(others: Tensor, key: Tensor) -> Tensor:
+    return torch.cat([key, others], 1)[:, :512]
+
+
 class Moco(nn.Module):
     def __init__(self, width: int = 32, temperature: float = 0.2) -> None:
         super().__init__()
@@ -151,7 +172,7 @@ class Moco(nn.Module):
         self.slow.requires_grad_(False)
         self.one = View()
         self.two = View()
-        self.others = Queue(512, (width,))
+        self.others = State((512, width))
         self.digit = nn.Linear(1024, 10)
         self.temperature = temperature
         self.apply(init_weights)
@@ -162,11 +183,12 @@ class Moco(nn.Module):
         two = self.two(scaled.permute(0, 3, 1, 2))  # [N, 1, 8, 8]
         query_place, _ = self.online(one)
         key_place, _ = self.slow(two)
-        others = self.others(key_place)  # [1, 512, width]
+        others = self.others()  # [1, 512, 32]
         near = (query_place * key_place).sum(-1, keepdim=True)  # [N, 1]
         x = (query_place.unsqueeze(1) * others).sum(-1)  # [N, 512]
         x = torch.cat([near, x], -1) / self.temperature  # [N, 513]
         unlike = -x.log_softmax(-1)[:, 0]  # [N]
         _, plain_code = self.online(scaled.permute(0, 3, 1, 2))
         digit = self.digit(plain_code.detach())  # [N, 10]
+        self.others.update(update_others, [key_place])
         return {"unlike": unlike, "digit": digit if logits else digit.softmax(-1)}

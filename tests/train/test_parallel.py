@@ -144,9 +144,22 @@ nodes:
   place: {layer: UnitNormalization, from: long}
   area: {layer: Dense, from: x, units: 6, activation: sigmoid}
   far: {layer: Dense, from: x, units: 2}
-  before: {layer: Queue, from: key, size: 20}
+  before: {state: [20, 4], initializer: random_normal, update: "concatenate([key, before], axis=1)[:, :20]"}
+  counts: {state: [4], update: "0.9 * counts + 0.1 * sum(nearest, axis=1)"}
+  sums:
+    state: [4, 4]
+    initializer: random_normal
+    update: "0.9 * sums + 0.1 * scale * einsum(nearest, key, subscripts='bnk,bnd->bkd')"
+  scale: {parameter: [4, 4], initializer: ones}
+  book: {compute: "sums / (expand_dims(counts, axis=-1) + 1) * scale"}
+  apart: {compute: "sum(square(expand_dims(key, axis=1) - book), axis=-1)"}
+  nearest: {op: one_hot, from: closest, num_classes: 4}
+  closest: {op: argmin, from: apart, axis: -1}
+  steps: {state: [], dtype: int64, update: steps + 1}
+  held: {compute: "min(apart, axis=-1) / (steps + 1)"}
   others: {compute: "sum(square(expand_dims(query, axis=1) - before), axis=[1, 2])"}
 outputs:
+  held: {loss: mean}
   others: {loss: mean, loss_weight: {from: 0.01, to: 0.02}}
   pair: {from: [query, key], loss_weight: learned,
          loss: {name: in_batch_softmax, symmetric: true, temperature: 0.5}}

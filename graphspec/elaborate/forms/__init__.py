@@ -29,6 +29,10 @@ def build(node: NodeInstance) -> NodeResult:
             from graphspec.elaborate.forms import parameter
 
             return parameter.build(node)
+        case "state":
+            from graphspec.elaborate.forms import state
+
+            return state.build(node)
         case "constant":
             from graphspec.elaborate.forms import constant
 

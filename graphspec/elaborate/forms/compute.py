@@ -33,7 +33,7 @@ from graphspec.expressions.formula import (
     parse_formula,
 )
 from graphspec.expressions.grammar import CONSTANTS, NUMERIC, WORDS
-from graphspec.graph import ArgumentExpression, Formula, Op, Value, types
+from graphspec.graph import ArgumentExpression, Formula, Graph, Op, Value, types
 from graphspec.settings import SettingError, show, validate
 from graphspec.tensor import Tensor
 
@@ -142,7 +142,7 @@ def build(node: NodeInstance) -> NodeResult:
         help = "it belongs to a function of the formula: sum(x, axis=-1)"
         node.error("unknown-key", node.key(key), f"a formula takes no `{key}`", help)
     try:
-        result = _Builder(node, Formula(str(node.declared.compute))).build()
+        result = FormulaBuilder(node, Formula(str(node.declared.compute))).build()
     except Broken:
         return failed()
     return failed() if unknown or node.inputs.broken else result
@@ -150,7 +150,7 @@ def build(node: NodeInstance) -> NodeResult:
 
 def first_reference(node: NodeInstance) -> Bound | None:
     """The value that replaces a left-out formula: its first input."""
-    builder = _Builder(node, Formula(str(node.declared.compute)))
+    builder = FormulaBuilder(node, Formula(str(node.declared.compute)))
     try:
         parts = builder.parsed().references()
         part = next((each for each in parts if each.text not in VALUES or builder.declares(each)), None)
@@ -164,20 +164,26 @@ def first_reference(node: NodeInstance) -> Bound | None:
 
 
 @dataclass
-class _Builder:
-    """Builds the ops of the formula of one instance."""
+class FormulaBuilder:
+    """Builds the ops of the formula of one instance, which it has under `key`."""
 
     node: NodeInstance
     formula: Formula
+    key: str = "compute"
     made: Counter[str] = field(default_factory=Counter)
     steps: set[str] = field(default_factory=set)
     constants: dict[str, Value] = field(default_factory=dict)  # by their text, such as `arange(16)`
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that gets the ops."""
+        return self.node.body.graph
 
     def build(self) -> NodeResult:
         root = self.parsed().root
         result = self.value(root)
         if isinstance(result, Value) and isinstance(root, Applied):
-            op = self.node.body.graph.ops.pop()  # the node's own is added by who asked for it
+            op = self.graph.ops.pop()  # the node's own is added by who asked for it
             assert op is result.op
             op.node = result.name = self.node.name
             op.options = {"formula": self.formula.text}
@@ -190,10 +196,11 @@ class _Builder:
 
     def parsed(self) -> FormulaTree:
         """The tree of the formula."""
-        text = self.node.declared.compute
+        declared = self.node.declared
+        text = declared.compute if self.key == "compute" else declared.extra[self.key]
         if not isinstance(text, str):
             message = f"a formula is a string such as `a + 2 * b`, not {show(text)}"
-            self.node.error("wrong-type", self.node.span_of("compute"), message)
+            self.node.error("wrong-type", self.node.span_of(self.key), message)
             raise Broken
         try:
             return parse_formula(text)
@@ -218,7 +225,7 @@ class _Builder:
     # --- places and mistakes
 
     def span(self, part: Part) -> Span:
-        path = (*self.node.path, "compute")
+        path = (*self.node.path, self.key)
         return self.node.body.declared.document.within(path, part.start, part.end)
 
     def source(self, part: Part) -> str:
@@ -297,7 +304,7 @@ class _Builder:
         """A text with its insertions evaluated; errors are reported at their place in the formula."""
         if "$" not in text:
             return text
-        node, path = self.node, (*self.node.path, "compute")
+        node, path = self.node, (*self.node.path, self.key)
         value = node.body.scope.evaluate(text, path, node.index, self.formula.text.index(text, part.start))
         if value is FAILED:
             raise Broken
@@ -566,7 +573,7 @@ class _Builder:
     def _add(self, op: Op, plain: dict[str, Any]) -> Value:
         """Adds a step to the graph."""
         op.formula, op.options = self.formula, plain
-        self.node.body.graph.ops.append(op)
+        self.graph.ops.append(op)
         self.node.body.context.count(self.node.span)
         return op.output
 

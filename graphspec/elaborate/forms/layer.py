@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from graphspec.contract.layer import Layer, LayerError, Weight
 from graphspec.contract.registry import Kind
+from graphspec.contract.state import StateTensor
 from graphspec.contract.wrapper import Wrapper
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.arguments import layer_class, read_layer
@@ -28,7 +29,13 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         return failed()
     arguments, broken = node.legal_arguments()
     if issubclass(cls, Wrapper):
-        return failed() if broken or not named else wrap(node, cls, arguments, build_inner)
+        result = failed() if broken or not named else wrap(node, cls, arguments, build_inner)
+        inner = result.op.graph.walk() if result.op is not None and result.op.graph is not None else ()
+        state = next((op for op in inner if isinstance(op.layer, StateTensor)), None)
+        if state is None:
+            return result
+        message = f"`{state.name}` remembers batches, and `{cls.spec_name}` calls it with other ones"
+        return node.failure("not-supported", node.span_of("wraps"), message, "move the state out of it")
     if node.declared.wraps is not MISSING:
         arguments["wraps"] = node.evaluate(node.declared.wraps, "wraps")
         if arguments["wraps"] is FAILED:

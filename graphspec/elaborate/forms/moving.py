@@ -106,6 +106,10 @@ def _changed(node: NodeInstance, op: Op, change: Bound) -> None:
         help = f"give the change of {count} that steps on the same network make, or `units: {count}`"
         node.inputs = NodeInputs([change])
         raise LayerError("shapes-differ", what, help=help, inputs=(0,))
+    if given.dtype == "float64":
+        node.inputs = NodeInputs([change])
+        message, help = f"weights are float32, and {{input0}} is {given}", "write `dtype: float32` of it"
+        raise LayerError("wrong-dtype", message, help=help, inputs=(0,))
     op.wrapper = Moved()
     op.arguments = (*op.arguments, change.value)
     for value in op.outputs.values():

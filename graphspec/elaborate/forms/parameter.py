@@ -28,7 +28,7 @@ def build(node: NodeInstance) -> NodeResult:
         sizes = [shape] if is_size(shape) else [1, 768]
         return node.failure("wrong-type", node.span_of("parameter"), message, f"write parameter: {sizes}")
     said = _read(node, arguments)
-    fill = _fill(node, said.initializer, len(shape)) if said is not None else None
+    fill = fill_of(node, said.initializer, len(shape)) if said is not None else None
     if fill is None:
         return failed()
     trainable = node.evaluate(node.declared.trainable, "trainable")
@@ -55,7 +55,7 @@ def _read(node: NodeInstance, arguments: dict[str, Any]) -> _Parameter | None:
         return None
 
 
-def _fill(node: NodeInstance, initializer: Initializer, rank: int) -> str | None:
+def fill_of(node: NodeInstance, initializer: Initializer, rank: int) -> str | None:
     """The statement that fills a parameter, of its shape without the batch axis; None after an error. A
     number is filled as one element, in the place of the batch.
     """

@@ -40,11 +40,11 @@ class Spread:
         layers = [layer for layer in module.modules() if _keeps_statistics(layer)]
         self._synchronized = [layer for layer in layers if hasattr(layer, "counts")]
         self._apart = [layer for layer in layers if not hasattr(layer, "counts")]
-        self._waiting: list[tuple[nn.Module, Tensor]] = []
-        """Queues, each with rows of this process that it is to take in."""
-        for queue in module.modules() if not world.alone else ():
-            if hasattr(queue, "push"):
-                queue.push = partial(self._wait, queue)  # type: ignore[assignment]
+        self._waiting: list[tuple[Any, Any, list[Tensor], list[Tensor]]] = []
+        """States, each with what changes it: a function of rows of this process, and of other tensors."""
+        for state in module.modules() if not world.alone else ():
+            if hasattr(state, "push"):
+                state.push = partial(self._wait, state)  # type: ignore[assignment]
 
     @property
     def called(self) -> nn.Module:
@@ -59,13 +59,17 @@ class Spread:
         with nullcontext() if last else self._unsynchronized():
             yield
         waiting, self._waiting = self._waiting, []
-        for queue, rows in waiting:  # those of all processes, as of one that has the whole batch
-            everything = self.world.rows(rows, shares(batch.total, self.world.size))
-            kind: Any = type(queue)
-            kind.push(queue, everything)
+        counts = shares(batch.total, self.world.size)
+        for (
+            state,
+            change,
+            rows,
+            others,
+        ) in waiting:  # by those of all processes, as of one with the whole batch
+            type(state).push(state, change, [self.world.rows(each, counts) for each in rows], *others)
 
-    def _wait(self, queue: nn.Module, rows: Tensor) -> None:
-        self._waiting.append((queue, rows))
+    def _wait(self, state: nn.Module, change: Any, rows: list[Tensor], *others: Tensor) -> None:
+        self._waiting.append((state, change, rows, [each.detach().clone() for each in others]))
 
     def finish(self) -> None:
         """After the backward passes of a step: what torch's wrapper leaves to us."""
