@@ -147,7 +147,7 @@ class _UpdateBuilder(FormulaBuilder):
         inner.outputs = {"next": result}
         op = Op(self._fresh(UPDATE), None, node.span_of(UPDATE), "block", tuple(order), graph=inner)
         op.wrapper = Updating(batch=len(batch))
-        op.inner = tuple(value.tensor for value in inner.inputs.values())
+        op.inner = tuple(self.entered[each].tensor for each in order)
         op.inner_outputs = (result.tensor,)
         op.outputs, op.results = {"next": Value(result.tensor, op.node, op)}, {"next": result}
         op.unit = Unit(op.node, None, op.span, calls=[op])
