@@ -36,23 +36,15 @@ def compiled(body: ConvertedBody, settings: Mapping[str, Any], flat: bool, notes
     if flat:
         return flat_spec
     channels, meaning = _channels(body, flat_spec.program.graph), _meaning(flat_spec)
-    best: ConvertedSpec | None = None
-    least = 0
-    for optional in (False, True):
-        candidate = folded(body, settings, common, channels, optional)
-        diagnostics = Diagnostics()
-        written = text(candidate.document)
-        nodes, lines = candidate.nodes, written.count("\n")
-        if best is not None and (nodes >= least or lines > 1.15 * best.text.count("\n")):
-            continue
-        program_folded = check(written, diagnostics, {})
-        if program_folded is not None and not diagnostics.errors:
-            spec = ConvertedSpec(written, program_folded, candidate.places)
-            if _meaning(spec) == meaning:
-                best, least = spec, nodes
-    if best is None:
-        notes.append("it is written without blocks: the folded spec would not be equal")
-    return best or flat_spec
+    candidate, diagnostics = folded(body, settings, common, channels), Diagnostics()
+    written = text(candidate.document)
+    program = check(written, diagnostics, {})
+    if program is not None and not diagnostics.errors:
+        spec = ConvertedSpec(written, program, candidate.places)
+        if _meaning(spec) == meaning:
+            return spec
+    notes.append("it is written without blocks: the folded spec would not be equal")
+    return flat_spec
 
 
 def _flat(body: ConvertedBody, settings: Mapping[str, Any], notes: list[str]) -> tuple[bool, ConvertedSpec]:
@@ -154,9 +146,6 @@ def _number(
     units: Mapping[int, str],
 ) -> None:
     for op in graph.ops:
-        if not op.present:
-            known[id(op.output)] = known[id(op.inputs[0])]
-            continue
         path = f"{prefix}{attribute(op.name)}" if op.unit is None else units.get(id(op.unit), "")
         if op.graph is not None and op.wrapper is None:
             inner = dict(known)

@@ -62,7 +62,7 @@ def _lines(section: dict[str, Any]) -> int:
 
 def _can(part: RepeatedPart, parts: Parts) -> bool:
     """Whether the nodes of a part may be wherever it is used."""
-    if part is parts.root or part.passes_through or (part.is_model and not part.classed):
+    if part is parts.root or (part.is_model and not part.classed):
         return False
     if any(instance.part is part for instance in parts.inner.values()):
         return False
@@ -73,7 +73,7 @@ def _can(part: RepeatedPart, parts: Parts) -> bool:
         for position in _uses(part, outer):
             used += 1
             single = all(len(instance.items[position].units) == 1 for instance in outer.instances)
-            if outer.passes_through or not single or outer.keys[position].repeats is not None:
+            if not single or outer.keys[position].repeats is not None:
                 return False
     return used > 0
 

@@ -76,10 +76,9 @@ def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
     ]
     claimed = []
     for position in range(len(part.keys)):
-        pairs = zip((instance.items[position] for instance in part.instances), fronts, strict=True)
-        there = [(item, front) for item, front in pairs if item.units]
-        items = [item for item, _ in there]
-        words = [f"{stem(item)}_".removeprefix(front).rstrip("_") for item, front in there]
+        items = [instance.items[position] for instance in part.instances]
+        pairs = zip(items, fronts, strict=True)
+        words = [f"{stem(item)}_".removeprefix(front).rstrip("_") for item, front in pairs]
         word = identifier(_agreed(words, items, outermost))
         if word in names.taken and outermost:
             word = identifier(_longer(items[0]) or word)

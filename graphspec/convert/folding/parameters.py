@@ -46,13 +46,11 @@ class Param:
 @dataclass(slots=True)
 class Written:
     """One item of a part as it is written: its arguments, with params in them. `repeat` is None where it
-    is alone, a number or a param, or the arguments that differ in its repetitions; `when` None where it
-    is there in any case.
+    is alone, a number or a param, or the arguments that differ in its repetitions.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
     repeat: Any = None
-    when: Any = None
 
 
 @dataclass(slots=True)
@@ -82,15 +80,10 @@ class Solver:
         ]
 
     def solve(self) -> Solved:
-        by_position: dict[int, Written] = {}
-        # parts that are always there first: an optional one says less about a param
-        for position in sorted(
-            range(len(self.part.keys)), key=lambda position: position in self.part.passes_through
-        ):
+        for position, name in enumerate(self.names):
+            self.item = name
             items = [instance.items[position] for instance in self.part.instances]
-            self.item = self.names[position]
-            by_position[position] = self._item(items)
-        self.solved.items = [by_position[position] for position in range(len(self.part.keys))]
+            self.solved.items.append(self._item(items))
         for param in self.solved.params:
             self._settle(param)
         self.solved.params.sort(key=lambda param: param.default is not MISSING)
@@ -99,60 +92,26 @@ class Solver:
         return self.solved
 
     def _settle(self, param: Param) -> None:
-        """Gives a param its default, and its default where nothing else says what it is."""
-        known = [value for value in param.values if value is not MISSING]
+        """Gives a param its default."""
         sized = counts_channels(param.key) or param.key == "depth"
-        param.default = MISSING if sized else usual(known)
-        if len(known) < len(param.values):
-            param.default = usual(known) if usual(known) is not MISSING else known[0]
-            param.values = [param.default if value is MISSING else value for value in param.values]
+        param.default = MISSING if sized else usual(param.values)
 
     def _item(self, items: list[Item]) -> Written:
-        """One item, given what it is at each instance; nothing where it is left out."""
+        """One item, given what it is at each instance."""
         written = Written()
-        there = [item for item in items if item.units]
         lists: dict[str, list[Any]] = {}
         for key, column in self._columns(items).items():
             if all(all(same(value, values[0]) for value in values) for values in column):
-                value = self._template(key, [values[0] if values else MISSING for values in column])
-                if not self._is_default(there[0], key, value):
+                value = self._template(key, [values[0] for values in column])
+                if not self._is_default(items[0], key, value):
                     written.arguments[key] = value
             else:
-                lists[key] = [values or MISSING for values in column]
+                lists[key] = column
         if lists:
             written.repeat = {key: self._template(key, column) for key, column in lists.items()}
-        elif max(len(item.units) for item in there) > 1:
-            written.repeat = self._template("depth", [len(item.units) or MISSING for item in items])
-        if len(there) < len(items):
-            written.when = self._when([bool(item.units) for item in items])
+        elif max(len(item.units) for item in items) > 1:
+            written.repeat = self._template("depth", [len(item.units) for item in items])
         return written
-
-    def _when(self, present: list[bool]) -> str:
-        """The condition for an item: by other params, or by its own."""
-        params = [param for param in self.solved.params if MISSING not in param.values]
-        for param in params:
-            if param.values == present and all(type(value) is bool for value in param.values):
-                return f"${param.name}"
-        numbers = [p for p in params if all(isinstance(v, int) and not isinstance(v, bool) for v in p.values)]
-        for param in numbers:
-            if [value > 1 for value in param.values] == present:
-                return f"$({param.name} > 1)"
-        if all(isinstance(c, int) for c in self.channels):
-            channels = f"channels({self.part.inputs[0]})"
-            for param in numbers:
-                same_size = [a == b for a, b in zip(self.channels, param.values, strict=True)]
-                if not counts_channels(param.key):
-                    continue
-                if same_size == present:
-                    return f"$({channels} == {param.name})"
-                if [not value for value in same_size] == present:
-                    return f"$({channels} != {param.name})"
-                for other in numbers:
-                    if [a and v == 1 for a, v in zip(same_size, other.values, strict=True)] == present:
-                        return f"$({other.name} == 1 and {channels} == {param.name})"
-        name = self._name(f"with_{self.item}")
-        self.solved.params.append(Param(name, "with", list(present)))
-        return f"${name}"
 
     def _columns(self, items: list[Item]) -> dict[str, list[list[Any]]]:
         """For each argument, in order, its values: of each unit of each instance."""
@@ -161,7 +120,7 @@ class Solver:
             for unit in item.units:
                 keys |= dict.fromkeys(arguments_of(unit))
         first = self.part.unit(self.names.index(self.item))
-        some = any(len(arguments_of(item.units[0])) < len(keys) for item in items if item.units)
+        some = any(len(arguments_of(item.units[0])) < len(keys) for item in items)
         if some and isinstance(first, ConvertedNode) and first.form != "parameter":
             fields = list(REGISTRY[first.form][first.what].model_fields)  # type: ignore[index]
             keys = dict.fromkeys(sorted(keys, key=fields.index))
@@ -186,23 +145,16 @@ class Solver:
 
     def _template(self, key: str, column: Sequence[Any]) -> Any:
         """A value, or an expression of params, that is the column's at each instance."""
-        known = [value for value in column if value is not MISSING]
-        first = known[0]
-        if all(same(value, first) for value in known):
+        first = column[0]
+        if all(same(value, first) for value in column):
             return first
-        lists = all(isinstance(value, list) and len(value) == len(first) for value in known)
+        lists = all(isinstance(value, list) and len(value) == len(first) for value in column)
         if lists and counts_channels(key):
-            before = [(param, list(param.values)) for param in self.solved.params]
-            parts = [
-                self._template(key, [value if value is MISSING else value[i] for value in column])
-                for i in range(len(first))
-            ]
+            before = list(self.solved.params)
+            parts = [self._template(key, [value[i] for value in column]) for i in range(len(first))]
             if len(self.solved.params) <= len(before) + 1:
                 return parts
-            # a list of which several numbers differ is one param
-            self.solved.params = [param for param, _ in before]
-            for param, values in before:
-                param.values = values
+            self.solved.params = before  # a list of which several numbers differ is one param
         expression = self._known(key, column)
         if expression is not None:
             return expression
@@ -215,13 +167,12 @@ class Solver:
         params = self.solved.params
         for param in params:
             alike = key == param.key or (counts_channels(key) and counts_channels(param.key))
-            if alike and all(map(agree, param.values, column)) and any(map(same, param.values, column)):
-                param.values = [b if a is MISSING else a for a, b in zip(param.values, column, strict=True)]
+            if alike and all(map(same, param.values, column)):
                 return f"${param.name}"
         if key == "padding" and (expression := self._by_strides(column)) is not None:
             return expression
-        sized = counts_channels(key) and all(is_size(value) or value is MISSING for value in column)
-        scales = all(isinstance(value, float) and value > 0 for value in column if value is not MISSING)
+        sized = counts_channels(key) and all(map(is_size, column))
+        scales = all(isinstance(value, float) and value > 0 for value in column)
         if not sized and not scales:
             return None
         known = [(param.name, param.values) for param in params if counts_channels(param.key)]
@@ -229,7 +180,7 @@ class Solver:
             known.insert(0, (f"channels({self.part.inputs[0]})", self.channels))
         for relation in (equal, multiple, power) if sized else (power,):
             for name, values in known:
-                pairs = [(v, c) for v, c in zip(values, column, strict=True) if c is not MISSING]
+                pairs = list(zip(values, column, strict=True))
                 if all(is_size(v) for v, _ in pairs) and (expression := relation(name, pairs)) is not None:
                     return expression
         return None
@@ -285,11 +236,6 @@ def multiple(name: str, pairs: list[tuple[int, Any]]) -> str | None:
     if parts > 1 and not rest and all(c * parts == v for v, c in pairs):
         return f"$({name} // {parts})"
     return None
-
-
-def agree(a: Any, b: Any) -> bool:
-    """Whether two values are the same, as far as both are known."""
-    return a is MISSING or b is MISSING or same(a, b)
 
 
 def counts_channels(key: str) -> bool:

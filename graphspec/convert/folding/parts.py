@@ -102,8 +102,6 @@ class Instance:
         """What a target is here."""
         if target.input is not None:
             return self.sources[target.input]
-        if not self.items[target.position].units:
-            return self.value(self.part.passed_through(target.position))
         unit = self.items[target.position].units[-1]
         if isinstance(unit, ConvertedNode):
             return ConvertedValue(unit, target.output)
@@ -137,16 +135,10 @@ class RepeatedPart:
     classed: bool = False  # a class of PyTorch, whose attributes its nodes are called by
     shared: list[CalledEntry] = field(default_factory=list)  # entries that its nodes call
     cohesive: bool = True  # its nodes have a name in common that those around it have not
-    passes_through: dict[int, int] = field(default_factory=dict)
-    """Its optional items, each with the number of the target that it passes on where it is left out."""
-
-    def passed_through(self, position: int) -> Source:
-        """What an item passes on where it is left out."""
-        return list(targets(self.wiring[position]))[self.passes_through[position]]
 
     def unit(self, position: int) -> ConvertedNode | Instance:
-        """An item as it is at the first place that has it."""
-        return next(i.items[position].units[0] for i in self.instances if i.items[position].units)
+        """An item as it is at the first place."""
+        return self.instances[0].items[position].units[0]
 
     def readers(self) -> list[int]:
         """The last item that reads each item; those that are outputs are read after the end."""

@@ -73,9 +73,9 @@ def _best(parts: Parts) -> tuple[int, list[RunPlace]] | None:
     """The run that saves most lines, and its places."""
     runs: dict[tuple[int, int], list[RunPlace]] = defaultdict(list)
     for part in parts.all:
-        for length, code, place in _runs(part) if not part.passes_through else ():
+        for length, code, place in _runs(part):
             runs[length, code].append(place)
-    lines = {id(part): _lines(part) for part in parts.all if not part.passes_through}
+    lines = {id(part): _lines(part) for part in parts.all}
     readers = {id(part): part.readers() for part in parts.all}
     ranked = []
     for (length, _), places in runs.items():
@@ -269,7 +269,7 @@ def collapse(part: RepeatedPart, root: RepeatedPart) -> None:
     Those that differ in arguments stay apart inside a part, unless they are many: lists of lists read badly.
     """
     position = 0
-    while position < len(part.keys) and not part.passes_through:
+    while position < len(part.keys):
         end = position + 1
         while end < len(part.keys) and _repeats(part, end):
             end += 1

@@ -9,7 +9,6 @@ from typing import Any
 from graphspec.contract.fields import same
 from graphspec.convert.folding.dissolving import dissolve
 from graphspec.convert.folding.naming import item_names, name_part
-from graphspec.convert.folding.optional import merge_variants
 from graphspec.convert.folding.parameters import Solved, Solver, Written, arguments_of
 from graphspec.convert.folding.parts import Instance, Parts, RepeatedPart, Source, targets
 from graphspec.convert.folding.search import fold
@@ -37,12 +36,6 @@ class SpecDocument:
     document: dict[str, Any]
     places: dict[str, StoredPlace]
 
-    @property
-    def nodes(self) -> int:
-        """The number of nodes, including those of blocks."""
-        blocks = self.document.get("blocks", {}).values()
-        return sum(len(part["nodes"]) for part in (self.document, *blocks))
-
 
 def unfolded(body: ConvertedBody, settings: Mapping[str, Any], common_sizes: bool) -> SpecDocument:
     """The document of a model in which each model inside it is a block. `settings` are those of its outputs
@@ -56,15 +49,10 @@ def folded(
     settings: Mapping[str, Any],
     common_sizes: bool,
     channels: Callable[[ConvertedValue], int | None],
-    optional: bool,
 ) -> SpecDocument:
-    """The document of a model, folded. `channels` gives the last axis of a value of the flat model;
-    `optional` lets blocks have nodes that some of their uses leave out.
-    """
+    """The document of a model, folded. `channels` gives the last axis of a value of the flat model."""
     parts = Parts(body)
     fold(parts)
-    if optional and merge_variants(parts):
-        fold(parts)
     written = DocumentWriter(parts, channels, body).write(settings, common_sizes)
     renamed: dict[ConvertedNode, str] = {}
     while dissolve(parts, written.document, renamed):
@@ -220,10 +208,6 @@ class DocumentWriter:
         item |= arguments
         if written.repeat is not None:
             item["repeat"] = written.repeat
-        if written.when is not None:
-            item["when"] = written.when
-            if part.passes_through[position]:
-                item["else"] = self._reference(part, part.passed_through(position))
         if isinstance(unit, ConvertedNode) and not unit.trainable:
             item["trainable"] = False
         return item
