@@ -61,6 +61,8 @@ class Event:
     kind: str
     place: str
     op: str
+    stream: int = 0
+    """The stream on which it was, counted from 1; 0 is the usual one."""
 
 
 @dataclass
@@ -74,9 +76,16 @@ class Card:
     """Copies to the host that nobody has waited for."""
     done: int = 0
     pinned: set[int] = field(default_factory=set)
+    streams: int = 0
+    """How many were made besides the usual one."""
+    ordered: list[tuple[int, int]] = field(default_factory=list)
+    """Which stream waited for which: the number of the other one, then its own."""
+    used_on: list[int] = field(default_factory=list)
+    """The stream of each tensor that was said to be used on one besides its own."""
 
     def add(self, kind: str, op: object) -> None:
-        self.events.append(Event(kind, _place(), str(op).removeprefix("aten.").partition(".")[0]))
+        what = str(op).removeprefix("aten.").partition(".")[0]
+        self.events.append(Event(kind, _place(), what, getattr(_streams, "current", Stream()).number))
 
     def count(self, begin: int = 0, end: int | None = None) -> Counter[tuple[str, str]]:
         """How often each kind of event came from each place."""
@@ -93,6 +102,8 @@ class Card:
 
 
 _current: Card | None = None
+_streams = threading.local()
+"""The stream that a thread is in, as `current`."""
 _drawing = threading.Lock()
 """Held while the generator of the CPU stands for that of the device."""
 
@@ -411,18 +422,39 @@ class StreamEvent:
 
 
 class Stream:
+    """A stream of work; all work is done when it is asked for, whatever its stream."""
+
     device = GPU
 
-    def __init__(self, *_: Any, **__: Any):
-        pass
+    def __init__(self, number: int = 0):
+        self.number = number
 
     def synchronize(self) -> None:
         _card().wait("stream")
 
-    def wait_stream(self, other: Any) -> None:
-        """Work of one stream is done in its order, and there is one."""
+    def record_event(self) -> Stream:
+        return self
 
-    wait_event = record_event = wait_stream
+    def wait_event(self, event: Stream) -> None:
+        """Notes that what is asked of this stream from here on comes after what was asked of another."""
+        _card().ordered.append((event.number, self.number))
+
+    wait_stream = wait_event
+
+
+def _new_stream(*_: Any, **__: Any) -> Stream:
+    _card().streams += 1
+    return Stream(_card().streams)
+
+
+@contextmanager
+def _within(stream: Stream) -> Iterator[None]:
+    before = getattr(_streams, "current", Stream())
+    _streams.current = stream
+    try:
+        yield
+    finally:
+        _streams.current = before
 
 
 def _seed(seed: int) -> None:
@@ -465,9 +497,9 @@ def _replaced(card: Card) -> dict[Any, dict[str, Any]]:
         reset_peak_memory_stats=lambda *_: None,
         empty_cache=lambda: None,
         synchronize=lambda *_: card.wait("device"),
-        current_stream=lambda *_: Stream(),
-        stream=lambda _: nullcontext(),
-        Stream=Stream,
+        current_stream=lambda *_: getattr(_streams, "current", Stream()),
+        stream=_within,
+        Stream=_new_stream,
         Event=StreamEvent,
         manual_seed=_seed,
         manual_seed_all=_seed,
@@ -475,6 +507,11 @@ def _replaced(card: Card) -> dict[Any, dict[str, Any]]:
         set_rng_state=lambda state, *_: card.random.set_state(state),
     )
     tensors = {"pin_memory": _pin, "is_pinned": lambda tensor, *_: tensor.data_ptr() in card.pinned}
+
+    def used_on(_: Tensor, stream: Stream) -> None:
+        card.used_on.append(stream.number)
+
+    tensors["record_stream"] = used_on
     return {torch.cuda: cuda, Tensor: tensors, torch: {"empty": _pinned(torch.empty)}}
 
 

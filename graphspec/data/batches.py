@@ -7,7 +7,7 @@ the device or what happened before. So a run can be repeated, and resumed in the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from typing import Any, Protocol, Self
@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+from graphspec.data.ahead import ahead
 from graphspec.data.padding import Padding, Rows, sent
 
 GATHERED = 32 * 2**20
@@ -208,6 +209,9 @@ class InMemory:
         return replace(self, index=index if self.index is None else self.index[index])
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
+        return sent_ahead(self._batches(batch_size, shuffle, start), self.device)
+
+    def _batches(self, batch_size: int, shuffle: Shuffle | None, start: int) -> Generator[Batch, None, None]:
         rows = self.index
         if shuffle is not None:
             order = shuffle.order(len(self), self.block).to(self.home)
@@ -231,6 +235,32 @@ class InMemory:
         """The device of the arrays."""
         device: torch.device = next(iter(self.arrays.values())).device
         return device
+
+
+def sent_ahead(batches: Generator[Batch, None, None], device: torch.device | None) -> Iterator[Batch]:
+    """Batches that go from the host to `device`. Where that is a GPU, a thread sends the next one on a stream
+    of its own while the last one is used; else they are as they come.
+    """
+    if device is None or device.type != "cuda":
+        return batches
+    return _sent_ahead(batches, device)
+
+
+def _sent_ahead(batches: Generator[Batch, None, None], device: torch.device) -> Iterator[Batch]:
+    stream = torch.cuda.Stream(device)
+
+    def sending() -> Generator[tuple[Batch, torch.cuda.Event], None, None]:
+        with torch.cuda.stream(stream):  # of this thread, in which all of the generator runs
+            for batch in batches:
+                yield batch, stream.record_event()
+
+    for batch, event in ahead(sending()):
+        used_on = torch.cuda.current_stream(device)
+        used_on.wait_event(event)
+        for group in (batch.arrays, batch.weights, batch.masks):
+            for tensor in group.values():
+                tensor.record_stream(used_on)  # its memory is not that of the next batch before it was used
+        yield batch
 
 
 def row_bytes(array: Tensor | Rows, dtype: torch.dtype) -> int:

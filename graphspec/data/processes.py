@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from graphspec.data.memory import limit
-from graphspec.data.store import Array, InFiles, bytes_of, folder, on_disk, read_into, write_out
+from graphspec.data.store import Array, InFiles, bytes_of, folder, on_disk, read_at, write_out
 from graphspec.diagnostics import SpecError
 
 T = TypeVar("T")
@@ -178,8 +178,7 @@ class _SharedWriter(pickle.Pickler):
 class _SharedReader(pickle.Unpickler):
     def __init__(self, rest: Placed, file: RawIOBase):
         data = bytearray(*rest.shape)
-        file.seek(rest.place)
-        read_into(file, memoryview(data))
+        read_at(file, rest.place, memoryview(data))
         super().__init__(BytesIO(data))
         self.file: Any = file
         self.known: dict[Placed, Any] = {}

@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ BLOCK = 8 * 2**20
 """Bytes that are copied at a time."""
 SPARED = 2**28
 """Bytes of a disk that stay free."""
+_reading = threading.Lock()
+"""Held from where a thread seeks a place in a file until it has read there."""
 
 
 class RowsInFiles(Protocol):
@@ -75,8 +78,7 @@ class InFiles(ABC):
             while start < stop:
                 file, place, count = self.at(start)
                 count = min(count, stop - start)
-                file.seek(place)
-                read_into(file, view[: count * self.row])
+                read_at(file, place, view[: count * self.row])
                 view, start = view[count * self.row :], start + count
         return data
 
@@ -87,13 +89,15 @@ class InFiles(ABC):
             yield self.read([(start, min(start + step, self.length))])
 
 
-def read_into(file: RawIOBase, view: memoryview) -> None:
-    """Fills a view with what comes next in a file."""
-    while view:
-        count = file.readinto(view)
-        if not count:
-            raise OSError(errno.EIO, "a temporary file of encoded examples is truncated")
-        view = view[count:]
+def read_at(file: RawIOBase, place: int, view: memoryview) -> None:
+    """Fills a view with what is at a place of a file. Threads may read one file together."""
+    with _reading:
+        file.seek(place)
+        while view:
+            count = file.readinto(view)
+            if not count:
+                raise OSError(errno.EIO, "a temporary file of encoded examples is truncated")
+            view = view[count:]
 
 
 def write_out(file: RawIOBase, view: memoryview) -> None:

@@ -2,13 +2,13 @@
 
 The order of an epoch has two levels. The examples stand in blocks of neighbours; the blocks are shuffled, and
 `BLOCKS` of them at a time are a window, whose examples are shuffled among themselves. So files are read in
-long ranges, one window is in memory, and what an epoch sees where depends on the seed, the epoch and the
-number of examples alone.
+long ranges, one window is in memory and the next one is read meanwhile, and what an epoch sees where depends
+on the seed, the epoch and the number of examples alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.data.batches import BLOCKS, Batch, Shuffle, cut, generator
+from graphspec.data.ahead import ahead
+from graphspec.data.batches import BLOCKS, Batch, Shuffle, cut, generator, sent_ahead
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import RowsInFiles
@@ -25,7 +26,7 @@ Groups = Sequence[Mapping[str, Any]]
 """Arrays, weights and what counts, by name."""
 Ranges = Sequence[tuple[int, int]]
 WINDOW = 64 * 2**20
-"""Bytes of examples in memory at a time."""
+"""Bytes of examples that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,11 @@ class Streamed:
         return not any(array.ragged for array in self.arrays.values())
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
+        return sent_ahead(self._batches(batch_size, shuffle, start), self.device)
+
+    def _batches(self, batch_size: int, shuffle: Shuffle | None, start: int) -> Generator[Batch, None, None]:
         left: Groups | None = None
-        for begin, ranges, order in self._windows(shuffle, start):
-            window = [_read(group, ranges) for group in (self.arrays, self.weights, self.masks)]
+        for begin, window, order in ahead(self._read(shuffle, start)):
             missing = -begin % batch_size  # of a batch begun before, which is seen where nothing is left
             if missing and left is not None:
                 left = joined(left, chosen(window, order[:missing]))
@@ -85,9 +88,13 @@ class Streamed:
 
     def windows(self, shuffle: Shuffle, start: int = 0) -> Iterator[Groups]:
         """The rows in the order of `shuffle`, some at a time, without the first `start`."""
-        for begin, ranges, order in self._windows(shuffle, start):
-            window = [_read(group, ranges) for group in (self.arrays, self.weights, self.masks)]
+        for begin, window, order in ahead(self._read(shuffle, start)):
             yield chosen(window, order[max(0, start - begin) :])
+
+    def _read(self, shuffle: Shuffle | None, start: int) -> Generator[tuple[int, Groups, Tensor], None, None]:
+        """The windows of `_windows`, read."""
+        for begin, ranges, order in self._windows(shuffle, start):
+            yield begin, [_read(group, ranges) for group in (self.arrays, self.weights, self.masks)], order
 
     def _windows(self, shuffle: Shuffle | None, start: int) -> Iterator[tuple[int, Ranges, Tensor]]:
         """Of each window the number of examples before it, the ranges of its rows, and their order; those

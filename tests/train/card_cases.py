@@ -18,6 +18,7 @@ from torch import Tensor
 
 from graphspec.compiler import compile
 from graphspec.data import batches, streamed
+from graphspec.data.loading import load
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from graphspec.train.progress import Result
@@ -235,6 +236,22 @@ def data_that_stay_on_the_host(folder: Path) -> None:
         both(SPECS / "dense.yaml", folder, STEP | SENT)
 
 
+def the_next_batch_is_sent_while_one_is_used(folder: Path) -> None:
+    """On a stream of its own, which that of the training waits for; of three batches one is not there yet."""
+    spec = compile(SPECS / "dense.yaml")
+    with patch("tests.card.FREE", 0), patch.object(batches, "GATHERED", 1), card() as gpu:
+        examples = load(spec, None, SPECS, torch.device("cuda"), limit=100).training
+        gpu.events.clear()
+        read = iter(examples.batches(32, batches.Shuffle(1, 0)))
+        arrays = len(next(read).arrays)
+        sent = len(gpu.events)
+        assert arrays <= sent <= 2 * arrays
+        count = 1 + sum(1 for _ in read)
+        assert count == 4 and len(gpu.events) == arrays * count
+        assert {(event.kind, event.stream) for event in gpu.events} == {("in", 1)}
+        assert gpu.ordered == [(1, 0)] * count and gpu.used_on == [0] * arrays * count
+
+
 def streamed_data(folder: Path) -> None:
     with patch.object(streamed, "WINDOW", 2_000), patch.dict(os.environ, {"GRAPHSPEC_MEMORY": "1K"}):
         both(SPECS / "cars.yaml", folder, STEP | SENT, limit=None, epochs=1)
@@ -275,6 +292,7 @@ CASES = [
     the_last_state_of_a_cell,
     losses_with_constants,
     data_that_stay_on_the_host,
+    the_next_batch_is_sent_while_one_is_used,
     streamed_data,
     a_run_that_is_used,
 ]
