@@ -6,7 +6,7 @@ one for people, `nearest` finds the legal word that was meant.
 
 from collections.abc import Mapping
 
-from graphspec.diagnostics.collecting import Diagnostics, SpecError, TooManyMistakes, fail
+from graphspec.diagnostics.collecting import Diagnostics, SpecError, Superseded, TooManyMistakes, fail
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
 from graphspec.diagnostics.remedy import (
     Change,
@@ -33,6 +33,7 @@ __all__ = [
     "Remedy",
     "Span",
     "SpecError",
+    "Superseded",
     "TooManyMistakes",
     "akin",
     "become",

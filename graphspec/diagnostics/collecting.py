@@ -29,6 +29,10 @@ class TooManyMistakes(SpecError):
     """Ends a check whose errors are more than anyone reads: those that were found are collected."""
 
 
+class Superseded(Exception):
+    """Ends a check whose result nobody waits for any more."""
+
+
 def fail(
     code: str, message: str, help: str | None = None, *notes: str, span: Span | None = None
 ) -> SpecError:
@@ -44,9 +48,12 @@ SILENCED = frozenset([*OF_SPECS, *OF_ROWS])
 
 
 class Diagnostics:
-    """Collects the diagnostics of all stages, so that one run reports every mistake."""
+    """Collects the diagnostics of all stages, so that one run reports every mistake. A check asks between
+    its parts whether it is still `wanted`.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[], bool] | None = None) -> None:
+        self._wanted = wanted
         self._found: list[Diagnostic] = []
         self._errors = 0  # that were added
 
@@ -56,6 +63,11 @@ class Diagnostics:
         self._errors += diagnostic.severity == "error"
         if self._errors >= MAX_ERRORS and diagnostic.severity == "error":
             raise TooManyMistakes(self.sorted())
+
+    def go_on(self) -> None:
+        """Raises `Superseded` if the check is not wanted any more."""
+        if self._wanted is not None and not self._wanted():
+            raise Superseded
 
     def withdraw(self, code: str, start: Span, end: Span) -> int:
         """Removes the diagnostics between two places of a file, because another explains them; returns their

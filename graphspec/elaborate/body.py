@@ -138,6 +138,7 @@ class BodyElaborator:
                 "write the names out, or put each node after the nodes that it reads",
             )
             raise OutOfBudget
+        self.context.diagnostics.go_on()
         self.active.append(name)
         self.context.depth += 1
         result = self.elaborate_node(self, name)

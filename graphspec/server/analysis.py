@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from graphspec.graph import Graph, Op
 from graphspec.program import Program
 from graphspec.server.positions import Positions
 from graphspec.server.scopes import Body, Models, mapping
-from graphspec.server.symbols import Symbols
+from graphspec.server.symbols import Occurrence, Symbols
 from graphspec.source import Document, read
 from graphspec.tensor import Tensor
 
@@ -50,6 +51,8 @@ class Analysis:
     """The names that other files declare."""
     marked: bool = False
     """Whether the editor has a byte order mark before this text."""
+    earlier: Analysis | None = None
+    """Of a text that is not read yet: the last one that was."""
 
     @property
     def source(self) -> str:
@@ -98,16 +101,31 @@ class Analysis:
     @cached_property
     def names(self) -> Symbols | None:
         """The names of the document."""
+        if self.earlier is not None:
+            return self.earlier.names
         return Symbols(self.document, self.models) if self.document is not None else None
+
+    def at(self, offset: int) -> Occurrence | None:
+        """The name at an offset; where only an earlier text is read, of a place that is in both."""
+        if self.names is None:
+            return None
+        there = offset if self.current else _before(self.names.document.text, self.text, offset)
+        return self.names.at(there) if there is not None else None
 
 
 def analysed(
-    text: str, path: Path | None, before: Analysis | None = None, models: Models | None = None
+    text: str,
+    path: Path | None,
+    before: Analysis | None = None,
+    models: Models | None = None,
+    wanted: Callable[[], bool] | None = None,
 ) -> Analysis:
-    """The analysis of a text; what it does not tell is taken from the one `before`."""
+    """The analysis of a text; what it does not tell is taken from the one `before`. Raises `Superseded` when
+    it is not `wanted` any more.
+    """
     shown = str(path) if path is not None else "<spec>"
     marked, text = text.startswith(_MARK), text.removeprefix(_MARK)
-    diagnostics, sources = Diagnostics(), dict[str, str]()
+    diagnostics, sources = Diagnostics(wanted), dict[str, str]()
     document, program = check_spec_text(text, shown, path, diagnostics, sources)
     nodes = _nodes(program) if program is not None else before.nodes if before is not None else {}
     return Analysis(
@@ -125,12 +143,31 @@ def analysed(
 
 
 def unchecked(text: str, before: Analysis) -> Analysis:
-    """A text that is read and not checked: its mistakes and types are those of the one `before`. It takes a
-    tenth of the time.
-    """
+    """A text that is not read yet: all that is known is what the one `before` says."""
     marked, text = text.startswith(_MARK), text.removeprefix(_MARK)
-    document = read(text, before.shown, Diagnostics())
-    return replace(before, text=text, read=document, before=before.document, marked=marked)
+    return replace(before, text=text, read=None, before=before.document, marked=marked, earlier=before)
+
+
+def unread(text: str, path: Path | None, models: Models | None) -> Analysis:
+    """The first text of a file, whose names are known and nothing else."""
+    marked, text = text.startswith(_MARK), text.removeprefix(_MARK)
+    shown = str(path) if path is not None else "<spec>"
+    document = read(text, shown, Diagnostics())
+    return Analysis(text, shown, (), {}, None, {}, document, None, models, marked)
+
+
+def _before(earlier: str, text: str, offset: int) -> int | None:
+    """Where an offset of a text was in an earlier one; None of a word that has changed, or is near to one."""
+    start, end = offset, offset
+    while start > 0 and (text[start - 1].isalnum() or text[start - 1] == "_"):
+        start -= 1
+    while end < len(text) and (text[end].isalnum() or text[end] == "_"):
+        end += 1
+    if earlier.startswith(text[: end + 1]):
+        return offset
+    if earlier.endswith(text[max(start - 1, 0) :]):
+        return offset + len(earlier) - len(text)
+    return None
 
 
 def _nodes(program: Program) -> dict[Node, list[Op]]:

@@ -45,6 +45,8 @@ class Completion:
     first: bool = False
 
 
+MANY = 100
+"""Names that are read from top to bottom; of more, those that are nearest come first."""
 NAMED = ("initializer", "regularizer", "constraint", "activation")
 """Kinds of what an argument of a layer names, as its last word says."""
 FAMILIES = {"loss": LOSSES, "metrics": METRICS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
@@ -68,6 +70,14 @@ def completions(analysis: Analysis, offset: int, folder: Path | None) -> tuple[s
         word = word[word.rindex(".") + 1 :]
     unique = {each.label: each for each in reversed(candidates)}
     return word, [unique[label] for label in dict.fromkeys(each.label for each in candidates)]
+
+
+def nearest(candidates: list[Completion], word: str, most: int) -> list[Completion]:
+    """At most so many of the candidates: those that have the letters of a word in their order."""
+    if len(candidates) <= most:
+        return candidates
+    letters = re.compile(".*?".join(map(re.escape, word)), re.IGNORECASE)
+    return [each for each in candidates if letters.search(each.label)][:most]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +256,7 @@ class _At:
             outputs = program.outputs if program is not None else {}
             yield from (Completion(name, "word") for name in directions(outputs, validated=True))
         elif key == "name" and (wanted := self._kind()):
-            yield from (Completion(name, "word", kind) for kind, name in _reference() if kind == wanted)
+            yield from (Completion(name, "word", kind) for kind, name in reference() if kind == wanted)
         elif key == "data" and path and path[-1] != "data":
             yield from (Completion(name, "word", "a source") for name in sources(trained_on(self.analysis)))
         elif path[:1] == ("data",) and (
@@ -278,7 +288,11 @@ class _At:
         if names is None:
             return
         shared = mapping(names.value(self.body).get("shared"))
-        for name in names.names(self.body):
+        known = list(names.names(self.body))
+        if this_node in known[MANY:]:  # the nodes before this one are those that it will read
+            at = known.index(this_node)
+            known = [*known[:at][::-1], *known[at + 1 :]]
+        for name in known:
             if name != this_node and name not in shared:
                 yield Completion(name, "name", self._type(name))
 
@@ -385,10 +399,11 @@ _TYPES = frozenset(["integer", "number", "string", "list", "mapping", "any", "ob
 
 
 @cache
-def _reference() -> dict[tuple[str, str], ReferenceEntry]:
+def reference() -> dict[tuple[str, str], ReferenceEntry]:
+    """The pages of the reference by kind and name; the first time takes a while."""
     by_name = {(entry.kind, entry.name): entry for entry in [*entries(), *others()]}
     return {**{(e.kind, word): e for e in by_name.values() for word in e.also}, **by_name}
 
 
 def _entry(name: str, kind: str) -> ReferenceEntry | None:
-    return _reference().get((kind, name.strip("\"'")))
+    return reference().get((kind, name.strip("\"'")))

@@ -31,7 +31,7 @@ KINDS = {
 
 def hover(analysis: Analysis, offset: int, folder: Path | None = None) -> str | None:
     """Markdown for the word at an offset, or None. Columns are those of a table below `folder`."""
-    occurrence = analysis.names.at(offset) if analysis.names is not None and analysis.current else None
+    occurrence = analysis.at(offset)
     if occurrence is not None:
         return _of_symbol(analysis, occurrence.symbol)
     end = offset

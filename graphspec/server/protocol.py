@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from threading import Lock
-from urllib.parse import unquote, urlparse
+from typing import Any, TypeVar
 
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
-from pygls.lsp.server import LanguageServer
-from pygls.workspace import TextDocument
 
 from graphspec.diagnostics import Diagnostic
 from graphspec.fixing.edits import Fix
 from graphspec.formatting import formatted
 from graphspec.server import marks
-from graphspec.server.analysis import Analysis, analysed, is_spec, unchecked
-from graphspec.server.completion import Completion, completions, symbol_of
-from graphspec.server.files import OtherSpecs
+from graphspec.server.analysis import Analysis, is_spec
+from graphspec.server.completion import Completion, completions, nearest, reference, symbol_of
 from graphspec.server.hover import hover
 from graphspec.server.outline import Entry, folds, hints, outline
 from graphspec.server.patterns import reread
 from graphspec.server.positions import Positions
 from graphspec.server.renaming import kept, refusal
-from graphspec.version import __version__
+from graphspec.server.session import DELAY, SpecServer, path_of
 
-DELAY = 0.05
-"""Seconds without typing before a text is checked."""
 IDLE = 2.0
 """Seconds without typing before memory is freed: programs hold cycles, and who types would feel a pause."""
+MOST = 200
+"""Words that are offered at once: an editor asks again when more is typed."""
 KINDS = {
     "key": lsp.CompletionItemKind.Property,
     "word": lsp.CompletionItemKind.EnumMember,
@@ -49,100 +44,6 @@ SYMBOLS = {
     "size": lsp.SymbolKind.TypeParameter,
     "output": lsp.SymbolKind.Property,
 }
-
-
-class SpecServer(LanguageServer):
-    """A server, with the analysis of each open file."""
-
-    def __init__(self) -> None:
-        super().__init__("graphspec", __version__)
-        self.analyses: dict[str, Analysis] = {}
-        self.checker = ThreadPoolExecutor(1, "checker")
-        self.files = OtherSpecs(self._opened)
-        self.saves = Counter[str]()
-        """How often each file was saved: what is read of one while it is saved is read again."""
-        self.lock = Lock()
-
-    def document(self, uri: str) -> TextDocument | None:
-        """A file that is open in the editor. No other is read: it may be a pipe, or have no end."""
-        found: TextDocument | None = self.workspace.text_documents.get(unquote(uri))
-        return found
-
-    def text(self, uri: str) -> str:
-        document = self.document(uri)
-        return document.source if document is not None else ""
-
-    def version_of(self, uri: str) -> int | None:
-        """The version of an open file, as it is now."""
-        document = self.document(uri)
-        return document.version if document is not None else None
-
-    def analysis(self, uri: str, check: bool = True) -> Analysis | None:
-        """The analysis of the current text of an open file; None for YAML that is not a spec. What completes
-        words cannot wait for a `check`: it takes types from the last one.
-        """
-        document = self.document(uri)
-        if document is None:
-            return None
-        text = document.source
-        known = self.analyses.get(uri)
-        if known is not None and known.source == text:
-            return known
-        if not is_spec(text) and known is None:
-            return None
-        path = path_of(uri)
-        if not check and known is not None:
-            return unchecked(text, known)
-        while True:
-            saves = self.saves.copy()
-            current = analysed(text, path, known, self.files.models(path))
-            with self.lock:
-                if all(self.saves[file] == saves[file] for file in current.sources.keys() - {current.shown}):
-                    self.analyses[uri] = current
-                    return current
-
-    async def checked(self, uri: str) -> Analysis | None:
-        """The same, checked beside what else the editor asks; None of a text that changed on the way."""
-        version = self.version_of(uri)
-        return await asyncio.get_running_loop().run_in_executor(self.checker, self._check, uri, version)
-
-    def _check(self, uri: str, version: int | None) -> Analysis | None:
-        if self.version_of(uri) != version:
-            return None
-        analysis = self.analysis(uri)
-        if self.document(uri) is None:  # it was closed
-            self.analyses.pop(uri, None)
-        return analysis if self.version_of(uri) == version else None
-
-    def _opened(self, path: Path) -> str | None:
-        """The text of a file that is open in the editor."""
-        uri = self.open_at(path)
-        return self.text(uri) if uri is not None else None
-
-    def open_at(self, path: Path) -> str | None:
-        """The address under which a file is open, which may lead through links."""
-        for uri in list(self.analyses):
-            place = path_of(uri)
-            if place is not None and os.path.realpath(place) == os.path.realpath(path):
-                return uri
-        return None
-
-    def root(self) -> Path | None:
-        """The folder that the editor has opened."""
-        root = self.workspace.root_path
-        return Path(root) if root else None
-
-    def publish(self, uri: str) -> None:
-        """Tells the editor the mistakes of a file."""
-        analysis = self.analysis(uri)
-        mistakes = [] if analysis is None else list(shown_mistakes(analysis, path_of(uri)))
-        self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, mistakes))
-
-
-def path_of(uri: str) -> Path | None:
-    """The file of an address; None of a text without one."""
-    parts = urlparse(uri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def _range(positions: Positions, start: int, end: int) -> lsp.Range:
@@ -183,20 +84,40 @@ def _place(positions: Positions, diagnostic: Diagnostic) -> lsp.Range:
 
 
 server = SpecServer()
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def in_turn(feature: str, options: Any = None) -> Callable[[F], F]:
+    """A function that answers a request in a thread, when the current text is checked."""
+
+    def register(function: F) -> F:
+        @server.feature(feature, options)
+        @server.thread()
+        @wraps(function)
+        def answer(params: Any) -> Any:
+            with server.checking:
+                return function(params)
+
+        return function
+
+    return register
 
 
 @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
+@server.thread()
 def did_open(params: lsp.DidOpenTextDocumentParams) -> None:
-    server.publish(params.text_document.uri)
+    publish(params.text_document.uri)
+    reference()
 
 
 @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
 async def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
     uri, version = params.text_document.uri, params.text_document.version
     await asyncio.sleep(DELAY)
-    if await server.checked(uri) is not None and server.version_of(uri) == version:
-        server.publish(uri)
-        asyncio.get_running_loop().call_later(IDLE, _rest, params)
+    if server.version_of(uri) == version:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(server.checker, publish, uri)
+        loop.call_later(IDLE, _rest, params)
 
 
 def _rest(params: lsp.DidChangeTextDocumentParams) -> None:
@@ -204,7 +125,19 @@ def _rest(params: lsp.DidChangeTextDocumentParams) -> None:
         gc.collect()
 
 
+def publish(uri: str) -> None:
+    """Tells the editor the mistakes of a file; its names are looked up before anyone asks for them."""
+    analysis = server.analysis(uri)
+    mistakes = [] if analysis is None else list(shown_mistakes(analysis, path_of(uri)))
+    server.text_document_publish_diagnostics(
+        lsp.PublishDiagnosticsParams(uri, mistakes, server.version_of(uri))
+    )
+    if analysis is not None and analysis.names is not None:
+        analysis.names.at(0)
+
+
 @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
+@server.thread()
 def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
     """What the file names may have changed, too, and for others that are open what this one says."""
     saved = path_of(params.text_document.uri)
@@ -215,7 +148,7 @@ def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
         for uri in changed:
             server.analyses.pop(uri, None)
     for uri in changed:
-        server.publish(uri)
+        publish(uri)
 
 
 @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
@@ -230,15 +163,17 @@ def did_close(params: lsp.DidCloseTextDocumentParams) -> None:
 )
 def complete(params: lsp.CompletionParams) -> lsp.CompletionList:
     uri = params.text_document.uri
-    analysis = server.analysis(uri, check=False)
-    if analysis is None:
-        return lsp.CompletionList(is_incomplete=False, items=[])
-    positions = analysis.positions
-    offset = positions.offset(params.position.line, params.position.character)
-    path = path_of(uri)
-    word, candidates = completions(analysis, offset, path.parent if path is not None else None)
-    place = _range(positions, offset - len(word), offset)
-    return lsp.CompletionList(is_incomplete=False, items=[_item(each, place) for each in candidates])
+    with server.first():
+        analysis = server.latest(uri)
+        if analysis is None:
+            return lsp.CompletionList(is_incomplete=False, items=[])
+        positions = analysis.positions
+        offset = positions.offset(params.position.line, params.position.character)
+        path = path_of(uri)
+        word, candidates = completions(analysis, offset, path.parent if path is not None else None)
+        place = _range(positions, offset - len(word), offset)
+        shown = [_item(each, place) for each in nearest(candidates, word, MOST)]
+        return lsp.CompletionList(is_incomplete=len(shown) < len(candidates), items=shown)
 
 
 def _item(each: Completion, place: lsp.Range) -> lsp.CompletionItem:
@@ -254,22 +189,23 @@ def _item(each: Completion, place: lsp.Range) -> lsp.CompletionItem:
 
 
 @server.feature(lsp.TEXT_DOCUMENT_HOVER)
-async def on_hover(params: lsp.HoverParams) -> lsp.Hover | None:
-    analysis = await server.checked(params.text_document.uri)
-    if analysis is None:
-        return None
-    offset = analysis.positions.offset(params.position.line, params.position.character)
-    path = path_of(params.text_document.uri)
-    text = hover(analysis, offset, path.parent if path is not None else None)
+def on_hover(params: lsp.HoverParams) -> lsp.Hover | None:
+    with server.first():
+        analysis = server.latest(params.text_document.uri)
+        if analysis is None:
+            return None
+        offset = analysis.positions.offset(params.position.line, params.position.character)
+        path = path_of(params.text_document.uri)
+        text = hover(analysis, offset, path.parent if path is not None else None)
     return None if text is None else lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, text))
 
 
-@server.feature(lsp.TEXT_DOCUMENT_DEFINITION)
+@in_turn(lsp.TEXT_DOCUMENT_DEFINITION)
 def definition(params: lsp.DefinitionParams) -> list[lsp.Location]:
     return _locations(params.text_document.uri, params.position, declared=True)
 
 
-@server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
+@in_turn(lsp.TEXT_DOCUMENT_REFERENCES)
 def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
     locations = _locations(params.text_document.uri, params.position, declared=False)
     if params.context.include_declaration:
@@ -280,7 +216,7 @@ def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
 
 def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Location]:
     """Where the name at a position is declared, or all places where it is written."""
-    analysis = server.analysis(uri, check=False)
+    analysis = server.analysis(uri)
     if analysis is None or analysis.names is None:
         return []
     positions = analysis.positions
@@ -304,9 +240,9 @@ def _locations(uri: str, position: lsp.Position, declared: bool) -> list[lsp.Loc
     return places[:1] if declared else places
 
 
-@server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
+@in_turn(lsp.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
 def highlights(params: lsp.DocumentHighlightParams) -> list[lsp.DocumentHighlight]:
-    analysis = server.analysis(params.text_document.uri, check=False)
+    analysis = server.analysis(params.text_document.uri)
     if analysis is None or analysis.names is None:
         return []
     positions = analysis.positions
@@ -320,9 +256,9 @@ def highlights(params: lsp.DocumentHighlightParams) -> list[lsp.DocumentHighligh
     ]
 
 
-@server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
+@in_turn(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
 def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
-    analysis = server.analysis(params.text_document.uri, check=False)
+    analysis = server.analysis(params.text_document.uri)
     if analysis is None or analysis.names is None or not analysis.current:
         return None
     positions = analysis.positions
@@ -330,7 +266,7 @@ def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
     return None if here is None or here.symbol.kind == "file" else _range(positions, here.start, here.end)
 
 
-@server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
+@in_turn(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
 def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
     uri, position = params.text_document.uri, params.position
     analysis = server.analysis(uri)
@@ -360,12 +296,12 @@ def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
     return lsp.WorkspaceEdit(changes=changes) if changes else None
 
 
-@server.feature(
+@in_turn(
     lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[lsp.CodeActionKind.QuickFix])
 )
-async def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
+def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
     uri = params.text_document.uri
-    analysis = await server.checked(uri)
+    analysis = server.analysis(uri)
     if analysis is None:
         return []
     positions, path = analysis.positions, path_of(uri)
@@ -399,9 +335,9 @@ def _action(uri: str, positions: Positions, diagnostic: Diagnostic, fix: Fix) ->
     )
 
 
-@server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
-async def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
-    analysis = await server.checked(params.text_document.uri)
+@in_turn(lsp.TEXT_DOCUMENT_INLAY_HINT)
+def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
+    analysis = server.analysis(params.text_document.uri)
     if analysis is None:
         return []
     positions = analysis.positions
@@ -413,9 +349,9 @@ async def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
     return visible
 
 
-@server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
+@in_turn(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
 def symbols(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
-    analysis = server.analysis(params.text_document.uri, check=False)
+    analysis = server.analysis(params.text_document.uri)
     if analysis is None:
         return []
     positions = analysis.positions
@@ -433,7 +369,7 @@ def _symbol(positions: Positions, entry: Entry, depth: int) -> lsp.DocumentSymbo
     )
 
 
-@server.feature(lsp.WORKSPACE_SYMBOL)
+@in_turn(lsp.WORKSPACE_SYMBOL)
 def workspace_symbols(params: lsp.WorkspaceSymbolParams) -> list[lsp.WorkspaceSymbol]:
     root, query = server.root(), params.query.casefold()
     if root is None:
@@ -452,12 +388,12 @@ def workspace_symbols(params: lsp.WorkspaceSymbolParams) -> list[lsp.WorkspaceSy
 TOKENS = list(dict.fromkeys(marks.KINDS.values()))
 
 
-@server.feature(
+@in_turn(
     lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL,
     lsp.SemanticTokensLegend(token_types=TOKENS, token_modifiers=["declaration"]),
 )
 def semantic_tokens(params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
-    analysis = server.analysis(params.text_document.uri, check=False)
+    analysis = server.analysis(params.text_document.uri)
     data: list[int] = []
     line, column = 0, 0
     for start, end, kind, declares in marks.tokens(analysis) if analysis is not None else ():
@@ -469,10 +405,10 @@ def semantic_tokens(params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
     return lsp.SemanticTokens(data)
 
 
-@server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_LINK)
+@in_turn(lsp.TEXT_DOCUMENT_DOCUMENT_LINK)
 def document_links(params: lsp.DocumentLinkParams) -> list[lsp.DocumentLink]:
     uri = params.text_document.uri
-    analysis, path = server.analysis(uri, check=False), path_of(uri)
+    analysis, path = server.analysis(uri), path_of(uri)
     if analysis is None or path is None:
         return []
     return [
@@ -481,9 +417,9 @@ def document_links(params: lsp.DocumentLinkParams) -> list[lsp.DocumentLink]:
     ]
 
 
-@server.feature(lsp.TEXT_DOCUMENT_FOLDING_RANGE)
+@in_turn(lsp.TEXT_DOCUMENT_FOLDING_RANGE)
 def folding(params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
-    analysis = server.analysis(params.text_document.uri, check=False)
+    analysis = server.analysis(params.text_document.uri)
     if analysis is None:
         return []
     positions = analysis.positions

@@ -56,17 +56,21 @@ MEASURED = ("monitor", "objective")
 
 
 class Symbols(Scopes):
-    """The occurrences of a document, in the order of the text."""
+    """The occurrences of a document, which are looked for when they are asked for."""
 
     def __init__(self, document: Document, models: Models | None = None):
         super().__init__(document, models)
-        self.occurrences: list[Occurrence] = []
+        self._found: list[Occurrence] = []
         self._keys: dict[Path, Symbol] = {}
         """The names that keys are, by the path of the key."""
         self._choices: list[_Choice] = []
         self._given: dict[Symbol, list[tuple[Body, Any, Path]]] = {}
         """What nodes give the params of blocks: the body of the node, the value and its path."""
-        value = document.value
+
+    @cached_property
+    def occurrences(self) -> list[Occurrence]:
+        """All names, in the order of the text."""
+        value = self.document.value
         self._body(None, value, ())
         for name, block in self.blocks.items():
             self._add(Symbol("block", name), ("blocks", name), declares=True)
@@ -74,7 +78,7 @@ class Symbols(Scopes):
         self._sections(value)
         for choice in self._choices:
             self._choose(choice)
-        self.occurrences = sorted(set(self.occurrences), key=lambda each: (each.start, each.end))
+        return sorted(set(self._found), key=lambda each: (each.start, each.end))
 
     def at(self, offset: int) -> Occurrence | None:
         """The name at an offset, or just before it."""
@@ -406,7 +410,7 @@ class Symbols(Scopes):
         """Keeps a place where a name is written as it is; one in an alias or a file that is merged is not."""
         written = self.document.text[start:end] == symbol.name
         if written:
-            self.occurrences.append(Occurrence(symbol, start, end, declares))
+            self._found.append(Occurrence(symbol, start, end, declares))
         return written
 
     def _add(self, symbol: Symbol, path: Path, declares: bool = False) -> None:
@@ -423,7 +427,7 @@ class Symbols(Scopes):
 
     def _file(self, symbol: Symbol, path: Path) -> None:
         """The path of a file, wherever it is written."""
-        self.occurrences.append(Occurrence(symbol, *self._offsets(self.document.span(path))))
+        self._found.append(Occurrence(symbol, *self._offsets(self.document.span(path))))
 
     def _name(self, symbol: Symbol, path: Path, match: re.Match[str]) -> None:
         """A name in a text, if the body has it."""

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphspec.server import cursor
-from graphspec.server.analysis import Analysis, analysed, unchecked
-from graphspec.server.completion import completions
+from graphspec.server.analysis import Analysis, analysed
+from graphspec.server.completion import completions, nearest
 from graphspec.server.cursor import cursor_at
 from graphspec.server.hover import hover
 from graphspec.server.outline import hints
@@ -289,10 +289,19 @@ def test_edits_leave_nothing_behind(edits: list[tuple[int, int, str]]) -> None:
     for at, gone, sign in edits:
         at %= len(text)
         text = text[:at] + sign + text[at + gone :]
-        typed, known, fresh = unchecked(text, known), analysed(text, None, known), analysed(text, None)
+        known, fresh = analysed(text, None, known), analysed(text, None)
         assert known.diagnostics == fresh.diagnostics
-        for each in (typed, known):
-            assert each.current == fresh.current
-            if fresh.names is not None:
-                assert each.names is not None and each.names.occurrences == fresh.names.occurrences
+        assert known.current == fresh.current
+        if fresh.names is not None:
+            assert known.names is not None and known.names.occurrences == fresh.names.occurrences
         assert list(hints(known)) == list(hints(fresh)) or fresh.program is None
+
+
+def test_of_many_names_the_nearest_are_offered() -> None:
+    nodes = "".join(f"  n{number}: {{layer: Dense, units: 2}}\n" for number in range(400))
+    text = f"inputs: {{x: {{shape: [4]}}}}\nnodes:\n{nodes}outputs: [n399]\n"
+    text = text.replace("n300: {layer: Dense, units: 2}", "n300: {layer: Dense, units: 2, from: n2¦}")
+    word, candidates = completions(analysed(text.replace("¦", ""), None), text.index("¦"), None)
+    assert word == "n2" and len(candidates) == 400  # all but n300, and x
+    shown = [each.label for each in nearest(candidates, word, 100)]
+    assert shown[:2] == ["n299", "n298"] and len(shown) == 100 and "x" not in shown

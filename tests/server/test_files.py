@@ -13,7 +13,7 @@ from lsprotocol import types as lsp
 from pygls.workspace import Workspace
 
 from graphspec.compiler import compile
-from graphspec.server import protocol
+from graphspec.server import protocol, session
 from graphspec.server.analysis import Analysis, analysed
 from graphspec.server.positions import Positions
 
@@ -55,7 +55,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "runs" / "one").mkdir(parents=True)
     (tmp_path / "runs" / "one" / "environment.json").write_text("{}")
     (tmp_path / "runs" / "one" / "main.yaml").write_text(MAIN.replace("parts/", "../../parts/"))
-    server = protocol.SpecServer()
+    server = session.SpecServer()
     server.protocol._workspace = protocol_workspace(tmp_path)
     server.text_document_publish_diagnostics = lambda params: None  # type: ignore[method-assign]
     monkeypatch.setattr(protocol, "server", server)
@@ -84,7 +84,7 @@ def renamed(path: Path, words: str, shift: int, name: str) -> dict[str, int]:
     edit = protocol.rename(lsp.RenameParams(document, at(path, words, shift), name))
     counts = {}
     for uri, edits in (edit.changes if edit is not None and edit.changes else {}).items():
-        file = protocol.path_of(uri)
+        file = session.path_of(uri)
         assert file is not None
         text, counts[file.name] = file.read_text(), len(edits)
         positions = Positions(text)
@@ -144,9 +144,9 @@ def test_definition_and_references_across_files(place: Path) -> None:
     assert [(each.uri, each.range.start) for each in found] == [(encoder.as_uri(), lsp.Position(0, 0))]
     context = lsp.ReferenceContext(include_declaration=True)
     places = protocol.references(lsp.ReferenceParams(context, opened(encoder), at(encoder, "features:")))
-    assert [protocol.path_of(each.uri) for each in places] == [encoder, main]
+    assert [session.path_of(each.uri) for each in places] == [encoder, main]
     assert renamed(main, "parts/encoder", 0, "another") == {}, "a path is no name"
-    told = asyncio.run(protocol.on_hover(lsp.HoverParams(document, at(main, "width: 6"))))
+    told = protocol.on_hover(lsp.HoverParams(document, at(main, "width: 6")))
     assert told is not None and "a param of `encoder.yaml`" in told.contents.value  # type: ignore[union-attr]
 
 
@@ -192,7 +192,7 @@ def test_words_are_completed_while_a_check_runs(place: Path, monkeypatch: pytest
         assert completed.wait(60)
         return check(*arguments)
 
-    monkeypatch.setattr(protocol, "analysed", slow)
+    monkeypatch.setattr(session, "analysed", slow)
     text = MAIN.replace("from: {x: a}, width: 5", "from: ")
     change = lsp.TextDocumentContentChangeWholeDocument(text)
     version = lsp.VersionedTextDocumentIdentifier(uri=document.uri, version=1)
@@ -241,8 +241,43 @@ def test_a_file_that_is_saved_during_a_check_is_read_again(
         return made
 
     protocol.server.analyses.pop(main.uri)
-    monkeypatch.setattr(protocol, "analysed", interrupted)
-    result = protocol.server._check(main.uri, 0)
+    monkeypatch.setattr(session, "analysed", interrupted)
+    result = protocol.server.analysis(main.uri)
     assert result is not None
     assert [each.code for each in result.diagnostics] == ["unknown-key"]
     assert protocol.server.analyses[main.uri] is result
+
+
+def test_a_check_of_an_older_text_ends_when_the_text_changes(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newer text is checked instead, and an answer that goes first is waited for."""
+    main, seen = opened(place / "main.yaml"), list[str]()
+    text = MAIN.replace("width: 5", "width: 7")
+
+    def typing(*arguments: Any) -> Analysis:
+        seen.append(arguments[0])
+        if len(seen) == 1:
+            version = lsp.VersionedTextDocumentIdentifier(uri=main.uri, version=1)
+            change = lsp.TextDocumentContentChangeWholeDocument(text)
+            protocol.server.workspace.update_text_document(version, change)
+        return analysed(*arguments)
+
+    protocol.server.analyses.pop(main.uri)
+    monkeypatch.setattr(session, "analysed", typing)
+    protocol.publish(main.uri)
+    assert seen == [MAIN, text] and protocol.server.analyses[main.uri].text == text
+
+
+def test_what_has_not_changed_is_known_while_a_text_waits_for_its_check(place: Path) -> None:
+    main = opened(place / "main.yaml")
+    where = at(place / "main.yaml", "hidden")
+    known = protocol.on_hover(lsp.HoverParams(main, where))
+    version = lsp.VersionedTextDocumentIdentifier(uri=main.uri, version=1)
+    for text, shown in (("# first\n" + MAIN, known), (MAIN.replace("hidden", "hiddenly"), None)):
+        change = lsp.TextDocumentContentChangeWholeDocument(text)
+        protocol.server.workspace.update_text_document(version, change)
+        assert protocol.server.latest(main.uri) is not protocol.server.analyses[main.uri]
+        position = lsp.Position(*Positions(text).position(text.index("hidden")))
+        assert protocol.on_hover(lsp.HoverParams(main, position)) == shown
+    assert protocol.server.analyses[main.uri].text == MAIN
