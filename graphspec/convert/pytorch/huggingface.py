@@ -7,8 +7,8 @@ config.json -> the library's own class (pretrained.py) -> traced as any module
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from graphspec.convert.pytorch import from_torch
 from graphspec.convert.pytorch.asked import LARGEST
 from graphspec.convert.pytorch.pretrained import config_of, offline, pretrained
 from graphspec.convert.pytorch.result import FromTorch, TorchProof
+from graphspec.convert.pytorch.shipped import SHIPPED, ShippedSpec
 from graphspec.convert.pytorch.writer import NodeWriter
 from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostics, SpecError, fail, shortened
@@ -34,111 +35,6 @@ from graphspec.transfer.rules import load_rules
 LONGEST = 128
 """Tokens of the example of a model whose length does not stay open."""
 TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True, slots=True)
-class ShippedSpec:
-    """A spec of the gallery for an architecture: its params from a config, and whether it is this one."""
-
-    file: str
-    classes: tuple[str, ...]
-    params: Callable[[Mapping[str, Any]], dict[str, Any]]
-    fits: Callable[[Mapping[str, Any]], bool]
-    inputs: tuple[str, ...]
-    rules: str
-
-
-def _llama(config: Mapping[str, Any]) -> dict[str, Any]:
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    return {
-        "vocabulary": config["vocab_size"],
-        "width": config["hidden_size"],
-        "heads": config["num_attention_heads"],
-        "kv_heads": config.get("num_key_value_heads") or config["num_attention_heads"],
-        "hidden": config["intermediate_size"],
-        "depth": config["num_hidden_layers"],
-        "theta": float(config.get("rope_theta") or rope.get("rope_theta") or 10000.0),
-        "epsilon": config["rms_norm_eps"],
-    }
-
-
-def _mistral(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_llama(config), "window": config["sliding_window"]}
-
-
-def _is_mistral(config: Mapping[str, Any]) -> bool:
-    return _is_llama(config) and type(config.get("sliding_window")) is int
-
-
-def _is_llama(config: Mapping[str, Any]) -> bool:
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    size = config["hidden_size"] // config["num_attention_heads"]
-    default_rope = rope.get("rope_type", rope.get("type", "default")) == "default"
-    biased = config.get("attention_bias") or config.get("mlp_bias")
-    return bool(
-        default_rope
-        and config.get("hidden_act") == "silu"
-        and config.get("head_dim") in (None, size)
-        and not biased
-    )
-
-
-def _gpt(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "vocabulary": config["vocab_size"],
-        "context": config["n_positions"],
-        "width": config["n_embd"],
-        "heads": config["n_head"],
-        "depth": config["n_layer"],
-        "dropout": config.get("resid_pdrop", 0.1),
-        "approximate": config.get("activation_function") == "gelu_new",
-    }
-
-
-def _is_gpt(config: Mapping[str, Any]) -> bool:
-    drops = {config.get(word, 0.1) for word in ("resid_pdrop", "embd_pdrop", "attn_pdrop")}
-    inner = config.get("n_inner") in (None, 4 * config["n_embd"])
-    act = config.get("activation_function") in ("gelu_new", "gelu")
-    default_scale = config.get("scale_attn_weights", True) and not config.get(
-        "scale_attn_by_inverse_layer_idx"
-    )
-    tied = config.get("tie_word_embeddings", True)
-    return bool(
-        len(drops) == 1
-        and inner
-        and act
-        and default_scale
-        and tied
-        and config.get("layer_norm_epsilon") == 1e-5
-    )
-
-
-def _bert(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "vocabulary": config["vocab_size"],
-        "longest": config["max_position_embeddings"],
-        "width": config["hidden_size"],
-        "heads": config["num_attention_heads"],
-        "hidden": config["intermediate_size"],
-        "depth": config["num_hidden_layers"],
-        "dropout": config.get("hidden_dropout_prob", 0.1),
-    }
-
-
-def _is_bert(config: Mapping[str, Any]) -> bool:
-    same = config.get("hidden_dropout_prob") == config.get("attention_probs_dropout_prob")
-    act_and_norm = config.get("hidden_act") == "gelu" and config.get("layer_norm_eps") == 1e-12
-    absolute = config.get("position_embedding_type", "absolute") == "absolute"
-    kinds = config.get("type_vocab_size", 2) == 2 and config.get("pad_token_id", 0) == 0
-    return bool(same and act_and_norm and absolute and kinds and not config.get("is_decoder"))
-
-
-SHIPPED = (
-    ShippedSpec("llama", ("LlamaForCausalLM",), _llama, _is_llama, ("input_ids",), "llama"),
-    ShippedSpec("mistral", ("MistralForCausalLM",), _mistral, _is_mistral, ("input_ids",), "llama"),
-    ShippedSpec("gpt", ("GPT2LMHeadModel",), _gpt, _is_gpt, ("input_ids",), "gpt2"),
-    ShippedSpec("bert", ("BertModel",), _bert, _is_bert, ("input_ids", "token_type_ids"), "bert"),
-)
 
 
 def import_huggingface(
@@ -165,11 +61,8 @@ def _imported(folder: Path, module: Any, name: str, flat: bool, check: bool, shi
     config = module.config.to_dict()
     word = identifier(name, "model")
     kind = type(module).__name__
-    spec = (
-        next((each for each in SHIPPED if kind in each.classes and each.fits(config)), None)
-        if shipped
-        else None
-    )
+    fitting = (each for each in SHIPPED if kind in each.classes and each.fits(config))
+    spec = next(fitting, None) if shipped else None
     if spec is not None:
         return _from_gallery(spec, folder, config, module, word, check)
     inputs = _inputs(module)
@@ -256,18 +149,19 @@ def _prove_gallery(
     ours.load_state_dict(weights)
     worst = 0.0
     for seed, (batch, length) in enumerate(((2, 9), (3, 13))):
-        examples = program.example_inputs(batch_size=batch, sizes={"length": length}, seed=seed)
+        examples = program.example_inputs(
+            batch_size=batch,
+            sizes={name: length + n for n, name in enumerate(program.minimum_sizes)},
+            seed=seed,
+        )
         examples = {key: value.clamp(min=1) if key == "tokens" else value for key, value in examples.items()}
-        inputs = dict(zip(spec.inputs, examples.values(), strict=True))
         with torch.no_grad():
-            logits = {"logits": True} if spec.file != "bert" else {}
-            expected = module(**inputs)
-            wanted = (
-                [expected.logits]
-                if spec.file != "bert"
-                else [expected.last_hidden_state, expected.pooler_output]
+            expected = module(**{name: examples[key] for key, name in spec.inputs.items()}, use_cache=False)
+            logits = {"logits": True} if spec.outputs == ("logits",) else {}
+            actual, wanted = (
+                flat(ours(**examples, **logits)),
+                [getattr(expected, name) for name in spec.outputs],
             )
-            actual = flat(ours(*examples.values(), **logits))
         worst = max(worst, apart(actual, wanted))
     if not worst <= TOLERANCE:
         message = f"the outputs of specs/{spec.file}.yaml differ from those of the module by {worst:.1e}"
