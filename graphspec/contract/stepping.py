@@ -11,7 +11,7 @@ from typing import Any
 
 from graphspec.contract.buffers import BUFFER
 from graphspec.contract.layer import Argument, Code, Layer, Leaf, ModuleCall, Ref, Site
-from graphspec.contract.streaming import LONGEST, StepState
+from graphspec.contract.streaming import LONGEST, StepState, Streaming
 from graphspec.tensor import Tensor
 
 PLACES = Argument("places")
@@ -48,6 +48,41 @@ class StepsSoFar(Layer, abstract=True, spec_name="kept"):
 
     def code(self, site: Site) -> Code:
         return Code("kept({kept}, {x}, {places}, {axis})", constants={"axis": self.axis})
+
+
+class StepsPadded(Layer, abstract=True, spec_name="padded"):
+    """New steps, of which a window that reads them has zeros, `before` of them, before the first."""
+
+    arguments = (Argument("x"), PLACES)
+
+    before: int
+
+    def infer(self, x: Tensor, places: Tensor) -> Tensor:
+        return x.with_shape(x.shape[0], x.shape[1] + self.before, *x.shape[2:])
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}")
+
+
+class StepsBefore(Layer, abstract=True, spec_name="before"):
+    """The steps that were so many steps ago as the window has, of padded ones."""
+
+    arguments = (Argument("x"), PLACES, Argument("window"))
+
+    def infer(self, x: Tensor, places: Tensor, window: Tensor) -> Tensor:
+        return x.with_shape(x.shape[0], x.shape[1] - window.shape[1], *x.shape[2:])
+
+    def code(self, site: Site) -> Code:
+        count = site.inputs[2].shape[1]
+        assert isinstance(count, int)
+        return Code("window({x}, {window})[:, :-{count}]", constants={"count": count})
+
+
+def delayed(x: Tensor, steps: int) -> Streaming:
+    """The last steps left out of those that are padded."""
+    state = StepState("window", (steps, *x.shape[2:]), x.dtype)
+    roles = (None, "new", *[None] * (x.rank - 2))
+    return Streaming("window", (roles,), step=StepsBefore(), states=(state,))
 
 
 class StepPlaces(Layer, abstract=True, spec_name="arange"):

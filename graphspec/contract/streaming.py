@@ -1,10 +1,11 @@
 """How a layer acts along the axis that is streamed: what its output at a step needs of the steps before.
 
-A value's roles say which of its axes is streamed: `new` has the steps of this call, `all` those so far. Of
-the latter a value may say that it leaves out what is ahead of the new step: it is `nought` there, which sums
-leave out, or `low`, so that a softmax makes nothing of it. The definition is consistency of prefixes: what a
-layer gives for the first steps of a sequence is the beginning of what it gives for the whole. What a layer
-does not say is refused: no kind is a default.
+A value's roles say which of its axes is streamed: `new` has the steps of this call, `all` those so far;
+`padded` has new ones, before whose first are zeros, for a window that reads them as the past. A value with
+`all` may say that it leaves out what is ahead of the new step: it is `nought` there, which sums leave out, or
+`low`, so that a softmax makes nothing of it. The definition is consistency of prefixes: what a layer gives
+for the first steps of a sequence is the beginning of what it gives for the whole. What a layer does not say
+is refused: no kind is a default.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from graphspec.tensor import BATCH, Dim, Tensor, product, symbol
 
-Role = Literal["new", "all", "low", "nought"] | None
+Role = Literal["new", "all", "low", "nought", "padded"] | None
 Roles = tuple[Role, ...]
 """A role for each axis of a value, the batch among them."""
 Kind = Literal["frame", "window", "state", "keys", "place", "whole"]
@@ -93,6 +94,19 @@ def apart_from(
     return frame(roles if outputs is None else outputs)
 
 
+def skipping(steps: int) -> Streaming:
+    """Refused, as it gives a step for so many of its input."""
+    every = f"{{layer: Reshape, target_shape: [-1, {steps} * features]}}"
+    return whole(
+        f"gives one step for {steps} of its input, so that most new steps have no output",
+        f"take {steps} steps as one, in the data or by {every} before what goes on, and write `strides: 1`",
+    )
+
+
+PADDED = (
+    "the steps before are {layer: ZeroPadding1D, padding: [1, 0]}, then {layer: Cropping1D, cropping: [0, 1]}"
+)
+"""How what needs the steps before is written."""
 OTHER_AXIS = "let it run along another axis, such as that of the features"
 
 

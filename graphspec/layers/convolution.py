@@ -26,7 +26,7 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import Roles, StepState, Streaming, frame, whole
+from graphspec.contract.streaming import Roles, StepState, Streaming, frame, skipping, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import (
     CausalMargin1,
@@ -207,6 +207,8 @@ class Convolving(Layer, abstract=True):
 class _Convolution(Convolving, abstract=True):
     """The base of all convolutions: `weight` [filters, channels / groups, *kernel] and `bias` [filters]."""
 
+    reads_padded = True
+
     filters: Positive
     kernel_size: Window
     strides: Window = (1,)
@@ -284,17 +286,20 @@ class Conv3D(_Convolution, also="Conv3d Convolution3D"):
 
 def window_of(layer: _Convolution, site: Site, roles: Roles) -> Streaming | None:
     """How a convolution over the streamed axis goes on: it needs the last steps before the new ones."""
-    if any(roles[axis] is not None for axis in range(1, len(roles)) if axis != 1) or roles[1] != "new":
+    if any(role is not None for role in roles[2:]) or roles[1] not in ("new", "padded"):
         return None
-    if layer.rank > 1 or layer.data_format != "channels_last" or max(layer.strides) > 1:
+    if layer.rank > 1 or layer.data_format != "channels_last":
         return None
+    if max(layer.strides) > 1:
+        return skipping(layer.strides[0])
     span = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
-    if span == 0:
+    if span == 0 and roles[1] == "new":
         return frame(roles) if layer.padding in ("valid", "same", "causal") else None
-    if layer.padding != "causal":
+    if layer.padding != ("causal" if roles[1] == "new" else "valid"):
         return whole("reads steps that come later", "write `padding: causal`")
     state = StepState("window", (span, layer.channels(site.x)), site.x.dtype)
-    return Streaming("window", (roles,), step=StepConvolution(of=layer), states=(state,))
+    steps = (roles[0], "new", *roles[2:])
+    return Streaming("window", (steps,), step=StepConvolution(of=layer), states=(state,))
 
 
 class StepConvolution(Layer, abstract=True, spec_name="convolution"):

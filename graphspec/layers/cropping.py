@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
 from graphspec.contract.margins import Margins, Margins1, Margins2, Margins3
+from graphspec.contract.stepping import delayed
+from graphspec.contract.streaming import PADDED, Streaming, frame, whole
 from graphspec.contract.windows import AXES, DataFormat, Spatial, spatial
 from graphspec.tensor import Dim, Tensor
 
@@ -49,6 +53,15 @@ class Cropping1D(_Cropping):
     cropping: Margins1 = ((1, 1),)
 
     examples = (Example({}, ((5, 3),)),)
+    reads_padded = True
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        ((before, after),) = self.cropping
+        if roles[0] == (None, "new", None) and before == after == 0:
+            return frame(roles[0])
+        if roles[0] == (None, "padded", None) and before == 0:
+            return delayed(site.x, after)
+        return whole("leaves out steps", PADDED)
 
 
 class Cropping2D(_Cropping):

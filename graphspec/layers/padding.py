@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphspec.contract.layer import Code, Example, Site
 from graphspec.contract.margins import Margins, Margins1, Margins2, Margins3
+from graphspec.contract.stepping import StepsPadded
+from graphspec.contract.streaming import Streaming, frame, whole
 from graphspec.contract.windows import (
     DataFormat,
     Spatial,
@@ -41,6 +45,18 @@ class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
     """Zeros before and after."""
 
     examples = (Example({}, ((5, 3),)),)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        ((before, after),) = self.padding
+        if roles[0] != (None, "new", None):
+            return None
+        if after:
+            return whole(
+                "adds steps at the end", f"add them at the beginning alone: `padding: [{before or after}, 0]`"
+            )
+        if before == 0:
+            return frame(roles[0])
+        return Streaming("frame", ((None, "padded", None),), step=StepsPadded(before=before))
 
 
 class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from graphspec.contract.input_checks import need_mask
 from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Site
-from graphspec.contract.streaming import Streaming, apart_from
+from graphspec.contract.streaming import Streaming, apart_from, skipping
 from graphspec.contract.windows import (
     DataFormat,
     Margin,
@@ -44,6 +44,10 @@ class _Pooling(Layer, abstract=True):
     data_format: DataFormat = "channels_last"
     ceil_mode: bool = False
     """Whether a window may extend beyond the end."""
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        steps = (self.strides or self.pool_size)[0]
+        return skipping(steps) if self.rank == 1 and roles[0][1] == "new" and steps > 1 else None
 
     @classmethod
     def instead(cls, argument: str, value: object) -> str | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Memory, Moved, Site
-from graphspec.contract.streaming import Role, Streaming, frame, whole
+from graphspec.contract.stepping import delayed
+from graphspec.contract.streaming import PADDED, Role, Streaming, frame, whole
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
 from graphspec.traced import numerals
@@ -164,15 +165,27 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
             return ((),)
         return ((last % size,) if isinstance(last, int) else last.places(size),)
 
+    reads_padded = True
+
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         found: list[Role] = []
         given = iter(roles[0])
         for item in self.items(site.x):
             role = None if item is None else next(given)
-            if role is not None and item != WHOLE:
-                return whole(f"takes `{item}` of the steps", "let it take all steps: `:`")
+            if role == "padded" and (count := self._last_steps(site.x)):
+                return delayed(site.x, count)
+            if role is not None and (item != WHOLE or role == "padded"):
+                return whole(f"takes `{item}` of the steps", f"let it take all steps, `:`; {PADDED}")
             found += [] if isinstance(item, int) else [role]
         return frame(tuple(found))
+
+    def _last_steps(self, x: Tensor) -> int:
+        """How many of the last steps of axis 1 it leaves out, if it does nothing else; 0 where it does."""
+        batch, steps, *others = self.items(x)
+        plain = isinstance(steps, Slice) and (steps.start, steps.step) == (None, 1)
+        if not plain or any(item != WHOLE for item in (batch, *others)):
+            return 0
+        return max(0, -(steps.stop or 0))
 
     def memory(self, x: Tensor) -> Memory:
         return "any" if all(isinstance(item, Slice) for item in self.items(x)) else "spec"

@@ -21,7 +21,16 @@ from graphspec.contract.stepping import (
     StepPlaces,
     StepsSoFar,
 )
-from graphspec.contract.streaming import LONGEST, Roles, StepState, Streaming, still, streamed_axes, whole
+from graphspec.contract.streaming import (
+    LONGEST,
+    PADDED,
+    Roles,
+    StepState,
+    Streaming,
+    still,
+    streamed_axes,
+    whole,
+)
 from graphspec.diagnostics import fail
 from graphspec.graph import Graph, Op, Unit, Value, types
 from graphspec.passes.ahead import UNKNOWN, Elements, along, elements_of, held
@@ -101,7 +110,7 @@ class _Stepper:
             fresh += [name] if streamed_axes(self._roles[value]) else []
         self._body(self.graph)
         for name, value in self.graph.outputs.items():
-            if self._roles.get(value, ()) is None or len(streamed_axes(self._role(value))) != 1:
+            if self._roles.get(value, ()) is None or [*filter(None, self._role(value))] != ["new"]:
                 where = value.op.span if value.op is not None else None
                 what = f"the output `{name}`, {value.tensor}, has no axis of the steps `{self.name}`"
                 help = "a model that goes on gives an output for each step"
@@ -176,7 +185,11 @@ class _Stepper:
         if not op.present:
             for value in op.outputs.values():
                 self._pass(op.inputs[0], value)
-        elif not any(streamed_axes(self._role(value)) for value in op.inputs):
+            return
+        padded = any("padded" in self._role(value) for value in op.inputs)
+        if padded and (op.wrapper or op.graph is None) and not (op.layer and op.layer.reads_padded):
+            self._refuse(op, whole("reads steps that are padded", f"pad right before the window; {PADDED}"))
+        if not any(streamed_axes(self._role(value)) for value in op.inputs):
             self._known |= dict.fromkeys(op.outputs.values(), held(op))
         elif op.graph is not None and op.wrapper is None:
             self._call(graph, op, op.graph)
@@ -285,7 +298,7 @@ class _Stepper:
             [roles[axis] == "new" for axis in axes].count(True) == 1 and len(axes) == 2 if roles else False
         )
         self._roles[value] = roles and tuple(
-            role if role in (None, "new") else known.role if of_two else "all" for role in roles
+            role if role in (None, "new", "padded") else known.role if of_two else "all" for role in roles
         )
         plain = op.unit is None and op.wrapper is None and len(op.outputs) == 1 and len(axes) == 1
         steps = [each for each in op.inputs if self._moves(each)]
@@ -402,6 +415,8 @@ class _Stepper:
         """Refuses what has the size of the steps elsewhere, or another number of steps."""
         for size, role in zip(value.tensor.shape, roles, strict=True):
             named = isinstance(size, Size) and self.name in names_of(size)
+            if role == "padded":
+                continue
             if named != (role == "new") or (role == "new" and size != self.size):
                 self._refuse(op, None)
 

@@ -42,6 +42,16 @@ def folder_of(kind: str, directory: Path) -> Path:
     elif kind == "mistral":
         sliding: dict[str, Any] = {"num_key_value_heads": 2, "sliding_window": 5, **SMALL}
         model = transformers.MistralForCausalLM(transformers.MistralConfig(**sliding))
+    elif kind == "gpt_neox":
+        model = transformers.GPTNeoXForCausalLM(
+            transformers.GPTNeoXConfig(use_parallel_residual=False, **SMALL)
+        )
+    elif kind == "mamba":
+        mamba: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 60, "state_size": 4}
+        model = transformers.MambaForCausalLM(transformers.MambaConfig(**mamba))
+    elif kind == "rwkv":
+        rwkv: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 60}
+        model = transformers.RwkvForCausalLM(transformers.RwkvConfig(**rwkv))
     elif kind == "bert":
         model = transformers.BertModel(transformers.BertConfig(**SMALL))
     elif kind == "gpt2":
@@ -71,6 +81,9 @@ def folder_of(kind: str, directory: Path) -> Path:
     [
         ("llama", "kv_heads: +2"),
         ("mistral", "window: +5"),
+        ("gpt_neox", "at_once: +false"),
+        ("mamba", "inner: +64"),
+        ("rwkv", "hidden: +128"),
         ("gpt2", "context: +40"),
         ("bert", "longest: +40"),
     ],

@@ -195,6 +195,18 @@ nodes:
   b: {layer: Conv1D, filters: 6, kernel_size: 3, padding: causal, dilation_rate: 4, groups: 2}
   c: {layer: Conv1D, filters: 4, kernel_size: 1}
 """,
+    "the past as zeros": """
+inputs: {x: {shape: [length, 8]}}
+nodes:
+  padded: {layer: ZeroPadding1D, padding: [2, 0]}
+  before: {layer: Cropping1D, cropping: [0, 2]}
+  sum: {merge: add, from: [x, before]}
+  wide: {layer: ZeroPadding1D, padding: [4, 0]}
+  conv: {layer: Conv1D, filters: 8, kernel_size: 3, dilation_rate: 2}
+  again: {layer: ZeroPadding1D, padding: [1, 0]}
+  shifted: {op: get_item, key: ":, :-1"}
+  y: {merge: concatenate, from: [conv, shifted]}
+""",
     "causal layers in a row": _HEAD
     + "nodes: {y: {layer: Conv1D, filters: 8, kernel_size: 3, padding: causal, repeat: 3}}",
     "cumulative": _HEAD + "nodes: {a: {op: cumsum, axis: 1}, b: {op: tanh}, y: {op: cumprod, axis: 1}}",
@@ -306,6 +318,30 @@ LOOKS_AHEAD: dict[str, tuple[str, str]] = {
         "  y: {op: matmul, from: [x, all]}",
         "all",
     ),
+    "padding that no window reads": (
+        _HEAD + "nodes: {a: {layer: ZeroPadding1D, padding: [1, 0]}, b: {layer: Dense, units: 8}, "
+        "c: {layer: Cropping1D, cropping: [0, 1]}, y: {merge: add, from: [x, c]}}",
+        "b",
+    ),
+    "less padding than the window has": (
+        _HEAD + "nodes: {a: {layer: ZeroPadding1D, padding: [1, 0]}, "
+        "y: {layer: Conv1D, filters: 8, kernel_size: 3}}",
+        "y",
+    ),
+    "padding at the end": (
+        _HEAD
+        + "nodes: {a: {layer: ZeroPadding1D, padding: [0, 1]}, y: {layer: Cropping1D, cropping: [1, 0]}}",
+        "a",
+    ),
+    "the first steps left out": (
+        _HEAD + "nodes: {a: {layer: Cropping1D, cropping: [1, 0]}, y: {layer: Dense, units: 8}}",
+        "a",
+    ),
+    "a step for two": (
+        _HEAD + "nodes: {y: {layer: Conv1D, filters: 4, kernel_size: 2, strides: 2, padding: causal}}",
+        "y",
+    ),
+    "a mean for two": (_HEAD + "nodes: {y: {layer: AveragePooling1D, pool_size: 2}}", "y"),
     "what is not known": (_HEAD + "nodes: {y: {op: rfft}}", "y"),
 }
 """With the node that is refused."""

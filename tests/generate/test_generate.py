@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec import Run, SpecError
 from graphspec.cli.app import app
+from graphspec.convert.pytorch.huggingface import import_huggingface
+from graphspec.files.tensors import save
 from graphspec.generate.batch import Going, GoingBatch
 from graphspec.generate.beams import Beams
 from graphspec.generate.config import GenerateSettings, settings_of
@@ -47,12 +49,18 @@ generate: {letters: {from: next, length: 30, temperature: 0.7}}
 def config_of(kind: str) -> Any:
     if kind == "gpt2":
         return transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=40, **WIDE)
+    if kind == "mamba":
+        return transformers.MambaConfig(hidden_size=32, num_hidden_layers=2, state_size=4, **WIDE)
+    if kind == "rwkv":
+        return transformers.RwkvConfig(hidden_size=32, num_hidden_layers=2, vocab_size=60, eos_token_id=2)
     sizes: dict[str, Any] = {
         "hidden_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "intermediate_size": 48,
     }
+    if kind == "gpt_neox":
+        return transformers.GPTNeoXConfig(**sizes, **WIDE)
     return transformers.LlamaConfig(num_key_value_heads=2, **sizes, **WIDE)
 
 
@@ -89,6 +97,27 @@ def test_greedy_texts_are_those_of_transformers(imported: tuple[Run, Any]) -> No
         ours = [int(word) for word in text.split()]
         assert ours == (theirs[:-1] if theirs[-1] == 2 else theirs)
         assert len(set(ours)) > 3
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "mamba", "rwkv"])
+def test_greedy_texts_of_other_architectures(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model: Any = transformers.AutoModelForCausalLM.from_config(config_of(kind)).eval()
+    if kind == "rwkv":
+        for name, weight in model.named_parameters():
+            weight.data *= 1000 if "embeddings" in name else 2 if weight.dim() == 2 else 1
+    model.save_pretrained(tmp_path)
+    imported = import_huggingface(tmp_path, check=False)
+    (tmp_path / "a.yaml").write_text(imported.text)
+    save(tmp_path / "a.safetensors", dict(imported.weights), {})
+    run = Run(tmp_path / "a.yaml", tmp_path / "a.safetensors")
+    texts = run.generate(["5 17 9", "3"], length=12, temperature=0.0)
+    for prompt, text in zip([[5, 17, 9], [3]], texts, strict=True):
+        options = {"do_sample": False, "max_new_tokens": 12, "eos_token_id": None, "pad_token_id": 0}
+        with torch.no_grad():
+            ids = model.generate(torch.tensor([prompt]), **options)
+        ours = [int(word) for word in text.split()]
+        assert ours == ids[0, len(prompt) :].tolist() and len(set(ours)) > 3
 
 
 def test_penalized_texts_are_those_of_transformers(imported: tuple[Run, Any]) -> None:

@@ -172,6 +172,19 @@ def test_build_writes_the_step_after_it_was_compared(tmp_path: Path) -> None:
     assert refused.exit_code == 1 and "not-causal" in refused.stderr
 
 
+def test_what_gives_a_step_for_several_says_so_and_so_does_padding_as_an_output() -> None:
+    for text, words in (
+        (LOOKS_AHEAD["a step for two"][0], "one step for 2 of its input"),
+        (LOOKS_AHEAD["a mean for two"][0], "one step for 2 of its input"),
+        (
+            "inputs: {x: {shape: [length, 8]}}\nnodes: {y: {layer: ZeroPadding1D, padding: [2, 0]}}\n",
+            "has no axis of the steps",
+        ),
+    ):
+        with pytest.raises(SpecError, match=f"not-causal.*{words}"):
+            graphspec.compile(f"{text}\noutputs: [y]\n").step()
+
+
 def test_a_file_of_steps_has_one_output(tmp_path: Path) -> None:
     program = graphspec.compile(
         "inputs: {x: {shape: [length, 4]}}\n"

@@ -12,8 +12,8 @@ Config = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class ShippedSpec:
     """A spec for an architecture, of the gallery or in `specs_shipped`: the classes of the library, its
-    params from a config, and whether it is this one. `inputs` are the arguments of the class by the inputs of the
-    spec, `outputs` its results in their order; `rules` say where weights come from.
+    params from a config, and whether it is this one. `inputs` are the arguments of the class by the inputs
+    of the spec, `outputs` its results in their order; `rules` say where weights come from.
     """
 
     file: str
@@ -151,11 +151,24 @@ def _is_mamba(config: Config) -> bool:
     return config["hidden_act"] == "silu"
 
 
+def _rwkv(config: Config) -> dict[str, Any]:
+    width = config["hidden_size"]
+    return {
+        "vocabulary": config["vocab_size"],
+        "width": width,
+        "inner": config.get("attention_hidden_size") or width,
+        "hidden": config.get("intermediate_size") or 4 * width,
+        "depth": config["num_hidden_layers"],
+        "epsilon": config["layer_norm_epsilon"],
+    }
+
+
 SHIPPED = (
     ShippedSpec("llama", ("LlamaForCausalLM", "MistralForCausalLM"), _llama, _is_llama, "llama"),
     ShippedSpec("gpt", ("GPT2LMHeadModel",), _gpt, _is_gpt, "gpt2"),
     ShippedSpec("gpt_neox", ("GPTNeoXForCausalLM",), _gpt_neox, _is_gpt_neox, "gpt_neox"),
     ShippedSpec("mamba", ("MambaForCausalLM",), _mamba, _is_mamba, "mamba"),
+    ShippedSpec("rwkv", ("RwkvForCausalLM",), _rwkv, bool, "rwkv"),
     ShippedSpec(
         "bert",
         ("BertModel",),
