@@ -11,7 +11,7 @@ from typing import Any
 
 from graphspec.contract.buffers import BUFFER
 from graphspec.contract.layer import Argument, Code, Layer, Leaf, ModuleCall, Ref, Site
-from graphspec.contract.streaming import LONGEST, StepState, Streaming
+from graphspec.contract.streaming import LONGEST, Roles, StepState, Streaming
 from graphspec.tensor import Tensor
 
 PLACES = Argument("places")
@@ -81,7 +81,7 @@ class StepsBefore(Layer, abstract=True, spec_name="before"):
 def delayed(x: Tensor, steps: int) -> Streaming:
     """The last steps left out of those that are padded."""
     state = StepState("window", (steps, *x.shape[2:]), x.dtype)
-    roles = (None, "new", *[None] * (x.rank - 2))
+    roles: Roles = (None, "new", *[None] * (x.rank - 2))
     return Streaming("window", (roles,), step=StepsBefore(), states=(state,))
 
 

@@ -182,10 +182,9 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
     def _last_steps(self, x: Tensor) -> int:
         """How many of the last steps of axis 1 it leaves out, if it does nothing else; 0 where it does."""
         batch, steps, *others = self.items(x)
-        plain = isinstance(steps, Slice) and (steps.start, steps.step) == (None, 1)
-        if not plain or any(item != WHOLE for item in (batch, *others)):
+        if not isinstance(steps, Slice) or any(item != WHOLE for item in (batch, *others)):
             return 0
-        return max(0, -(steps.stop or 0))
+        return max(0, -(steps.stop or 0)) if (steps.start, steps.step) == (None, 1) else 0
 
     def memory(self, x: Tensor) -> Memory:
         return "any" if all(isinstance(item, Slice) for item in self.items(x)) else "spec"

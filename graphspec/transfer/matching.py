@@ -240,6 +240,9 @@ class Matcher:
                     start, length = total, size
                 total += size
             part = MovedPart(start, length, total, origin.axis, origin.groups)
+        elif origin.start:
+            size = target.shape[origin.axis]
+            part = MovedPart(origin.start, size, origin.start + size, origin.axis, 1)
         layout = origin.layout or ("keras" if keras else "pytorch")
         return Move(
             keras=target.weight if layout == "keras" else None,

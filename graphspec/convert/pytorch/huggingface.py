@@ -154,14 +154,17 @@ def _prove_gallery(
             sizes={name: length + n for n, name in enumerate(program.minimum_sizes)},
             seed=seed,
         )
-        examples = {key: value.clamp(min=1) if key == "tokens" else value for key, value in examples.items()}
+        given = {name: examples[key] for key, name in spec.inputs.items()}
+        if spec.file == "bert":
+            given["input_ids"].clamp_(min=1)
+        if "source" in examples:
+            examples["source"][0, -1] = module.config.pad_token_id
+            given["attention_mask"] = (examples["source"] != module.config.pad_token_id).long()
+        logits = {"logits": True} if spec.outputs == ("logits",) else {}
         with torch.no_grad():
-            expected = module(**{name: examples[key] for key, name in spec.inputs.items()}, use_cache=False)
-            logits = {"logits": True} if spec.outputs == ("logits",) else {}
-            actual, wanted = (
-                flat(ours(**examples, **logits)),
-                [getattr(expected, name) for name in spec.outputs],
-            )
+            expected = module(**given, use_cache=False)
+            actual = flat(ours(**examples, **logits))
+        wanted = [getattr(expected, name) for name in spec.outputs]
         worst = max(worst, apart(actual, wanted))
     if not worst <= TOLERANCE:
         message = f"the outputs of specs/{spec.file}.yaml differ from those of the module by {worst:.1e}"

@@ -148,7 +148,7 @@ def _mamba(config: Config) -> dict[str, Any]:
 
 
 def _is_mamba(config: Config) -> bool:
-    return config["hidden_act"] == "silu"
+    return bool(config["hidden_act"] == "silu")
 
 
 def _rwkv(config: Config) -> dict[str, Any]:
@@ -163,11 +163,43 @@ def _rwkv(config: Config) -> dict[str, Any]:
     }
 
 
+def _bart(config: Config) -> dict[str, Any]:
+    return {
+        "vocabulary": config["vocab_size"],
+        "context": config["max_position_embeddings"],
+        "width": config["d_model"],
+        "encoder_heads": config["encoder_attention_heads"],
+        "decoder_heads": config["decoder_attention_heads"],
+        "encoder_hidden": config["encoder_ffn_dim"],
+        "decoder_hidden": config["decoder_ffn_dim"],
+        "encoder_depth": config["encoder_layers"],
+        "decoder_depth": config["decoder_layers"],
+        "scale": float(config["d_model"]) ** 0.5 if config["scale_embedding"] else 1.0,
+        "pad": config["pad_token_id"],
+        "activation": config["activation_function"],
+        "dropout": config["dropout"],
+    }
+
+
+def _is_bart(config: Config) -> bool:
+    alike = not config["attention_dropout"] and not config["activation_dropout"]
+    skips = config["encoder_layerdrop"] or config["decoder_layerdrop"]
+    return bool(
+        alike
+        and not skips
+        and config["activation_function"] in ("gelu", "relu")
+        and config["pad_token_id"] is not None
+    )
+
+
+ENCODED = {"source": "input_ids", "tokens": "decoder_input_ids"}
+
 SHIPPED = (
     ShippedSpec("llama", ("LlamaForCausalLM", "MistralForCausalLM"), _llama, _is_llama, "llama"),
     ShippedSpec("gpt", ("GPT2LMHeadModel",), _gpt, _is_gpt, "gpt2"),
     ShippedSpec("gpt_neox", ("GPTNeoXForCausalLM",), _gpt_neox, _is_gpt_neox, "gpt_neox"),
     ShippedSpec("mamba", ("MambaForCausalLM",), _mamba, _is_mamba, "mamba"),
+    ShippedSpec("bart", ("BartForConditionalGeneration",), _bart, _is_bart, "bart", ENCODED),
     ShippedSpec("rwkv", ("RwkvForCausalLM",), _rwkv, bool, "rwkv"),
     ShippedSpec(
         "bert",
