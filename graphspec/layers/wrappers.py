@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.input_checks import need_float
@@ -14,6 +14,7 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.scanning import Scanning
 from graphspec.contract.streaming import Roles, Streaming, frame
 from graphspec.contract.wrapper import Wrapper
+from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS
 from graphspec.tensor import Dim, Tensor
 
 
@@ -95,6 +96,12 @@ class InputGradient(Wrapper, also="GradientPenalty gradient_penalty grad"):
     """The gradient of a layer, block or model by its input, in the shape of the input: that of the sum of all
     that it gives. It has gradients itself, as a penalty on it needs. Of several inputs it is by `by`.
     """
+
+    synonyms: ClassVar[Mapping[str, str]] = {
+        **ARGUMENT_WORDS,
+        "wrt": "by",
+        "inputs": "by",
+    }
 
     passes_on = False
     exports = False

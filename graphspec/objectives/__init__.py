@@ -10,6 +10,7 @@ out-of-range, missing-key), `message`, `help` and the `key` at fault.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from graphspec.diagnostics import become, by_word, write
@@ -98,6 +99,15 @@ BY_ENDING: Mapping[str, Mapping[str, str]] = {
     "softmax": by_word(categorical_focal_crossentropy=_FOCAL),
 }
 """Losses that other libraries call alike, by the activation that the output ends in."""
+RANKED = {
+    "recall": "recall_at_k",
+    "hit": "hit_rate",
+    "hit_rate": "hit_rate",
+    "hits": "hit_rate",
+    "ndcg": "ndcg",
+}
+AT_K = re.compile(rf"({'|'.join(RANKED)})(?:@|_at_)(\d{{1,6}})\Z")
+"""Metrics of rankings with their `k` in the name, as `recall@10`."""
 OF_LOGITS = by_word(
     sparse_categorical_crossentropy="CrossEntropyLoss cross_entropy",
     binary_crossentropy="BCEWithLogitsLoss binary_cross_entropy_with_logits",
@@ -136,5 +146,9 @@ def parse_metric(value: object) -> Metric:
         from graphspec.objectives.custom import custom_metric
 
         return custom_metric(value)
+    found = AT_K.match(value) if isinstance(value, str) else None
+    if found is not None:
+        meant = {"name": Word(RANKED[found[1]]), "k": int(found[2])}
+        raise unfit("unknown-metric", f"unknown metric `{value}`", become(meant, f"write {show(meant)}"))
     metric: Metric = METRICS.read(value)
     return metric

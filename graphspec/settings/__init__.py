@@ -362,6 +362,8 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     remedy = VALUES.get((last, str(given).lower()), remedy)
     remedy = _switched(given, literals) or did_you_mean(given, literals, remedy, WORDS)
     remedy = remedy or _phrase(cls, path)
+    if isinstance(given, dict) and {"from", "to"} <= given.keys():
+        remedy = VARIES_NOT
     if remedy is None and kind == "tuple_type" and len(path) == 1:
         remedy = in_list(cls, path[0], given)
     if remedy is None and not literals and not isinstance(given, float):
@@ -369,6 +371,12 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     message = f"{_key(path, what)} is {show(given)}, but must be {wanted}"
     word = isinstance(given, str) and literals and not {*kinds} - {"literal_error", "list_type", "tuple_type"}
     return Problem("out-of-range" if word else "wrong-type", message, remedy, path)
+
+
+VARIES_NOT = (
+    "a learning rate varies by its `schedule`; a `loss_weight`, a `momentum` and a `constant` may vary, and "
+    "formulas over such a constant"
+)
 
 
 def _switched(given: object, literals: list[str]) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from graphspec.diagnostics import by_word
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.graph import WeightAverage
 from graphspec.settings import Setting, SettingError, show, validate
@@ -15,6 +16,7 @@ from graphspec.traced import plain
 class _Average(Setting):
     """The settings of an average besides what it averages."""
 
+    synonyms: ClassVar = by_word(momentum="decay tau beta alpha ema_decay ema_momentum")
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
 
 

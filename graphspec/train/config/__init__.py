@@ -63,6 +63,7 @@ _SHOWN = "`graphspec train` shows what it does: see `--progress`, `--verbose` an
 REMEDIES = {
     **OF_OPTIMIZER,
     **dict.fromkeys(("fp16", "amp", "half"), "write `precision: bf16`"),
+    "vary": "the number itself varies: {constant: {from: 1, to: 0.1}}, or `loss_weight: {from: 0, to: 1}`",
     "loss": "a loss belongs to its output: outputs: {name: {loss: ...}}",
     "loss_weights": "a weight belongs to its output: outputs: {name: {loss: ..., loss_weight: ...}}",
     "metrics": "metrics belong to their output: outputs: {name: {metrics: [accuracy]}}",
