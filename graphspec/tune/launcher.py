@@ -7,33 +7,15 @@ import os
 import socket
 import subprocess
 import sys
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from graphspec.data.memory import CORES
 from graphspec.files.interpreter import PYTHON
 
 SERVER = "from graphspec.tune.fork_server import main; main()"
-
-
-class Child(Protocol):
-    """A process, which leads a process group of its own; `output` and `errors` are what it writes."""
-
-    pid: int
-    output: IO[str]
-    errors: IO[str]
-
-    def wait(self) -> int | None:
-        """The exit code once it has ended, negative for a signal; None if it got lost."""
-
-
-class Launcher(Protocol):
-    def start(self, arguments: Sequence[str]) -> Child:
-        """Starts Python with these arguments."""
-
-    def close(self) -> None:
-        """Ends what has been kept ready."""
 
 
 def launcher(spec: Path, cores: int, modules: Sequence[str] = ()) -> Launcher:
@@ -42,7 +24,7 @@ def launcher(spec: Path, cores: int, modules: Sequence[str] = ()) -> Launcher:
 
     Forks are for Linux: libraries of macOS do not survive them, and Windows has none.
     """
-    return ForkLauncher(spec, cores, modules) if sys.platform == "linux" else FreshLauncher(cores)
+    return ForkLauncher(spec, cores, modules) if sys.platform == "linux" else Launcher(cores)
 
 
 def _environment(cores: int) -> dict[str, str]:
@@ -55,20 +37,32 @@ def _environment(cores: int) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", CORES: str(cores)}
 
 
-class FreshLauncher:
+class Launcher:
     """Starts an interpreter for each process."""
 
     def __init__(self, cores: int):
         self._cores = cores
 
     def start(self, arguments: Sequence[str]) -> Child:
+        """Starts Python with these arguments."""
         return FreshChild(arguments, _environment(self._cores))
 
     def close(self) -> None:
-        pass
+        """Ends what has been kept ready."""
 
 
-class FreshChild:
+class Child:
+    """A process, which leads a process group of its own; `output` and `errors` are what it writes."""
+
+    def __init__(self, pid: int, output: IO[str], errors: IO[str]):
+        self.pid, self.output, self.errors = pid, output, errors
+
+    @abstractmethod
+    def wait(self) -> int | None:
+        """The exit code once it has ended, negative for a signal; None if it got lost."""
+
+
+class FreshChild(Child):
     """A process with an interpreter of its own."""
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str]):
@@ -83,17 +77,18 @@ class FreshChild:
             start_new_session=True,  # the search passes Ctrl-C on
         )
         assert self._process.stdout is not None and self._process.stderr is not None
-        self.pid, self.output, self.errors = self._process.pid, self._process.stdout, self._process.stderr
+        super().__init__(self._process.pid, self._process.stdout, self._process.stderr)
 
     def wait(self) -> int | None:
         return self._process.wait()
 
 
-class ForkLauncher:
+class ForkLauncher(Launcher):
     """Has processes forked by `graphspec.tune.fork_server`, which it starts with the first one."""
 
     def __init__(self, spec: Path, cores: int, modules: Sequence[str] = ()):
-        self._spec, self._cores, self._modules = spec, cores, modules
+        super().__init__(cores)
+        self._spec, self._modules = spec, modules
         self._server: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
 
     def start(self, arguments: Sequence[str]) -> Child:
@@ -113,7 +108,7 @@ class ForkLauncher:
         for stream in (output, errors, news):
             stream.close()
         self.close()  # the next process gets another server
-        return FreshLauncher(self._cores).start(arguments)
+        return super().start(arguments)
 
     def _connected(self) -> socket.socket:
         """The connection to the server."""
@@ -139,11 +134,12 @@ class ForkLauncher:
             self._server = None
 
 
-class ForkedChild:
+class ForkedChild(Child):
     """A process that the server has forked, which tells its exit code through `news`."""
 
     def __init__(self, pid: int, output: IO[str], errors: IO[str], news: IO[str]):
-        self.pid, self.output, self.errors, self._news = pid, output, errors, news
+        super().__init__(pid, output, errors)
+        self._news = news
 
     def wait(self) -> int | None:
         with self._news as news:

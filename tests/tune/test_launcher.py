@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from graphspec.tune import launcher as launchers
-from graphspec.tune.launcher import Child, ForkLauncher, FreshLauncher, Launcher
+from graphspec.tune.launcher import Child, ForkLauncher, Launcher
 from graphspec.tune.trial import Event, Process
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
@@ -79,7 +79,7 @@ def forking() -> ForkLauncher:
 
 @pytest.fixture(scope="module", params=["fresh", pytest.param("forked", marks=linux)])
 def started(request: pytest.FixtureRequest) -> Iterator[Launcher]:
-    launcher: Launcher = FreshLauncher(1) if request.param == "fresh" else forking()
+    launcher: Launcher = Launcher(1) if request.param == "fresh" else forking()
     yield launcher
     launcher.close()
 

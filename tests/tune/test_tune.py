@@ -19,7 +19,7 @@ from graphspec.cli.app import app
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError
 from graphspec.tune.config import TuneConfig, parse_tune
-from graphspec.tune.launcher import FreshLauncher, Launcher
+from graphspec.tune.launcher import Launcher
 from graphspec.tune.search import Search
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command
@@ -292,7 +292,7 @@ class Scripted(Command):
         return [str(self.spec), *super().arguments(values, run_dir)[4:]]
 
     def launcher(self) -> Launcher:
-        return FreshLauncher(self.cores)
+        return Launcher(self.cores)
 
 
 def search_in(place: Path, jobs: int = 1, **given: Any) -> Search:
