@@ -191,7 +191,7 @@ def _shares(ids: Rows, groups: int, fraction: float, wanted: int, seed: int) -> 
     """Of the rows of each value the same share, `wanted` in all; one row at least stays for training."""
     sizes = np.bincount(ids, minlength=groups)
     exact = sizes * fraction
-    counts = np.minimum(np.floor(exact).astype(np.int64), np.maximum(sizes - 1, 0))
+    counts = np.floor(exact).astype(np.int64)
     for group in np.argsort(counts - exact, kind="stable"):
         if counts.sum() >= wanted:
             break

@@ -139,7 +139,6 @@ class Meter:
         """Adds the state of another meter."""
         self._add_up()
         other.settle()
-        self.count += other.count
         for name, value in other._sums.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + other._counts[name]

@@ -176,13 +176,14 @@ def test_in_files_rows_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.M
 def test_a_text_in_pieces_is_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [text(200, number) for number in range(3)] + ["ä" * 300, "", "one\r\ntwo"]
     name = documents(tmp_path, texts)
-    written = spec(name, 'tokenizer: bytes, pack: 4, end: "<|end|>"', **{"  validation: {split: 0.25}\n": ""})
+    marks = 'begin: "<|begin|>", end: "<|end|>"'
+    written = spec(name, f"tokenizer: bytes, pack: 4, {marks}", **{"  validation: {split: 0.25}\n": ""})
     whole = loaded(tmp_path, written)
     monkeypatch.setattr(text_tables, "PIECE", 100)
     pieces = loaded(tmp_path, written)
     assert whole.fingerprint == pieces.fingerprint
     tokens, after = arrays(pieces.training)
-    stream = "".join(f"{each}<|end|>" for each in texts if each).replace("\r", "")
+    stream = "".join(f"<|begin|>{each}<|end|>" for each in texts if each).replace("\r", "")
     found = said(pieces, [*tokens.reshape(-1), after[-1, -1]])
     assert stream.startswith(found) and len(found) > len(stream) - 14
 

@@ -174,6 +174,20 @@ def test_a_missing_value_is_a_stratum_of_its_own(tmp_path: Path) -> None:
     assert parts[:50].sum() == parts[50:].sum() == 10
 
 
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=12), st.integers(2, 5), st.integers(0, 9))
+def test_folds_of_whole_groups_are_about_as_large(sizes: list[int], folds: int, seed: int) -> None:
+    """No two differ by more than the largest group: each goes to the fold that has the fewest rows."""
+    folds = min(folds, len(sizes))
+    values = [str(group) for group, size in enumerate(sizes) for _ in range(size)]
+    held = []
+    for fold in range(folds):
+        division = Split(split=1 / folds, group="who", fold=fold)
+        held.append(by_split(division, part("who", values), len(values), seed).astype(bool))
+    counts = [int(each.sum()) for each in held]
+    assert sum(held, np.zeros(len(values), int)).tolist() == [1] * len(values)
+    assert max(counts) - min(counts) <= max(sizes)
+
+
 TIMES = """\
 inputs: {sent: {shape: [1]}}
 nodes: {y: {layer: Dense, units: 1}}

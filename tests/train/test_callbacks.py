@@ -31,7 +31,12 @@ from graphspec.objectives.history import directions
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback, Callbacks
 from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
-from graphspec.train.callbacks.weights import BestWeights, EarlyStoppingCallback
+from graphspec.train.callbacks.weights import (
+    BestWeights,
+    EarlyStoppingCallback,
+    ModelCheckpointCallback,
+    SwapEMAWeightsCallback,
+)
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.config.callbacks import CALLBACKS, parse_callbacks
 from graphspec.train.loop import Interrupted, train
@@ -79,7 +84,7 @@ def diagnosed(text: str) -> list[Any]:
 # --- beside Keras
 
 # Multiples of 1/8, which float32 holds: Keras compares in it.
-VALUES = st.lists(st.integers(-16, 16).map(lambda n: n / 8), min_size=1, max_size=30)
+VALUES = st.lists(st.integers(-3, 3).map(lambda n: n / 8), min_size=1, max_size=30)
 
 
 def stub(**more: Any) -> Any:
@@ -120,6 +125,45 @@ def test_early_stopping_stops_where_that_of_keras_does(
         if ours.model.stop_training:
             assert (ours.best, ours.best_epoch) == (theirs.best, theirs.best_epoch)
             break
+
+
+def test_weights_are_written_every_so_many_steps_of_all_trainings_together() -> None:
+    written: list[str] = []
+    run = SimpleNamespace(claim=lambda name: name, weights=lambda name, weights: written.append(name))
+    model = stub(run=run, epoch=0, as_evaluated=nullcontext, weights=dict)
+    config = settings.ModelCheckpoint(filepath="{batch}.safetensors", save_freq=3)
+    state = None
+    for batch in range(7):  # a training that goes on has another callback
+        callback = ModelCheckpointCallback(config, down=True)
+        callback.model = model
+        if state is not None:
+            callback.load_state_dict(state)
+        callback.on_train_batch_end(batch, {})
+        state = callback.state_dict()
+    assert written == ["3.safetensors", "6.safetensors"]
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_averages_stay_in_the_model_after_an_epoch_where_that_is_asked(stays: bool) -> None:
+    swapped: list[bool] = []
+    callback = SwapEMAWeightsCallback(settings.SwapEMAWeights(swap_on_epoch=stays))
+    callback.model = stub(use_averages=swapped.append)
+    for moment in (callback.on_test_begin, callback.on_test_end):
+        moment()
+    callback.on_epoch_end(0)
+    callback.on_epoch_begin(1)
+    assert swapped == [True, False, stays, False]
+
+
+def test_a_training_without_patience_has_two_epochs() -> None:
+    """As with Keras, also where the loss is no number."""
+    ours = EarlyStoppingCallback(settings.EarlyStopping(monitor="x", patience=0), down=True)
+    ours.model = stub()
+    stops = []
+    for epoch in range(2):
+        ours.on_epoch_end(epoch, {"x": math.nan})
+        stops.append(ours.model.stop_training)
+    assert stops == [False, True]
 
 
 @given(VALUES, st.booleans())

@@ -210,6 +210,22 @@ outputs:
     assert found["auc_1"] == found["pr"] and found["auc"] == found["auc_2"]
 
 
+def test_a_weighted_metric_counts_what_has_a_target_as_its_example_weighs() -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [5, 3]}}
+nodes: {y: {layer: Dense, units: 4, activation: softmax}}
+outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [{name: accuracy, weighted: true}]}}
+""")
+    objective, module = Objective(program.inputs, program.outputs, CPU), program.module()
+    x, target = torch.randn(6, 5, 3), torch.randint(4, (6, 5))
+    weights, mask = torch.rand(6), torch.rand(6, 5) > 0.4
+    meter, batch = objective.meter(), Batch({"x": x, "y": target}, {"y": weights}, {"y": mask})
+    meter.add(objective(module, batch), batch)
+    counts = weights[:, None] * mask
+    hits = (module(x).argmax(-1) == target) * counts
+    assert meter.result()["accuracy"] == pytest.approx((hits.sum() / counts.sum()).item(), rel=1e-6)
+
+
 class Reads(TorchDispatchMode):
     """Counts what makes the host wait for a device: numbers read from it, and sizes that depend on values."""
 
