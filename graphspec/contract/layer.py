@@ -267,7 +267,6 @@ class Layer(Setting):
     arguments: ClassVar[tuple[Argument, ...]] = (Argument("x"),)
     variadic: ClassVar[bool] = False  # takes one list of tensors, of any length from `least_inputs`
     least_inputs: ClassVar[int] = 1
-    associative: ClassVar[bool] = False  # of three inputs it gives the same, two at a time and in any order
     kind: ClassVar[Kind] = "layer"
     spec_name: ClassVar[str] = ""
     rearranges: ClassVar[bool] = False  # its output holds its input's elements, in another shape

@@ -26,7 +26,6 @@ from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.library_calls import LibraryCall
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, read_names
-from graphspec.emit.merges import with_optional_operands
 from graphspec.emit.module_class import Cell, FixedParams, ModuleClass, NeedsModule, Varies, plain
 from graphspec.emit.printer import WIDTH, comment, flat, lines
 from graphspec.emit.soundness import check_source, unsound
@@ -58,8 +57,8 @@ def emit(
     Where the classes of all instances together would be unsound, each has its own. Raises `SpecError`
     (emission-failed) for a fault of the emitter.
     """
-    probes = {words: _rewritten(probe) for words, probe in (probes or {}).items()}
-    program = _rewritten(program)
+    probes = {words: _expanded(probe) for words, probe in (probes or {}).items()}
+    program = _expanded(program)
     modules: set[Definition] = set()
     while True:
         try:
@@ -93,13 +92,12 @@ def _all(probes: Iterable[tuple[str, ...]]) -> set[str]:
     return {word for words in probes for word in words}
 
 
-def _rewritten(program: Elaborated) -> Elaborated:
-    """A program in the terms of emission."""
-    for rewritten in (with_optional_operands, expanded):
-        graph, values = rewritten(program.graph)
-        if values:
-            program = replace(program, graph=graph, masks={k: values[v] for k, v in program.masks.items()})
-    return program
+def _expanded(program: Elaborated) -> Elaborated:
+    """A program whose blocks are given batches, wherever one of their uses gives one."""
+    graph, values = expanded(program.graph)
+    if not values:
+        return program
+    return replace(program, graph=graph, masks={key: values[value] for key, value in program.masks.items()})
 
 
 def _write_class(program: Elaborated, classes: Classes[ClassParts], group: ModuleClass) -> ClassParts:

@@ -336,11 +336,7 @@ class Calls:
             holes["self"] = module
         if op.layer.variadic:
             holes |= {str(place): _one(part) for place, part in enumerate(arguments)}
-            arguments = [part for part in arguments if part is not None]
-            optional = self._optional_operands(slot, op, code, number)
-            items = (
-                self._present(arguments) if optional else self._list(op, [_one(part) for part in arguments])
-            )
+            items = self._list(op, [_one(part) for part in arguments])
             holes["list"] = items
             holes["*"] = items.elts if isinstance(items, ast.List) else [ast.Starred(items, ast.Load())]
         else:
@@ -352,27 +348,6 @@ class Calls:
             if isinstance(hole := holes.get(word), ast.expr) and equal(hole, literal(default))
         }
         return fill(code.call, holes, usual)
-
-    def _optional_operands(self, slot: Slot, op: Op, code: Code, number: int) -> bool:
-        """Whether instances lack operands of a merge, or have others. Raises `Varies` if the code cannot say
-        so.
-        """
-        peers = self._peers(slot, number).values()
-        places = {place for each in peers for place, operand in enumerate(each.arguments) if operand is None}
-        optional = [(op.arguments[place], self.wish(op, place)) for place in places if op.arguments[place]]
-        permuted = any(
-            self.values.read(value, wish) is not self.values.code[value] for value, wish in optional
-        )
-        if optional and (permuted or "{list}" not in code.call):  # None cannot be permuted
-            raise Varies(op.node)
-        return bool(optional)
-
-    def _present(self, operands: Sequence[Argument]) -> ast.expr:
-        """The operands of a merge that are there, as a list."""
-        each = name("each")
-        there = ast.Compare(each, [ast.IsNot()], [ast.Constant(None)])
-        parts = ast.Tuple([_one(part) for part in operands], ast.Load())
-        return ast.ListComp(each, [ast.comprehension(each, parts, [there], 0)])
 
     def _collected(self, op: Op, code: Code) -> ast.expr | None:
         """The list of all instances of one node, if an op reads just these, and is written over it."""

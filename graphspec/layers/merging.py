@@ -108,8 +108,6 @@ def _stacks(site: Site) -> bool:
 class Add(_ElementwiseMerge, spec_name="add", also="sum"):
     """The sum of all inputs."""
 
-    associative = True
-
     examples = (Example({}, ((7,), (7,))),)
 
     def code(self, site: Site) -> Code:
@@ -142,8 +140,6 @@ class Subtract(_ElementwiseMerge, spec_name="subtract", also="sub"):
 class Multiply(_ElementwiseMerge, spec_name="multiply", also="mul"):
     """The product of all inputs."""
 
-    associative = True
-
     examples = (Example({}, ((7,), (7,))),)
 
     def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -174,7 +170,6 @@ class Average(_ElementwiseMerge, spec_name="average", also="mean avg"):
 
 
 class _ExtremeMerge(_ElementwiseMerge, abstract=True):
-    associative = True
     function: ClassVar[str]
 
     def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:

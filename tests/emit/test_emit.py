@@ -247,11 +247,9 @@ def test_weights_begin_as_the_spec_says(path: Path) -> None:
             assert 0.5 < state[key].std() / expected.std() < 2, key
 
 
-@pytest.mark.parametrize(
-    ("case", "word"), [("picks", "Pick"), ("optional_merges", "Mix"), ("initializers_lifted", "Unit")]
-)
+@pytest.mark.parametrize(("case", "word"), [("picks", "Pick"), ("initializers_lifted", "Unit")])
 def test_one_class_where_an_argument_does(case: str, word: str) -> None:
-    """Uses of a block that differ in a number of a slice, or in whether an optional input is given."""
+    """Uses of a block that differ in a number of a slice, or of an initializer."""
     source = graphspec.compile(ROOT / f"tests/emit/{case}.yaml").source
     names = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     assert word in names and f"{word}2" not in names

@@ -70,7 +70,6 @@ ONE_CLASS = (
     "initializers",
     "lists_longer_shorter",
     "list_params",
-    "optional_operands",
     "unread_output",
     "parallel_several",
     "implied_constants",
