@@ -10,8 +10,7 @@ from graphspec.diagnostics import Span
 
 @dataclass(eq=False, slots=True)
 class InitStatement:
-    """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute. A `local`
-    one assigns a variable of that name.
+    """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute.
 
     `optional` says that the value may be None. Without the attribute `unless_none`, the statement is left
     out; with `condition`, it is under an `if`.
@@ -23,4 +22,3 @@ class InitStatement:
     optional: bool = False
     unless_none: str = ""
     condition: ast.expr | None = None
-    local: bool = False

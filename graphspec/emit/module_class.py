@@ -17,7 +17,6 @@ from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf, Ref
 from graphspec.emit.code import Variable, folded, literal, name
-from graphspec.emit.printer import flat
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.emit.template import ClassTemplate
 from graphspec.expressions import Expression, ExpressionError, parse_value
@@ -294,17 +293,6 @@ class ModuleClass:
         """The default of a param of the block's own, if that is an expression that no use replaces."""
         parsed = parse_value(self.graph.declared[word]) if self._is_derived(word) else None
         return self.expression(parsed) if isinstance(parsed, Expression) else None
-
-    def named_formulas(self) -> dict[str, str]:
-        """The params that are formulas over others, by the text of their code."""
-        formulas: dict[str, str] = {}
-        for word in self.graph.declared:
-            before = dict(self.args)
-            code = self._derived(word)
-            if self.args.keys() == before.keys() and code is not None:
-                formulas.setdefault(flat(code), self.local(word))
-            self.args = before
-        return formulas
 
     def _is_derived(self, word: str) -> bool:
         """Whether a param is a formula over others in all bodies."""

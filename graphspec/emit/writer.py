@@ -12,7 +12,6 @@ from graphspec.emit.body import Assign, Effect, For, If, Return, Statement, assi
 from graphspec.emit.code import Variable, equal, literal, template
 from graphspec.emit.construct import InitWriter
 from graphspec.emit.definitions import signature
-from graphspec.emit.formulas import with_locals
 from graphspec.emit.forward import Forward
 from graphspec.emit.init_statement import InitStatement
 from graphspec.emit.initialization import Initialization
@@ -57,7 +56,7 @@ class SourceWriter:
             self._step(step, 8 if condition is None else 12)
 
     def _step(self, step: InitStatement, indent: int) -> None:
-        prefix = f"{'' if step.local else 'self.'}{step.attribute} = " if step.attribute else ""
+        prefix = f"self.{step.attribute} = " if step.attribute else ""
         if step.unless_none:
             self.add(f"{' ' * indent}if self.{step.unless_none} is not None:", span=step.span)
             indent += 4
@@ -135,8 +134,7 @@ def write_definition(
     if constructor.steps or closing or group.args:
         writer.add(*signature("def __init__(", ["self", *_arguments(group)], ") -> None:", 4))
         writer.add("        super().__init__()")
-        steps = with_locals(constructor.steps, group.args, group.named_formulas())
-        writer.steps([*steps, *closing])
+        writer.steps([*constructor.steps, *closing])
         writer.add("")
     result, defaults = _result(group, program), program.defaults if program is not None else ()
     writer.add(*signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:", 4))

@@ -23,13 +23,6 @@ outputs: {b: {}}
 """
 
 
-def test_a_formula_that_is_repeated_is_a_variable() -> None:
-    program = graphspec.compile(SPEC)
-    assert program.source.count("expansion * in_channels") == 1
-    assert "wide_channels = expansion * in_channels" in program.source
-    assert program.module().state_dict()["b.out.weight"].shape == (8, 18, 1, 1)
-
-
 def test_a_simple_formula_of_an_argument_is_written_where_it_is_read() -> None:
     source = graphspec.compile(SPEC).source
     assert "self.share = share" in source and "(1 - self.share)" in source
