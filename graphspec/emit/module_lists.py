@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from graphspec.emit.chains import is_chain
 from graphspec.emit.code import call, equal, listed, walk
 from graphspec.emit.code import names as names_of
 from graphspec.emit.module_class import Cell, ModuleClass, NeedsModule, Varies
-from graphspec.emit.printer import flat, lines
-from graphspec.emit.series import Series, over, series_of
+from graphspec.emit.printer import flat
 from graphspec.emit.slots import Slot
 from graphspec.emit.submodules import Submodule, SubmoduleWriter
 from graphspec.graph import Op
-from graphspec.weights import names
 
 FEW = 4
 """So many instances that differ by their index are listed; more are a comprehension over it."""
@@ -81,42 +79,12 @@ class ModuleLists:
         if all(equal(each, items[0]) for each in items):
             again = over(items[0], "_", call("range", ast.Constant(len(items))))
             return min(every, _of_all(kind, again), key=lambda way: len(flat(way)))
-        ways = [every, *(_of_all(kind, each) for each in self._over_one(items))]
-        return min(ways, key=lambda way: len(lines(f"self.{names.attribute(slot.node)} = ", way, 8)))
+        return every
 
-    def _over_one(self, items: list[ast.expr]) -> Iterator[ast.GeneratorExp]:
-        """Comprehensions over the only argument in which the modules of a list differ, if there is one."""
-        series = series_of(items)
-        if series is None:
-            return
-        types = {self._type(value) for value in series.values}
-        if len(types) > 1 or "" in types:
-            return
-        taken = {*self.group.args, *(word for each in items for word in names_of(each))}
-        words = [self._parameter_name(series), *(["n"] if types == {"int"} else [])]
-        yield from (series.over(word) for word in words if word and word not in taken)
 
-    def _parameter_name(self, series: Series) -> str:
-        """The name of the argument that differs; "" for a positional argument of a PyTorch module."""
-        if isinstance(series.key, str):
-            return series.key
-        function = series.call.func
-        for child in self.submodules.classes.groups:
-            if isinstance(function, ast.Name) and child.name == function.id:
-                return child.ordered_args[series.key].name
-        return ""
-
-    def _type(self, value: ast.expr) -> str:
-        """The type of a value of `__init__`, if it is plain."""
-        match value:
-            case ast.Constant():
-                return type(value.value).__name__
-            case ast.Name(id=word) if word in self.group.args:
-                return self.group.args[word].annotation
-            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv(), right=right):
-                types = {self._type(left), self._type(right)}
-                return types.pop() if len(types) == 1 else ""
-        return ""
+def over(element: ast.expr, word: str, source: ast.expr) -> ast.GeneratorExp:
+    """`element for word in source`."""
+    return ast.GeneratorExp(element, [ast.comprehension(ast.Name(word, ast.Store()), source, [], 0)])
 
 
 def _of_all(kind: str, every: ast.GeneratorExp) -> ast.Call:

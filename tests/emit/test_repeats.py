@@ -83,27 +83,6 @@ def emitted(text: str) -> str:
     return program.source
 
 
-def test_modules_that_differ_in_one_argument_are_a_comprehension() -> None:
-    source = emitted("""
-inputs: {x: {shape: [24, 24, 12]}}
-nodes: {convs: {layer: Conv2D, filters: 12, repeat: {kernel_size: [3, 2, 1, 3, 2]}}}
-outputs: [convs]
-""")
-    assert "*(nn.Conv2d(12, 12, n) for n in (3, 2, 1, 3, 2))" in source
-    several = emitted("""
-inputs: {x: {shape: [12]}}
-nodes: {rows: {layer: Dense, repeat: {units: [12, 13, 14, 15, 16, 17]}}}
-outputs: [rows]
-""")
-    assert "nn.Linear(12, 12)," in several and "nn.Linear(16, 17)," in several
-    mixed = emitted("""
-inputs: {x: {shape: [24, 24, 12]}}
-nodes: {convs: {layer: Conv2D, filters: 12, repeat: {kernel_size: [3, [1, 2], 1, [2, 1], 2]}}}
-outputs: [convs]
-""")
-    assert " for " not in mixed and "nn.Conv2d(12, 12, (1, 2))," in mixed
-
-
 HEADS = """
 inputs: {{x: {{shape: [4]}}}}
 nodes:

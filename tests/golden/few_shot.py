@@ -88,7 +88,9 @@ def init_weights(module: nn.Module) -> None:
 class Network(nn.Module):
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
-        self.hidden = nn.ModuleList(nn.Linear(n, width) for n in (in_channels, width))
+        self.hidden = nn.ModuleList(
+            [nn.Linear(in_channels, width), nn.Linear(width, width)]
+        )
         self.out = nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> Tensor:

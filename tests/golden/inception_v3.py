@@ -186,7 +186,10 @@ class InceptionV3(nn.Module):
         )
         self.reduced_a = ReductionA(288)
         self.mixed_b = nn.Sequential(
-            *(InceptionB(768, filters) for filters in (128, 160, 160, 192))
+            InceptionB(768, 128),
+            InceptionB(768, 160),
+            InceptionB(768, 160),
+            InceptionB(768, 192),
         )
         self.reduced_b = ReductionB(768)
         self.mixed_c = nn.Sequential(InceptionC(1280), InceptionC(2048))

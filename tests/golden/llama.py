@@ -1,5 +1,4 @@
-# Made by graphspec 0.1.0 from the spec llama with window = 0. It needs torch 2.10 or
-# later.
+# Made by graphspec 0.1.0 from the spec llama. It needs torch 2.10 or later.
 """llama: tokens int64[N, length] -> next float32[N, length, 96]."""
 
 import torch
@@ -16,28 +15,30 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Rotary(nn.Module):
-    def __init__(self, size: int, theta: float = 10000.0) -> None:
+    def __init__(self, width: int, heads: int, theta: float) -> None:
         super().__init__()
         self.exponents = nn.Buffer(
-            torch.linspace(0, -1 + 1 / (size // 2), size // 2)[None], persistent=False
+            torch.linspace(0, -1 + 1 / (width // heads // 2), width // heads // 2)[
+                None
+            ],
+            persistent=False,
         )
         self.theta = theta
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = torch.arange(x.shape[1], dtype=torch.float32, device=x.device)[None]
-        y = y.unsqueeze(-1) * self.theta**self.exponents
-        y = torch.cat([y, y], -1).unsqueeze(2)
-        return y.cos().to(x.dtype), y.sin().to(x.dtype)
+    def forward(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.arange(words.shape[1], dtype=torch.float32, device=words.device)[None]
+        x = x.unsqueeze(-1) * self.theta**self.exponents
+        x = torch.cat([x, x], -1).unsqueeze(2)
+        return x.cos().to(words.dtype), x.sin().to(words.dtype)
 
 
 class Rotate(nn.Module):
-    def __init__(self, x_channels: int) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.x_channels = x_channels
+        self.first_stop = width // heads // 2
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        y = x[..., : self.x_channels // 2]
-        y = torch.cat([-x[..., self.x_channels // 2 :], y], -1)
+        y = torch.cat([-x[..., self.first_stop :], x[..., : self.first_stop]], -1)
         return x * cosine + y * sine
 
 
@@ -48,18 +49,17 @@ class Layer(nn.Module):
         super().__init__()
         self.norm1 = nn.RMSNorm(width, eps=epsilon)
         self.query = nn.Linear(width, width, bias=False)
-        key_channels = width // heads
-        self.key = nn.Linear(width, kv_heads * key_channels, bias=False)
-        self.value = nn.Linear(width, kv_heads * key_channels, bias=False)
-        self.asked = Rotate(key_channels)
-        self.offered = Rotate(key_channels)
+        self.key = nn.Linear(width, kv_heads * (width // heads), bias=False)
+        self.value = nn.Linear(width, kv_heads * (width // heads), bias=False)
+        self.asked = Rotate(width, heads)
+        self.offered = Rotate(width, heads)
         self.output = nn.Linear(width, width, bias=False)
         self.norm2 = nn.RMSNorm(width, eps=epsilon)
         self.gate = nn.Linear(width, hidden, bias=False)
         self.up = nn.Linear(width, hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
-        self.queries_sizes = heads, key_channels
-        self.keys_sizes = kv_heads, key_channels
+        self.queries_sizes = heads, width // heads
+        self.keys_sizes = kv_heads, width // heads
         self.offers_repeats = heads // kv_heads
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class Llama(nn.Module):
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocabulary, width)
-        self.rotary = Rotary(width // heads, theta=theta)
+        self.rotary = Rotary(width, heads, theta)
         self.layers = nn.ModuleList(
             Layer(width, heads, kv_heads, hidden, epsilon) for _ in range(depth)
         )

@@ -51,11 +51,10 @@ def init_weights(module: nn.Module) -> None:
 class Slstm(nn.Module):
     def __init__(self, x_features: int, units: int, width: int) -> None:
         super().__init__()
-        enter_channels = x_features + width
-        self.enter = nn.Linear(enter_channels, units)
-        self.keep = nn.Linear(enter_channels, units)
-        self.new = nn.Linear(enter_channels, units)
-        self.out = nn.Linear(enter_channels, units)
+        self.enter = nn.Linear(x_features + width, units)
+        self.keep = nn.Linear(x_features + width, units)
+        self.new = nn.Linear(x_features + width, units)
+        self.out = nn.Linear(x_features + width, units)
 
     def forward(
         self, x: Tensor, h: Tensor, cell: Tensor, count: Tensor, most: Tensor

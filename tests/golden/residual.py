@@ -31,7 +31,10 @@ class Projection(nn.Module):
     def __init__(self, filters: int, width: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            nn.Conv2d(n, filters, 3, padding="same") for n in (width, filters)
+            [
+                nn.Conv2d(width, filters, 3, padding="same"),
+                nn.Conv2d(filters, filters, 3, padding="same"),
+            ]
         )
         self.shortcut = nn.Conv2d(width, filters, 1, stride=2)
 

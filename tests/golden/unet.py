@@ -20,7 +20,10 @@ class Double(nn.Module):
     def __init__(self, in_channels: int, filters: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            nn.Conv2d(n, filters, 3, padding="same") for n in (in_channels, filters)
+            [
+                nn.Conv2d(in_channels, filters, 3, padding="same"),
+                nn.Conv2d(filters, filters, 3, padding="same"),
+            ]
         )
 
     def forward(self, x: Tensor) -> Tensor:
