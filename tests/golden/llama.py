@@ -1,4 +1,5 @@
-# Made by graphspec 0.1.0 from the spec llama. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec llama with window = 0. It needs torch 2.10 or
+# later.
 """llama: tokens int64[N, length] -> next float32[N, length, 96]."""
 
 import torch
@@ -15,30 +16,28 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Rotary(nn.Module):
-    def __init__(self, width: int, heads: int, theta: float) -> None:
+    def __init__(self, size: int, theta: float = 10000.0) -> None:
         super().__init__()
         self.exponents = nn.Buffer(
-            torch.linspace(0, -1 + 1 / (width // heads // 2), width // heads // 2)[
-                None
-            ],
-            persistent=False,
+            torch.linspace(0, -1 + 1 / (size // 2), size // 2)[None], persistent=False
         )
         self.theta = theta
 
-    def forward(self, words: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.arange(words.shape[1], dtype=torch.float32, device=words.device)[None]
-        x = x.unsqueeze(-1) * self.theta**self.exponents
-        x = torch.cat([x, x], -1).unsqueeze(2)
-        return x.cos().to(words.dtype), x.sin().to(words.dtype)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = torch.arange(x.shape[1], dtype=torch.float32, device=x.device)[None]
+        y = y.unsqueeze(-1) * self.theta**self.exponents
+        y = torch.cat([y, y], -1).unsqueeze(2)
+        return y.cos().to(x.dtype), y.sin().to(x.dtype)
 
 
 class Rotate(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, x_channels: int) -> None:
         super().__init__()
-        self.first_stop = width // heads // 2
+        self.x_channels = x_channels
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        y = torch.cat([-x[..., self.first_stop :], x[..., : self.first_stop]], -1)
+        y = x[..., : self.x_channels // 2]
+        y = torch.cat([-x[..., self.x_channels // 2 :], y], -1)
         return x * cosine + y * sine
 
 
@@ -51,8 +50,8 @@ class Layer(nn.Module):
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, kv_heads * (width // heads), bias=False)
         self.value = nn.Linear(width, kv_heads * (width // heads), bias=False)
-        self.asked = Rotate(width, heads)
-        self.offered = Rotate(width, heads)
+        self.asked = Rotate(width // heads)
+        self.offered = Rotate(width // heads)
         self.output = nn.Linear(width, width, bias=False)
         self.norm2 = nn.RMSNorm(width, eps=epsilon)
         self.gate = nn.Linear(width, hidden, bias=False)
@@ -96,7 +95,7 @@ class Llama(nn.Module):
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocabulary, width)
-        self.rotary = Rotary(width, heads, theta)
+        self.rotary = Rotary(width // heads, theta=theta)
         self.layers = nn.ModuleList(
             Layer(width, heads, kv_heads, hidden, epsilon) for _ in range(depth)
         )
