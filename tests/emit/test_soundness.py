@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import graphspec
-from graphspec.emit import merges, shapes
+from graphspec.emit import shapes
 from graphspec.emit.library_source import read_names
 from graphspec.emit.load import load_module
 from graphspec.emit.soundness import check_source
@@ -91,7 +91,6 @@ outputs: [y]
 
 
 def test_instances_share_no_class_that_reads_more_than_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merges, "_has_not", lambda graph, operands: True)
     monkeypatch.setattr(shapes, "_lacks", lambda body, source: True)
     spec = """
 inputs: {a: {shape: [1]}, b: {shape: [1]}}
