@@ -42,7 +42,10 @@ class DataConfig(Setting):
         "batch_size": "it belongs to the training: train: {batch_size: 32}",
         "shuffle": delete("training rows are shuffled in each epoch, from the run's seed", only_for="true"),
         "split": "write validation: {split: VALUE:0.1}",
-        "validation_split": "write validation: {split: VALUE:0.1}",
+        **dict.fromkeys(
+            ("validation_split", "val_split", "test_size", "test_split", "train_test_split"),
+            "write validation: {split: VALUE:0.1}",
+        ),
         "target": "it belongs to the output: outputs: {name: {target: COLUMN}}",
         **dict.fromkeys(("label", "labels"), "it belongs to the output: outputs: {name: {target: COLUMN}}"),
         **dict.fromkeys(

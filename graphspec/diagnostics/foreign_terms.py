@@ -130,6 +130,7 @@ ARGUMENTS: Mapping[str, str] = {
     "in_channels": SIZE,
     "input_size": SIZE,
     "input_shape": SIZE,
+    "input_dim": SIZE,
     "num_features": SIZE,
     "num_channels": SIZE,
     "weight_decay": "add a penalty, `kernel_regularizer: {name: l2, l2: 0.0001}`, or set it for all weights: "
@@ -149,6 +150,7 @@ ARGUMENTS: Mapping[str, str] = {
         ("lr", "learning_rate"), "another rate for some weights: train: {parameter_groups: [...]}"
     ),
     "normalized_shape": SIZE,
+    **dict.fromkeys(("residual", "skip", "skip_connection"), "a node below it: {merge: add, from: [x, y]}"),
     **dict.fromkeys(
         ("share", "shared", "share_weights", "tie", "reuse"),
         "declare the layer under `shared`, and write {call: NAME} wherever it is used",
@@ -298,6 +300,7 @@ FORMATS: tuple[tuple[frozenset[str], str, str], ...] = tuple(
         ("class_path", "a config of Lightning", _OF_A_CLASS),
         ("_target_", "a config of Hydra", _OF_A_CLASS),
         ("backbone head", "a model of Ultralytics", _OF_A_CLASS),
+        ("pipeline", "a pipeline of another tool", _OF_A_TABLE),
         ("apiVersion kind", "a manifest of Kubernetes", "`graphspec new` writes a spec to start from"),
         ("services", "a file of Docker Compose", "`graphspec new` writes a spec to start from"),
     )
@@ -472,7 +475,7 @@ def augmentation(written: object) -> str:
 NAMES: Mapping[tuple[str, str], str] = {
     **{
         ("encoder", word): "{encode: category}, and a node {op: one_hot, num_classes: ...} for an input"
-        for word in ("onehot", "one_hot", "one-hot", "ohe")
+        for word in ("onehot", "one_hot", "one-hot", "ohe", "OneHotEncoder", "get_dummies")
     },
     ("encoder", "embedding"): "{encode: category}, and a node {layer: Embedding, ...}",
     ("activation", "prelu"): "it has weights of its own: a node below it, {layer: PReLU}",
@@ -484,6 +487,7 @@ NAMES: Mapping[tuple[str, str], str] = {
         for word in ("geglu", "swiglu", "reglu")
     },
     **{("loss", word): f"it is a metric: metrics: [{word}]" for word in ("accuracy", "auc", "f1_score")},
+    **{("metric", word): "write `auc`" for word in ("roc_auc", "roc_auc_score", "auroc", "AUROC")},
     ("metric", "loss"): "leave it out: every epoch reports the loss",
     **{
         (

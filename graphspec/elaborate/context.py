@@ -101,9 +101,8 @@ class Context:
     ) -> File | None:
         """The model file `name`, relative to the file that names it. Reports why it cannot be read."""
         if self.file is None:
-            self.error(
-                "model-missing", span, f"the model file `{name}` is relative to a spec that is not a file"
-            )
+            message = f"the model file `{name}` is relative to a spec that is not a file"
+            self.error("model-missing", span, message, _pretrained(name))
             return None
         if "\0" in name:  # which no path has; what read the text has reported it
             return None
@@ -137,7 +136,9 @@ class Context:
             text = content(path)
         except OSError as error:
             others = sorted(p.name for p in path.parent.glob("*.yaml"))[:8] if path.parent.is_dir() else []
+            known = any(other.startswith(path.stem) for other in others)
             help = f"files there: {', '.join(others)}" if others else None
+            help = help if known else _pretrained(name) or help
             self.error(
                 "model-missing",
                 span,
@@ -149,3 +150,10 @@ class Context:
         self.sources[shown] = text.decode("utf-8", "replace")
         self.locations[shown] = path
         return read_file(document, path.stem, self.diagnostics) if document is not None else None
+
+
+def _pretrained(name: str) -> str | None:
+    """The remedy for the name of a model of Hugging Face, which is a folder once it was downloaded."""
+    if FilePath(name).suffix in (".yaml", ".yml"):
+        return None
+    return f"`graphspec import huggingface FOLDER -o {FilePath(name).name}` makes a spec of such a model"

@@ -146,7 +146,12 @@ def _may_vary(body: BodyElaborator, declared: Node, here: Path, raw: Any, word: 
     if not isinstance(items, list):
         message = f"`{word}` under `{key}` is a list with one item for each instance, not {show(items)}"
         help = body.scope.param_remedy(raw[word], items)
-        help = help or f"write a list; a value that all instances share is written next to `{key}`"
+        count = len(raw) == 1 and word in ("n", "times", "count") and type(items) is int
+        help = help or (
+            f"write `{key}: {items}`"
+            if count
+            else f"write a list; a value that all instances share is written next to `{key}`"
+        )
         body.error("wrong-type", document.span((*here, word)), message, help)
         return False
     if word in declared.extra or (word == "from" and declared.source is not MISSING):

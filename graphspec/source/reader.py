@@ -354,9 +354,11 @@ class Reader:
             first = self._place(*frame.children[text][:2])
             message = f"the key `{shortened(text)}` is written twice"
             label = Label(first, "first written here")
-            self._error(
-                "duplicate-key", start, end, message, "delete or rename one", label="again", labels=(label,)
-            )
+            wrapper = str(frame.value[text]) if text == "layer" else ""
+            help = "delete or rename one"
+            if wrapper in ("Bidirectional", "TimeDistributed"):
+                help = f"the other layer is inside: {{layer: {wrapper}, wraps: {{layer: ..., units: ...}}}}"
+            self._error("duplicate-key", start, end, message, help, label="again", labels=(label,))
         else:
             frame.key = (text, start, end)
 

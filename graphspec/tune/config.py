@@ -229,7 +229,8 @@ def parse_range(key: str, value: object) -> Range:
         ends = [next((value[word] for word in words if word in value), None) for words in BOUNDS]
         if all(type(end) in (int, float) for end in ends):
             kind = "int" if all(isinstance(end, int) for end in ends) else "float"
-            help = become({kind: ends}, f"write {{{kind}: {show(ends)}}}", around=True)
+            new = {kind: ends, **({"log": True} if value.get("log") is True else {})}
+            help = become(new, f"write {show(new)}", around=True)
         raise unfit("no-form", f"`{key}` does not say which values to try", help)
     return validate(KINDS[kinds[0]], value, f"`{key}`")
 

@@ -58,7 +58,9 @@ WALKS = ("tutorial.md", "fine-tuning.md", "language-models.md")
 PYTHON_PAGE = "python.md"
 SERVING_PAGE = "serving.md"
 """Its examples need a trained run: `tests/serve/test_page.py` runs them."""
-QUOTES = [quote for page in PAGES if page.name not in WALKS for quote in quotes(page)]
+TASKS = sorted((DOCS / "tasks").glob("*.md"))
+"""Pages of tasks: `test_tasks.py` walks them."""
+QUOTES = [quote for page in PAGES if page.name not in WALKS and page not in TASKS for quote in quotes(page)]
 EXAMPLES = [quote for quote in QUOTES if quote.language == "python"]
 
 

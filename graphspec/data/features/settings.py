@@ -5,6 +5,7 @@ are known from the spec.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -376,7 +377,12 @@ class TextFeature(Listed):
     def _known(cls, value: object) -> object:
         if isinstance(value, str) and value not in TOKENIZERS and not value.endswith(".json"):
             names = ", ".join(TOKENIZERS)
-            raise ValueError(f"`tokenizer` is {show(value)}, but must be one of {names}, or a tokenizer.json")
+            words = f"`tokenizer` is {show(value)}, but must be one of {names}, or a tokenizer.json"
+            if re.search(r"[-/]", value):
+                words += (
+                    f": `AutoTokenizer.from_pretrained({show(value)}).save_pretrained('.')` saves that one"
+                )
+            raise ValueError(words)
         return value
 
     def read(self, name: str) -> tuple[str, ...]:

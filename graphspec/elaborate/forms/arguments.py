@@ -318,7 +318,8 @@ def _with_both_ways(node: NodeInstance, cls: type[Layer], argument: str, raw: An
         "wraps": {"layer": cls.spec_name, **{k: inner[k] for k in inner if k != "layer"}},
         **outer,
     }
-    return become(new, f"wrap it: {show(new)}", around=True, safe=raw is True)
+    words = f"wrap it: {{layer: {wrapper}, wraps: {{layer: {cls.spec_name}, ...}}}}"
+    return become(new, words, around=True, safe=raw is True)
 
 
 def _for_each(node: NodeInstance, cls: type[Layer], argument: str, value: Any) -> str | None:

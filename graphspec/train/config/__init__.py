@@ -62,8 +62,8 @@ _CALLBACK = "it is a callback: callbacks: {early_stopping: {patience: VALUE:3}}"
 _SHOWN = "`graphspec train` shows what it does: see `--progress`, `--verbose` and `--plot`"
 REMEDIES = {
     **OF_OPTIMIZER,
-    **dict.fromkeys(("fp16", "amp", "half"), "write `precision: bf16`"),
     "vary": "the number itself varies: {constant: {from: 1, to: 0.1}}, or `loss_weight: {from: 0, to: 1}`",
+    **dict.fromkeys(("fp16", "bf16", "amp", "half"), "write `precision: bf16`"),
     "loss": "a loss belongs to its output: outputs: {name: {loss: ...}}",
     "loss_weights": "a weight belongs to its output: outputs: {name: {loss: ..., loss_weight: ...}}",
     "metrics": "metrics belong to their output: outputs: {name: {metrics: [accuracy]}}",
@@ -98,7 +98,13 @@ REMEDIES = {
     "patience": _CALLBACK,
     "checkpoint": "every run has them; callbacks: {model_checkpoint: {monitor: val_loss}} keeps the best",
     "tensorboard": "it is a callback: callbacks: {tensorboard: {}}",
-    "warmup_steps": "it belongs to the schedule: schedule: {name: cosine_decay, warmup_steps: ...}",
+    **dict.fromkeys(
+        ("warmup_steps", "warmup_ratio", "warmup", "lr_scheduler_type", "lr_scheduler"),
+        "it belongs to the schedule: schedule: {name: cosine_decay, warmup_steps: 100}",
+    ),
+    **dict.fromkeys(
+        ("cv", "folds", "k_folds", "n_splits"), "it belongs to the command: `graphspec train --folds VALUE:5`"
+    ),
     "verbose": _SHOWN,
     "log_every": _SHOWN,
     "resume": "it belongs to the command: `graphspec train --resume`",

@@ -64,10 +64,14 @@ class OptimizerSettings(Named):
         learning_rate="lr",
         rho="alpha",
         epsilon="eps",
-        weight_decay="decay lambd",
+        weight_decay="lambd",
         global_clipnorm="max_norm clip_grad_norm",
         ema_momentum="ema_decay",
     )
+    remedies: ClassVar = {
+        "decay": "of the weights it is `weight_decay`; a rate that falls is a schedule: "
+        "train: {schedule: {name: inverse_time_decay, decay_rate: VALUE:0.01, decay_steps: 1}}"
+    }
     traceable: ClassVar[bool] = True
     """Whether torch.compile takes its update into the graph of a step: none that asks for its number."""
 

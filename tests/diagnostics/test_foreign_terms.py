@@ -1,0 +1,52 @@
+"""Words of other tools are told what they are here."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphspec.diagnostics import Diagnostics
+from graphspec.fixing.checking import check_spec_text
+
+SPEC = """\
+inputs:
+  x: {{shape: [8]}}
+nodes:
+  h: {{{node}}}
+  y: {{layer: Dense, units: 1}}
+outputs:
+  y: {{loss: mse{output}}}
+{more}
+"""
+DATA = "data: {{train: t.csv, features: {{x: {{columns: [a], encode: {}}}}}{}}}"
+
+
+@pytest.mark.parametrize(
+    ("where", "written", "help"),
+    [
+        ("node", "layer: Dense, units: 4, input_dim: 8", "delete it: the size is that of the input"),
+        ("node", "layer: Dense, units: 8, residual: true", "a node below it: {merge: add"),
+        ("node", "layer: Dense, units: 4, repeat: {n: 3}", "write `repeat: 3`"),
+        ("node", "layer: TimeDistributed, layer: Dense", "wraps: {layer: ..., units: ...}"),
+        ("node", "layer: LSTM, units: 4, bidirectional: true", "wraps: {layer: LSTM, ...}}"),
+        ("node", "model: bert-base-uncased", "`graphspec import huggingface FOLDER -o bert-base-uncased`"),
+        ("output", ", metrics: [roc_auc_score]", "write `auc`"),
+        ("more", "train: {optimizer: {name: sgd, decay: 0.5}}", "{name: inverse_time_decay, decay_rate: 0.5"),
+        ("more", "train: {warmup_ratio: 0.1}", "{name: cosine_decay, warmup_steps: 100}"),
+        ("more", "train: {bf16: true}", "write `precision: bf16`"),
+        ("more", "train: {cv: 4}", "`graphspec train --folds 4`"),
+        ("more", DATA.format("number", ", test_size: 0.2"), "write validation: {split: 0.2}"),
+        ("more", DATA.format("OneHotEncoder", ""), "write {encode: category}"),
+        ("more", DATA.format("text, tokenizer: org/name", ""), 'AutoTokenizer.from_pretrained("org/name")'),
+        (
+            "more",
+            "train: {epochs: 1}\ntune: {trials: 2, search: {train.epochs: {min: 2, max: 9, log: true}}}",
+            "write {int: [2, 9], log: true}",
+        ),
+    ],
+)  # fmt: skip
+def test_words_of_other_tools(where: str, written: str, help: str) -> None:
+    parts = {"node": "layer: Dense, units: 4", "output": "", "more": "", where: written}
+    found = Diagnostics()
+    check_spec_text(SPEC.format(**parts), "s.yaml", None, found, {}, data=False)
+    told = [f"{each.message} {each.help}" for each in found if each.severity == "error"]
+    assert any(help in each for each in told), told
