@@ -24,6 +24,8 @@ from graphspec.convert.pytorch.huggingface import _inputs, import_huggingface
 from graphspec.diagnostics import SpecError
 from graphspec.runs import generation
 
+ENDS = ("attention.output", "projected")
+"""The last layers of the branches of a block, which is an identity where they give 0."""
 SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -123,6 +125,36 @@ def test_two_imports_share_a_folder_and_each_has_its_tokenizer(tmp_path: Path) -
     for name, word in (("one", "c"), ("two", "z"), ("three", "c")):
         run = graphspec.Run(out / f"{name}.yaml", weights=out / f"{name}.safetensors")
         assert list(generation.codec(run.program, run.files, None).ids(word)) == [2]
+
+
+def test_an_imported_gpt_that_grows_still_says_the_same(tmp_path: Path) -> None:
+    """More blocks, which begin as identities, and a longer context, compared with the model it came from."""
+    folder, out = folder_of("gpt2", tmp_path / "gpt2"), tmp_path / "out"
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+    imported = CliRunner().invoke(
+        app, ["import", "huggingface", str(folder), "-o", str(out), "--name", "gpt", "--no-check"]
+    )
+    assert imported.exit_code == 0, imported.output
+    text = (out / "gpt.yaml").read_text()
+    (out / "deep.yaml").write_text(text.replace("depth: 2", "depth: 3").replace("context: 40", "context: 64"))
+    files = [str(out / name) for name in ("gpt.yaml", "deep.yaml", "gpt.safetensors", "start.safetensors")]
+    command = ["migrate", *files[:2], "--weights", files[2], "-o", files[3], "--limit", "8", "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["measured"]["same_function"] is True
+    became = {row["key"]: row["change"] for row in found["weights"]}
+    fresh = {key: what for key, what in became.items() if key.startswith("layers.2.")}
+    ends = {f"layers.2.{name}.{w}" for name in ENDS for w in ("weight", "bias")}
+    assert {key for key, what in fresh.items() if what == "deepened"} == ends
+    assert {became[key] for key in became.keys() - fresh.keys()} == {"same", "widened"}
+
+    module = graphspec.compile(out / "deep.yaml").module(weights=files[3]).eval()
+    tokens = torch.randint(60, (3, 40))
+    expected = theirs(tokens).logits.log_softmax(-1)
+    torch.testing.assert_close(module(tokens).log(), expected, atol=1e-5, rtol=1e-5)
+    module(tokens)[..., 7].log().mean().neg().backward()
+    assert all(module.get_parameter(key).grad.abs().max() > 0 for key in ends)  # and these learn
 
 
 def test_another_class_is_traced_and_the_command_copies_the_tokenizer(tmp_path: Path) -> None:
