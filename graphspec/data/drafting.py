@@ -21,11 +21,12 @@ from graphspec.data.box_sources import box_data, box_table
 from graphspec.data.columns import flat, is_text
 from graphspec.data.dialect import dialect
 from graphspec.data.draft import Draft, training
+from graphspec.data.drafting_inputs import add_inputs, set_feature
 from graphspec.data.drafting_looks import (
     CLASSES,
     GAPS,
-    OFTEN,
     ColumnProfile,
+    alone,
     cast,
     gaps_of,
     profile,
@@ -45,9 +46,7 @@ from graphspec.data.drafting_rhythm import Ask
 from graphspec.data.drafting_windows import forecast
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
-from graphspec.data.image_drafting import BLOCK, ImageProfile
-from graphspec.data.image_drafting import feature as image_feature
-from graphspec.data.image_drafting import nodes as image_nodes
+from graphspec.data.image_drafting import BLOCK
 from graphspec.data.lookalikes import EXPONENT
 from graphspec.data.mask_drafting import draft_masks, of_columns, of_folders
 from graphspec.data.rows.tokenizers import library as tokenizers
@@ -64,27 +63,8 @@ MOST_NAMED = 100
 """Classes that are named one by one, at most."""
 STEPS = 200
 """Steps without a better validation after which a training ends, at least."""
-CURVES = """\
-  curves:  # each number bends at 16 places that are learned: its effect need not be straight
-    inputs: [x]
-    nodes:
-      bends:
-        layer: EinsumDense
-        equation: bn,nk->bnk
-        output_shape: [null, 16]
-        bias_axes: nk
-        activation: relu
-        kernel_initializer: {name: random_normal, stddev: 1}
-        bias_initializer: {name: random_normal, stddev: 1}
-      flat: {layer: Flatten}
-"""
-"""The block that numbers go through besides."""
-CURVED_ROWS, CURVED = 1_000, 100
-"""Numbers go through it from this many rows on, as fewer rows do not tell curves from chance; and at most
-this many numbers of an input do.
-"""
-CLIP = 3
-"""Deviations from the mean that numbers have, at most: what is farther away is rare, and read as that far."""
+CURVED_ROWS = 1_000
+"""Numbers go through curves from this many rows on, as fewer rows do not tell curves from chance."""
 DENSE = """\
   dense:
     params: {units: required, rate: 0.3}
@@ -162,7 +142,7 @@ def draft(
     inputs = [seen for seen in looks if seen.name not in targets]
     spec_draft = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
     spec_draft.curves = rows.num_rows >= CURVED_ROWS
-    _inputs(spec_draft, inputs)
+    add_inputs(spec_draft, inputs)
     if not spec_draft.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
         raise fail("data-column", f"`{data}` has no column for an input besides the targets", None, *why)
@@ -244,6 +224,11 @@ def _looks(
         profile(column, values, table.root, table.decimal, column in targets)
         for column, values in columns.items()
     ]
+    if all(each.kind == "left" or each.name in targets for each in looks):
+        looks = [
+            each if each.name in targets else alone(each, columns[each.name], table.root, table.decimal)
+            for each in looks
+        ]
     looks = [each.marked(marks[each.name]) if marks[each.name] != table.decimal else each for each in looks]
     return columns, looks, gaps, spoken
 
@@ -283,7 +268,7 @@ def _about_columns(
 
 def _lacking(looks: Sequence[ColumnProfile]) -> list[str]:
     """The note about what training lacks here. It is of this machine, and no comment of the spec."""
-    if all(seen.kind != "text" for seen in looks):
+    if all(seen.kind not in ("text", "letters") for seen in looks):
         return []
     try:
         tokenizers()
@@ -347,130 +332,6 @@ def _shortened(part: pa.Table) -> pa.Table:
 # --- the parts
 
 
-def _inputs(spec_draft: Draft, looks: list[ColumnProfile]) -> None:
-    numbers = [seen for seen in looks if seen.kind == "number"]
-    spec_draft.named |= {seen.name for seen in looks if seen.kind == "vector"}
-    for writing in dict.fromkeys([None, *(seen.writing for seen in numbers)]):
-        alike = [seen for seen in numbers if seen.writing == writing]
-        name = spec_draft.name(alike[0].name) if alike and writing is not None else "facts"
-        _numbers_input(spec_draft, name, alike)
-    _kinds_input(spec_draft, [seen for seen in looks if seen.kind == "category"])
-    for seen in looks:
-        if seen.kind in ("left", "number", "category"):
-            continue
-        name = seen.name if seen.kind == "vector" else spec_draft.name(seen.name)
-        if seen.kind == "vector":
-            spec_draft.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
-            spec_draft.codes.append(name)
-        elif seen.kind == "date":
-            _date_input(spec_draft, name, seen)
-        elif seen.images is not None:
-            _images(spec_draft, name, seen, seen.images)
-        elif seen.kind == "set":
-            _set_input(spec_draft, name, seen)
-        elif seen.kind in ("text", "tokens"):
-            _list_input(spec_draft, name, seen)
-
-
-def _numbers_input(spec_draft: Draft, name: str, numbers: list[ColumnProfile]) -> None:
-    if not numbers:
-        return
-    gaps = any(seen.missing for seen in numbers)
-    spec_draft.inputs.append(f"  {name}: {{shape: [{len(numbers) * (2 if gaps else 1)}]}}")
-    fill = ", fill: median, indicator: true" if gaps else ", fill: median" if spec_draft.gaps else ""
-    skewed = [seen.name for seen in numbers if seen.skewed]
-    transform = f", transform: {flow(dict.fromkeys(skewed, 'log1p'))}" if skewed else ""
-    filled = "missing numbers become the median, and a 0/1 column marks them"
-    spec_draft.features.append(
-        f"    # {filled if gaps else f'mean 0, deviation 1, and at most {CLIP} of them'}"
-    )
-    if skewed:
-        spec_draft.features.append(
-            "    # a few numbers are far larger than the others: their logarithm is read"
-        )
-    columns = f"columns: {flow([seen.name for seen in numbers])}"
-    keys = numbers[0].keys()
-    spec_draft.features.append(
-        f"    {name}: {{{columns}, encode: number{keys}{transform}, scale: standard, clip: {CLIP}{fill}}}"
-    )
-    spec_draft.codes.append(name)
-    if spec_draft.curves and len(numbers) <= CURVED:
-        if CURVES not in spec_draft.blocks:
-            spec_draft.blocks.append(CURVES)
-        spec_draft.nodes.append(f"  {name}_curves: {{block: curves, from: {name}}}")
-        spec_draft.codes.append(f"{name}_curves")
-
-
-def _set_input(spec_draft: Draft, name: str, seen: ColumnProfile) -> None:
-    spec_draft.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
-    spec_draft.features += _set_feature(name, seen, ', fill: ""' if spec_draft.gaps else "")
-    spec_draft.codes.append(name)
-
-
-def _set_feature(name: str, seen: ColumnProfile, more: str) -> list[str]:
-    separator = f", separator: {flow(seen.separator)}" if seen.separator is not None else ""
-    line = (
-        f"    {name}: {{column: {flow(seen.name)}, encode: set, vocabulary: {seen.width}{separator}{more}}}"
-    )
-    return [f"    # {seen.reason}: 0 or 1 for each of the {seen.width} that occur most often", line]
-
-
-def _kinds_input(spec_draft: Draft, kinds: list[ColumnProfile]) -> None:
-    if not kinds:
-        return
-    sizes = [(seen.frequent or seen.distinct + 1) + 1 for seen in kinds]
-    fill = ", fill: missing" if spec_draft.gaps else ""
-    spec_draft.inputs.append(f"  kinds: {{shape: [{len(kinds)}], dtype: int64}}")
-    columns = flow([seen.name for seen in kinds])
-    spec_draft.features += [
-        "    # an id for each value that was found, one for unseen values, one spare",
-        *(f"    # {seen.name}: {seen.reason}; the others share an id" for seen in kinds if seen.frequent),
-        f"    kinds: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
-    ]
-    spec_draft.nodes += [
-        "  kind_vectors: {layer: Embedding, from: kinds, input_dim: $(vocabulary(kinds)), output_dim: 8}",
-        "  kind_codes: {layer: Flatten}",
-    ]
-    spec_draft.codes.append("kind_codes")
-
-
-def _date_input(spec_draft: Draft, name: str, seen: ColumnProfile) -> None:
-    gap = ", fill: mean" if spec_draft.gaps else ""
-    spec_draft.inputs.append(f"  {name}: {{shape: [{len(seen.parts)}]}}")
-    parts = f"parts: [{', '.join(seen.parts)}], scale: standard"
-    first = f"format: {flow(seen.formats[0])}, " if seen.formats else ""
-    if seen.formats[1:]:
-        spec_draft.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")
-    column = f"column: {flow(seen.name)}"
-    spec_draft.features.append(f"    {name}: {{{column}, encode: date, {first}{parts}{gap}}}")
-    spec_draft.codes.append(name)
-
-
-def _list_input(spec_draft: Draft, name: str, seen: ColumnProfile) -> None:
-    fill = ", fill: missing" if spec_draft.gaps else ""
-    column = f"column: {flow(seen.name)}"
-    spec_draft.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
-    spec_draft.features.append(f"    # what occurs less than {OFTEN} times shares an id")
-    limits = f"vocabulary: 5000, min_count: {OFTEN}, length: 200"
-    spec_draft.features.append(f"    {name}: {{{column}, encode: {seen.kind}, {limits}{fill}}}")
-    spec_draft.nodes += [
-        f"  {name}_vectors: {{layer: Embedding, from: {name}, input_dim: $(vocabulary({name})), "
-        "output_dim: 32, mask_zero: true}",
-        f"  {name}_mean: {{layer: GlobalAveragePooling1D}}",
-        f"  {name}_code: {{layer: Dropout, rate: 0.5}}",
-    ]
-    spec_draft.codes.append(f"{name}_code")
-
-
-def _images(spec_draft: Draft, name: str, seen: ColumnProfile, profile: ImageProfile) -> None:
-    spec_draft.inputs.append(f"  {name}: {{shape: [{profile.height}, {profile.width}, {profile.channels}]}}")
-    if BLOCK not in spec_draft.blocks:
-        spec_draft.blocks.append(BLOCK)
-    spec_draft.nodes += image_nodes(name, profile)
-    spec_draft.features += image_feature(name, flow(seen.name), profile, seen.missing > 0)
-    spec_draft.codes.append(f"{name}_mean")
-
-
 def _body(spec_draft: Draft) -> None:
     source = f"from: {spec_draft.codes[0]}, " if len(spec_draft.codes) == 1 else ""
     if len(spec_draft.codes) > 1:
@@ -515,7 +376,7 @@ def _output(spec_draft: Draft, seen: ColumnProfile, values: pa.Array, written: p
                 f"    # {seen.missing:,} empty cells have no value of it; without `fill`, "
                 "`missing: ignore` at the output leaves them out"
             )
-        spec_draft.features += _set_feature(name, seen, ', fill: ""' if none else "")
+        spec_draft.features += set_feature(name, seen, ', fill: ""' if none else "")
         return
     if seen.kind == "vector":
         spec_draft.nodes.append(f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: {seen.width}}}")

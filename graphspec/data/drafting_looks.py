@@ -60,8 +60,8 @@ WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """The content of a column: `kind` is number, date, category, set, text, tokens, vector or image; left
-    where it is not used.
+    """The content of a column: `kind` is number, date, category, set, text, letters, tokens, vector or image;
+    left where it is not used.
     """
 
     name: str
@@ -151,6 +151,21 @@ def profile(
     if kind == "left" and is_text(there.type) and seen.distinct == len(column) > CLASSES:
         return replace(seen, reason="a different value in every row: it identifies rows", key=True)
     return _many_values(seen, there) if kind == "category" and is_text(there.type) else seen
+
+
+def alone(seen: ColumnProfile, column: pa.Array, folder: Path | None, decimal: str) -> ColumnProfile:
+    """What there is to learn from a column that is left out, where no other one is there to be read: numbers
+    of the rows are numbers, and of texts that differ in nearly every row the letters are read. One whose name
+    says that it identifies rows stays left out.
+    """
+    if seen.kind != "left" or seen.distinct < 2 or IDENTIFIER.search(seen.name):
+        return seen
+    seen = profile(seen.name, column, folder, decimal, asked=True)
+    there = column.drop_null()
+    if seen.kind == "left" and seen.distinct and is_text(there.type) and not names_images(there):
+        reason = "its texts hardly ever repeat: their letters are read, three by three"
+        return replace(seen, kind="letters", reason=reason, key=False)
+    return seen
 
 
 def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool) -> ColumnProfile:

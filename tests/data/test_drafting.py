@@ -28,8 +28,9 @@ from typer.testing import CliRunner
 from graphspec.cli.app import app
 from graphspec.compiler import compile
 from graphspec.data.columns import Writing
-from graphspec.data.drafting import CURVED, CURVED_ROWS, draft
-from graphspec.data.drafting_looks import gaps_of, look
+from graphspec.data.drafting import CURVED_ROWS, draft
+from graphspec.data.drafting_inputs import CURVED
+from graphspec.data.drafting_looks import alone, gaps_of, look
 from graphspec.data.drafting_notes import headless
 from graphspec.data.drafting_rhythm import Ask
 from graphspec.data.image_drafting import images
@@ -908,6 +909,35 @@ def test_why_no_column_is_an_input_is_told(tmp_path: Path) -> None:
         "`id`: a different value in every row: it identifies rows",
         "`same`: it has one value",
     )
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "read"),
+    [
+        ([f"{'ab'[n % 2]}{'xyz'[n % 3]}{n:02d}" for n in range(60)], "letters", "tokenizer: char"),
+        ([str(n) for n in range(60)], "number", "facts: {columns: [name], encode: number"),
+        ([*map(str, range(5)), *[""] * 55], "number", "facts: {columns: [name], encode: number"),
+        (["same", *["other"] * 59], "category", "kinds: {columns: [name], encode: category"),
+        (["same"] * 60, "left", None),
+        (["n0.png", *(f"n{n}.png" for n in range(1, 60))], "left", None),
+    ],
+)
+def test_what_is_left_out_beside_others_is_read_where_there_are_none(
+    cells: list[str], kind: str, read: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text(
+        "\n".join(["name,y", *(f"{c},{'pq'[n % 2]}" for n, c in enumerate(cells))])
+    )
+    seen = look("name", pa.array([cell or None for cell in cells]))
+    assert alone(seen, pa.array([cell or None for cell in cells]), tmp_path, ".").kind == kind
+    if read is None:
+        with pytest.raises(SpecError, match="has no column for an input"):
+            draft("t", tmp_path / "t.csv", ["y"], tmp_path)
+        return
+    (tmp_path / "t.yaml").write_text(draft("t", tmp_path / "t.csv", ["y"], tmp_path))
+    assert read in (tmp_path / "t.yaml").read_text()
+    training = load(compile(tmp_path / "t.yaml"), None, tmp_path, torch.device("cpu")).training
+    assert len(next(training.batches(60))) == 48
 
 
 @pytest.mark.parametrize(
