@@ -160,7 +160,9 @@ def read_spec(
     """The first step of `check_text`: the values of the text and their places."""
     sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
     with suppress(TooManyMistakes):
-        return read(text, shown, diagnostics, argument_names)
+        document = read(text, shown, diagnostics, argument_names)
+        holes = any(each.code == "hole" for each in diagnostics)
+        return None if holes else document  # what else is wrong is told when they are filled
     return None
 
 

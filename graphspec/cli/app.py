@@ -71,6 +71,10 @@ def check(
     diff: Annotated[
         bool, typer.Option("--diff", help="Print what --fix would change, and write nothing.")
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="SOLUTION", help="Tell whether it means the same as this spec."),
+    ] = None,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -101,5 +105,8 @@ def check(
                 data=not no_data,
             )
         reading = False if no_data else inspect or None
-        if not check_files(spec_files(specs), sources, values, preset, allow_url, reading, mend, as_json):
+        files = list(spec_files(specs))
+        if against is not None and len(files) != 1:
+            raise misuse("--against", f"one spec is compared, and these are {len(files)}")
+        if not check_files(files, sources, values, preset, allow_url, reading, mend, against, as_json):
             raise typer.Exit(1)

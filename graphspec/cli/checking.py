@@ -23,9 +23,11 @@ def check_files(
     allow_url: bool = False,
     data: bool | None = None,
     fix: Callable[[Path], Mapping[str, Any]] | None = None,
+    against: Path | None = None,
     as_json: bool = False,
 ) -> bool:
-    """Prints the mistakes in specs. Returns whether there are none.
+    """Prints the mistakes in specs, and how one differs in meaning from that `against`. Returns whether
+    there is nothing to tell.
 
     `-` is standard input; with `data` all of it is read, by default only headers, if it is false nothing;
     `fix` mends a file first, and returns what the document of `as_json` says of it.
@@ -43,26 +45,47 @@ def check_files(
         unread = data is False and program is not None and program.data is not None
         if data and program is not None and not diagnostics.errors:
             _look(program, spec.parent, diagnostics)
+        told = None
+        if against is not None and program is not None and not diagnostics.errors:
+            told = _hints(program, against, sources)
         problems = diagnostics.sorted()
         errors = sum(diagnostic.severity == "error" for diagnostic in problems)
-        wrong, count, cut = wrong + bool(errors), count + errors, cut or diagnostics.are_cut
+        wrong, count, cut = wrong + bool(errors or told), count + errors, cut or diagnostics.are_cut
         if as_json:
             from graphspec.cli.fixing import as_values
 
             values = [as_values(each, sources) for each in problems]
             left: dict[str, Any] = {"not_checked": ["data"]} if unread else {}
             left |= {"more": True} if diagnostics.are_cut else {}
+            left |= {"against": {"same": not told, "hints": told}} if told is not None else {}
             files.append({"file": str(spec), "ok": not errors, **fixes, **left, "diagnostics": values})
         else:
             show(problems, sources, sys.stdout)
             if not errors:
                 say(f"{spec}: ok" + ("; not checked: data" if unread else ""))
+            if told is not None:
+                say(f"{spec}: {'not yet as' if told else 'means the same as'} {against}")
+                for hint in told:
+                    say(f"hint: {hint}")
     if as_json:
         print_json({"ok": not wrong, "files": files})
-    elif wrong:
+    elif count:
         more = f"; a check ends after {MAX_ERRORS} in a file, so there may be more" if cut else ""
         say(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}{more}")
     return not wrong
+
+
+def _hints(program: Program, against: Path, sources: dict[str, str]) -> list[str]:
+    """How an answer differs from its solution. Raises `SpecError` where that has mistakes."""
+    from graphspec import compiler
+    from graphspec.compare.meaning import hints
+    from graphspec.diagnostics import Diagnostics
+
+    diagnostics = Diagnostics()
+    solution = compiler.check(against, diagnostics, sources)
+    diagnostics.raise_if_errors()
+    assert solution is not None
+    return hints(program, solution)
 
 
 def _look(program: Program, root: Path, diagnostics: Diagnostics) -> None:

@@ -60,6 +60,7 @@ CODES: dict[str, str] = {
     "null-key": "a mapping has an empty key, or a key without a value",
     "complex-key": "a key is a list or a mapping",
     "unquoted-expression": "YAML cuts an expression that is not quoted",
+    "hole": "something is left to be filled in",
     # expressions
     "dollar-brace": "`${name}` is not a param; `$name` and `$(name)` are",
     "lone-dollar": "a dollar sign without a name after it",

@@ -56,6 +56,8 @@ _OF_WORDS = ("from", "metrics", "callbacks", "columns")
 _WORDS = re.compile(r"[\w.]+(?:\s*,\s*[\w.]+)*(?=\s*(?:,\s*[\w.]+\s*:|[},]))")
 _TEMPLATE = re.compile(r"\{\{ *([^{}]+?) *\}\}")
 """A parameter as template languages write it."""
+HOLE = "..."
+"""What an exercise has where something is to be written."""
 _TUPLE = re.compile(r"\(\s*(?:\$?[\w.+-]+\s*,\s*)+(?:\$?[\w.+-]+\s*)?\)")
 
 
@@ -318,12 +320,20 @@ class Reader:
             if start == end and plain and frame is not None and frame.flow and frame.key is not None:
                 text = self._without_colon(frame, start)
             self.values += 1
+            if plain and text == HOLE:
+                self._hole(frame, start, end)
             value = self._resolved(text, start, end) if plain else text
             if plain and text[:1] == "(" and _TUPLE.fullmatch(text):
                 value = self._tuple(text, start, end)
             self._attach(value, node, 0)
         if event.anchor:
             self.anchors[event.anchor] = Anchored(value, node, 1, 0)
+
+    def _hole(self, frame: Frame | None, start: int, end: int) -> None:
+        """Tells a place that is to be filled in."""
+        name = frame.key[0] if frame is not None and frame.key is not None else None
+        what = f"`{name}` is" if name is not None else "this is"
+        self._error("hole", start, end, f"{what} for you to fill in", "write it in place of `...`")
 
     def _resolved(self, text: str, start: int, end: int) -> Any:
         try:
@@ -341,6 +351,8 @@ class Reader:
 
     def _key(self, frame: Frame, text: str, plain: bool, start: int, end: int) -> None:
         frame.key = (None, start, end)
+        if plain and text == HOLE:
+            self._hole(None, start, end)
         if plain and text in NULLS and (asked := _QUESTION.search(self.text[max(0, start - 20) : start])):
             place = asked.start(1) + max(0, start - 20)
             self._error("wrong-type", place, place + 1, _NO_SIZE, _NO_SIZE_HELP)

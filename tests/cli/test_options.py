@@ -16,6 +16,7 @@ from tests.cli.test_help import commands
 
 PAGE = Path(__file__).parents[2] / "docs" / "language" / "options.md"
 SEVERAL = {
+    "--against": {"FILE.py:CALLABLE", "SOLUTION"},
     "--batch-size": {"N", "auto|N"},
     "--from": {"FILE", "RUN"},
     "--weights": {"best|last|FILE", "FILE"},
