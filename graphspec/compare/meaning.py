@@ -65,8 +65,8 @@ def hints(answer: Program, solution: Program) -> list[str]:
         if ours.shapes[name] != theirs.shapes[other]
     ]
     known: dict[Any, int] = {}
-    numbers = [each.numbers(known) for each in (ours, theirs)]
-    place = _first(ours, theirs, *numbers) or _apart(ours, theirs, *numbers, names)
+    mine, wanted = ours.numbers(known), theirs.numbers(known)
+    place = _first(ours, theirs, mine, wanted) or _apart(ours, theirs, mine, wanted, names)
     if place is None:
         return [*found, *_settings(answer, solution, names)]
     totals = [program.summary().total_params for program in (solution, answer)]
@@ -281,7 +281,8 @@ class _Steps:
             kind = f"{op.wrapper.spec_name} of {kind}"
         if op.graph is not None:  # which a wrapper runs
             inner = _Steps(op.graph, {name: f"#{place}" for place, name in enumerate(op.graph.inputs)})
-            arguments["runs"] = inner.numbers(numbers := {}), list(numbers)
+            made: dict[Any, int] = {}
+            arguments["runs"] = inner.numbers(made), list(made)
         reads = _grouped(op.arguments, known)
         shapes = tuple(_shape(value) for value in op.outputs.values())
         ending = op.layer.output_activation() if op.layer is not None and op.wrapper is None else None

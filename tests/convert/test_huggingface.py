@@ -154,7 +154,7 @@ def test_an_imported_gpt_that_grows_still_says_the_same(tmp_path: Path) -> None:
     expected = theirs(tokens).logits.log_softmax(-1)
     torch.testing.assert_close(module(tokens).log(), expected, atol=1e-5, rtol=1e-5)
     module(tokens)[..., 7].log().mean().neg().backward()
-    assert all(module.get_parameter(key).grad.abs().max() > 0 for key in ends)  # and these learn
+    assert all(module.get_parameter(key).grad.any() for key in ends)  # type: ignore[union-attr]
 
 
 def test_another_class_is_traced_and_the_command_copies_the_tokenizer(tmp_path: Path) -> None:
