@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from graphspec.compare.matching import pairs
+from graphspec.compare.matching import called_before, pairs
 from graphspec.compare.numbers import ranged, without_numbers
 from graphspec.compare.outline import Outline, OutlineNode, flat
 from graphspec.tensor import Dim, Size
@@ -136,7 +136,7 @@ def _change(old: OutlineNode, new: OutlineNode, known: dict[str, str]) -> NodeCh
         Detail(change.path, change.before, change.after)
         for change in _values(dict(old.arguments), dict(new.arguments))
     ]
-    read = [_before(label, known) for label in new.inputs]
+    read = [called_before(label, known) for label in new.inputs]
     if read != list(old.inputs):
         details.append(Detail("reads", list(old.inputs), list(new.inputs)))
     if old.shapes != new.shapes:
@@ -152,17 +152,6 @@ def _change(old: OutlineNode, new: OutlineNode, known: dict[str, str]) -> NodeCh
         (old.params, new.params),
         (old.flops, new.flops),
     )
-
-
-def _before(label: str, known: dict[str, str]) -> str:
-    """A label of the new spec as the old one has it."""
-    path, rest = label, ""
-    while path:
-        if path in known:
-            return known[path] + rest
-        path, dot, last = path.rpartition(".")
-        rest = dot + last + rest
-    return label
 
 
 _ABSENT = object()

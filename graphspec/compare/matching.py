@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from graphspec.compare.outline import Outline, OutlineNode
 
@@ -77,7 +77,7 @@ class _Matcher:
                 self._pair(node.path, mate.path)
 
     def _score(self, old: OutlineNode, new: OutlineNode) -> int:
-        read = [self._origin(name) for name in new.inputs]
+        read = [called_before(name, self.mates) for name in new.inputs]
         return (
             (old.arguments == new.arguments and bool(new.arguments or new.inputs))
             + (read == list(old.inputs))
@@ -93,15 +93,16 @@ class _Matcher:
             names.append(known or f"?{outline.nodes[path].type}")
         return sorted(names)
 
-    def _origin(self, label: str) -> str:
-        """What a node reads, as the old spec calls it."""
-        path, rest = label, ""
-        while path:
-            if path in self.mates:
-                return self.mates[path] + rest
-            path, dot, last = path.rpartition(".")
-            rest = dot + last + rest
-        return label
+
+def called_before(label: str, mates: Mapping[str, str]) -> str:
+    """A label of the new spec as the old one has it; `mates` are its nodes by their paths in the new one."""
+    path, rest = label, ""
+    while path:
+        if path in mates:
+            return mates[path] + rest
+        path, dot, last = path.rpartition(".")
+        rest = dot + last + rest
+    return label
 
 
 def _is_body(node: OutlineNode) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,9 @@ from graphspec.custom.adapting import adapted
 from graphspec.diagnostics import fail
 from graphspec.elaborated import Elaborated
 from graphspec.emit.load import TORCH_DTYPES, example_inputs
-from graphspec.graph import Graph, Op, Unit
+from graphspec.graph import Op, Unit
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, unit_of, value_of
-from graphspec.weights import key_prefix
+from graphspec.weights import layers
 
 
 def prove(program: Elaborated, module: nn.Module) -> None:
@@ -31,8 +30,9 @@ def prove(program: Elaborated, module: nn.Module) -> None:
             sizes |= {unit[0]: actual // unit[1]} if unit is not None else {}
     device = next((each.device for each in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     hooks = [
-        module.get_submodule(path).register_forward_hook(DeclaredOutputs(unit, sizes).hook)
-        for path, unit in custom_units(program.graph)
+        module.get_submodule(path).register_forward_hook(DeclaredOutputs(op.unit, sizes).hook)
+        for path, op in layers(program.graph)
+        if isinstance(op.layer, CustomModule) and op.unit is not None
     ]
     training = module.training
     try:
@@ -45,16 +45,6 @@ def prove(program: Elaborated, module: nn.Module) -> None:
         module.train(training)
         for hook in hooks:
             hook.remove()
-
-
-def custom_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
-    """The custom modules of a graph and of those inside it, by their paths."""
-    for unit in graph.units:
-        here = key_prefix(prefix, unit)
-        if unit.first_call.graph is not None:
-            yield from custom_units(unit.first_call.graph, here)
-        elif isinstance(unit.first_call.layer, CustomModule):
-            yield here.removesuffix("."), unit
 
 
 @dataclass(frozen=True, slots=True)

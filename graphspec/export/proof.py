@@ -69,12 +69,12 @@ def prove(
                 continue
             loss = program.outputs[name].loss if name in program.outputs else None
             answers = loss is not None and loss.answers
-            difference, fits = difference_of_boxes(output, value) if answers else _difference(output, value)
+            apart, fits = difference_of_boxes(output, value) if answers else difference(output, value)
             if not fits:
                 finite = torch.equal(output.isfinite(), value.isfinite())
-                how = f"by up to {difference:.1e}" if finite else "only one of them is finite everywhere"
+                how = f"by up to {apart:.1e}" if finite else "only one of them is finite everywhere"
                 raise _differs(name, sizes, how)
-            worst = max(worst, difference)
+            worst = max(worst, apart)
         comparisons.append(Comparison({label(name): size for name, size in sizes.items()}, worst))
     return comparisons
 
@@ -100,7 +100,7 @@ def _seeded(module: nn.Module, inputs: list[Tensor], seed: int) -> Tensor | dict
     return outputs
 
 
-def _difference(actual: Tensor, expected: Tensor) -> tuple[float, bool]:
+def difference(actual: Tensor, expected: Tensor) -> tuple[float, bool]:
     """The largest difference of two finite numbers, and whether all are as close as they must be."""
     if not expected.is_floating_point():
         unequal = (actual != expected).any().item()

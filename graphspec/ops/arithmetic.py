@@ -13,6 +13,7 @@ from graphspec.ops.operation import (
     Operation,
     beside,
     meet,
+    need_kind,
     need_numbers,
     numbers_buffer,
     row,
@@ -115,14 +116,7 @@ class _OfTwoFloats(BinaryOperation, abstract=True):
     examples = (Example({}, ((3, 4), (3, 1))),)
 
     def check(self, *tensors: Tensor) -> None:
-        for position, x in enumerate(tensors):
-            if not x.is_float:
-                raise LayerError(
-                    "wrong-dtype",
-                    f"`{self.spec_name}` takes floats, and {{input{position}}} is {x}",
-                    help=f"make floats of it: {{op: cast, from: {{input{position}}}, dtype: float32}}",
-                    inputs=(position,),
-                )
+        need_kind(self.spec_name, "floats", "float32", lambda x: x.is_float, *tensors)
 
 
 table(

@@ -10,20 +10,14 @@ from graphspec.contract.arrays import elements
 from graphspec.contract.broadcasting import promote, shared_memory
 from graphspec.contract.input_checks import need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
-from graphspec.ops.operation import BinaryOperation, Operation, UnaryOperation, meet, row, table
+from graphspec.ops.operation import BinaryOperation, Operation, UnaryOperation, meet, need_kind, row, table
 from graphspec.tensor import Tensor
 
 
 def _need_integers(name: str, *inputs: Tensor, booleans: bool = False) -> None:
     """Refuses floats, and booleans unless `booleans` allows them."""
-    for position, x in enumerate(inputs):
-        if not (x.is_integer or (booleans and x.dtype == "bool")):
-            raise LayerError(
-                "wrong-dtype",
-                f"`{name}` takes integers, and {{input{position}}} is {x}",
-                help=f"make integers of it: {{op: cast, from: {{input{position}}}, dtype: int32}}",
-                inputs=(position,),
-            )
+    kinds = ("bool",) if booleans else ()
+    need_kind(name, "integers", "int32", lambda x: x.is_integer or x.dtype in kinds, *inputs)
 
 
 class _Bits(Operation, abstract=True):

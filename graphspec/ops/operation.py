@@ -5,6 +5,7 @@ Two tensors broadcast as in keras.ops: their last axes are aligned. (The merges 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from types import new_class
@@ -28,16 +29,18 @@ class Operation(Layer, kind="op", abstract=True):
         return None
 
 
+def need_kind(name: str, kind: str, dtype: str, fits: Callable[[Tensor], bool], *inputs: Tensor) -> None:
+    """Refuses inputs that are not of a `kind` of numbers, into which a cast to `dtype` turns them."""
+    for position, x in enumerate(inputs):
+        if not fits(x):
+            message = f"`{name}` takes {kind}, and {{input{position}}} is {x}"
+            help = f"make {kind} of it: {{op: cast, from: {{input{position}}}, dtype: {dtype}}}"
+            raise LayerError("wrong-dtype", message, help=help, inputs=(position,))
+
+
 def need_numbers(name: str, *inputs: Tensor) -> None:
     """Refuses booleans, whose result would depend on the framework."""
-    for position, x in enumerate(inputs):
-        if x.dtype == "bool":
-            raise LayerError(
-                "wrong-dtype",
-                f"`{name}` takes numbers, and {{input{position}}} is {x}",
-                help=f"make numbers of it: {{op: cast, from: {{input{position}}}, dtype: float32}}",
-                inputs=(position,),
-            )
+    need_kind(name, "numbers", "float32", lambda x: x.dtype != "bool", *inputs)
 
 
 def size_or_like(op: Operation, argument: str, like: Tensor | None, position: int) -> Dim:
