@@ -9,14 +9,16 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-from mkdocs.structure.files import File, Files
+from typing import TYPE_CHECKING, Any
 
 from graphspec.cli.worked_example import worked_example
 from graphspec.diagnostics import CODES
 from graphspec.reference import codes, layers
+from graphspec.reference.entries import folded
 from graphspec.settings import show
+
+if TYPE_CHECKING:
+    from mkdocs.structure.files import Files
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -24,6 +26,8 @@ ROOT = DOCS.parent
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the pages."""
+    from mkdocs.structure.files import File
+
     for name, text in pages():
         files.append(File.generated(config, name, content=text))
     return files
@@ -100,7 +104,7 @@ def _word(entry: layers.ReferenceEntry) -> Iterator[str]:
 
 def _argument(each: layers.Parameter) -> str:
     given = "required" if each.required else f"default `{show(each.default)}`"
-    return f"- `{each.name}`: {layers.folded(each.type)}, {given}"
+    return f"- `{each.name}`: {folded(each.type)}, {given}"
 
 
 def _codes() -> Iterator[str]:
@@ -117,3 +121,43 @@ def _codes() -> Iterator[str]:
         yield f"```{kind}\n{page.mended}\n```"
         if page.may_be_silenced:
             yield f"A comment on its line silences this warning: `# ok: {code}`."
+        yield f"See {', '.join(f'[{name}]({page})' for name, page in see_also(code))}."
+
+
+SUBJECTS: tuple[tuple[str, str], ...] = (
+    (r"usage|address|package|output-file|spec-missing", "[Options](language/options.md)"),
+    (r"-key$", "[The-file](language/spec-file.md)"),
+    (r"weight-zero", "[Outputs](language/outputs.md)"),
+    (r"windows|time-split|data-order", "[Forecasts](tasks/forecasts.md) [Windows](language/windows.md)"),
+    (r"raw-pixels|channels-first|flatten", "[Pictures](tasks/pictures.md) [Layers](language/layers.md)"),
+    (r"not-causal|prompt", "[Language-models](language-models.md) [Texts](language/generate.md)"),
+    (r"vocabulary|mask-", "[Texts](tasks/texts.md) [Features](language/features.md)"),
+    (r"data-|same-|synthetic|target-|unscaled", "[Tables](tasks/tables.md) [Data](language/data.md)"),
+    (r"encoder|feature|adapt", "[Tables](tasks/tables.md) [Features](language/features.md)"),
+    (r"weight|rules|shared-differs", "[Fine-tuning](fine-tuning.md) [Weights](weights.md)"),
+    (r"import|module|bundle", "[Import](language/import.md) [Modules](language/modules.md)"),
+    (r"export|build|emission|fold|score", "[Serving](serving.md) [Modules](language/modules.md)"),
+    (r"tune|objective", "[Search](language/search.md)"),
+    (r"^run-|resume|device|non-finite", "[Runs](language/runs.md) [Questions](questions.md)"),
+    (r"loss|metric|accuracy|softmax|output|mode-", "[Outputs](language/outputs.md) [Tutorial](tutorial.md)"),
+    (
+        r"optimizer|schedule|callback|monitor|never|momentum|rate|nothing|gradient",
+        "[Training](language/training.md)",
+    ),
+    (r"block|model|preset|param", "[Blocks](language/blocks.md) [Models](language/models.md)"),
+    (r"input|size|shape|rank|dtype|default", "[Inputs](language/inputs.md) [Nodes](language/nodes.md)"),
+    (
+        r"expression|dollar|function|name|operand|number|index|value|division",
+        "[The-file](language/spec-file.md)",
+    ),
+    (r"layer|merge|op$|units|linear|dropout|window-too", "[Layers](language/layers.md)"),
+    (r"reference|cycle|node|edges|repeat|form|left-out|channels", "[Nodes](language/nodes.md)"),
+    (r"", "[The-file](language/spec-file.md)"),
+)
+"""Where the subject of a code is explained: the first pattern that is found in it."""
+
+
+def see_also(code: str) -> list[tuple[str, str]]:
+    """The names and pages that a code links to: first the task, where it belongs to one."""
+    links = next(links for pattern, links in SUBJECTS if re.search(pattern, code))
+    return [(name.replace("-", " "), page) for name, page in re.findall(r"\[([^\]]*)\]\(([^)]*)\)", links)]

@@ -21,7 +21,9 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.diagnostics import Diagnostics
+from graphspec.diagnostics import CODES, Diagnostics
+from graphspec.fixing.checking import check_spec
+from graphspec.reference import layers
 from graphspec.reference.json_schema import json_schema
 from graphspec.source import read
 from graphspec.train.files import write_weights
@@ -184,6 +186,17 @@ def test_a_walk_leads_to_its_end(page: str, epochs: str, directory: Path) -> Non
             run_python(quote.text, directory)
 
 
+def test_every_code_leads_to_a_page_of_its_subject() -> None:
+    site = runpy.run_path(str(DOCS / "site_pages.py"))
+    pages = {page for code in CODES for _, page in site["see_also"](code)}
+    assert len(pages) > 20 and all((DOCS / page).is_file() for page in pages)
+    assert ("Forecasts", "tasks/forecasts.md") in site["see_also"]("windows-misfit")
+    text = "\n".join(site["_codes"]())
+    assert all(f"## {code}\n" in text + "\n" for code in CODES)
+    entry = next(each for each in layers.entries() if each.name == "Dense")
+    assert "`units`" in "\n".join(site["_word"](entry))
+
+
 def test_words_of_pytorch_have_true_counterparts() -> None:
     """Each node of the tables is one that the schema knows, with its arguments."""
     schema = json_schema()
@@ -225,7 +238,9 @@ def test_yaml_examples_compile(quote: Quote, beside: Path) -> None:
         settings = {"classes": 10}
         whole = graphspec.compile(beside / "torchvision_resnet.yaml", settings).module()
         write_weights(path.with_name("start.safetensors"), whole.state_dict())
-    program = graphspec.compile(path)
+    found = Diagnostics()
+    program = check_spec(path, found, {}, data=False)
+    assert program is not None and list(found) == []
     if quote.note == "start":
         program.module()
     compile(program.source, "<emitted>", "exec")
