@@ -276,9 +276,7 @@ def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
 
 def carry(classes: Classes[ClassParts], tree: ast.Module) -> tuple[list[str], set[str]]:
     """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
-    specializer = Specializer(
-        tree, classes.helpers, classes.module_options, dict(_module_calls(classes)), classes.options.exporting
-    )
+    specializer = Specializer(tree, classes.helpers, dict(_module_calls(classes)), classes.options.exporting)
     written: list[str] = []
     read: set[str] = set()
     for node in specializer.run().values():

@@ -21,7 +21,6 @@ from graphspec.emit.layer_codes import LayerCodes, custom_classes, runs_channels
 from graphspec.emit.library_source import library_code, needed
 from graphspec.emit.module_class import FixedParams, ModuleClass, Varies
 from graphspec.emit.openness import open_names
-from graphspec.emit.options import shared_options
 from graphspec.emit.shapes import BodyShape, ShapeMaker, merge
 from graphspec.emit.shared_units import SharedUnits
 from graphspec.emit.slots import Wiring, aligned, shown, slots_of
@@ -86,7 +85,6 @@ class Classes(Generic[Part]):
         self.units = SharedUnits([*graphs, *(uses or {}).values()], self._codes, self.of)
         helpers = needed({"freeze", "begin_states", *self._named(graphs)})
         self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
-        self.module_options = shared_options(self._codes.module_calls(), helpers)
         self._open: dict[Graph, frozenset[Symbolic]] = {}
         for root in (*self._main, *(uses or {}).values()):
             self._open |= open_names(root)

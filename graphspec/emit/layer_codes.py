@@ -77,12 +77,6 @@ class LayerCodes:
         if alike and memory(op) == "any" and op.wrapper is None:
             yield self._settled(op, True)
 
-    def module_calls(self) -> Iterator[list[ModuleCall]]:
-        """For each node, and what is shared, the calls that may make its modules in either memory order."""
-        for peers in self._peers.values():
-            codes = (code for op in peers for code in self.possible(op))
-            yield [code.construct for code in codes if code.construct is not None]
-
     def _settled(self, op: Op, channels_first: bool) -> Code:
         if op in self._absorbed:
             return Code("{x}")

@@ -28,13 +28,10 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class LibraryCall:
-    """A call of a library function. `optional` are names that may be None there. A `fixed` one is in the
-    file's classes, which are written: its arguments stay.
-    """
+    """A call of a library function. `optional` are names that may be None there."""
 
     node: ast.Call
     optional: frozenset[str] = frozenset()
-    fixed: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -80,14 +77,14 @@ class LibraryCalls:
                 for each in passing_of_library(function):
                     self.add(node, each, _may_be_none_in(function))
 
-    def add(self, node: Node, each: Passing, optional: frozenset[str], fixed: bool = False) -> None:
+    def add(self, node: Node, each: Passing, optional: frozenset[str]) -> None:
         """Records a call of a library function by code of `node`, or its use as a value."""
         if isinstance(each, ast.Assign):
             self._passed |= self._library_names([each.value])
             return
         callee = each.func
         for function in self._reached(node, callee):
-            self._calls[function].append(LibraryCall(each, optional, fixed))
+            self._calls[function].append(LibraryCall(each, optional))
         values = [*each.args, *(keyword.value for keyword in each.keywords)]
         if isinstance(callee, ast.Name) and callee.id in self.nodes:
             made = self._library_names([v.func for v in values if isinstance(v, ast.Call)])

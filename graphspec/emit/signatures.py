@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import lru_cache
-from itertools import takewhile
 
 from graphspec.emit.code import walk, with_fields
 from graphspec.emit.library_source import KEPT
@@ -72,18 +71,6 @@ def without(arguments: ast.arguments, constants: Collection[str], present: Colle
         kwonlyargs=[each for each, _ in by_name],
         kw_defaults=[default for _, default in by_name],
     )
-
-
-def with_defaults(function: ast.FunctionDef, defaults: Mapping[str, ast.expr]) -> ast.FunctionDef:
-    """A function with these defaults, but for parameters that one without a default follows."""
-    values, arguments = {**defaults_of(function), **defaults}, function.args
-    optional = takewhile(lambda each: each.arg in values, reversed(arguments.args))
-    by_place = [values[each.arg] for each in optional][::-1]
-    by_name = [values.get(each.arg) for each in arguments.kwonlyargs]
-    changed: ast.FunctionDef = with_fields(
-        function, args=with_fields(arguments, defaults=by_place, kw_defaults=by_name)
-    )
-    return function if ast.dump(changed.args) == ast.dump(arguments) else changed
 
 
 def _never_none(argument: ast.arg) -> ast.arg:

@@ -21,15 +21,11 @@ from graphspec.emit.inheritance import constructor_of, functions_of, joined
 from graphspec.emit.known_values import KnownValues, constant_parameters, present_parameters
 from graphspec.emit.library_calls import Function, LibraryCall, LibraryCalls, optional_parameters, passing_of
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, needed, read_names
-from graphspec.emit.options import Option, Options
 from graphspec.emit.printer import flat
 from graphspec.emit.rewriting import assigned
 from graphspec.emit.signatures import (
     defaults_by_place,
-    defaults_of,
-    parameters_of,
     result_type,
-    with_defaults,
     without,
 )
 from graphspec.emit.simplify import Facts, simplified
@@ -43,15 +39,13 @@ class Specializer:
     """`nodes` are the definitions in their current form.
 
     `file` is the code of the file's classes, `helpers` are the library names that it may read (a param may be
-    called like another one), `options` are what its modules of a library class share, and `module_calls` are
-    its calls of modules, by class.
+    called like another one), and `module_calls` are its calls of modules, by class.
     """
 
     def __init__(
         self,
         file: ast.Module,
         helpers: Collection[str],
-        options: Options,
         module_calls: Mapping[str, Sequence[LibraryCall]],
         exporting: bool,
     ):
@@ -64,7 +58,7 @@ class Specializer:
         ]
         self.wanted = read_names(file).intersection(helpers) - {each.name for each in definitions}
         library = library_code().nodes
-        nodes = {name: _with_options(library[name], options.get(name, {})) for name in needed(self.wanted)}
+        nodes = {name: library[name] for name in needed(self.wanted)}
         self.nodes = nodes if exporting else joined(nodes, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:
@@ -92,7 +86,7 @@ class Specializer:
         calls.add_library()
         for node, passing, optional in self._file_functions:
             for each in passing:
-                calls.add(node, each, optional, fixed=True)
+                calls.add(node, each, optional)
         return calls
 
     def _drop(self) -> None:
@@ -131,7 +125,7 @@ class Reduction:
         node = self.node
         if isinstance(node, ast.FunctionDef):
             calls = self.known.calls.of(Function("", node.name))
-            return self._function(Function("", node.name), self._with_agreed_options(node, calls), calls)
+            return self._function(Function("", node.name), node, calls)
         body: list[ast.stmt] = []
         for statement in node.body:
             if isinstance(statement, ast.FunctionDef):
@@ -174,21 +168,6 @@ class Reduction:
         shown: list[Mapping[str, Any]] = [constants, self.attributes, called]
         return _kept((node, *map(_shown, shown), frozenset(present), self.exporting), cut)
 
-    def _with_agreed_options(
-        self, function: ast.FunctionDef, calls: Sequence[LibraryCall]
-    ) -> ast.FunctionDef:
-        """A function whose last parameters have as defaults the options that all calls give, which then need
-        not give them: what no call gives is cut. Numbers are no options.
-        """
-        order, defaults = [each.arg for each in parameters_of(function)], defaults_of(function)
-        agreed: dict[str, ast.expr] = {}
-        for word in order if not any(call.fixed for call in calls) else ():
-            values = [call.argument(word, order) or defaults.get(word) for call in calls]
-            options = [v for v in values if isinstance(v, ast.Constant) and isinstance(v.value, Option)]
-            if len(options) == len(values) and len(set(map(ast.dump, options))) == 1:
-                agreed[word] = options[0]
-        return with_defaults(function, agreed) if agreed else function
-
 
 _KEPT: dict[tuple[object, ...], Any] = {}
 Kept = TypeVar("Kept")
@@ -202,20 +181,6 @@ def _kept(key: tuple[object, ...], make: Callable[[], Kept]) -> Kept:
         _KEPT[key] = make()
     kept: Kept = _KEPT[key]
     return kept
-
-
-def _with_options(node: Node, options: Mapping[str, Option]) -> Node:
-    """A class of the library whose constructor has these options as its defaults."""
-    constructor = constructor_of(node)
-    if not options or constructor is None:
-        return node
-
-    def changed() -> Node:
-        by_word = {word: ast.Constant(value) for word, value in options.items()}
-        settled = with_defaults(constructor, by_word)
-        return with_fields(node, body=[settled if each is constructor else each for each in node.body])
-
-    return _kept((node, repr(sorted(options.items()))), changed)
 
 
 def _shown(facts: Mapping[str, Any]) -> tuple[object, ...]:

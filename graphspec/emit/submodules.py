@@ -89,11 +89,10 @@ class SubmoduleWriter:
             values = {
                 cell: self._here(construct.keyword[word][0], module) for cell, construct in constructs.items()
             }
-            shared = self.classes.module_options.get(target, {}).get(word, default)
-            if all(same(v, shared) for v in values.values()) and not formulas_in(list(values.values())):
+            if all(same(v, default) for v in values.values()) and not formulas_in(list(values.values())):
                 continue
             code = self._leaf(values, module, self._wish(module, word))
-            if isinstance(code, ast.Constant) and same(code.value, shared):
+            if isinstance(code, ast.Constant) and same(code.value, default):
                 continue
             explained = next(names_of(code), None) is not None  # by the names in it
             if explained and place < by_place and len(expr.args) == len(first.positional) + place:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.fields import Finite, Positive, as_tuple
-from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, MemoryRule, ModuleCall, Site
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, MemoryRule, ModuleCall, Ref, Site
 from graphspec.contract.windows import DataFormat, assemble, need_axes, spatial
 from graphspec.tensor import Dim, Tensor, product
 from graphspec.traced import float_of
@@ -100,6 +100,15 @@ class RandomFlip(Augmentation, also="RandomHorizontalFlip RandomVerticalFlip"):
         return ModuleCall("RandomFlip", {"dims": tuple(site.axis(axis) for axis in axes)})
 
 
+READERS = {
+    "reflect": Ref("reflected"),
+    "nearest": Ref("nearest"),
+    "constant": Ref("filled"),
+    "wrap": Ref("wrapped"),
+}
+"""The functions that read images beyond their borders, by `fill_mode`."""
+
+
 class _Warp(Augmentation, abstract=True):
     """The base of layers that move pixels. `fill_mode` says what is outside of the image."""
 
@@ -116,11 +125,10 @@ class _Warp(Augmentation, abstract=True):
         fill = float_of(self.fill_value) if self.fill_mode == "constant" else 0.0
         keyword: dict[str, tuple[Leaf, Leaf]] = {
             "mode": (self.interpolation, "bilinear"),
-            "fill_mode": (self.fill_mode, "reflect"),
             "fill": (fill, 0.0),
         }
-        ranges = {name: getattr(self, key) for name, key in self.ranges.items()}
-        return ModuleCall(self.spec_name, ranges, keyword)
+        positional = {name: getattr(self, key) for name, key in self.ranges.items()}
+        return ModuleCall(self.spec_name, {**positional, "read": READERS[self.fill_mode]}, keyword)
 
     def flops(self, site: Site) -> Dim:
         return (7 if self.interpolation == "bilinear" else 0) * product(site.x.shape[1:])
@@ -181,7 +189,8 @@ class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
     def module(self, site: Site) -> ModuleCall:
         call = super().module(site)
         keyword = {"width": (self.width_factor, None), **call.keyword}
-        return replace(call, positional={"height": call.positional["height"]}, keyword=keyword)
+        positional = {word: value for word, value in call.positional.items() if word != "width"}
+        return replace(call, positional=positional, keyword=keyword)
 
 
 class RandomShear(_Warp):

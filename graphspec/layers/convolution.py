@@ -124,7 +124,7 @@ class Convolving(Layer, abstract=True):
 
     def _padding(self, plain: bool) -> tuple[Leaf, Leaf]:
         """The padding argument of the module, and its default: a word, or numbers set by `with_zeros`."""
-        default = "valid" if plain else "same"
+        default = "valid" if plain else "causal" if self.padding == "causal" else "same"
         return (self.padding, default) if isinstance(self.padding, str) else (short(self.padding), 0)
 
     def with_zeros(self, pad: Layer) -> Self | None:
@@ -165,9 +165,9 @@ class Convolving(Layer, abstract=True):
         skips = few and site.settled
         pads = None if skips else self.pads_at(site)
         plain = skips or pads is not None or (self.is_plain() and not few)
-        target = f"nn.Conv{self.rank}d" if plain else general
+        padded = "CausalConv1d" if self.padding == "causal" else general
         construct = ModuleCall(
-            target,
+            f"nn.Conv{self.rank}d" if plain else padded,
             {
                 "in_channels": self.channels(site.x),
                 "out_channels": filters,

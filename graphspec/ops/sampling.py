@@ -13,7 +13,7 @@ from graphspec.contract.fields import Finite, as_tuple
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.contract.windows import DataFormat, channels_back, channels_moved, need_spatial, spatial
-from graphspec.layers.augmentation import FillMode, Interpolation
+from graphspec.layers.augmentation import READERS, FillMode, Interpolation
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 from graphspec.traced import float_of
@@ -76,10 +76,14 @@ class AffineTransform(_Sampled, spec_name="image_affine_transform"):
 
     def code(self, site: Site) -> Code:
         fill = float_of(self.fill_value) if self.fill_mode == "constant" else 0.0
-        constants: dict[str, Leaf] = {"mode": self.interpolation, "fill_mode": self.fill_mode, "fill": fill}
+        constants: dict[str, Leaf] = {
+            "read": READERS[self.fill_mode],
+            "mode": self.interpolation,
+            "fill": fill,
+        }
         images = channels_moved("images", self.data_format)
         (transform,) = self.numbers(site)
-        text = f"affine_transform({images}, {transform}, {{mode}}, {{fill_mode}}, {{fill}})"
+        text = f"affine_transform({images}, {transform}, {{read}}, {{mode}}, {{fill}})"
         return Code(channels_back(text, self.data_format), constants=constants)
 
 
@@ -284,11 +288,11 @@ class ElasticTransform(Operation, spec_name="image_elastic_transform"):
         constants: dict[str, Leaf] = {
             "alpha": float_of(self.alpha),
             "sigma": float_of(self.sigma),
+            "read": READERS[self.fill_mode],
             "mode": self.interpolation,
-            "fill_mode": self.fill_mode,
             "fill": fill,
         }
-        how = "{alpha}, {sigma}, {mode}, {fill_mode}, {fill}"
+        how = "{alpha}, {sigma}, {read}, {mode}, {fill}"
         return Code(
             channels_back(
                 f"elastic_transform({channels_moved('x', self.data_format)}, {how})", self.data_format

@@ -34,13 +34,6 @@ def test_a_shared_masked_layer_has_no_options_that_nothing_sets() -> None:
     ]
 
 
-def test_options_of_one_class_are_not_those_of_another_with_the_same_base() -> None:
-    """Only one of the two is asked for its states, and only the other for its sequences."""
-    source = graphspec.compile(Path(__file__).with_name("lstm_state_only.yaml")).source
-    assert "class LSTM(KerasRNN" in source and "class BidirectionalLSTM(KerasRNN" in source
-    assert not [word for word in ("return_state", "return_sequences", "(_, _)") if word in source]
-
-
 def test_a_class_below_another_gives_it_no_options_that_no_call_gives() -> None:
     source = graphspec.compile(Path(__file__).with_name("attention_kinds.yaml")).source
     general = source.partition("class GeneralAttention")[2].partition("\nclass ")[0]
@@ -48,25 +41,11 @@ def test_a_class_below_another_gives_it_no_options_that_no_call_gives() -> None:
     assert "def split" in general and "def forward" not in general
 
 
-def test_what_fills_images_has_one_way_and_no_tests() -> None:
+def test_what_is_outside_of_images_has_the_functions_that_are_read() -> None:
     source = graphspec.compile(IMAGES).source
-    assert not [word for word in ("fill_mode", "is not None", "circular", "border") if word in source]
-
-
-def test_an_option_that_differs_stays() -> None:
+    assert "def reflected" in source and not [word for word in ("circular", "border") if word in source]
     source = graphspec.compile(IMAGES.replace("factor: 0.1", "factor: 0.1, fill_mode: nearest")).source
-    assert "fill_mode" in source and "circular" in source
-
-
-def test_an_option_that_all_modules_of_a_class_share_is_its_own() -> None:
-    source = graphspec.compile(IMAGES.replace("factor: 0.1", "factor: 0.1, fill_mode: wrap")).source
-    assert "fill_mode" in source, "the other class has another one, and both read images by one function"
-    both = IMAGES.replace("factor: 0.1", "factor: 0.1, fill_mode: wrap").replace(
-        "height_factor: 0.2", "height_factor: 0.2, fill_mode: wrap"
-    )
-    source = graphspec.compile(both).source
-    assert "circular" in source
-    assert not [word for word in ("fill_mode", "reflect", "border") if word in source]
+    assert "def reflected" in source and "def nearest" in source and "circular" not in source
 
 
 CAUSAL = """
@@ -124,18 +103,3 @@ def test_what_a_file_does_not_use_leaves_no_trace() -> None:
     other = WIDTHS.replace("key_dim: 8", "key_dim: 8, output_shape: 40")
     for text in (source, graphspec.compile(other).source):
         assert not [word for word in ("_, _", "enable_gqa", "keys", "num_kv_heads") if word in text]
-
-
-DIRECTIONS = """
-inputs: {x: {shape: [length, 4]}}
-nodes:
-  one: {layer: Bidirectional, wraps: {layer: LSTM, units: 3, return_sequences: true}, merge_mode: sum}
-  two: {layer: Bidirectional, wraps: {layer: LSTM, units: 3, return_sequences: true}, merge_mode: ave}
-outputs: [two]
-"""
-
-
-def test_what_adds_weights_is_said_at_each_call() -> None:
-    bare = "use_bias: false, return_sequences: true"
-    source = graphspec.compile(DIRECTIONS.replace("return_sequences: true", bare)).source
-    assert 'BidirectionalLSTM(4, 3, bias=False, merge_mode="sum")' in source

@@ -1,32 +1,30 @@
 # Made by graphspec 0.1.0 from the spec barlow. It needs torch 2.10 or later.
 """barlow: image uint8[N, 8, 8, 1] -> twins float32[N, 64], digit float32[N, 10]."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def look_up(x: Tensor, grid: Tensor, fill: float) -> Tensor:
-    """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
-    return F.grid_sample(x - fill, grid, "bilinear", align_corners=False) + fill
-
-
-def warp(x: Tensor, theta: Tensor, fill: float) -> Tensor:
+def warp(x: Tensor, theta: Tensor, read: Callable[..., Tensor]) -> Tensor:
     """Applies an affine map to each image of [N, C, H, W].
 
     A row of `theta` [N, 6] maps positions in the output to positions in the input, all
-    of them from -1 to 1.
+    of them from -1 to 1. `read` says what is outside.
     """
     grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
-    return look_up(x, grid, fill)
+    return read(x, grid, "bilinear", 0.0)
 
 
 class RandomRotation(nn.Module):
     """Rotates images [N, C, H, W] in training, by a number of turns from `factor`."""
 
-    def __init__(self, factor: tuple[float, float]):
+    def __init__(self, factor: tuple[float, float], read: Callable[..., Tensor]):
         super().__init__()
         self.factor = factor
+        self.read = read
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -35,7 +33,7 @@ class RandomRotation(nn.Module):
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         tall = x.shape[2] / x.shape[3]
         theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)
-        return warp(x, theta, 0.0)
+        return warp(x, theta, self.read)
 
 
 class RandomTranslation(nn.Module):
@@ -44,9 +42,15 @@ class RandomTranslation(nn.Module):
     The share of the height is drawn from `height`, that of the width from `width`.
     """
 
-    def __init__(self, height: tuple[float, float], width: tuple[float, float]):
+    def __init__(
+        self,
+        height: tuple[float, float],
+        width: tuple[float, float],
+        read: Callable[..., Tensor],
+    ):
         super().__init__()
         self.height, self.width = height, width
+        self.read = read
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -55,7 +59,7 @@ class RandomTranslation(nn.Module):
         right = x.new_empty(x.shape[0]).uniform_(*self.width)
         one, zero = torch.ones_like(down), torch.zeros_like(down)
         theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
-        return warp(x, theta, 0.0)
+        return warp(x, theta, self.read)
 
 
 class RandomZoom(nn.Module):
@@ -64,9 +68,10 @@ class RandomZoom(nn.Module):
     h is drawn from `height`. Without `width`, it shows as much of the width.
     """
 
-    def __init__(self, height: tuple[float, float]):
+    def __init__(self, height: tuple[float, float], read: Callable[..., Tensor]):
         super().__init__()
         self.height = height
+        self.read = read
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -74,7 +79,12 @@ class RandomZoom(nn.Module):
         tall = 1 + x.new_empty(x.shape[0]).uniform_(*self.height)
         zero = torch.zeros_like(tall)
         theta = torch.stack([tall, zero, zero, zero, tall, zero], 1)
-        return warp(x, theta, 0.0)
+        return warp(x, theta, self.read)
+
+
+def filled(x: Tensor, grid: Tensor, mode: str, fill: float) -> Tensor:
+    """Images [N, C, H, W] at the places [N, H, W, 2] of a grid; `fill` is outside."""
+    return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
 
 
 def init_weights(module: nn.Module) -> None:
@@ -88,9 +98,9 @@ def init_weights(module: nn.Module) -> None:
 class View(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.shifted = RandomTranslation((-0.15, 0.15), (-0.15, 0.15))
-        self.turned = RandomRotation((-0.05, 0.05))
-        self.zoomed = RandomZoom((-0.15, 0.15))
+        self.shifted = RandomTranslation((-0.15, 0.15), (-0.15, 0.15), filled)
+        self.turned = RandomRotation((-0.05, 0.05), filled)
+        self.zoomed = RandomZoom((-0.15, 0.15), filled)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.zoomed(self.turned(self.shifted(image)))

@@ -2,24 +2,21 @@
 # or later.
 """digits_tuned: image uint8[N, 8, 8, 1] -> digit float32[N, 10]."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def look_up(x: Tensor, grid: Tensor, fill: float) -> Tensor:
-    """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
-    return F.grid_sample(x - fill, grid, "bilinear", align_corners=False) + fill
-
-
-def warp(x: Tensor, theta: Tensor, fill: float) -> Tensor:
+def warp(x: Tensor, theta: Tensor, read: Callable[..., Tensor]) -> Tensor:
     """Applies an affine map to each image of [N, C, H, W].
 
     A row of `theta` [N, 6] maps positions in the output to positions in the input, all
-    of them from -1 to 1.
+    of them from -1 to 1. `read` says what is outside.
     """
     grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
-    return look_up(x, grid, fill)
+    return read(x, grid, "bilinear", 0.0)
 
 
 class RandomTranslation(nn.Module):
@@ -28,9 +25,15 @@ class RandomTranslation(nn.Module):
     The share of the height is drawn from `height`, that of the width from `width`.
     """
 
-    def __init__(self, height: tuple[float, float], width: tuple[float, float]):
+    def __init__(
+        self,
+        height: tuple[float, float],
+        width: tuple[float, float],
+        read: Callable[..., Tensor],
+    ):
         super().__init__()
         self.height, self.width = height, width
+        self.read = read
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -39,7 +42,12 @@ class RandomTranslation(nn.Module):
         right = x.new_empty(x.shape[0]).uniform_(*self.width)
         one, zero = torch.ones_like(down), torch.zeros_like(down)
         theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
-        return warp(x, theta, 0.0)
+        return warp(x, theta, self.read)
+
+
+def filled(x: Tensor, grid: Tensor, mode: str, fill: float) -> Tensor:
+    """Images [N, C, H, W] at the places [N, H, W, 2] of a grid; `fill` is outside."""
+    return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
 
 
 def init_weights(module: nn.Module) -> None:
@@ -64,7 +72,7 @@ class DigitsTuned(nn.Module):
         self, filters: int = 16, dropout: float = 0.3, shift: float = 0.05
     ) -> None:
         super().__init__()
-        self.moved = RandomTranslation((-shift, shift), (-shift, shift))
+        self.moved = RandomTranslation((-shift, shift), (-shift, shift), filled)
         self.convs = nn.Sequential(ConvPool(1, filters), ConvPool(filters, filters * 2))
         self.drop = nn.Dropout(dropout)
         self.digit = nn.Linear(4 * (filters * 2), 10)

@@ -1,5 +1,7 @@
 """Random changes of images in training."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -120,25 +122,40 @@ class RandomFlip(nn.Module):
         return torch.where(flipped, x.flip(self.dims), x)
 
 
-def warp(x: Tensor, theta: Tensor, fill: float, fill_mode: str, mode: str) -> Tensor:
+def warp(
+    x: Tensor,
+    theta: Tensor,
+    read: Callable[..., Tensor],
+    mode: str = "bilinear",
+    fill: float = 0.0,
+) -> Tensor:
     """Applies an affine map to each image of [N, C, H, W].
 
     A row of `theta` [N, 6] maps positions in the output to positions in the input, all
-    of them from -1 to 1.
+    of them from -1 to 1. `read` says what is outside.
     """
     grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
-    return look_up(x, grid, fill, fill_mode, mode)
+    return read(x, grid, mode, fill)
 
 
-def look_up(x: Tensor, grid: Tensor, fill: float, fill_mode: str, mode: str) -> Tensor:
-    """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
-    if fill_mode == "reflect":
-        return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
-    if fill_mode == "nearest":
-        return F.grid_sample(x, grid, mode, "border", align_corners=False)
-    if fill_mode == "constant":
-        return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
-    size = grid.new_tensor([x.shape[3], x.shape[2]])  # "wrap": the image repeats
+def reflected(x: Tensor, grid: Tensor, mode: str, _: float) -> Tensor:
+    """Images [N, C, H, W] at the places [N, H, W, 2] of a grid; mirrors are outside."""
+    return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
+
+
+def nearest(x: Tensor, grid: Tensor, mode: str, _: float) -> Tensor:
+    """Images at the places of a grid; what is outside is as the border."""
+    return F.grid_sample(x, grid, mode, "border", align_corners=False)
+
+
+def filled(x: Tensor, grid: Tensor, mode: str, fill: float) -> Tensor:
+    """Images [N, C, H, W] at the places [N, H, W, 2] of a grid; `fill` is outside."""
+    return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
+
+
+def wrapped(x: Tensor, grid: Tensor, mode: str, _: float) -> Tensor:
+    """Images [N, C, H, W] at the places [N, H, W, 2] of a grid; the image repeats."""
+    size = grid.new_tensor([x.shape[3], x.shape[2]])
     grid = ((grid + 1) * size - 1) / 2 % size * 2 / size - 1
     x = F.pad(x, (0, 1, 0, 1), mode="circular")
     return F.grid_sample(x, grid, mode, align_corners=True)
@@ -205,13 +222,13 @@ class RandomRotation(nn.Module):
     def __init__(
         self,
         factor: tuple[float, float],
+        read: Callable[..., Tensor],
         mode: str = "bilinear",
-        fill_mode: str = "reflect",
         fill: float = 0.0,
     ):
         super().__init__()
         self.factor = factor
-        self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
+        self.read, self.mode, self.fill = read, mode, fill
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -220,7 +237,7 @@ class RandomRotation(nn.Module):
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         tall = x.shape[2] / x.shape[3]
         theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)
-        return warp(x, theta, self.fill, self.fill_mode, self.mode)
+        return warp(x, theta, self.read, self.mode, self.fill)
 
 
 class RandomShear(nn.Module):
@@ -234,13 +251,13 @@ class RandomShear(nn.Module):
         self,
         across: tuple[float, float],
         down: tuple[float, float],
+        read: Callable[..., Tensor],
         mode: str = "bilinear",
-        fill_mode: str = "reflect",
         fill: float = 0.0,
     ):
         super().__init__()
         self.across, self.down = across, down
-        self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
+        self.read, self.mode, self.fill = read, mode, fill
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -255,7 +272,7 @@ class RandomShear(nn.Module):
         rows = [one, across * height, across * (height - 1)]
         rows += [down * width, one, down * (width - 1)]
         theta = torch.stack(rows, 1)
-        return warp(x, theta, self.fill, self.fill_mode, self.mode)
+        return warp(x, theta, self.read, self.mode, self.fill)
 
 
 class RandomTranslation(nn.Module):
@@ -268,13 +285,13 @@ class RandomTranslation(nn.Module):
         self,
         height: tuple[float, float],
         width: tuple[float, float],
+        read: Callable[..., Tensor],
         mode: str = "bilinear",
-        fill_mode: str = "reflect",
         fill: float = 0.0,
     ):
         super().__init__()
         self.height, self.width = height, width
-        self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
+        self.read, self.mode, self.fill = read, mode, fill
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -283,7 +300,7 @@ class RandomTranslation(nn.Module):
         right = x.new_empty(x.shape[0]).uniform_(*self.width)
         one, zero = torch.ones_like(down), torch.zeros_like(down)
         theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
-        return warp(x, theta, self.fill, self.fill_mode, self.mode)
+        return warp(x, theta, self.read, self.mode, self.fill)
 
 
 class RandomZoom(nn.Module):
@@ -295,14 +312,14 @@ class RandomZoom(nn.Module):
     def __init__(
         self,
         height: tuple[float, float],
+        read: Callable[..., Tensor],
         width: tuple[float, float] | None = None,
         mode: str = "bilinear",
-        fill_mode: str = "reflect",
         fill: float = 0.0,
     ):
         super().__init__()
         self.height, self.width = height, width
-        self.mode, self.fill_mode, self.fill = mode, fill_mode, fill
+        self.read, self.mode, self.fill = read, mode, fill
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -313,4 +330,4 @@ class RandomZoom(nn.Module):
             wide = 1 + x.new_empty(x.shape[0]).uniform_(*self.width)
         zero = torch.zeros_like(tall)
         theta = torch.stack([wide, zero, zero, zero, tall, zero], 1)
-        return warp(x, theta, self.fill, self.fill_mode, self.mode)
+        return warp(x, theta, self.read, self.mode, self.fill)

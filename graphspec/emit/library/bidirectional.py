@@ -15,7 +15,9 @@ from graphspec.emit.library.recurrent import (
 )
 
 
-def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any:
+def merge_directions(
+    forward: Tensor, backward: Tensor, mode: str | None = "concat"
+) -> Any:
     """The outputs of both directions as one."""
     if mode == "concat":
         return torch.cat((forward, backward), -1)
@@ -28,7 +30,11 @@ def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any
 
 
 def merge_masked(
-    forward: Tensor, backward: Tensor, mask: Tensor, sequences: bool, mode: str | None
+    forward: Tensor,
+    backward: Tensor,
+    mask: Tensor,
+    sequences: bool = False,
+    mode: str | None = "concat",
 ) -> Any:
     """The outputs of both directions as one. Of sequences, masked steps are zero."""
     if not sequences:

@@ -69,6 +69,14 @@ class PaddedConv3d(PaddedConv, nn.Conv3d):
     convolve = F.conv3d
 
 
+class CausalConv1d(nn.Conv1d):
+    """nn.Conv1d with zeros before the start, so that no step sees a later one."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override, unused-ignore]
+        before = self.dilation[0] * (self.kernel_size[0] - 1)
+        return super().forward(F.pad(x, (before, 0)))
+
+
 class CroppedConvTranspose1d(nn.ConvTranspose1d):
     """nn.ConvTranspose1d that crops `crop` more steps at the end, as Keras does."""
 

@@ -6,12 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graphspec.emit.library.augmentation import look_up, warp
+from graphspec.emit.library.augmentation import warp
 from graphspec.emit.library.filtering import gaussian_blur
 
 
 def affine_transform(
-    x: Tensor, transform: Tensor, mode: str, fill_mode: str, fill: float
+    x: Tensor,
+    transform: Tensor,
+    read: Callable[..., Tensor],
+    mode: str,
+    fill: float,
 ) -> Tensor:
     """Applies an affine map to each image of [N, C, H, W].
 
@@ -23,11 +27,16 @@ def affine_transform(
     right = (a * (width - 1) + b * (height - 1) + 2 * c + 1) / width - 1
     down = (d * (width - 1) + e * (height - 1) + 2 * f + 1) / height - 1
     theta = [a, b * height / width, right, d * width / height, e, down]
-    return warp(x, torch.stack(theta, 1), fill, fill_mode, mode)
+    return warp(x, torch.stack(theta, 1), read, mode, fill)
 
 
 def elastic_transform(
-    x: Tensor, alpha: float, sigma: float, mode: str, fill_mode: str, fill: float
+    x: Tensor,
+    alpha: float,
+    sigma: float,
+    read: Callable[..., Tensor],
+    mode: str,
+    fill: float,
 ) -> Tensor:
     """Moves the pixels of [N, C, H, W] by `alpha` times blurred noise."""
     height, width = x.shape[2:]
@@ -39,7 +48,7 @@ def elastic_transform(
     grid = F.affine_grid(identity, [*x.shape], align_corners=False)
     shift = torch.stack((moved[:, 0] / width, moved[:, 1] / height), -1)
     grid = grid + 2 * shift
-    return look_up(x, grid, fill, fill_mode, mode)
+    return read(x, grid, mode, fill)
 
 
 def map_coordinates(
