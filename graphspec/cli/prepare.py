@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Allow, AllowUrl, Json, Preset, Set, Spec, compiling
+from graphspec.cli.common import Allow, AllowUrl, Json, Preset, Set, Spec, compiling, misuse
 from graphspec.cli.outputs import check_folder
 from graphspec.cli.printing import print_json
 from graphspec.diagnostics.terminal import say
@@ -20,6 +20,7 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", min=1, metavar="N", help="Encode by N processes. [default: one for each core]"),
 ]
+Ray = Annotated[bool, typer.Option("--ray", help="Encode by the tasks of a Ray cluster.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N rows alone.")]
 
 
@@ -28,6 +29,7 @@ def prepare(
     output: Output,
     data: DataOption = None,
     jobs: Jobs = None,
+    ray: Ray = False,
     limit: Limit = None,
     allow: Allow = None,
     allow_url: AllowUrl = False,
@@ -41,6 +43,8 @@ def prepare(
 
     Example: graphspec prepare specs/cars.yaml -o cars.prepared
     """
+    if ray and jobs is not None:
+        raise misuse("--jobs", "the cluster says how many tasks run at a time: leave --jobs or --ray out")
     with compiling(spec, settings, preset, as_json, allow, allow_url) as program:
         from graphspec.data.preparing import holds_other
         from graphspec.data.preparing import prepare as encode
@@ -48,7 +52,7 @@ def prepare(
 
         if not is_remote(output):
             check_folder(output, holds_other)
-        done = encode(program, output, data, spec.parent, workers=jobs, limit=limit)
+        done = encode(program, output, data, spec.parent, workers=jobs, ray=ray, limit=limit)
         rows = {label: done.index.rows(label) for label in ("training", "validation", "test")}
         if as_json:
             shards = len(done.index.shards)

@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,12 @@ def padding_of(program: BaseProgram, wanted: Iterable[Field]) -> Padding:
     return Padding(sizes, program.minimum_sizes, steps, targets, bucket)
 
 
+def two_tests() -> SpecError:
+    """The error of a file for test beside rows for it in the training data."""
+    message = "`test` is a file, and the column of parts names rows for it"
+    return fail("data-range", message, "keep one of them")
+
+
 Parts = Sequence[Examples | None]
 """Training, validation and test."""
 
@@ -76,13 +83,14 @@ def _selected(whole: InMemory, parts: Any) -> Parts:
 
 @dataclass(frozen=True, slots=True)
 class FittedSource:
-    """A table, encoders that have learned from it, and of each row the part that it is for, if it is
-    divided.
+    """A table with encoders that learned from the training rows and are bound to its columns, and of each row
+    the part that it is for: `parts` where it is divided, else `label`.
     """
 
     table: Any
     encoders: Encoders
     parts: Any
+    label: str = "training"
 
 
 class Loader:
@@ -114,12 +122,11 @@ class Loader:
         """The inputs that their defaults fill."""
         return self._absent or ()
 
-    def source(self, data: Path | DataFile | Given | None, root: Path | None) -> FittedSource:
-        """The table of training data, with encoders that have learned from it. Raises `SpecError`
-        (not-supported) where examples are not rows of one table.
+    def sources(self, data: Path | DataFile | Given | None, root: Path | None) -> list[FittedSource]:
+        """The table of training data, whose encoders have learned from it, and those of the files for
+        validation and test. Raises `SpecError` (not-supported) where examples are not rows of tables.
         """
         from graphspec.data import reading
-        from graphspec.data.tables import open_table
 
         config = self.config
         help = "train on the data themselves"
@@ -128,28 +135,47 @@ class Loader:
         file = opening(self.program, "train", config.first, root, data)
         if file is None:
             raise fail("data-missing", "there are no data to prepare", "name some: `--data PATH`")
-        others = [key for key in ("validation", "test") if isinstance(getattr(config, key), DataFile)]
+        others = {"validation": config.validation, "test": config.test}
+        held = {label: each for label, each in others.items() if isinstance(each, DataFile)}
+        bounds = [named for named in (config.first, *held.values()) if named is not None and named.bounds]
         what = (
             "windows" if config.windows is not None
             else "texts that are packed" if packed(config.features) is not None
-            else f"`{others[0]}` in a file of its own" if others
-            else "bounds of time" if config.first is not None and config.first.bounds
+            else "bounds of time" if bounds
             else None
         )  # fmt: skip
         if what is not None:
             raise fail("not-supported", f"{what}: only rows of one table are prepared", help)
         try:
-            found = find(file.path, file.within).first(self.rows)
-            self.notes += found.remarks
-            table = open_table(found, file.options, config)
-            encoders = self._encoders(table, found)
+            table, encoders = self._bound(file)
             division = None if isinstance(config.validation, DataFile) else config.validation
             self.warn_of_time(table, division)
             parts = self.row_parts(table, encoders, division) if division is not None else None
             reading.learn(table, encoders, parts, self.rows)
         except SpecError as error:
             raise placed(error, file.span) from None
-        return FittedSource(table, encoders, parts)
+        if "test" in held and parts is not None and (parts == reading.LABELS.index("test")).any():
+            raise two_tests()
+        found = [FittedSource(table, encoders, parts)]
+        for label, named in held.items():
+            opened = opening(self.program, label, named, root)
+            assert opened is not None
+            try:
+                self.encoders = deepcopy(encoders)
+                found.append(FittedSource(*self._bound(opened), None, label))
+            except SpecError as error:
+                raise placed(error, opened.span) from None
+        self.encoders = encoders
+        return found
+
+    def _bound(self, file: Opening) -> tuple[Any, Encoders]:
+        """The table of a file, and the encoders, bound to its columns."""
+        from graphspec.data.tables import open_table
+
+        found = find(file.path, file.within).first(self.rows)
+        self.notes += found.remarks
+        table = open_table(found, file.options, self.config)
+        return table, self._encoders(table, found)
 
     def _settle(self, there: Collection[str]) -> Collection[str]:
         """The inputs that their defaults fill: those of which the first file has no column, or of which

@@ -17,7 +17,7 @@ from graphspec.data.candidates import Candidates, candidates_of, with_shares
 from graphspec.data.fields import fields
 from graphspec.data.files import DataFile, SourceFile
 from graphspec.data.in_memory_source import Given
-from graphspec.data.loader import SYNTHETIC, Loader, padding_of
+from graphspec.data.loader import SYNTHETIC, Loader, padding_of, two_tests
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mixed import mixing
 from graphspec.data.mixture import Mixture
@@ -149,9 +149,7 @@ def _read(
     held = loader.all(opening(program, "validation", validation, root), "validation", validation)
     test = loader.all(opening(program, "test", config.test, root), "test", config.test)
     if test is not None and parts[2] is not None:
-        raise fail(
-            "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
-        )
+        raise two_tests()
     training = parts[0]
     assert training is not None  # a split leaves some
     return Data(

@@ -140,9 +140,10 @@ def key_of(program: BaseProgram) -> dict[str, str]:
     settings: dict[str, Any] = {} if config is None else config.model_dump(mode="json")
     inputs = {name: str(tensor) for name, tensor in program.inputs.items()}
     targets = {name: f"{out.target} {out.tensors[0]} {out.loss!r}" for name, out in program.outputs.items()}
+    test = settings.get("test")
     parts = {
         "features": {name: settings.get(name) for name in ("features", "na_values", "key")},
-        "validation": [settings.get("validation"), program.training.seed],
+        "validation": [settings.get("validation"), program.training.seed, *([test] if test else [])],
         "inputs": inputs,
         "outputs": targets,
     }

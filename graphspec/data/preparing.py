@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -28,7 +30,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.fields import Checker
 from graphspec.data.files import DataFile
 from graphspec.data.in_memory_source import Given
-from graphspec.data.loader import Loader
+from graphspec.data.loader import FittedSource, Loader
 from graphspec.data.mistakes import nowhere, row_in_words
 from graphspec.data.prepared import (
     BLOCK_ROWS,
@@ -52,6 +54,8 @@ from graphspec.data.prepared import (
 )
 from graphspec.data.store import Array
 from graphspec.diagnostics import SpecError, fail
+from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.text import first_line
 from graphspec.elaborated import BaseProgram
 from graphspec.files.folder import Folder
 from graphspec.files.records import record_of
@@ -91,7 +95,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a process needs to encode a shard."""
+    """What a process needs to encode a shard of one table."""
 
     folder: Path
     key: str
@@ -103,11 +107,17 @@ class Work:
     root: Path
 
 
+Works = tuple[Work, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A shard to make: its number, its rows in the source, and of each the part that it is for."""
+    """A shard to make: its number, that of its work, its rows in that table, and of each the part that it is
+    for.
+    """
 
     number: int
+    work: int
     first: int
     rows: pa.Table
     parts: Array
@@ -120,40 +130,50 @@ def prepare(
     root: Path | None = None,
     *,
     workers: int | None = None,
+    ray: bool = False,
     limit: int | None = None,
     tell: Callable[[int, int], None] = lambda made, rows: None,
 ) -> Prepared:
-    """Encodes the training data of a spec, and those for validation and test that are taken from the same
-    table, into a folder; `workers` processes do, by default one for each core. What an earlier run left
-    there is continued. `tell` gets the number of shards and of rows so far.
+    """Encodes the data of a spec for training, validation and test into a folder. `workers` processes do, by
+    default one for each core; or tasks of `ray`. What an earlier run left there is continued. `tell` gets the
+    number of shards and of rows so far.
 
-    Raises `SpecError`: a data-... code for each mistake, not-supported for what has no rows of one table.
+    Raises `SpecError`: a data-... code for each mistake, not-supported for what has no rows of tables,
+    package-missing without Ray.
     """
-    loader = Loader(program, limit or 2**62, None)
-    source = loader.source(data, root)
-    table, encoders, parts = source.table, source.encoders, source.parts
-    about = {**key_of(program), "encoders": digest_of(encoders.to_json())}
-    sizes = program.minimum_sizes, program.maximum_sizes
-    key = digest_of([about, table.file, limit])
-    work = Work(folder, key, encoders, tuple(loader.wanted), sizes, table.file, table.decimal, table.root)
+    loader, most = Loader(program, limit or 2**62, None), limit or 2**62
+    sources = loader.sources(data, root)
+    first = sources[0]
+    about = {**key_of(program), "encoders": digest_of(first.encoders.to_json())}
+    works = tuple(_work(folder, program, loader, source, digest_of([about, limit])) for source in sources)
     if not remote.is_remote(folder):
         Folder(folder).folder("")
         Folder(folder).remove_halves("", NAMES.fullmatch)
     shards: dict[int, Shard] = {}
     made = rows = 0
-    waiting = _tasks(table, encoders, parts, limit or 2**62)
-    for number, shard, new in _made(work, waiting, workers or os.cpu_count() or 1):
-        shards[number] = shard
+    tasks = _all_tasks(sources, most)
+    making = _by_ray(works, tasks) if ray else _made(works, tasks, workers or os.cpu_count() or 1)
+    for task, shard, new in making:
+        if new:
+            shard = _sealed(works[task.work], task, shard)
+        shards[task.number] = shard
         made, rows = made + new, rows + sum(part.rows for part in shard.parts.values())
         tell(len(shards), rows)
-    if not rows:
-        raise fail("data-empty", f"`{table.file}` holds no examples", table.empty_help)
-    index = _finished(work, [shards[number] for number in sorted(shards)], about, loader, encoders)
-    return Prepared(index, made)
+    ordered = [shards[number] for number in sorted(shards)]
+    for source in sources:
+        if not any(source.label in shard.parts for shard in ordered):
+            raise fail("data-empty", f"`{source.table.file}` holds no examples", source.table.empty_help)
+    return Prepared(_finished(folder, ordered, about, loader, first.encoders), made)
+
+
+def _work(folder: Path, program: BaseProgram, loader: Loader, source: FittedSource, key: str) -> Work:
+    table, sizes = source.table, (program.minimum_sizes, program.maximum_sizes)
+    about = table.file, table.decimal, table.root
+    return Work(folder, digest_of([key, table.file]), source.encoders, tuple(loader.wanted), sizes, *about)
 
 
 def _finished(
-    work: Work, shards: list[Shard], about: dict[str, str], loader: Loader, encoders: Encoders
+    folder: Path, shards: list[Shard], about: dict[str, str], loader: Loader, encoders: Encoders
 ) -> Index:
     """Writes the index."""
     columns = next(shard.columns for shard in shards if shard.columns)
@@ -168,51 +188,60 @@ def _finished(
         shards=tuple(shards),
         fingerprint=fingerprint(shards),
     )
-    _put(work.folder / INDEX, index.model_dump_json().encode())
+    _put(folder / INDEX, index.model_dump_json().encode())
     return index
 
 
-def _tasks(table: Any, encoders: Encoders, parts: Array | None, rows: int) -> Iterator[Task]:
-    """The rows of a table in ranges, each a shard."""
+def _all_tasks(sources: Sequence[FittedSource], rows: int) -> Iterator[Task]:
+    """The rows of all tables in ranges, each a shard."""
+    number = 0
+    for work, source in enumerate(sources):
+        for first, table in _ranges(source.table.chunks(source.encoders.columns), rows):
+            of = np.full(len(table), LABELS.index(source.label), np.uint8)
+            if source.parts is not None:
+                of = source.parts[first : first + len(table)]
+            yield Task(number, work, first, table, of)
+            number += 1
+
+
+def _ranges(chunks: Iterable[tuple[int, pa.Table]], rows: int) -> Iterator[tuple[int, pa.Table]]:
+    """The first `rows` rows, `ROWS` at a time, each with the number of the first."""
     held: list[pa.Table] = []
-    first = count = number = 0
-
-    def task(size: int) -> Task:
-        nonlocal held, count
-        whole = pa.concat_tables(held, promote_options="permissive")
-        held, count = ([whole.slice(size)] if len(whole) > size else []), len(whole) - size
-        of = np.zeros(size, np.uint8) if parts is None else parts[first : first + size]
-        return Task(number, first, whole.slice(0, size), of)
-
-    for _, part in reading.sliced(table.chunks(encoders.columns), rows, 1):
+    first = count = 0
+    for _, part in reading.sliced(chunks, rows, 1):
         held.append(part)
         count += part.num_rows
         while count >= ROWS:
-            yield task(ROWS)
-            first, number = first + ROWS, number + 1
+            whole = pa.concat_tables(held, promote_options="permissive")
+            yield first, whole.slice(0, ROWS)
+            held, first, count = [whole.slice(ROWS)], first + ROWS, count - ROWS
     if count:
-        yield task(count)
+        yield first, pa.concat_tables(held, promote_options="permissive")
 
 
-def _made(work: Work, tasks: Iterator[Task], workers: int) -> Iterator[tuple[int, Shard, bool]]:
-    """Each shard with its number, and whether it was made now: here at first, then by so many processes,
-    which take as long to start as `PATIENCE`.
+Made = Iterator[tuple[Task, Shard, bool]]
+"""Each task with its shard, and whether that was made now."""
+
+
+def _made(works: Works, tasks: Iterator[Task], workers: int) -> Made:
+    """The shards of tasks: made here at first, then by so many processes, which take as long to start as
+    `PATIENCE`.
     """
     spent = 0.0
     for task in tasks:
-        known = _known(work, task)
+        known = _known(works, task)
         begin = perf_counter()
-        yield task.number, known or encode(work, task), known is None
+        yield task, known or encode(works[task.work], task), known is None
         spent += perf_counter() - begin
         if workers > 1 and spent > PATIENCE:
-            yield from _in_processes(work, tasks, workers)
+            yield from _in_processes(works, tasks, workers)
 
 
-def _in_processes(work: Work, tasks: Iterator[Task], workers: int) -> Iterator[tuple[int, Shard, bool]]:
+def _in_processes(works: Works, tasks: Iterator[Task], workers: int) -> Made:
     """The same by several processes; where one of them dies, what it was to make is made again."""
     left: list[Task] = []
     for _ in range(RETRIES):
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (work,))
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (works,))
         running: dict[Future[Shard], Task] = {}
         try:
             while True:
@@ -220,50 +249,87 @@ def _in_processes(work: Work, tasks: Iterator[Task], workers: int) -> Iterator[t
                     task = left.pop(0) if left else next(tasks, None)
                     if task is None:
                         break
-                    known = _known(work, task)
+                    known = _known(works, task)
                     if known is not None:
-                        yield task.number, known, False
+                        yield task, known, False
                     else:
                         running[pool.submit(_encode_here, task)] = task
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    shard = _shard_of(future, work, running[future])
-                    yield running.pop(future).number, shard, True
+                    shard = _shard_of(future.result, works, running[future])
+                    yield running.pop(future), shard, True
         except BrokenProcessPool:
             left = [*running.values(), *left]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     message = f"processes that encode rows were killed {RETRIES} times"
-    raise fail("data-space", message, "give them more memory, or run fewer: `--workers 2`")
+    raise fail("data-space", message, "give them more memory, or run fewer: `--jobs 2`")
 
 
-def _shard_of(future: Future[Shard], work: Work, task: Task) -> Shard:
-    """What a process made. Its mistakes are those of this process, which knows where rows are written."""
-    try:
-        return future.result()
-    except SpecError:
-        return encode(work, task)
+def _by_ray(works: Works, tasks: Iterator[Task]) -> Made:
+    """The same by tasks of Ray: on the cluster that `RAY_ADDRESS` or this machine names, else on this machine
+    alone. Ray makes a task again whose process or machine dies.
+    """
+    with needing("preparing by Ray", "ray", "or let processes of this machine do it: leave `--ray` out"):
+        ray = import_module("ray")
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    encode_there = ray.remote(max_retries=RETRIES)(_encode_there)
+    given = ray.put(works)
+    most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    running: dict[Any, Task] = {}
+    while True:
+        while len(running) < most and (task := next(tasks, None)) is not None:
+            known = _known(works, task)
+            if known is not None:
+                yield task, known, False
+            else:
+                running[encode_there.remote(given, task)] = task
+        if not running:
+            return
+        (done, *_), _ = ray.wait(list(running))
+        task = running.pop(done)
+        try:
+            shard = _shard_of(partial(ray.get, done), works, task)
+        except ray.exceptions.RayError as error:
+            message = f"a task of Ray failed: {first_line(error)}"
+            help = "run the command again: it continues; graphspec must be installed on all machines"
+            raise fail("data-space", message, help) from None
+        yield task, shard, True
 
 
-_HERE: list[Work] = []
-"""What this process was given when it began."""
-
-
-def _begin(work: Work) -> None:
+def _encode_there(works: Works, task: Task) -> Shard:
     import torch
 
     torch.set_num_threads(1)
-    _HERE[:] = [work]
+    return encode(works[task.work], task)
+
+
+def _shard_of(result: Callable[[], Shard], works: Works, task: Task) -> Shard:
+    """What a process made. Its mistakes are those of this process, which knows where rows are written."""
+    try:
+        return result()
+    except SpecError:
+        return encode(works[task.work], task)
+
+
+_HERE: list[Works] = []
+"""What this process was given when it began."""
+
+
+def _begin(works: Works) -> None:
+    _HERE[:] = [works]
 
 
 def _encode_here(task: Task) -> Shard:
-    return encode(_HERE[0], task)
+    return _encode_there(_HERE[0], task)
 
 
-def _known(work: Work, task: Task) -> Shard | None:
+def _known(works: Works, task: Task) -> Shard | None:
     """A shard that is whole, of the same data, as this user has signed; None for one to make."""
+    work = works[task.work]
     path = work.folder / f"shard-{task.number:05d}.json"
     try:
         shard = record_of(Shard, own_record(SHARD, read_record(path)))
@@ -289,7 +355,9 @@ def _digest(content: Any) -> str:
 
 
 def encode(work: Work, task: Task) -> Shard:
-    """Encodes the rows of a shard and writes it. Raises `SpecError` with the first mistake of each field."""
+    """Encodes the rows of a shard, which has no key yet, and writes it. Raises `SpecError` with the first
+    mistake of each field.
+    """
     numbers = np.arange(task.first, task.first + len(task.rows))
     part = TablePart(task.rows, numbers, work.file, row_in_words, work.decimal, work.root, nowhere)
     checker = Checker(work.file, row_in_words, work.wanted, *work.sizes, span=nowhere)
@@ -304,7 +372,12 @@ def encode(work: Work, task: Task) -> Shard:
             continue
         some = {name: reading.rows_of(array, chosen) for name, array in arrays.items()}
         files[label] = _write(work.folder, f"{label}-{task.number:05d}.arrow", table_of(columns, some))
-    shard = Shard(key=_key(work, task), parts=files, columns=columns)
+    return Shard(key="", parts=files, columns=columns)
+
+
+def _sealed(work: Work, task: Task, shard: Shard) -> Shard:
+    """A shard with its key, and writes its record, which this user signs, whoever made it."""
+    shard = shard.model_copy(update={"key": _key(work, task)})
     record = sealed_record(SHARD, shard.model_dump(mode="json"))
     if record is not None:
         _put(work.folder / f"shard-{task.number:05d}.json", json.dumps(record).encode())

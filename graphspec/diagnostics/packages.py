@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("openvino",),
     "plot": ("typst",),
+    "ray": ("ray",),
     "server": ("pygls",),
     "serve": ("uvicorn", "httptools", "uvloop"),
     "tensorboard": ("tensorboard",),

@@ -330,16 +330,25 @@ def _update(
     """Makes an update on the batches of a step, unless a loss is not finite: that result, and whether it is
     time to save. `again` says that it is not the first on these batches.
     """
-    spread, objective, due = training.spread, update.objective, False
+    spread, objective = training.spread, update.objective
     totals = objective.totals(spread.called, parts)
+    total = 0.0
+    wrong: BatchResult | None = None
     with update.alone():
         for batch in parts:
             with spread.part(batch, last=batch is parts[-1]):
                 result = update.compiled(objective, spread.called, batch, totals)
-            loss, due = stop.agree(result.value, saver.due)  # read now, while the device goes back
-            if not math.isfinite(loss):
-                return result, due
-            training.meter.add(result, batch, again)
+            loss = result.value  # read now, while the device goes back
+            total += loss
+            if math.isfinite(loss):
+                training.meter.add(result, batch, again)
+            elif wrong is None:
+                wrong = result
+        total, due = stop.agree(
+            total, saver.due
+        )  # once a step: a loss of any process stops all before they move
+        if not math.isfinite(total):
+            return result if wrong is None else wrong, due
         spread.finish()
         update.move()
     return None, due

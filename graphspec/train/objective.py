@@ -257,7 +257,7 @@ class Objective:
             return bool(output.loss.compares_examples)
         if name not in self._of_batch:
             one = output.loss.is_one_number(value, target, output.activation)
-            self._of_batch[name] = bool(self.world.agree(0.0, one)[1][0])
+            self._of_batch[name] = self.world.agree(0.0, one)[1][0]
         return self._of_batch[name]
 
     def _compared(

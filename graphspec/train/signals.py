@@ -37,8 +37,12 @@ class StopSignal:
         """Ask all processes for the signals that they heard. With that go a value, which is added up, and
         whether something is due in one of them.
         """
-        total, (self._agreed, due_somewhere) = self.world.agree(value, self.heard, due)
-        return total, bool(due_somewhere)
+        mine = [self.heard == number for number in SIGNALS]
+        total, (*heard_somewhere, due_somewhere) = self.world.agree(value, *mine, due)
+        self._agreed = max(
+            n for n, found in zip((0, *SIGNALS), (True, *heard_somewhere), strict=True) if found
+        )
+        return total, due_somewhere
 
 
 @contextmanager

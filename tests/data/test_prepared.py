@@ -107,6 +107,65 @@ def test_one_that_is_interrupted_goes_on_to_the_same_bytes(
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
 
 
+def with_files(place: Path) -> Any:
+    """`SMALL`, with rows for validation and test in files of their own, with columns in another order."""
+    rows = [(n, n % 3, n * 2, "a b c d"[: 1 + 2 * (n % 4)]) for n in range(300)]
+    for name, some in (("d", rows[:150]), ("v", rows[150:270]), ("t", rows[270:])):
+        order = (0, 1, 2, 3) if name == "d" else (3, 1, 0, 2)
+        lines = [",".join(str(row[place]) for place in order) for row in [("a", "b", "c", "t"), *some]]
+        (place / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return graphspec.compile(
+        SMALL.replace("train: d.csv", "train: d.csv\n  validation: v.csv\n  test: t.csv")
+    )
+
+
+def test_files_for_validation_and_test_are_prepared(tmp_path: Path) -> None:
+    spec = with_files(tmp_path)
+    done = prepare(spec, tmp_path / "store", root=tmp_path, workers=1)
+    assert [done.index.rows(label) for label in ("training", "validation", "test")] == [150, 120, 30]
+    assert len(done.index.shards) == 5
+    prepared = loading.load(spec, tmp_path / "store", None, CPU)
+    table = loading.load(spec, None, tmp_path, CPU)
+    need_equal(prepared.training, table.training, Shuffle(3, 1))
+    need_equal(prepared.validation, table.validation)
+    need_equal(prepared.test, table.test)
+    other = graphspec.compile(SMALL.replace("train: d.csv", "train: d.csv\n  validation: v.csv"))
+    with pytest.raises(SpecError, match="for other validation"):
+        loading.load(other, tmp_path / "store", None, CPU)
+    (tmp_path / "v.csv").write_text("a,b,c,t\n1,2,3,a\n1,x,3,a\n")
+    with pytest.raises(SpecError, match=r"v\.csv") as caught:
+        prepare(spec, tmp_path / "other", root=tmp_path, workers=1)
+    assert "row 1" in str(caught.value) or "line 3" in str(caught.value)
+    (tmp_path / "v.csv").write_text("a,b,c,t\n")
+    with pytest.raises(SpecError, match=r"v\.csv.*holds no"):
+        prepare(spec, tmp_path / "other", root=tmp_path, workers=1)
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+def test_tasks_of_ray_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kills its process the first time: Ray makes it again."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(preparing, "BLOCK_ROWS", BLOCK_ROWS)  # as processes have it
+    spec, mark = program(), tmp_path / "killed"
+    prepare(spec, tmp_path / "here", root=SPECS, workers=1)
+    there = preparing._encode_there
+
+    def killed_once(works: Any, task: Any) -> Any:
+        if task.number == 1 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), 9)
+        return there(works, task)
+
+    monkeypatch.setattr(preparing, "_encode_there", killed_once)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        prepare(spec, tmp_path / "there", root=SPECS, ray=True)
+    finally:
+        ray.shutdown()
+    assert mark.exists() and content(tmp_path / "here") == content(tmp_path / "there")
+
+
 @pytest.mark.parity
 def test_any_number_of_processes_writes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparing, "PATIENCE", 0)

@@ -54,15 +54,16 @@ class World:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
-    def agree(self, value: float, *flags: int) -> tuple[float, list[int]]:
-        """The sum of a value over the processes, NaN where one has that; and of each flag the largest."""
+    def agree(self, value: float, *flags: bool) -> tuple[float, list[bool]]:
+        """The sum of a value over the processes, NaN where one has that; and of each flag whether one has it
+        set. One exchange.
+        """
         if self.alone:
             return value, list(flags)
-        mine = torch.tensor([value, *flags], dtype=torch.float64)
-        parts = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(parts, mine)
-        stacked = torch.stack(parts)
-        return stacked[:, 0].sum().item(), [int(flag) for flag in stacked[:, 1:].amax(0)]
+        total = torch.tensor([value, *flags], dtype=torch.float64)
+        dist.all_reduce(total)
+        value, *counts = total.tolist()
+        return value, [count > 0 for count in counts]
 
     def sums(self, numbers: Sequence[int | Tensor], device: torch.device) -> list[Tensor]:
         """Each number summed over the processes, float64 on the device, in one exchange."""
