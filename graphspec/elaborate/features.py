@@ -52,11 +52,18 @@ def read_features(body: BodyElaborator, data: DataConfig | None) -> None:
 
 
 def _misspelt_targets(body: BodyElaborator, data: DataConfig) -> list[str]:
-    """Reports targets that no feature has, of an output whose own name one has; the names of these."""
+    """Reports targets that no feature has, of an output whose own name one has, or beside one that nothing
+    else reads; the names of these.
+    """
     found: list[str] = []
+    targets = [output.get("target") or name for name, output in body.declared.outputs.items()]
+    free = {
+        name: each for name, each in data.features.items() if name not in (*body.declared.inputs, *targets)
+    }
     for name, output in body.declared.outputs.items():
-        target, features = output.get("target"), data.features
-        if target is None or target in features or name not in features:
+        target = output.get("target")
+        features = data.features if name in data.features else free
+        if target is None or target in data.features:
             continue
         if (near := nearest(target, features)) is not None:
             message = f"the output `{name}` has the target `{target}`, and the features have none"

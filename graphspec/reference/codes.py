@@ -10,6 +10,7 @@ from typing import Any
 
 from graphspec.diagnostics import CODES, did_you_mean, fail
 from graphspec.diagnostics.collecting import SILENCED
+from graphspec.reference.entries import narrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class CodePage:
     may_be_silenced: bool
 
     def text(self) -> str:
-        parts = [f"{self.code}: {self.meaning}", self.why]
+        parts = [narrowed(f"{self.code}: {self.meaning}"), narrowed(self.why)]
         parts += [f"For example\n\n{_inset(self.wrong)}", f"Corrected\n\n{_inset(self.mended)}"]
         if self.may_be_silenced:
             parts.append(f"A comment on its line silences this warning: # ok: {self.code}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,20 @@ from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.initializers import Initializer
 from graphspec.settings import show
 
-WIDTH = 100
-"""Columns of a page of the reference."""
 SHOWN = 6
 """Words of a list of legal ones that a page shows."""
+
+
+def width() -> int:
+    """Columns of a page: those of the terminal, if it has fewer than 100."""
+    return max(40, min(100, shutil.get_terminal_size((100, 24)).columns))
+
+
+def narrowed(text: str) -> str:
+    """A text whose lines fit a terminal that has fewer than 100 columns."""
+    if (columns := width()) == 100:
+        return text
+    return "\n".join("\n".join(textwrap.wrap(line, columns)) for line in text.split("\n"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ class Parameter:
         before, below = f"  {self.name:<{wide}}  ", " " * (wide + 4)
         for text in filter(None, (self.meaning, f"{folded(self.type)}  [{given}]")):
             yield from textwrap.wrap(
-                text, WIDTH, initial_indent=before, subsequent_indent=below, break_long_words=False
+                text, width(), initial_indent=before, subsequent_indent=below, break_long_words=False
             )
             before = below
 
@@ -91,10 +102,10 @@ class ReferenceEntry:
         if self.kind in REGISTRY or self.source:
             required = "".join(f", {p.name}: ..." for p in self.parameters if p.required)
             head = f"{{{self.kind}: {self.name}{required}}}"
-        lines = [head, "", self.doc, ""]
+        lines = [head, "", narrowed(self.doc), ""]
         for title, names in (("inputs", self.inputs), ("outputs", self.outputs), ("also called", self.also)):
             if names:
-                lines += textwrap.wrap(f"{title}: {', '.join(names)}", WIDTH, subsequent_indent="  ")
+                lines += textwrap.wrap(f"{title}: {', '.join(names)}", width(), subsequent_indent="  ")
         if self.parameters:
             wide = max(len(p.name) for p in self.parameters)
             lines.append("arguments:")

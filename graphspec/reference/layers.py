@@ -32,7 +32,7 @@ from graphspec.language.docstrings import field_doc
 from graphspec.language.glossary import OF_FORMS, keys_of, meaning
 from graphspec.language.schema import FORMS, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.reference.entries import SHOWN, WIDTH, Parameter, ReferenceEntry
+from graphspec.reference.entries import SHOWN, Parameter, ReferenceEntry, width
 from graphspec.reference.field_types import field_types
 from graphspec.reference.library import blocks
 from graphspec.settings import a, filled
@@ -294,7 +294,7 @@ def listing(entries: Iterable[ReferenceEntry]) -> str:
             lines += [f"  {entry.name:<{wide}}  {entry.line}" for entry in group]
         else:
             names = ", ".join(sorted(entry.name for entry in group))
-            lines += textwrap.wrap(names, WIDTH, initial_indent="  ", subsequent_indent="  ")
+            lines += textwrap.wrap(names, width(), initial_indent="  ", subsequent_indent="  ")
     return "\n".join([*lines[1:], "", "`graphspec layers NAME` explains each of them."])
 
 

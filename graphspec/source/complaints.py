@@ -144,7 +144,9 @@ def _around_a_spec(text: str, lines: list[int], index: int, problem: str) -> Com
     above = bisect_right(lines, index)
     slashes = next((m for n in lines[max(0, above - 3) : above] if (m := _SLASHES.match(text, n))), None)
     if slashes is not None:
-        return Complaint(*slashes.span(1), "a comment starts with `#`", write("#"))
+        written = text[slashes.start(1) : line_end(text, slashes.start(1), 200)].rstrip()
+        end = slashes.start(1) + len(written)
+        return Complaint(slashes.start(1), end, "a comment starts with `#`", write(f"#{written[2:]}"))
     prose = _PROSE.match(text)
     if prose is not None and prose.end() <= index + 200:
         message = "there is text above the spec"
@@ -286,6 +288,9 @@ def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
     """A colon with a space where no key can be."""
     number = bisect_right(lines, index) - 1
     before = text[lines[number] : index]
+    if match := re.match(r"[ \t]*\w+[ \t]*(\uff1a)[ \t]*", before):
+        at = lines[number] + match.start(1)
+        return Complaint(at, at + 1, "a sign is not the one that it looks like", write(":"))
     if match := _OPENED.match(before):
         start = lines[number] + match.start(1)
         help: str = Remedy(f"write `{match[1]}: {match[2]}`", Change(f"{match[1]}:"))

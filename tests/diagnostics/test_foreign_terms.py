@@ -10,6 +10,7 @@ from graphspec.fixing.checking import check_spec_text
 SPEC = """\
 inputs:
   x: {{shape: [8]}}
+  images: {{shape: [32, 28, 3]}}
 nodes:
   h: {{{node}}}
   y: {{layer: Dense, units: 1}}
@@ -37,6 +38,10 @@ DATA = "data: {{train: t.csv, features: {{x: {{columns: [a], encode: {}}}}}{}}}"
         ("more", DATA.format("number", ", test_size: 0.2"), "write validation: {split: 0.2}"),
         ("more", DATA.format("OneHotEncoder", ""), "write {encode: category}"),
         ("more", DATA.format("text, tokenizer: org/name", ""), 'AutoTokenizer.from_pretrained("org/name")'),
+        ("node", "layer: Conv1D, filters: 2, kernel_size: 3, from: images", "the batch axis: [28, 3]"),
+        ("more", "// the rest", "write `# the rest`"),
+        ("node", "layer: Dense, units: 4}\n  z\uff1a {layer: Dense, units: 2", "write `:`"),
+        ("output", ", target: pricee", "did you mean `price`?"),
         (
             "more",
             "train: {epochs: 1}\ntune: {trials: 2, search: {train.epochs: {min: 2, max: 9, log: true}}}",
@@ -45,7 +50,8 @@ DATA = "data: {{train: t.csv, features: {{x: {{columns: [a], encode: {}}}}}{}}}"
     ],
 )  # fmt: skip
 def test_words_of_other_tools(where: str, written: str, help: str) -> None:
-    parts = {"node": "layer: Dense, units: 4", "output": "", "more": "", where: written}
+    parts = {"node": "layer: Dense, units: 4, from: x", "output": "", "more": "", where: written}
+    parts["more"] = parts["more"] or DATA.format("number}, price: {encode: number", "")
     found = Diagnostics()
     check_spec_text(SPEC.format(**parts), "s.yaml", None, found, {}, data=False)
     told = [f"{each.message} {each.help}" for each in found if each.severity == "error"]

@@ -15,7 +15,7 @@ from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
 from graphspec.elaborate.values import NOTHING, Bound
 from graphspec.graph import Op, Value
 from graphspec.language.schema import MISSING
-from graphspec.tensor import Tensor
+from graphspec.tensor import Tensor, show_size
 
 PLAIN_NAMES = ("x", "input", "inputs")
 """What people call the first input of a layer that has another name for it."""
@@ -185,6 +185,9 @@ def _of_rank(node: NodeInstance, x: Tensor | None) -> str | None:
     words = f"`{other}` is for {x.rank} axes; {OF_AXES}"
     alike = not any(isinstance(item, list) for item in node.declared.extra.values()) and x.rank == 3
     made = any(isinstance(bound.value, Value) and bound.value.op is not None for bound in node.inputs.all())
+    if not made and str(node.declared.target)[-2:] == f"{x.rank - 3}D":
+        sizes = ", ".join(map(show_size, x.shape[2:]))
+        words = f"`{other}` is for {x.rank} axes; a `shape` leaves out the batch axis: [{sizes}]"
     new = {key: other if key == node.form else item for key, item in node.written.items()}
     return become(new, words, safe=alike and made, around=node.declared.source is not MISSING)
 
