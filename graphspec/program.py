@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from graphspec.data.augmentation import chain
 from graphspec.diagnostics import Span, fail
-from graphspec.diagnostics.arguments import checked, need_names, need_sizes
+from graphspec.diagnostics.arguments import checked, need, need_names, need_sizes
 from graphspec.diagnostics.attributes import OF_PROGRAMS, no_attribute
 from graphspec.elaborated import BaseProgram, Elaborated
 from graphspec.source import Document
@@ -183,8 +183,9 @@ class Program(BaseProgram):
         program under the same keys, and states, which `module.begin(batch, longest)` makes and a call changes
         in place. Raises `SpecError` (not-causal) at the node that needs later steps.
         """
+        need(names=outputs)
         names = [*self.outputs] if outputs is None else [*outputs]
-        need_names(names)
+        need_names(names, self.outputs)
         step, changes = _step_of(self, names)
         return replace(self, **changes, stepping=step, _emitted={})
 
@@ -235,16 +236,18 @@ class Program(BaseProgram):
                 modules[name] = self.compile_text(text, "<augment>", None, ()).module().train()
         return modules
 
+    @checked
     def trackers(self, names: Iterable[str]) -> dict[str, nn.Module]:
         """By input, of those with these names, what moves pixels as the features' `augment` does, and shows
         where they are from: see `graphspec.data.moved_boxes`.
         """
         from graphspec.data.moved_boxes import tracking
 
+        names, features = list(names), {} if self.data is None else self.data.features
+        need_names(names, features.keys() & self.inputs.keys())
         modules = {}
         for name in names:
-            assert self.data is not None
-            text = tracking(getattr(self.data.features[name], "augment", []), self.inputs[name])
+            text = tracking(getattr(features[name], "augment", []), self.inputs[name])
             modules[name] = self.compile_text(text, "<augment>", None, ()).module().train()
         return modules
 

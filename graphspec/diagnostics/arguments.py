@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from numbers import Integral, Real
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -192,11 +192,16 @@ def _need_word(name: str, word: Any, is_path: bool) -> None:
         raise fail("wrong-type", f"`{name}` is {brief(word)}..., longer than any name of a file")
 
 
-def need_names(names: Iterable[Any]) -> None:
-    """Raises `SpecError` for a list of names in which something is none."""
+def need_names(names: Iterable[Any], known: Collection[str] | None = None) -> None:
+    """Raises `SpecError` for a list of names in which something is no text, or not one that is `known`."""
     wrong = next((name for name in names if not isinstance(name, str)), None)
     if wrong is not None:
         raise fail("wrong-type", f"{brief(wrong)} is among the names: a name is a text")
+    unknown = next((name for name in names if name not in known), None) if known is not None else None
+    if unknown is not None:
+        listed = f"one of: {', '.join(known or ()) or 'there are no such names'}"
+        help = did_you_mean(unknown, known or (), listed)
+        raise fail("unknown-name", f"there is no {brief(unknown)} here", help)
 
 
 def _kinds(value: Any) -> list[str]:

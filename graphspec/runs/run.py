@@ -430,6 +430,7 @@ class Run:
         place = str(devices.choose(device))
         return maker(self.program, self.files, lambda: self.module(place), self.encoders(), settings)
 
+    @checked
     def again(self, path: Path | None = None, weights: str | Path | None = None) -> Run:
         """The same run, read from its directory again; or another one, or other weights, allowed the same."""
         return Run(path or self.path, weights or self._weights, self._allow, self._allow_url)

@@ -27,8 +27,8 @@ SPEC: dict[str, Any] = {
 }
 PROGRAM = graphspec.compile(SPEC)
 OWN = (
-    *("summary", "fold", "encoders", "state", "again", "compute", "reset", "to_json", "predictions"),
-    *("compiled", "judge", "trackers"),
+    *("summary", "fold", "encoders", "state", "compute", "reset", "to_json", "predictions"),
+    *("compiled", "judge"),
 )
 """Methods that take nothing that people choose, or that another public one has checked."""
 FUNCTIONS: list[Callable[..., Any]] = [
@@ -116,6 +116,9 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "its name": (lambda: PROGRAM.activations(PROGRAM.module(), {"a": X}, ["y"]), "data-column", "`a`"),
     "none": (lambda: PROGRAM.activations(PROGRAM.module(), [], ["y"]), "data-column", "`x`"),
     "another module": (lambda: PROGRAM.activations(nn.Linear(4, 3), X, ["y"]), "weights-misfit", "other"),
+    "outputs of a step": (lambda: PROGRAM.step(3), "wrong-type", "list of names"),
+    "a step's output": (lambda: PROGRAM.step(["z"]), "unknown-name", "one of: y"),
+    "no picture": (lambda: PROGRAM.trackers(["x"]), "unknown-name", "no such names"),
     "one name": (lambda: PROGRAM.activations(PROGRAM.module(), X, "y"), "wrong-type", "['y']"),
     "a state without tensors": (lambda: PROGRAM.module(weights={"a": 1}), "weights-misfit", "state dict"),
     "a format": (lambda: graphspec.export.export(PROGRAM, "h5", "m.h5"), "out-of-range", "'onnx'"),

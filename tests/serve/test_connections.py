@@ -65,7 +65,7 @@ TOO_LONG: dict[str, tuple[bytes, int | None, str]] = {
     "no end": (b"GET /" + LONG, 414, "target-size"),
     "trailers": (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx: " + LONG, None, "head-size"),
     "chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + LONG, None, "head-size"),
-    "in turn": ((HEAD + b"\r\n") * 1000, None, "malformed"),
+    "in turn": ((HEAD + b"\r\n") * (PIPELINED + 2), None, "malformed"),
 }
 
 
