@@ -116,7 +116,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "its name": (lambda: PROGRAM.activations(PROGRAM.module(), {"a": X}, ["y"]), "data-column", "`a`"),
     "none": (lambda: PROGRAM.activations(PROGRAM.module(), [], ["y"]), "data-column", "`x`"),
     "another module": (lambda: PROGRAM.activations(nn.Linear(4, 3), X, ["y"]), "weights-misfit", "other"),
-    "outputs of a step": (lambda: PROGRAM.step(3), "wrong-type", "list of names"),
+    "outputs of a step": (lambda: PROGRAM.step(3), "wrong-type", "list of names"),  # type: ignore[arg-type]
     "a step's output": (lambda: PROGRAM.step(["z"]), "unknown-name", "one of: y"),
     "no picture": (lambda: PROGRAM.trackers(["x"]), "unknown-name", "no such names"),
     "one name": (lambda: PROGRAM.activations(PROGRAM.module(), X, "y"), "wrong-type", "['y']"),

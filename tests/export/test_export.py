@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 import graphspec
 from graphspec.cli.app import app
 from graphspec.export import FORMATS, export
+from graphspec.export.proof import prove
 from graphspec.export.recurrent import scans
 from graphspec.export.tracing import Range, Traced, trace
 from tests import ROOT, bundled, one_in
@@ -259,6 +260,14 @@ def test_distances_export_at_any_size(tmp_path: Path) -> None:
     spec = "inputs: {x: {shape: [atoms, 3]}}\nnodes: {y: {op: cdist, from: [x, x]}}\noutputs: [y]\n"
     exported = export(graphspec.compile(spec), "onnx", tmp_path / "model.onnx")
     assert exported.free == {"batch": Range(1), "atoms": Range(1)}
+
+
+def test_what_is_no_number_in_both_agrees() -> None:
+    program = graphspec.compile("inputs: {x: {shape: [4]}}\nnodes: {y: {compute: log(x)}}\noutputs: [y]\n")
+    module = program.module()
+    prove(program, module, trace(program, module), lambda inputs: {"y": module(*inputs)}, [])
+    with pytest.raises(graphspec.SpecError, match="differs"):
+        prove(program, module, trace(program, module), lambda inputs: {"y": inputs[0]}, [])
 
 
 def test_small_numbers_in_sums_are_kept(tmp_path: Path) -> None:
