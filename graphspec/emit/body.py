@@ -62,7 +62,7 @@ class If:
     """`if test: body`."""
 
     test: ast.expr
-    body: list[Assign | Return]
+    body: list[Assign | Effect | Return]
 
 
 Statement = Assign | Effect | Return | For | If

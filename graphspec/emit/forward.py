@@ -145,7 +145,8 @@ class Forward(ForwardScope):
             return
         code, ending = self.calls.parts(slot, op, module, number)
         if op.updates:
-            self.body.append(Effect(code, op.span))
+            effect = Effect(code, op.span)
+            self.body.append(effect if presence is None else If(presence.test, [effect]))
             return
         if len(op.outputs) > 1:
             self._several(op, code, word)

@@ -23,6 +23,11 @@ class Presence:
     attribute: ast.expr
     is_none: bool
 
+    @property
+    def test(self) -> ast.expr:
+        """What is true where the node is present."""
+        return fill("{module} is not None", {"module": self.attribute}) if self.is_none else self.attribute
+
     def choose(self, there: ast.expr, passed: ast.expr) -> ast.expr:
         """The output of a node if it is present, otherwise the value that it passes on."""
         if self.is_none:

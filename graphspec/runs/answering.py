@@ -11,7 +11,7 @@ import numpy as np
 from graphspec.data.rows.cells import Columns, as_lists
 from graphspec.data.rows.outputs import OutputColumns
 from graphspec.data.rows.reader import RowArrays
-from graphspec.runs.engines import Engine
+from graphspec.runs.engines import Engine, of_rows
 
 
 @dataclass(eq=False, repr=False)
@@ -27,7 +27,7 @@ class Answering:
         arrays = first.arrays
         if len(read) > 1:
             arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in arrays}
-        values = self.engine(arrays)
+        values = of_rows(self.engine(arrays))
         sizes = {name: np.array([each.sizes[name] for each in read], np.int64) for name in first.sizes}
         columns: Columns = {}
         for name, one in self.written.items():

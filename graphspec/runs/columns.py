@@ -14,6 +14,7 @@ from graphspec.data.encoders.decoding import written
 from graphspec.data.rows.cells import Columns, as_table
 from graphspec.data.rows.outputs import OutputColumns
 from graphspec.elaborated import BaseProgram
+from graphspec.runs.engines import of_rows
 
 Values = Mapping[str, NDArray[Any]]
 
@@ -29,6 +30,7 @@ def columns_of(
     """What a model returns for some rows as columns, as people read them. `units` are the scales that rows
     have of their own, by target.
     """
+    values = of_rows(values)
     if encoders is not None:
         return encoders.decode(values, sizes, probabilities, units)
     columns: Columns = {}

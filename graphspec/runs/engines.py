@@ -123,6 +123,12 @@ class Interface:
         return cls(tuple(program.inputs), defaults, tuple(outputs), tuple(judged), tuple(masks), tuple(every))
 
 
+def of_rows(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What an engine gives, with as many rows of what is the same for all: a state or a parameter."""
+    count = max(map(len, values.values()), default=0)
+    return {name: each if len(each) == count else np.repeat(each, count, 0) for name, each in values.items()}
+
+
 class FileEngine:
     """Runs the export of a program, and gives what losses read, too, where the file returns it."""
 

@@ -26,6 +26,7 @@ SECTIONS = {
     ],
     "Phases and updates": [
         "distillation", "digits_gan", "byol", "moco", "barlow", "digits_robust", "few_shot", "fixmatch",
+        "other_camera",
     ],
     "Published networks": ["inception_v3", "xception", "resnet50", "resnet", "torchvision_resnet", "unet"],
     "Attention": ["transformer_classifier", "gpt", "bert", "llama"],

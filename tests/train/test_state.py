@@ -173,6 +173,32 @@ def test_a_block_has_a_state_for_each_of_its_instances() -> None:
     assert state == {"chain.0.seen.value": 0.5, "chain.1.seen.value": 0.5, "twice.seen.value": 0.75}
 
 
+def test_a_block_may_lack_its_state() -> None:
+    text = """
+        inputs: {x: {shape: [4]}}
+        blocks:
+          b:
+            params: {centered: true}
+            inputs: [x]
+            nodes:
+              seen: {state: [4], when: $centered, update: "seen + mean(x, axis=1)"}
+              y: {merge: add, from: [x, seen]}
+        nodes: {one: {block: b}, two: {block: b, centered: false}}
+        outputs: [two]
+    """
+    module: Any = graphspec.compile(text).module().train()
+    assert torch.equal(module(module(torch.ones(2, 4))), torch.full((2, 4), 2.0))
+    assert [name for name in module.state_dict()] == ["one.seen.value"]
+
+
+def test_a_prediction_of_a_state_has_all_rows(folder: Path) -> None:
+    text = QUEUE.replace("outputs: {unlike: {loss: mean}}", "outputs: {unlike: {loss: mean}, center: {}}")
+    fitted(folder, text=text.replace("epochs: 4", "epochs: 1"))
+    run = graphspec.Run(folder / "run", "last")
+    found = run.predict(dict(np.load(folder / "x.npz")))
+    assert len(found["center"]) == 40 and len(found["unlike"]) == 40
+
+
 def test_a_change_of_its_formula_is_a_difference() -> None:
     program, other = graphspec.compile(QUEUE), graphspec.compile(QUEUE.replace("steps + 1}", "steps + 2}"))
     (change,) = compare(program, other).nodes
