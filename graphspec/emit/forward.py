@@ -312,7 +312,9 @@ class Forward(ForwardScope):
         others = {read.variable for key in outputs.keys() - late.keys() for read in reads(outputs[key])}
         if len(late) < 2 or len(set(changed)) < len(changed) or others.intersection(changed):
             return outputs
-        steps: list[Assign | Effect | Return] = [Assign([read.variable], code) for read, code in late.values()]
+        steps: list[Assign | Effect | Return] = [
+            Assign([read.variable], code) for read, code in late.values()
+        ]
         targets = ", ".join(variable.word for variable in changed)
         values = ast.Tuple([step.value for step in steps], ast.Load())
         if 12 + len(targets) + 3 + len(bare(values)) <= WIDTH:
