@@ -22,6 +22,7 @@ import graphspec
 from graphspec.cli.app import app
 from graphspec.convert.pytorch.huggingface import _inputs, import_huggingface
 from graphspec.diagnostics import SpecError
+from graphspec.generate.stepper import Stepper
 from graphspec.runs import generation
 
 ENDS = ("attention.output", "projected")
@@ -34,6 +35,9 @@ SMALL: dict[str, Any] = {
     "vocab_size": 60,
     "max_position_embeddings": 40,
 }
+
+
+BART = {"layers": 1, "attention_heads": 4, "ffn_dim": 48}
 
 
 def folder_of(kind: str, directory: Path) -> Path:
@@ -61,6 +65,24 @@ def folder_of(kind: str, directory: Path) -> Path:
         model = transformers.GPT2LMHeadModel(transformers.GPT2Config(bos_token_id=1, eos_token_id=2, **size))
     elif kind == "qwen2":
         model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(num_key_value_heads=2, **SMALL))
+    elif kind == "t5 decoder":
+        t5: dict[str, Any] = {
+            "d_model": 32,
+            "d_kv": 6,
+            "d_ff": 48,
+            "num_layers": 1,
+            "num_heads": 4,
+            "vocab_size": 60,
+        }
+        near: dict[str, Any] = {"relative_attention_num_buckets": 8, "relative_attention_max_distance": 9}
+        gated = transformers.T5Config(num_decoder_layers=2, feed_forward_proj="gated-gelu", **near, **t5)
+        model = transformers.T5ForConditionalGeneration(gated)
+    elif kind == "bart":
+        parts = {f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in BART.items()}
+        bart = transformers.BartConfig(
+            d_model=32, vocab_size=60, max_position_embeddings=40, scale_embedding=True, **parts
+        )
+        model = transformers.BartForConditionalGeneration(bart)
     elif kind == "t5":
         sizes: dict[str, Any] = {
             "d_model": 32,
@@ -86,6 +108,8 @@ def folder_of(kind: str, directory: Path) -> Path:
         ("gpt_neox", "at_once: +false"),
         ("mamba", "inner: +64"),
         ("rwkv", "hidden: +128"),
+        ("bart", "scale: +5.65"),
+        ("t5 decoder", "furthest: +9"),
         ("gpt2", "context: +40"),
         ("bert", "longest: +40"),
     ],
@@ -94,6 +118,21 @@ def test_specs_of_the_gallery_take_their_params_from_the_config(kind: str, word:
     imported = import_huggingface(folder_of(kind, tmp_path / kind))
     assert imported.proved is not None and imported.proved.outputs < 1e-5
     assert re.search(word, imported.text) and "shape: [length]" in imported.text
+    if kind != "bert":
+        step = imported.program.step()
+        assert step.stepping is not None
+        inputs = imported.program.example_inputs(2, dict.fromkeys(imported.program.minimum_sizes, 11), seed=3)
+        stepper = Stepper(step, step.module(weights=imported.weights).eval(), 11)
+        stepper.begin(2)
+        with torch.no_grad():
+            whole = imported.program.module(weights=imported.weights).eval()(**inputs, logits=True)
+            parts = []
+            for n in range(11):
+                now = {
+                    key: v[:, n : n + 1] if key in step.stepping.inputs else v for key, v in inputs.items()
+                }
+                parts.append(stepper.step(now, logits=True)["next"])
+        torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parity

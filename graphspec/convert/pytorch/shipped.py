@@ -137,7 +137,7 @@ def _mamba(config: Config) -> dict[str, Any]:
         "vocabulary": config["vocab_size"],
         "width": config["hidden_size"],
         "inner": config["expand"] * config["hidden_size"],
-        "state": config["state_size"],
+        "size": config["state_size"],
         "rank": config["time_step_rank"],
         "kernel": config["conv_kernel"],
         "depth": config["num_hidden_layers"],
@@ -192,6 +192,31 @@ def _is_bart(config: Config) -> bool:
     )
 
 
+def _t5(config: Config) -> dict[str, Any]:
+    return {
+        "vocabulary": config["vocab_size"],
+        "width": config["d_model"],
+        "heads": config["num_heads"],
+        "size": config["d_kv"],
+        "hidden": config["d_ff"],
+        "encoder_depth": config["num_layers"],
+        "decoder_depth": config["num_decoder_layers"],
+        "buckets": config["relative_attention_num_buckets"],
+        "furthest": config["relative_attention_max_distance"],
+        "epsilon": config["layer_norm_epsilon"],
+        "scale": config["d_model"] ** -0.5 if config["scale_decoder_outputs"] else 1.0,
+        "pad": config["pad_token_id"],
+        "activation": config["dense_act_fn"],
+        "gated": config["is_gated_act"],
+        "dropout": config["dropout_rate"],
+    }
+
+
+def _is_t5(config: Config) -> bool:
+    buckets, known = config["relative_attention_num_buckets"], config["dense_act_fn"] in ("relu", "gelu_new")
+    return bool(known and buckets % 4 == 0 and config["pad_token_id"] is not None)
+
+
 ENCODED = {"source": "input_ids", "tokens": "decoder_input_ids"}
 
 SHIPPED = (
@@ -200,6 +225,7 @@ SHIPPED = (
     ShippedSpec("gpt_neox", ("GPTNeoXForCausalLM",), _gpt_neox, _is_gpt_neox, "gpt_neox"),
     ShippedSpec("mamba", ("MambaForCausalLM",), _mamba, _is_mamba, "mamba"),
     ShippedSpec("bart", ("BartForConditionalGeneration",), _bart, _is_bart, "bart", ENCODED),
+    ShippedSpec("t5", ("T5ForConditionalGeneration",), _t5, _is_t5, "t5", ENCODED),
     ShippedSpec("rwkv", ("RwkvForCausalLM",), _rwkv, bool, "rwkv"),
     ShippedSpec(
         "bert",
