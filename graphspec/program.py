@@ -12,7 +12,7 @@ from graphspec.data.augmentation import chain
 from graphspec.diagnostics import Span, fail
 from graphspec.diagnostics.arguments import checked, need, need_names, need_sizes
 from graphspec.diagnostics.attributes import OF_PROGRAMS, no_attribute
-from graphspec.elaborated import BaseProgram, Elaborated
+from graphspec.elaborated import BaseProgram, Elaborated, OutputSpec
 from graphspec.source import Document
 from graphspec.tensor import Tensor
 from graphspec.traced import plain
@@ -114,7 +114,7 @@ class Program(BaseProgram):
         program = self.elaborate_again(self.parsed, self.path, params, symbols)
         if program is None or self.stepping is None:
             return program
-        return replace(program, **_step_of(program, self.outputs)[1])
+        return replace(program, **_step_of(program, self.outputs, self.stepping.encoder is not None)[1])
 
     def _use(self, block: str, inputs: Mapping[str, Tensor], params: Mapping[str, Any]) -> Elaborated | None:
         """The file with one node alone, of a block."""
@@ -175,19 +175,35 @@ class Program(BaseProgram):
         return replace(self, graph=folded.graph, masks=masks, folding=Folding(self, folded), _emitted={})
 
     @checked
-    def step(self, outputs: Iterable[str] | None = None) -> Program:
+    def step(self, outputs: Iterable[str] | None = None, *, encoded: bool = False) -> Program:
         """The program of a step, for inference: of new steps of a sequence, one or many, it computes what
         this program would of the whole sequence. `outputs` are those that are wanted; by default all.
 
         Its further input `places`, [N], says how many steps there were. Its `module` has the weights of this
         program under the same keys, and states, which `module.begin(batch, longest)` makes and a call changes
-        in place. Raises `SpecError` (not-causal) at the node that needs later steps.
+        in place. With `encoded` it has no inputs but new steps: what it needs of the others are states, too,
+        which `encoder` gives. Raises `SpecError` (not-causal) at the node that needs later steps.
         """
         need(names=outputs)
         names = [*self.outputs] if outputs is None else [*outputs]
         need_names(names, self.outputs)
-        step, changes = _step_of(self, names)
+        step, changes = _step_of(self, names, encoded)
         return replace(self, **changes, stepping=step, _emitted={})
+
+    @property
+    def encoder(self) -> Program | None:
+        """Of the program of a step: that of what is computed once for a sequence, of the inputs that do not
+        go on. Its outputs are the states of `stepping.encoded`; None where there are none.
+        """
+        if self.stepping is None or self.stepping.encoder is None:
+            return None
+        names = [*self.outputs]
+
+        def again(*arguments: Any) -> Elaborated | None:
+            program = self.elaborate_again(*arguments)
+            return program and replace(program, **_encoder_of(_step_of(program, names, True)[0]))
+
+        return replace(self, **_encoder_of(self.stepping), stepping=None, elaborate_again=again, _emitted={})
 
     @checked
     def module(
@@ -433,13 +449,24 @@ class Folding:
     folded: Folded
 
 
-def _step_of(program: Elaborated, names: Iterable[str]) -> tuple[Step, dict[str, Any]]:
+def _encoder_of(step: Step) -> dict[str, Any]:
+    """What the program of an encoder has in the place of what that of its step has."""
+    graph = step.encoder
+    assert graph is not None
+    inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
+    outputs = {
+        name: OutputSpec(name, (value.tensor,), None, 1.0, (), name) for name, value in graph.outputs.items()
+    }
+    return {"graph": graph, "inputs": inputs, "outputs": outputs, "masks": {}}
+
+
+def _step_of(program: Elaborated, names: Iterable[str], encoded: bool) -> tuple[Step, dict[str, Any]]:
     """A step that gives these outputs, and what its program has in the place of what this one has."""
     from graphspec.passes.stream import step_of, streamed_size
 
     wanted = {name: program.graph.outputs[name] for name in names}
     whole = replace(program.graph, outputs=wanted)
-    step = step_of(whole, streamed_size(whole))
+    step = step_of(whole, streamed_size(whole), encoded)
     inputs = {name: value.tensor for name, value in step.graph.inputs.items() if value is not None}
     changes = {"graph": step.graph, "inputs": inputs, "masks": {}, "maximum_sizes": {}}
     changes["minimum_sizes"] = {**program.minimum_sizes, **dict.fromkeys(step.rooms, 1)}

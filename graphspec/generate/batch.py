@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from graphspec.generate.config import GenerateSettings
 from graphspec.generate.sampling import next_tokens, penalized
-from graphspec.generate.stepper import Stepper
+from graphspec.generate.stepper import Stepper, Steppers
 from graphspec.program import Program
 
 Reason = Literal["end", "length", "context"]
@@ -28,6 +29,8 @@ class Going:
     end: int | None
     drawing: torch.Generator
     context: int
+    source: Sequence[int] | None = None
+    """The tokens of the prompt, where that is another input's."""
     made: int = 0
     ended: Reason | None = None
 
@@ -61,7 +64,9 @@ class Scorer:
     """The scores of the next token of each sequence, [N, tokens], by the module of a step.
 
     `name` is the input that goes on, `output` has the scores; `others` are the other inputs, one example
-    each. Tokens that are `unsaid` of so many are never the next one.
+    each, and `source` is the input of prompts, if that is another one. What is computed of these is computed
+    once for each sequence, by the module `encoder`. Tokens that are `unsaid` of so many are never the
+    next one.
     """
 
     def __init__(
@@ -72,24 +77,32 @@ class Scorer:
         output: str,
         others: Mapping[str, Tensor],
         unsaid: Any,
+        encoder: nn.Module | None = None,
+        source: str | None = None,
     ):
         self.step, self.module, self.name, self.output = step, module, name, output
-        self.others, self.unsaid = others, unsaid
+        self.others, self.unsaid, self.encoder, self.source = others, unsaid, encoder, source
         self.logits = {"logits": True} if step.outputs[output].activation is not None else {}
         self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
         self._bytes = [self._bytes_of(room) for room in (1, 2)]
 
-    def start(self, prompts: Sequence[Sequence[int]], longest: int) -> tuple[Stepper, Tensor]:
+    def start(self, begun: Sequence[Going], longest: int) -> tuple[Steppers, Tensor]:
         """New sequences with room for so many tokens."""
-        stepper = Stepper(self.step, self.module, longest)
-        given = [{**self.others, self.name: torch.tensor(ids, device=self.device)} for ids in prompts]
+        stepper = Steppers(partial(Stepper, self.step, self.module, longest, self.encoder))
+        given = [{self.name: self._ids(each.ids), **self._others(each)} for each in begun]
         made = stepper.start(given, **self.logits)
         return stepper, self._sayable(torch.stack([each[self.output] for each in made]))
 
-    def next(self, stepper: Stepper, tokens: Tensor) -> Tensor:
+    def _others(self, going: Going) -> dict[str, Tensor]:
+        source = {} if self.source is None else {self.source: self._ids(going.source or ())}
+        return {**self.others, **source}
+
+    def _ids(self, ids: Sequence[int]) -> Tensor:
+        return torch.tensor([*ids], dtype=torch.int64, device=self.device)
+
+    def next(self, stepper: Steppers, tokens: Tensor) -> Tensor:
         """After one more token of each sequence."""
-        others = {key: value.expand(len(tokens), *value.shape) for key, value in self.others.items()}
-        made = stepper.step({**others, self.name: tokens[:, None]}, **self.logits)
+        made = stepper.step({self.name: tokens[:, None]}, **self.logits)
         return self._sayable(made[self.output][:, -1])
 
     def state_bytes(self, longest: int) -> int:
@@ -115,7 +128,7 @@ class GoingBatch:
     def __init__(self, scorer: Scorer):
         self.scorer = scorer
         self.going: list[Going] = []
-        self._stepper: Stepper | None = None
+        self._stepper: Steppers | None = None
         self._tokens = torch.zeros(0, dtype=torch.int64)
         """The last token of each, of which the states do not know."""
         self._scores = torch.zeros(0, 0)
@@ -138,7 +151,7 @@ class GoingBatch:
     @torch.inference_mode()
     def join(self, others: Sequence[Going]) -> None:
         """Others begin with their prompts. After an error those that were here are as before."""
-        stepper, scores = self.scorer.start([e.ids for e in others], max(each.longest for each in others))
+        stepper, scores = self.scorer.start(others, max(each.longest for each in others))
         if self._stepper is not None:
             scores = torch.cat([self._scores, scores])
             self._stepper.join(stepper)

@@ -55,3 +55,10 @@ def output_of(program: Program, name: str, settings: GenerateSettings) -> str:
         message = f"the output `{found}`, {tensor}, has no scores for each step of `{name}`"
         raise fail("not-causal", message, "it is [N, length, tokens]")
     return found
+
+
+def source_of(program: Program, name: str) -> str | None:
+    """The input of tokens that prompts are for, where it is the only one beside that which goes on."""
+    others = [each for each in program.inputs if each != name]
+    tensor = program.inputs[others[0]] if len(others) == 1 else None
+    return others[0] if tensor is not None and tensor.is_integer and tensor.rank == 2 else None

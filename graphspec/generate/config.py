@@ -36,6 +36,8 @@ class GenerateSettings(Setting):
     """Divisor of the scores of tokens that were there before."""
     beams: Count = 1
     """Number of continuations that a search keeps."""
+    begin: str | int | None = None
+    """Token that a sequence begins with where prompts are for another input; by default its feature's."""
     end: str | int | None = None
     """Token that ends the sequence: its text, or its number."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -46,6 +48,7 @@ class GenerateSettings(Setting):
         top_k="topk",
         top_p="topp nucleus",
         beams="num_beams beam_size beam_width",
+        begin="bos bos_token bos_token_id decoder_start_token_id start",
         end="eos eos_token stop eos_token_id",
         seed="random_state",
         **{"from": "output logits"},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from graphspec.data.features.settings import PADDING
 from graphspec.generate.batch import Going, GoingBatch, NextToken, Scorer
 from graphspec.generate.beams import Beams
-from graphspec.generate.choosing import output_of
+from graphspec.generate.choosing import output_of, source_of
 from graphspec.generate.config import GenerateSettings
 from graphspec.generate.sampling import generator
 from graphspec.generate.texts import TextCodec, refused
@@ -20,10 +22,28 @@ UNBOUNDED = 1 << 20
 """New tokens of a model whose sequences may have any length."""
 
 
+def _bounds(program: Program, name: str) -> tuple[int, int | None]:
+    """The most tokens of an input, and how many different ones it takes, if that is known."""
+    size, limit = program.inputs[name].shape[1], program.ranges.get(name)
+    unit = unit_of(size)
+    known = program.maximum_sizes.get(unit[0], UNBOUNDED) if unit is not None else UNBOUNDED
+    return size if isinstance(size, int) else known, limit if isinstance(limit, int) else None
+
+
+def _loaded(program: Program, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
+    """The module of a part of a program, with those of its weights that it has."""
+    module = program.module()
+    own = module.state_dict()
+    module.load_state_dict({key: value for key, value in weights.items() if key in own}, assign=True)
+    return module.to(device).eval()
+
+
 class Maker:
     """A trained model that makes sequences. `others` are its other inputs, one example each, without a batch.
 
-    `load` gives the module with the weights. Raises `SpecError` (not-causal), before anything is computed.
+    Where the only other input holds tokens, prompts are its: `prompt_texts` reads them, and what follows is
+    all of the other sequence. `load` gives the module with the weights. Raises `SpecError` (not-causal),
+    before anything is computed.
     """
 
     def __init__(
@@ -34,55 +54,78 @@ class Maker:
         name: str,
         settings: GenerateSettings,
         others: Mapping[str, Tensor] | None = None,
+        prompt_texts: TextCodec | None = None,
     ):
         self.program, self.settings, self.texts = program, settings, texts
         output = output_of(program, name, settings)
-        self.step = program.step([output])
-        lacking = [each for each in program.inputs if each != name and each not in (others or {})]
+        self.step = program.step([output], encoded=True)
+        self.source = source_of(program, name) if others is None else None
+        self.prompt_texts = texts if self.source is None or prompt_texts is None else prompt_texts
+        given = {name, self.source, *(others or {})}
+        lacking = [each for each in program.inputs if each not in given]
         if lacking:
             message = f"the model reads `{lacking[0]}`, too, and nothing is given for it"
             raise refused(message, "go on by hand, with the module of `Program.step()`: it takes all inputs")
-        unit = unit_of(program.inputs[name].shape[1])
-        self.context = program.maximum_sizes.get(unit[0], UNBOUNDED) if unit is not None else UNBOUNDED
-        limit = program.ranges.get(name)
-        self.limit = limit if isinstance(limit, int) else None
-        self._end_of(settings)
+        self.context, self.limit = _bounds(program, name)
+        self._mark(settings, "end")
+        self.begun = self._begun(settings)
         weights = load().state_dict()
         device = next((each.device for each in weights.values()), torch.device("cpu"))
-        module = self.step.module()
-        module.load_state_dict(weights, assign=True)
-        self.scorer = Scorer(self.step, module.to(device).eval(), name, output, others or {}, texts.unsaid)
+        module, encoder = _loaded(self.step, weights, device), None
+        if self.step.encoder is not None:
+            encoder = _loaded(self.step.encoder, weights, device)
+        self.scorer = Scorer(
+            self.step, module, name, output, others or {}, texts.unsaid, encoder, self.source
+        )
 
-    def _end_of(self, settings: GenerateSettings) -> int | None:
-        """The token that ends a sequence. Raises `SpecError` (prompt-misfit)."""
-        end = self.texts.end(settings.end)
-        if end is not None and self.limit is not None and not 0 <= end < self.limit:
-            raise refused(f"`end: {end}` is not a token: there are {self.limit}")
-        return end
+    def _mark(self, settings: GenerateSettings, key: Literal["begin", "end"]) -> int | None:
+        """The token that begins or ends a sequence. Raises `SpecError` (prompt-misfit)."""
+        word = settings.begin if key == "begin" else settings.end
+        default = self.texts.begin if key == "begin" else self.texts.last
+        token = default if word is None else self.texts.token(word, key)
+        if token is not None and self.limit is not None and not 0 <= token < self.limit:
+            raise refused(f"`{key}: {token}` is not a token: there are {self.limit}")
+        return token
+
+    def _begun(self, settings: GenerateSettings) -> list[int]:
+        """What a sequence begins with; nothing where prompts do."""
+        if self.source is None:
+            return []
+        begin = self._mark(settings, "begin")
+        if begin is None:
+            what = f"prompts are for `{self.source}`, and nothing says which token what follows begins with"
+            raise refused(what, "write it in `generate`, `begin: <s>`, or at the feature of the input")
+        return [begin]
 
     def ids(self, prompt: str) -> list[int]:
         """The tokens of a prompt. Raises `SpecError` (prompt-misfit)."""
-        return self.checked(self.texts.ids(prompt))
+        last = self.prompt_texts.last if self.source is not None else None
+        return self.checked([*self.prompt_texts.ids(prompt), *([] if last is None or not prompt else [last])])
 
     def checked(self, ids: list[int]) -> list[int]:
         """The tokens of a prompt, if the model can go on from them. Raises `SpecError` (prompt-misfit)."""
         if not ids:
             raise refused("the prompt is empty", "give at least one token to go on from")
-        beyond = next((each for each in ids if self.limit is not None and each >= self.limit), None)
+        whole = self.source is not None
+        context, limit = _bounds(self.program, self.source) if self.source else (self.context, self.limit)
+        beyond = next((each for each in ids if limit is not None and each >= limit), None)
         if beyond is not None:
-            raise refused(f"{beyond} of the prompt is not a token: there are {self.limit}, from 0")
-        if len(ids) >= self.context:
-            message = f"the prompt has {len(ids):,} tokens, and the model takes at most {self.context:,}"
-            raise refused(message, "give a shorter one: what follows counts, too")
-        return ids
+            raise refused(f"{beyond} of the prompt is not a token: there are {limit}, from 0")
+        if len(ids) >= context + whole:
+            message = f"the prompt has {len(ids):,} tokens, and the model takes at most {context:,}"
+            raise refused(message, "give a shorter one" + ("" if whole else ": what follows counts, too"))
+        size = self.program.inputs[self.source].shape[1] if self.source is not None else None
+        return [*ids, *[PADDING] * (size - len(ids))] if isinstance(size, int) else ids
 
     def sequence(self, ids: Sequence[int], number: int, settings: GenerateSettings | None = None) -> Going:
-        """A sequence that begins with these tokens; of a seed each number draws something else. Raises
-        `SpecError` (prompt-misfit) for settings without such an end.
+        """A sequence that begins with these tokens, or that these are the source of; of a seed each number
+        draws something else. Raises `SpecError` (prompt-misfit) for settings without such an end.
         """
         settings = settings or self.settings
-        drawing = generator(settings.seed, number)
-        return Going(number, [*ids], settings, self._end_of(settings), drawing, self.context)
+        drawing, end = generator(settings.seed, number), self._mark(settings, "end")
+        source = None if self.source is None else ids
+        begun = ids if self.source is None else self._begun(settings)
+        return Going(number, [*begun], settings, end, drawing, self.context, source)
 
     def make(
         self, prompts: Sequence[Sequence[int]], numbers: Sequence[int] | None = None
@@ -106,7 +149,7 @@ class Maker:
         for each in sequences:
             beams = Beams(self.settings.beams, each.longest - len(each.ids), each.end)
             with torch.inference_mode():
-                stepper, scores = self.scorer.start([each.ids], each.longest)
+                stepper, scores = self.scorer.start([each], each.longest)
                 while (found := beams.add(scores)) is not None:
                     rows, tokens = found
                     stepper.take(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,14 +17,15 @@ from graphspec.weights import layers
 
 class Stepper:
     """The sequences of a batch. `program` is that of a step, `module` its module, which several may share;
-    `longest` is the number of steps that there is room for.
+    `longest` is the number of steps that there is room for. `encoder` is the module of the program's encoder,
+    if it has one: it computes once what steps need of inputs that do not go on.
 
     Inputs and outputs are tensors by name: those with steps are of new ones, [N, steps, ...].
     """
 
-    def __init__(self, program: Program, module: nn.Module, longest: int):
+    def __init__(self, program: Program, module: nn.Module, longest: int, encoder: nn.Module | None = None):
         assert program.stepping is not None
-        self.program, self.module, self.longest = program, module, longest
+        self.program, self.module, self.longest, self.encoder = program, module, longest, encoder
         self.names, self.place_name = program.stepping.inputs, program.stepping.places
         self.states: dict[str, Tensor] = {}
         """By their paths in the module, the batch first."""
@@ -46,6 +47,15 @@ class Stepper:
         self.states = {path: getattr(owner, name) for path, (owner, name) in self._owners.items()}
         device = next((each.device for each in self.module.parameters()), torch.device("cpu"))
         self.places = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> None:
+        """Computes what the sequences need of inputs that do not go on, [N, ...]."""
+        stepping = self.program.stepping
+        assert self.encoder is not None and stepping is not None and stepping.encoder is not None
+        made = self.encoder(**{key: inputs[key] for key in stepping.encoder.inputs})
+        values = made.values() if isinstance(made, Mapping) else [made]
+        for path, value in zip(stepping.encoded, values, strict=True):
+            self.states[path] = value.expand(len(self.places), *value.shape[1:])
 
     def take(self, rows: Tensor, longest: int | None = None) -> None:
         """From now on the sequences are these of them, in this order; one may be several times there.
@@ -91,10 +101,13 @@ class Stepper:
             by_length[len(prompt[self.names[0]])].append(number)
         outputs, order = dict[int, dict[str, Tensor]](), list[int]()
         for numbers in by_length.values():
-            part = Stepper(self.program, self.module, self.longest) if order else self
+            part = Stepper(self.program, self.module, self.longest, self.encoder) if order else self
             part.begin(len(numbers))
-            given = [prompts[number] for number in numbers]
-            made = part.step({key: torch.stack([each[key] for each in given]) for key in given[0]}, **options)
+            given = {key: torch.stack([prompts[n][key] for n in numbers]) for key in prompts[numbers[0]]}
+            if self.encoder is not None:
+                part.encode(given)
+            read = {key: value for key, value in given.items() if key in self.program.inputs}
+            made = part.step(read, **options)
             if part is not self:
                 self.join(part)
             order += numbers
@@ -103,3 +116,67 @@ class Stepper:
         if len(by_length) > 1:
             self.take(torch.tensor(order).argsort().to(self.places.device))
         return [outputs[number] for number in range(len(prompts))]
+
+
+class Steppers:
+    """Sequences that go on together, though what they read besides has different sizes: a stepper, which
+    `made` makes, for those of each. It has the methods of one.
+    """
+
+    def __init__(self, made: Callable[[], Stepper]):
+        self._made = made
+        self._parts: dict[object, Stepper] = {}
+        self._rows: list[object] = []
+        """Of each sequence which part it is in; its place there is the order here."""
+
+    def start(self, prompts: Sequence[Mapping[str, Tensor]], **options: Any) -> list[dict[str, Tensor]]:
+        """New sequences, as `Stepper.start`. Those that were here are forgotten."""
+        fresh = self._made()
+        names = fresh.names if fresh.encoder is not None else [*prompts[0]]
+        sizes = [tuple((k, v.shape) for k, v in each.items() if k not in names) for each in prompts]
+        self._parts, self._rows = {}, [*sizes]
+        outputs: list[dict[str, Tensor]] = [{} for _ in prompts]
+        for size, rows in self._places().items():
+            self._parts[size] = part = self._made()
+            for row, found in zip(rows, part.start([prompts[row] for row in rows], **options), strict=True):
+                outputs[row] = found
+        return outputs
+
+    def _places(self) -> dict[object, list[int]]:
+        places = defaultdict[object, list[int]](list)
+        for row, size in enumerate(self._rows):
+            places[size].append(row)
+        return places
+
+    def step(self, inputs: Mapping[str, Tensor], **options: Any) -> dict[str, Tensor]:
+        """The outputs of new steps, by name."""
+        if len(self._parts) == 1:
+            (part,) = self._parts.values()
+            return part.step(inputs, **options)
+        made, order = list[dict[str, Tensor]](), list[int]()
+        for size, rows in self._places().items():
+            made.append(self._parts[size].step({k: v[rows] for k, v in inputs.items()}, **options))
+            order += rows
+        back = torch.tensor(order).argsort()
+        return {key: torch.cat([each[key] for each in made])[back] for key in made[0]}
+
+    def take(self, rows: Tensor, longest: int | None = None) -> None:
+        """From now on the sequences are these of them, as `Stepper.take`."""
+        wanted, before = rows.tolist(), self._places()
+        place = {row: number for each in before.values() for number, row in enumerate(each)}
+        self._rows = [self._rows[row] for row in wanted]
+        for size, part in [*self._parts.items()]:
+            here = [place[row] for row, found in zip(wanted, self._rows, strict=True) if found == size]
+            if here:
+                part.take(torch.tensor(here, device=rows.device), longest)
+            else:
+                del self._parts[size]
+
+    def join(self, others: Steppers) -> None:
+        """Puts the sequences of another one behind those that are here."""
+        for size, part in others._parts.items():
+            if size in self._parts:
+                self._parts[size].join(part)
+            else:
+                self._parts[size] = part
+        self._rows += others._rows

@@ -37,9 +37,16 @@ class TextCodec(ABC):
         """Those of the first tokens that stand for no text: a model that learned to has no use for them."""
         return []
 
-    @abstractmethod
-    def end(self, word: str | int | None) -> int | None:
-        """The token that ends a sequence. Raises `SpecError` (prompt-misfit)."""
+    begin: int | None = None
+    """The token before each text."""
+    last: int | None = None
+    """The token after each text."""
+
+    def token(self, word: str | int, key: str) -> int:
+        """The token that `end` or `begin` says. Raises `SpecError` (prompt-misfit)."""
+        if isinstance(word, str):
+            raise refused(f"`{key}` is {shown(word)}, and the run has no tokenizer", "write its number")
+        return word
 
 
 class Numbers(TextCodec):
@@ -55,11 +62,6 @@ class Numbers(TextCodec):
 
     def text(self, ids: Sequence[int]) -> str:
         return " ".join(map(str, ids))
-
-    def end(self, word: str | int | None) -> int | None:
-        if isinstance(word, str):
-            raise refused(f"`end` is {shown(word)}, and the run has no tokenizer", "write its number")
-        return word
 
 
 class Tokenized(TextCodec):
@@ -91,14 +93,13 @@ class Tokenized(TextCodec):
         with working():
             return str(self.tokenizer.decode([*ids], skip_special_tokens=False))
 
-    def end(self, word: str | int | None) -> int | None:
+    def token(self, word: str | int, key: str) -> int:
         if not isinstance(word, str):
-            return self.last if word is None else word
+            return word
         found: int | None = self.tokenizer.token_to_id(word)
         if found is None:
-            raise refused(
-                f"`end` is {shown(word)}, which is not a token of the model", "name a token that it has"
-            )
+            help = "name a token that it has"
+            raise refused(f"`{key}` is {shown(word)}, which is not a token of the model", help)
         return found
 
 

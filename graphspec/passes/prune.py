@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from graphspec.contract.scanning import Scanned
 from graphspec.graph import Definition, Graph, Op, Value, chained_inputs, flatten
@@ -208,6 +209,24 @@ def _asked_about(graph: Graph) -> set[str]:
     texts += [name for each in expressions for name in each.names]
     texts += [text for text in graph.declared.values() if isinstance(text, str)]
     return {name for text in texts for name in _ASKED.findall(text)}
+
+
+def forget_inputs(graph: Graph, names: Collection[str]) -> None:
+    """Drops what the nodes of a block ask about inputs that it will not have: the answers are known."""
+    asked = {*(f"given({name})" for name in names), *(f"channels({name})" for name in names)}
+
+    def asks(expression: Any) -> bool:
+        texts = {f"channels({name})" for name in expression.channels} | {*expression.names}
+        return not asked.isdisjoint(re.sub(r"\s", "", text) for text in texts)
+
+    for op in graph.ops:
+        op.expressions = tuple(each for each in op.expressions if not asks(each.expression))
+        op.when = None if op.when is None or asks(op.when) else op.when
+    graph.declared = {
+        key: text
+        for key, text in graph.declared.items()
+        if not (isinstance(text, str) and {*_ASKED.findall(text)} & {*names})
+    }
 
 
 def _forget(op: Op, places: Collection[int]) -> None:

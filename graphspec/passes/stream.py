@@ -8,7 +8,7 @@ same. It is for inference: layers that only train are left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from graphspec.contract.layer import LayerError
@@ -35,8 +35,11 @@ from graphspec.diagnostics import fail
 from graphspec.graph import Graph, Op, Unit, Value, types
 from graphspec.passes.ahead import UNKNOWN, Elements, along, elements_of, held
 from graphspec.passes.copying import Copy
-from graphspec.passes.prune import prune
+from graphspec.passes.encoding import encoder_of
+from graphspec.passes.prune import forget_inputs, prune
 from graphspec.tensor import BATCH, Size, Tensor, names_of, symbol, unit_of
+from graphspec.weights import key_prefix
+from graphspec.weights.names import attribute
 
 PLACES = "places"
 """The input that says how many steps there were."""
@@ -52,6 +55,10 @@ class Step:
     places: str
     inputs: tuple[str, ...]
     size: str
+    encoder: Graph | None = None
+    """What gives the states that do not change, once for a sequence; None where the step computes all."""
+    encoded: tuple[str, ...] = ()
+    """The paths of these states, in the order of its outputs."""
 
     @property
     def states(self) -> list[Tensor]:
@@ -79,16 +86,18 @@ def streamed_size(root: Graph) -> str:
     raise fail("not-causal", "no input has an axis 1 of any size, along which it could go on", help)
 
 
-def step_of(root: Graph, size: str) -> Step:
-    """The graph of a step along the size of this name. Raises `SpecError` (not-causal) at the node that needs
+def step_of(root: Graph, size: str, encoded: bool = False) -> Step:
+    """The graph of a step along the size of this name; with `encoded` what it needs of inputs that do not go
+    on is a state, which another graph gives. Raises `SpecError` (not-causal) at the node that needs
     later steps, or of which nothing says that it does not.
     """
-    return _Stepper(root, size).run()
+    return _Stepper(root, size, encoded).run()
 
 
 class _Stepper:
-    def __init__(self, root: Graph, size: str):
-        self.graph = Copy(root).graph
+    def __init__(self, root: Graph, size: str, encoded: bool):
+        self._root, self._copy, self._apart = root, Copy(root), encoded
+        self.graph = self._copy.graph
         self.size = symbol(size)
         self.name = size
         self._roles: dict[Value, Roles | None] = {}
@@ -101,13 +110,19 @@ class _Stepper:
         self._made: list[Op] = []  # in the graph at hand, before the op at hand
         self._held: list[Op] = []
         self._behind: list[Op] = []  # what follows the op at hand
+        self._given: set[Value] = set()  # computed of inputs that do not go on
+        self._encoded: dict[Value, str] = {}  # such that steps read, with the paths of their states
+        self._fixed: dict[tuple[Graph, Value], Value] = {}
+        self._prefix = ""  # of paths in the graph at hand
 
     def run(self) -> Step:
         fresh = []
         for name, value in self.graph.inputs.items():
             assert value is not None
             self._roles[value] = self._of_sizes(value.tensor)
-            fresh += [name] if streamed_axes(self._roles[value]) else []
+            moves = streamed_axes(self._roles[value])
+            fresh += [name] if moves else []
+            self._given |= {value} if self._apart and not moves else set()
         self._body(self.graph)
         for name, value in self.graph.outputs.items():
             if self._roles.get(value, ()) is None or [*filter(None, self._role(value))] != ["new"]:
@@ -116,7 +131,15 @@ class _Stepper:
                 help = "a model that goes on gives an output for each step"
                 raise fail("not-causal", what, help, span=where)
         places = self._place(self.graph)
-        return Step(prune(self.graph), places.name, tuple(fresh), self.name)
+        graph, found = prune(self.graph), Step(self.graph, places.name, tuple(fresh), self.name)
+        if self._apart:
+            kept = (*fresh, places.name)
+            graph.inputs = {name: value for name, value in graph.inputs.items() if name in kept}
+        if self._encoded:
+            old = {new: value for value, new in self._copy.values.items()}
+            encoder = encoder_of(self._root, [old[value] for value in self._encoded])
+            found = replace(found, encoder=encoder, encoded=tuple(self._encoded.values()))
+        return replace(found, graph=graph)
 
     def _of_sizes(self, tensor: Tensor) -> Roles:
         """The roles of an input, whose axis 1 may be that of the steps."""
@@ -140,6 +163,9 @@ class _Stepper:
     def _body(self, graph: Graph) -> None:
         ops, held = self._made, self._held
         self._made, self._held = [], []
+        once = {name for name, value in graph.inputs.items() if value in self._given}
+        if once and graph is not self.graph:
+            forget_inputs(graph, once)
         for op in list(graph.ops):
             if op.updates:  # which only training does
                 graph.units = [unit for unit in graph.units if unit is not op.unit]
@@ -147,7 +173,7 @@ class _Stepper:
             op.arguments = self._passed(op.arguments)
             if op.layer is not None and op.layer.training_only and self._retyped.intersection(op.inputs):
                 self._retype(op)
-            if _only_trains(op):
+            if _only_trains(op) or (self._apart and not op.present and op.inputs):
                 self._same[op.output] = op.inputs[0]
                 graph.units = [unit for unit in graph.units if unit is not op.unit]
                 continue
@@ -189,7 +215,13 @@ class _Stepper:
         padded = any("padded" in self._role(value) for value in op.inputs)
         if padded and (op.wrapper or op.graph is None) and not (op.layer and op.layer.reads_padded):
             self._refuse(op, whole("reads steps that are padded", f"pad right before the window; {PADDED}"))
-        if not any(streamed_axes(self._role(value)) for value in op.inputs):
+        streams = any(streamed_axes(self._role(value)) for value in op.inputs)
+        given = dict.fromkeys(value for value in op.inputs if value in self._given)
+        if not streams and given:
+            self._given |= {*op.outputs.values()}
+        elif streams and given and (op.graph is None or op.wrapper is not None):
+            op.arguments = _replaced(op.arguments, {each: self._kept_once(graph, op, each) for each in given})
+        if not streams:
             self._known |= dict.fromkeys(op.outputs.values(), held(op))
         elif op.graph is not None and op.wrapper is None:
             self._call(graph, op, op.graph)
@@ -203,7 +235,10 @@ class _Stepper:
         for value, argument in op.passed():
             if value is not None and isinstance(argument, Value):
                 self._pass(argument, value)
+        prefix = self._prefix
+        self._prefix = prefix if op.unit is None else key_prefix(prefix, op.unit)
         self._body(inner)
+        self._prefix = prefix
         if inner in self._places:
             op.arguments = (*op.arguments, self._place(graph))
         for key, value in op.outputs.items():
@@ -217,6 +252,7 @@ class _Stepper:
         self._roles[value], value.tensor = self._roles.get(source, still(source.tensor.rank)), source.tensor
         self._known[value] = self._known.get(source, UNKNOWN)
         self._retyped |= {value} if source in self._retyped else set()
+        self._given |= {value} if source in self._given else set()
 
     def _scan(self, graph: Graph, op: Op, cell: Graph, scan: Scanned) -> None:
         """A cell over steps: its states are kept, and those that it is given begin them."""
@@ -346,6 +382,18 @@ class _Stepper:
         graph.units.append(held.unit)
         self._held.append(held)
         return held.output
+
+    def _kept_once(self, graph: Graph, op: Op, value: Value) -> Value:
+        """A state that has what is computed of inputs that do not go on, once for a sequence."""
+        if (graph, value) not in self._fixed:
+            state = StepState(
+                f"{value.name.rpartition('.')[2]}_kept", value.tensor.shape[1:], value.tensor.dtype
+            )
+            held = self._state(graph, op, state)
+            self._encoded[value] = f"{self._prefix}{attribute(held.name)}"
+            self._roles[held] = still(value.tensor.rank)
+            self._fixed[graph, value] = held
+        return self._fixed[graph, value]
 
     def _whole(self, graph: Graph, op: Op, value: Value) -> Value:
         """All steps of a value so far, in a buffer; what depends on places alone is computed."""

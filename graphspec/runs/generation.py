@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from graphspec.data.encoders.tokenizers import of_file
 from graphspec.diagnostics import fail
 from graphspec.generate.batch import NextToken
-from graphspec.generate.choosing import chosen
+from graphspec.generate.choosing import chosen, source_of
 from graphspec.generate.generating import Maker
 from graphspec.generate.texts import Pieces, TextCodec, texts_of
 from graphspec.runs.spec_files import SpecFiles
@@ -45,7 +45,10 @@ def maker(
     of the spec. Raises `SpecError`.
     """
     name, settings = chosen(program, given)
-    return Maker(program, load, texts_of(encoders, name, _beside(files)), name, settings)
+    source, tokenizer = source_of(program, name), _beside(files)
+    prompts = None if source is None else texts_of(encoders, source, tokenizer)
+    texts = texts_of(encoders, name, tokenizer)
+    return Maker(program, load, texts, name, settings, prompt_texts=prompts)
 
 
 def _beside(files: RunFiles | SpecFiles) -> Any:
@@ -87,7 +90,9 @@ def said(
     made: Maker, prompts: Sequence[Sequence[int]], numbers: Sequence[int]
 ) -> Iterator[tuple[NextToken, str]]:
     """The tokens of sequences as they are made, and what each adds to its text; that of an end is nothing."""
-    texts = {number: Pieces(made.texts, ids) for number, ids in zip(numbers, prompts, strict=True)}
+    texts = {
+        number: Pieces(made.texts, made.begun or ids) for number, ids in zip(numbers, prompts, strict=True)
+    }
     for token in made.make(prompts, numbers):
         pieces = texts[token.sequence]
         piece = "" if token.ended == "end" else pieces.add(token.token)

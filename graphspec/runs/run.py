@@ -394,6 +394,7 @@ class Run:
         repetition_penalty: float | None = None,
         beams: int | None = None,
         end: str | int | None = None,
+        begin: str | int | None = None,
         seed: int | None = None,
         device: str = "auto",
         batch_size: int = 16,
@@ -401,7 +402,8 @@ class Run:
         """How texts go on. Of one text the pieces of what follows, as they are made; of several what follows
         each, in order, `batch_size` of them at a time.
 
-        Without a tokenizer, in the run or as `tokenizer.json` next to a spec, texts are numbers of tokens.
+        Without a tokenizer, in the run or as `tokenizer.json` next to a spec, texts are numbers of tokens. Of
+        a model with an encoder the texts are what it reads, and what follows begins with the token `begin`.
         The settings replace those of `generate` in the spec. What is drawn for a text does not depend on the
         others. Raises `SpecError` (not-causal, prompt-misfit) before anything is computed.
         """
@@ -416,6 +418,7 @@ class Run:
             "min_p": min_p,
         }
         given |= {"repetition_penalty": repetition_penalty, "beams": beams, "end": end, "seed": seed}
+        given["begin"] = begin
         made = self.maker({key: value for key, value in given.items() if value is not None}, device)
         if isinstance(prompts, str):
             return pieces(made, prompts)

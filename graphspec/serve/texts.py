@@ -89,7 +89,7 @@ class TextPaths:
         if "seed" not in given and "seed" not in maker.settings.model_fields_set:
             given["seed"] = secrets.randbelow(2**31)
         exchange = await self._begun(request, served, given, asked.prompts, asked.n or 1, asked.stops)
-        prompts = [p if isinstance(p, str) else maker.texts.text(p) for p in asked.prompts]
+        prompts = [p if isinstance(p, str) else maker.prompt_texts.text(p) for p in asked.prompts]
         completion = TextCompletion(asked, exchange, [p for p in prompts for _ in range(asked.n or 1)])
         if asked.stream:
             return Events(200, b"", events=completion.events())

@@ -80,7 +80,7 @@ def test_a_run_has_its_tokenizer_and_says_the_same(novel: Run, tmp_path: Path) -
     ids = tokenizer("la li lo", return_tensors="pt").input_ids
     made = novel.maker({})
     assert ids[0].tolist() == made.ids("la li lo") and tokenizer.eos_token == "<|end|>"
-    assert model.config.eos_token_id == tokenizer.eos_token_id == made.texts.end(None)
+    assert model.config.eos_token_id == tokenizer.eos_token_id == made.texts.last
     assert (model.config.n_positions, tokenizer.model_max_length) == (16, 16)
     module = novel.module("cpu")
     with torch.no_grad():

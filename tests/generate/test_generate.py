@@ -120,6 +120,58 @@ def test_greedy_texts_of_other_architectures(kind: str, tmp_path: Path) -> None:
         assert ours == ids[0, len(prompt) :].tolist() and len(set(ours)) > 3
 
 
+def encoded_of(kind: str) -> Any:
+    torch.manual_seed(6)
+    if kind == "bart":
+        sizes = {f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in BART.items()}
+        model: Any = transformers.BartForConditionalGeneration(
+            transformers.BartConfig(d_model=32, vocab_size=60, forced_eos_token_id=None, **sizes)
+        )
+    else:
+        sizes = {"d_model": 32, "d_kv": 6, "d_ff": 48, "num_layers": 1, "num_heads": 4, "vocab_size": 60}
+        model = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes))
+        model.generation_config.decoder_start_token_id = 3
+    for weight in model.parameters():
+        if weight.dim() == 2:
+            torch.nn.init.normal_(weight, std=0.5)
+    return model.eval()
+
+
+BART = {"layers": 1, "attention_heads": 4, "ffn_dim": 48}
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_what_an_encoder_reads_is_read_once(kind: str, tmp_path: Path) -> None:
+    """Sources of different lengths go on together; each text is that of transformers, beams, too."""
+    model = encoded_of(kind)
+    model.save_pretrained(tmp_path)
+    imported = import_huggingface(tmp_path, check=False)
+    assert ("begin: 2" if kind == "bart" else "begin: 3") in imported.text
+    (tmp_path / "a.yaml").write_text(imported.text)
+    save(tmp_path / "a.safetensors", dict(imported.weights), {})
+    run = Run(tmp_path / "a.yaml", tmp_path / "a.safetensors")
+    sources = [[5, 17, 9, 7], [33, 4], [40, 41, 42, 43], [8]]
+    words = [" ".join(map(str, each)) for each in sources]
+    texts = list(run.generate(words, length=8, temperature=0.0, repetition_penalty=3.0))
+    for source, text in zip(sources, texts, strict=True):
+        options = {"do_sample": False, "max_new_tokens": 8, "repetition_penalty": 3.0, "num_beams": 1}
+        with torch.no_grad():
+            ids = model.generate(torch.tensor([source]), **options)[0, 1:].tolist()
+        ours = [int(word) for word in text.split()]
+        assert ours == (ids[:-1] if ids[-1] == model.config.eos_token_id else ids) and len(set(ours)) > 3
+    maker = run.maker({"length": 4})
+    encoder, calls = maker.scorer.encoder, list[int]()
+    assert encoder is not None
+    encoder.register_forward_hook(lambda *_: calls.append(1))
+    assert len(list(maker.make([maker.ids(word) for word in words]))) == 4 * 4 and len(calls) == 3
+    ended = [*run.generate(words, length=4, beams=3)]
+    assert ended == [next(run.generate([word], length=4, beams=3)) for word in words]
+    with pytest.raises(SpecError, match=r"prompt-misfit.*is not a token of the model|without|no tokenizer"):
+        run.generate("5", begin="<s>")
+    with pytest.raises(SpecError, match="prompt is empty"):
+        run.generate("")
+
+
 def test_penalized_texts_are_those_of_transformers(imported: tuple[Run, Any]) -> None:
     run, model = imported
     (text,) = run.generate(["5 17 9"], length=12, temperature=0.0, repetition_penalty=1.8)

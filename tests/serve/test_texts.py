@@ -267,7 +267,7 @@ def test_one_text_that_fails_harms_no_other(
     start, next, calls = Scorer.start, Scorer.next, list[int]()
 
     def starting(one: Scorer, prompts: Any, longest: int) -> Any:
-        if [13] in prompts:
+        if any(each.ids == [13] for each in prompts):
             raise RuntimeError("out of luck")
         return start(one, prompts, longest)
 

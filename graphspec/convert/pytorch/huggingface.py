@@ -20,7 +20,7 @@ from graphspec.compiler import compile
 from graphspec.convert.differences import apart, flat
 from graphspec.convert.pytorch import from_torch
 from graphspec.convert.pytorch.asked import LARGEST
-from graphspec.convert.pytorch.pretrained import config_of, offline, pretrained
+from graphspec.convert.pytorch.pretrained import config_of, marks_of, offline, pretrained
 from graphspec.convert.pytorch.result import FromTorch, TorchProof
 from graphspec.convert.pytorch.shipped import SHIPPED, ShippedSpec
 from graphspec.convert.pytorch.writer import NodeWriter
@@ -131,6 +131,8 @@ def _from_gallery(
         key: value for key, value in document.value.items() if key not in ("presets", "train")
     }
     sections["params"] = {**sections["params"], **spec.params(config)}
+    if "generate" in sections:
+        sections["generate"] = {"tokens": {"from": "next", **marks_of(folder, config)}}
     written = text(sections, f"{type(module).__name__} of Hugging Face, as specs/{spec.file}.yaml")
     program = compile(written)
     moved = transfer(program.graph, folder, load_rules(spec.rules))

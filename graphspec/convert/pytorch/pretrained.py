@@ -80,6 +80,19 @@ def config_of(folder: Path) -> dict[str, Any]:
     return known
 
 
+def marks_of(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
+    """The tokens that begin and end what a decoder makes, `begin` and `end`, as far as a folder says them."""
+    path = folder / "generation_config.json"
+    try:
+        told = parse_json(content(path, MAX_CONFIG).decode("utf-8")) if path.is_file() else {}
+    except (OSError, ValueError):  # the library can do without it
+        told = {}
+    names = {"begin": "decoder_start_token_id", "end": "eos_token_id"}
+    both = [each for each in (config, told) if isinstance(each, Mapping)]
+    found = {key: each.get(name) for each in both for key, name in names.items() if name in each}
+    return {key: value for key, value in found.items() if type(value) is int}
+
+
 def _known(value: Any, key: str, path: Path, depth: int) -> Any:
     """A value of a config, without what the library is not to know. Raises `SpecError`."""
     if depth > DEEPEST:
