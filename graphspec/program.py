@@ -57,6 +57,7 @@ class Program(BaseProgram):
     stepping: Step | None = None
     """What the inputs of this program are, if it is that of a step."""
     _emitted: dict[EmitOptions, Emitted] = field(default_factory=dict)
+    _derived: dict[Any, Program] = field(default_factory=dict)
 
     @cached_property
     def resolved(self) -> str:
@@ -172,7 +173,9 @@ class Program(BaseProgram):
             return self
         folded = fold(self._with_formulas.graph)
         masks: dict[str, Value] = {}  # which are for losses
-        return replace(self, graph=folded.graph, masks=masks, folding=Folding(self, folded), _emitted={})
+        return replace(
+            self, graph=folded.graph, masks=masks, folding=Folding(self, folded), _emitted={}, _derived={}
+        )
 
     @checked
     def step(self, outputs: Iterable[str] | None = None, *, encoded: bool = False) -> Program:
@@ -187,8 +190,11 @@ class Program(BaseProgram):
         need(names=outputs)
         names = [*self.outputs] if outputs is None else [*outputs]
         need_names(names, self.outputs)
-        step, changes = _step_of(self, names, encoded)
-        return replace(self, **changes, stepping=step, _emitted={})
+        key = (*names, encoded)
+        if key not in self._derived:
+            step, changes = _step_of(self, names, encoded)
+            self._derived[key] = replace(self, **changes, stepping=step, _emitted={}, _derived={})
+        return self._derived[key]
 
     @property
     def encoder(self) -> Program | None:
@@ -197,13 +203,17 @@ class Program(BaseProgram):
         """
         if self.stepping is None or self.stepping.encoder is None:
             return None
+        if "encoder" in self._derived:
+            return self._derived["encoder"]
         names = [*self.outputs]
 
         def again(*arguments: Any) -> Elaborated | None:
             program = self.elaborate_again(*arguments)
             return program and replace(program, **_encoder_of(_step_of(program, names, True)[0]))
 
-        return replace(self, **_encoder_of(self.stepping), stepping=None, elaborate_again=again, _emitted={})
+        return replace(
+            self, **_encoder_of(self.stepping), stepping=None, elaborate_again=again, _emitted={}, _derived={}
+        )
 
     @checked
     def module(

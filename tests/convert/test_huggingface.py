@@ -78,7 +78,9 @@ def folder_of(kind: str, directory: Path) -> Path:
         gated = transformers.T5Config(num_decoder_layers=2, feed_forward_proj="gated-gelu", **near, **t5)
         model = transformers.T5ForConditionalGeneration(gated)
     elif kind == "bart":
-        parts = {f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in BART.items()}
+        parts: dict[str, Any] = {
+            f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in BART.items()
+        }
         bart = transformers.BartConfig(
             d_model=32, vocab_size=60, max_position_embeddings=40, scale_embedding=True, **parts
         )

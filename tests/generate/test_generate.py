@@ -123,7 +123,9 @@ def test_greedy_texts_of_other_architectures(kind: str, tmp_path: Path) -> None:
 def encoded_of(kind: str) -> Any:
     torch.manual_seed(6)
     if kind == "bart":
-        sizes = {f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in BART.items()}
+        sizes: dict[str, Any] = {
+            f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in BART.items()
+        }
         model: Any = transformers.BartForConditionalGeneration(
             transformers.BartConfig(d_model=32, vocab_size=60, forced_eos_token_id=None, **sizes)
         )
