@@ -211,9 +211,9 @@ class Program(BaseProgram):
             program = self.elaborate_again(*arguments)
             return program and replace(program, **_encoder_of(_step_of(program, names, True)[0]))
 
-        return replace(
-            self, **_encoder_of(self.stepping), stepping=None, elaborate_again=again, _emitted={}, _derived={}
-        )
+        changes = {**_encoder_of(self.stepping), "elaborate_again": again}
+        found = replace(self, **changes, stepping=None, _emitted={}, _derived={})
+        return self._derived.setdefault("encoder", found)
 
     @checked
     def module(

@@ -13,6 +13,7 @@ from graphspec.contract.stepping import StateBuffer
 from graphspec.contract.streaming import LONGEST
 from graphspec.program import Program
 from graphspec.weights import layers
+from graphspec.weights.names import attribute
 
 
 class Stepper:
@@ -54,7 +55,8 @@ class Stepper:
         assert self.encoder is not None and stepping is not None and stepping.encoder is not None
         made = self.encoder(**{key: inputs[key] for key in stepping.encoder.inputs})
         values = made.values() if isinstance(made, Mapping) else [made]
-        for path, value in zip(stepping.encoded, values, strict=True):
+        for places, value in zip(stepping.encoded, values, strict=True):
+            path = ".".join(attribute(name) + ("" if n is None else f".{n}") for name, n in places)
             self.states[path] = value.expand(len(self.places), *value.shape[1:])
 
     def take(self, rows: Tensor, longest: int | None = None) -> None:

@@ -38,11 +38,13 @@ from graphspec.passes.copying import Copy
 from graphspec.passes.encoding import encoder_of
 from graphspec.passes.prune import forget_inputs, prune
 from graphspec.tensor import BATCH, Size, Tensor, names_of, symbol, unit_of
-from graphspec.weights import key_prefix
-from graphspec.weights.names import attribute
 
 PLACES = "places"
 """The input that says how many steps there were."""
+
+
+UnitPlace = tuple[str, int | None]
+"""A unit of a graph: its name, and its number where the node is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ class Step:
     size: str
     encoder: Graph | None = None
     """What gives the states that do not change, once for a sequence; None where the step computes all."""
-    encoded: tuple[str, ...] = ()
-    """The paths of these states, in the order of its outputs."""
+    encoded: tuple[tuple[UnitPlace, ...], ...] = ()
+    """Where these states are, in the order of its outputs."""
 
     @property
     def states(self) -> list[Tensor]:
@@ -111,9 +113,9 @@ class _Stepper:
         self._held: list[Op] = []
         self._behind: list[Op] = []  # what follows the op at hand
         self._given: set[Value] = set()  # computed of inputs that do not go on
-        self._encoded: dict[Value, str] = {}  # such that steps read, with the paths of their states
+        self._encoded: dict[Value, tuple[UnitPlace, ...]] = {}  # such that steps read: where the states are
         self._fixed: dict[tuple[Graph, Value], Value] = {}
-        self._prefix = ""  # of paths in the graph at hand
+        self._within: tuple[UnitPlace, ...] = ()  # the instances of blocks around the graph at hand
 
     def run(self) -> Step:
         fresh = []
@@ -235,10 +237,10 @@ class _Stepper:
         for value, argument in op.passed():
             if value is not None and isinstance(argument, Value):
                 self._pass(argument, value)
-        prefix = self._prefix
-        self._prefix = prefix if op.unit is None else key_prefix(prefix, op.unit)
+        within = self._within
+        self._within = within if op.unit is None else (*within, (op.unit.name, op.unit.index))
         self._body(inner)
-        self._prefix = prefix
+        self._within = within
         if inner in self._places:
             op.arguments = (*op.arguments, self._place(graph))
         for key, value in op.outputs.items():
@@ -390,7 +392,7 @@ class _Stepper:
                 f"{value.name.rpartition('.')[2]}_kept", value.tensor.shape[1:], value.tensor.dtype
             )
             held = self._state(graph, op, state)
-            self._encoded[value] = f"{self._prefix}{attribute(held.name)}"
+            self._encoded[value] = (*self._within, (held.name, None))
             self._roles[held] = still(value.tensor.rank)
             self._fixed[graph, value] = held
         return self._fixed[graph, value]
