@@ -22,6 +22,7 @@ from graphspec.cli.common import (
     replacing,
     replacing_both,
     running,
+    writing,
 )
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
 from graphspec.cli.outputs import Force, check_output, need_apart_from, need_place, of_format, read_by, write
@@ -412,7 +413,7 @@ class _Export:
         program = program if proved is None else proved.program
         failure = "build-failed", "the forward pass fails", "try `--format py` first"
         with running(program, *failure), deploying.making(path.parent):
-            with deploying.writing(path):
+            with writing(path):
                 exported = export(program, format, path, seed, weights if state is None else state, encoders)
             config = deploying.write_config(program, path, exported, encoders) if self.triton else None
         details: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}

@@ -295,7 +295,7 @@ def need_no_device(path: Path) -> None:
     """
     from graphspec.files.reading import need_no_device as need
 
-    with _written(path):
+    with writing(path):
         need(path)
 
 
@@ -304,7 +304,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file next to `path`, which then replaces it: it is written completely or not at all."""
     from graphspec.files.whole import replacing as replaced
 
-    with _written(path), replaced(path) as temporary:
+    with writing(path), replaced(path) as temporary:
         yield temporary
 
 
@@ -313,12 +313,13 @@ def replacing_both(part: Path, main: Path) -> Iterator[tuple[Path, Path]]:
     """The same of two files that belong together, of which users name `main`."""
     from graphspec.files.whole import replacing_both as replaced
 
-    with _written(main), replaced(part, main) as temporaries:
+    with writing(main), replaced(part, main) as temporaries:
         yield temporaries
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """A file that cannot be written ends the command."""
     try:
         yield
     except OSError as error:

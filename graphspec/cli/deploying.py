@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.cli.common import misuse, running
+from graphspec.cli.common import misuse, running, writing
 from graphspec.cli.outputs import OVERWRITES, check_output, need_apart, need_place, of_format, read_by, write
 from graphspec.cli.printing import answer, print_json, print_table, reporting
 from graphspec.cli.written import check_inputs, columns_report, encoders_of_run, why_arrays
@@ -268,15 +268,6 @@ def making(folder: Path) -> Iterator[None]:
         for part in new:
             if part.is_dir() and not any(part.iterdir()):
                 part.rmdir()
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """A file that cannot be written ends the command."""
-    try:
-        yield
-    except OSError as error:
-        raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager

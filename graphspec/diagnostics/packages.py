@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -48,3 +49,14 @@ def needing(feature: str, extra: str, otherwise: str = "") -> Iterator[None]:
         yield
     except ImportError:
         raise lacking(feature, extra, otherwise=otherwise) from None
+
+
+@contextmanager
+def unlogged(level: int) -> Iterator[None]:
+    """Inside, packages log nothing up to this level: what matters of it is a diagnostic."""
+    before = logging.root.manager.disable
+    logging.disable(level)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnx
 
+from graphspec.diagnostics.packages import unlogged
 from graphspec.export import failures
 
 Arrays = Mapping[str, Any]
@@ -43,7 +43,7 @@ class DynamicInt8(Int8Writer):
         from onnxruntime.quantization.onnx_model import ONNXModel
 
         self.file = folder / "products.onnx"
-        with _quiet():
+        with unlogged(logging.WARNING):
             model = ONNXModel(onnx.load(_prepared(file, folder)))
             model.replace_gemm_with_matmul()  # which is not quantized itself
             # Shapes are found anew: onnxruntime 1.22 keeps those of weights that it transposed.
@@ -54,7 +54,7 @@ class DynamicInt8(Int8Writer):
     def write(self, path: Path, floats: Sequence[str] = ()) -> None:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        with _quiet():
+        with unlogged(logging.WARNING):
             quantize_dynamic(
                 self.file,
                 path,
@@ -77,7 +77,7 @@ class StaticInt8(Int8Writer):
         from onnxruntime.quantization.calibrate import create_calibrator
 
         self.file = _prepared(file, folder)
-        with _quiet():
+        with unlogged(logging.WARNING):
             calibrator = create_calibrator(
                 self.file, [*PRODUCTS], augmented_model_path=str(folder / "watched.onnx")
             )
@@ -89,7 +89,7 @@ class StaticInt8(Int8Writer):
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-        with _quiet():
+        with unlogged(logging.WARNING):
             quantizer = QDQQuantizer(
                 onnx.load(self.file),
                 True,  # a scale for each channel
@@ -135,7 +135,7 @@ def _prepared(file: Path, folder: Path) -> Path:
 
     target = folder / "prepared.onnx"
     if not target.exists():
-        with _quiet():
+        with unlogged(logging.WARNING):
             quant_pre_process(str(file), str(target), skip_symbolic_shape=True)
     return target
 
@@ -144,14 +144,3 @@ def _layers(model: onnx.ModelProto) -> list[str]:
     """The names of the products with weights, in order."""
     weights = {each.name for each in model.graph.initializer}
     return [n.name for n in model.graph.node if n.op_type in PRODUCTS and n.input[1] in weights]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the advice that onnxruntime's tools give their developers."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from graphspec.contract.arrays import elements
 from graphspec.contract.axes import Axes
 from graphspec.contract.broadcasting import example_axes, to_float
 from graphspec.contract.input_checks import known_channels
@@ -72,7 +72,7 @@ class Normalization(Layer):
                     argument=argument,
                 )
             self.placed(argument, x)
-        if any(number < 0 for number in _flat(self.variance)):
+        if any(number < 0 for number in elements(self.variance)):
             raise LayerError("out-of-range", "a `variance` is not negative", argument="variance")
         return x.with_dtype(to_float(x.dtype))
 
@@ -117,7 +117,7 @@ class Normalization(Layer):
                 argument=argument,
                 inputs=(0,),
             )
-        flat: list[Nested] = list(_flat(value))
+        flat: list[Nested] = list(elements(value))
         for axis in reversed(range(axes[0], x.rank)):
             size = x.shape[axis] if axis in axes else 1
             assert isinstance(size, int)
@@ -142,14 +142,6 @@ class Normalization(Layer):
             "Normalization", {"mean": mean, "variance": variance}, {"invert": (self.invert, False)}
         )
         return Code("{self}({x})", construct)
-
-
-def _flat(value: Nested) -> Iterator[Any]:
-    if isinstance(value, tuple):
-        for item in value:
-            yield from _flat(item)
-    else:
-        yield value
 
 
 def _shape(value: Nested) -> tuple[int, ...] | None:

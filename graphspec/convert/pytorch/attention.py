@@ -58,7 +58,7 @@ def _attention(
         words["is_causal"] = True
     if attn_mask is not None and not (fixed and _all_seen(attn_mask.tensor)):
         scores = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
-        reads.append(("mask" if _boolean(attn_mask) else "bias", _mask(w, attn_mask, turned[0], scores)))
+        reads.append(("mask" if is_boolean(attn_mask) else "bias", _mask(w, attn_mask, turned[0], scores)))
     node = w.node("op", "dot_product_attention", words, reads)
     if dropout_p:
         w.rates[node] = AttentionDropout(dropout_p, size, (query.shape[2], key.shape[2]))
@@ -111,7 +111,7 @@ def _by_products(
     scores = write(w, "matmul", self=query, other=turned, out=Out(shape))
     if is_causal:
         mask = Known(torch.ones(shape[-2:], dtype=torch.bool).tril())
-    chosen = mask is not None and _boolean(mask)
+    chosen = mask is not None and is_boolean(mask)
     if chosen:
         scores = write(w, "where", condition=mask, self=scores, other=UNSEEN, out=Out(shape))
     elif mask is not None:
@@ -146,7 +146,8 @@ def _repeated(w: NodeWriter, x: Laid, times: int) -> Laid:
     return replace(x, value=value, sizes=(*x.sizes[:2], x.sizes[2] * times, x.sizes[3]), shape=shape)
 
 
-def _boolean(mask: Any) -> bool:
+def is_boolean(mask: Any) -> bool:
+    """Whether a tensor, known or not, is one of booleans."""
     return mask.tensor.dtype == torch.bool if isinstance(mask, Known) else mask.dtype == "bool"
 
 

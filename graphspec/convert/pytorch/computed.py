@@ -58,7 +58,7 @@ class Computed:
         if not isinstance(value, (Tensor, list, tuple)):
             return value
         free = self._is_open()
-        if word == "mul" and any(_is_zero(x) for x in tensors_in(arguments)):
+        if word == "mul" and any(is_zero(x) for x in tensors_in(arguments)):
             names.clear()
         if word == "embedding" and isinstance(value, Tensor):
             rows = _rows_of(arguments["weight"], args[1], value)
@@ -313,7 +313,8 @@ def mapped(value: Any, values: Mapping[fx.Node, Any], change: Any) -> Any:
     return change(value)
 
 
-def _is_zero(x: Any) -> bool:
+def is_zero(x: Any) -> bool:
+    """Whether it is known to be zeros, and is made of no parameter."""
     return isinstance(x, Known) and not x.names and not x.tensor.any()
 
 

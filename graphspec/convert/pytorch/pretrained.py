@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from graphspec.diagnostics import SpecError, fail
-from graphspec.diagnostics.packages import needing
+from graphspec.diagnostics.packages import needing, unlogged
 from graphspec.diagnostics.text import line_of, shortened
 from graphspec.files.reading import content, parse_json
 from graphspec.transfer.checkpoints import open_checkpoint
@@ -137,7 +137,7 @@ def pretrained(folder: Path, config: Mapping[str, Any]) -> Any:
     """
     cls = _class(folder, config)
     tensors = _tensors(folder)
-    with _silent():
+    with unlogged(logging.CRITICAL):
         try:
             module, report = cls.from_pretrained(
                 None,
@@ -192,17 +192,6 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
         raise fail("weights-missing", message, "save the model again: `save_pretrained` writes them so")
     with open_checkpoint(found) as checkpoint:
         return {key: checkpoint.read(key) for key in checkpoint.tensors}
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """What the library logs of a folder is told by diagnostics."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(level)
 
 
 @contextmanager

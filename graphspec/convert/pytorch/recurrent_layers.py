@@ -9,6 +9,7 @@ import torch
 
 from graphspec.convert.arguments import shortest
 from graphspec.convert.nodes import ConvertedValue
+from graphspec.convert.pytorch.computed import is_zero
 from graphspec.convert.pytorch.functions import handles
 from graphspec.convert.pytorch.layout import Laid
 from graphspec.convert.pytorch.shaping import select
@@ -127,7 +128,7 @@ def _sum(a: Known, b: Known) -> Known:
 
 def _starts(w: NodeWriter, states_before: list[Any], first: int, count: int) -> list[Laid]:
     """The initial states of one layer; none where they are zeros."""
-    if all(map(_is_zeros, states_before)):
+    if all(map(is_zero, states_before)):
         return []
     states = []
     for way in range(count):
@@ -141,10 +142,6 @@ def _starts(w: NodeWriter, states_before: list[Any], first: int, count: int) -> 
             state = select(w, h, 0, first + way) if h.shape[0] != 1 else h.without([0])
             states.append(w.natural(state))
     return states
-
-
-def _is_zeros(state: Any) -> bool:
-    return isinstance(state, Known) and not state.names and not state.tensor.any()
 
 
 def _same_for_all(w: NodeWriter, state: Known) -> Laid:
@@ -176,7 +173,7 @@ def _cell(
     params = [w_ih, w_hh] if b_ih is None else [w_ih, w_hh, b_ih, b_hh]
     reads: list[tuple[str, Any]] = [("sequences", step)]
     starts = hx if isinstance(hx, (list, tuple)) else [hx]
-    if not all(map(_is_zeros, starts)):
+    if not all(map(is_zero, starts)):
         laid = [w.last(h) if isinstance(h, Laid) else _same_for_all(w, h) for h in starts]
         reads.append(("initial_state", _one_or_all(laid)))
     held = _weights_of(w, params, 1, function == "gru")

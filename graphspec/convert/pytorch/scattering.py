@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from graphspec.convert.pytorch.attention import is_boolean
 from graphspec.convert.pytorch.computed import counted
 from graphspec.convert.pytorch.functions import Out, handles, write
 from graphspec.convert.pytorch.layout import Laid
@@ -170,7 +171,7 @@ def _index_put(
         rows = _copy(w, self, values, Out((*out.shape[:i], len(places), *out.shape[i + 1 :]), out.dtype))
         return (_added_at if accumulate else _written_at)(w, self, rows, i, places, out)
     value = number(values)
-    if not _is_mask(index) or accumulate or isinstance(value, (Laid, Known)):
+    if not is_boolean(index) or accumulate or isinstance(value, (Laid, Known)):
         raise Unsupported("it writes at places that are data", AT_DATA)
     mask = index
     for place in range(i + rank_of(mask), len(out.shape)):
@@ -295,7 +296,3 @@ def _col2im(
     channels = out.shape[1]
     flat = w.split(self, (self.shape[0], channels, windows.numel()))
     return w.split(summed(w, flat, 2, sums), out.shape)
-
-
-def _is_mask(index: Any) -> bool:
-    return index.tensor.dtype == torch.bool if isinstance(index, Known) else index.dtype == "bool"
