@@ -6,6 +6,7 @@
 # make bench   speed, side by side, as a table
 # make parity  the published networks at full size, trainings in four processes, and the cases like those of `make test`
 # make fuzz    the property tests again, with many random examples
+# make coverage what the tests of each room run of its code, in percent of lines and branches: ROOMS='data emit' for some
 # make mutants fifty plausible bugs, others each week, and whether the tests of their room find them
 # make docs    the site of docs/, into build/site; it opens from the disk
 # make clean   remove what runs and tools left behind; `make distclean` removes .venv, too
@@ -17,6 +18,8 @@ VENV ?= .venv
 WORKERS ?= auto
 BENCH ?=
 MUTANTS ?=
+folders = $(notdir $(patsubst %/,%,$(wildcard $(1)/*/)))
+ROOMS ?= $(filter $(call folders,graphspec),$(call folders,tests))
 
 PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.runtime-installed
@@ -34,7 +37,7 @@ PYTEST := -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 FAST := tests/source tests/diagnostics tests/passes tests/expressions tests/language/test_bad_specs.py tests/project/test_imports.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-lowest lint docs bench parity fuzz mutants clean distclean
+.PHONY: help demo test check test-lowest lint docs bench parity fuzz coverage mutants clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -90,6 +93,14 @@ parity: $(DEV)
 
 fuzz: $(DEV)
 	$(TEST_ENV) $(PY) $(PYTEST) -m hypothesis --hypothesis-profile fuzz
+
+coverage: $(DEV)
+	$(PY) -m pip install --quiet --disable-pip-version-check coverage
+	for room in $(ROOMS); do \
+		$(TEST_ENV) COVERAGE_FILE=.pytest_cache/coverage $(PY) -m coverage run --branch --source graphspec/$$room \
+			-m pytest -q -n 0 tests/$$room > /dev/null; \
+		echo "$$room: $$(COVERAGE_FILE=.pytest_cache/coverage $(PY) -m coverage report --format=total) %"; \
+	done
 
 mutants: $(DEV)
 	$(TEST_ENV) $(PY) -m tests.mutants --workers $(WORKERS) $(MUTANTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from graphspec.contract.scanning import Scanned
@@ -94,8 +94,7 @@ class _Need:
             places = [place for place, name in enumerate(op.graph.inputs) if name in _chain(op)]
             if not any((group, place) in self._read_places for place in places):
                 self._chained.add(group)
-                mates = [mate for mate in self._groups[group] if mate in self.live]
-                self._work += flatten(mate.arguments[place] for mate in mates for place in places)
+                self._work += flatten(each for place in places for each in self._arguments(group, place))
         return bool(self._work)
 
     def keep_computed(self) -> None:
@@ -159,7 +158,13 @@ class _Need:
         group = self._group_of[op]
         if (group, place) not in self._read_places:
             self._read_places.add((group, place))
-            self._work += flatten(mate.arguments[place] for mate in self._groups[group] if mate in self.live)
+            self._work += flatten(self._arguments(group, place))
+
+    def _arguments(self, group: object, place: int) -> Iterator[Any]:
+        """What the instances of a group get at a place; of those that are left out, all is read anyway."""
+        for mate in self._groups[group]:
+            if mate in self.live and place < len(mate.arguments):
+                yield mate.arguments[place]
 
     def _read(self, op: Op, key: str) -> None:
         self._enliven(op)

@@ -314,42 +314,74 @@ class Body:
             handed = self.first(inputs)
             return handed() if handed is not None else None
         if "constant" in node:
-            return (len(node["constant"]),)
+            return self.constant(scope.value(node["constant"]))
         if "parameter" in node:
-            shape = tuple(scope.value(node["parameter"]))
-            self.found[self.prefix + path] = math.prod(shape)
-            return shape
+            return self.parameter(self.prefix + path, tuple(scope.value(node["parameter"])))
         if "block" in node or "call" in node:
             return self.used(path, node, inputs, scope, output, bodies)
         listed = list(inputs.values()) if isinstance(inputs, dict) else inputs
         if "merge" in node:
             shapes = [shape for each in listed if (shape := each()) is not None]
-            return declared_layers.merged(scope.value(node["merge"]), shapes)
+            return self.merged(scope.value(node["merge"]), shapes)
         shapes = [each() for each in listed]  # a formula reads several, of one shape
+        if "compute" in node:
+            return self.formula(node["compute"], shapes, scope)
         return self.simple(self.prefix + path, node, shapes[0], scope)
 
     def simple(self, path: str, node: dict[str, Any], x: Shape | None, scope: Scope) -> Shape | None:
         """A layer, an op or a formula on one input."""
         assert x is not None
-        if "compute" in node:
-            return x
         arguments = {key: scope.value(value) for key, value in node.items() if key not in ABOUT}
         if "op" in node:
-            return declared_layers.op(node["op"], arguments, x)
+            return self.op(node["op"], arguments, x)
         if node["layer"] == "TimeDistributed":
             return self.stepped(path, node["wraps"], x, scope)
-        count, shape = declared_layers.layer(node["layer"], arguments, x)
+        return self.layer(path, node["layer"], arguments, x)
+
+    # --- what nodes compute: of shapes, here
+
+    def constant(self, value: list[float]) -> Shape:
+        return (len(value),)
+
+    def parameter(self, path: str, shape: tuple[int, ...]) -> Shape:
+        self.found[path] = math.prod(shape)
+        return shape
+
+    def merged(self, how: str, values: list[Shape]) -> Shape:
+        return declared_layers.merged(how, values)
+
+    def formula(self, text: str, values: list[Any], scope: Scope) -> Shape:
+        found: Shape = values[0]
+        return found
+
+    def op(self, name: str, arguments: dict[str, Any], x: Shape) -> Shape:
+        return declared_layers.op(name, arguments, x)
+
+    def layer(self, path: str, name: str, arguments: dict[str, Any], x: Shape) -> Shape:
+        count, shape = declared_layers.layer(name, arguments, x)
         self.count(path, count)
         return shape
 
+    def step(self, x: Shape) -> Shape:
+        """A step of a sequence."""
+        return x[1:]
+
+    def all_steps(self, x: Shape, inner: Shape) -> Shape:
+        """The sequence of what its steps became."""
+        return (x[0], *inner)
+
+    def below(self, block: Mapping[str, Any], scope: Scope, prefix: str, inputs: Mapping[str, Input]) -> Body:
+        """A use of a block in this body."""
+        return type(self)(block, scope, prefix, inputs, self.found, self.whole, self.file, self.groups)
+
     def stepped(self, path: str, wraps: dict[str, Any], x: Shape, scope: Scope) -> Shape:
-        step = x[1:]
+        step = self.step(x)
         if "layer" in wraps:
             inner = self.simple(path, wraps, step, scope)
         else:
             inner = self.used(path.removeprefix(self.prefix), wraps, [lambda: step], scope, None, [])
         assert inner is not None
-        return (x[0], *inner)
+        return self.all_steps(x, inner)
 
     def count(self, path: str, count: int) -> None:
         assert self.found.get(path, count) == count, f"{path} is called on inputs of other widths"
@@ -393,7 +425,7 @@ class Body:
             assert self.file is not None
             inner = Scope(block.get("params", {}), given, self.file.scope, bound)
             prefix = f"{self.prefix}{path}."
-            bodies.append(Body(block, inner, prefix, bound, self.found, self.whole, self.file, self.groups))
+            bodies.append(self.below(block, inner, prefix, bound))
             for each in bound.values():
                 if each is not None:
                     each()

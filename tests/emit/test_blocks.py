@@ -1,7 +1,8 @@
 """Random specs of nested blocks, with all features together: the emitted module is the spec.
 
 It computes what its graph computes, op by op, and what it computes if every instance has a class of its own.
-Its weights are those that the text of the spec declares, counted by code that shares nothing with graphspec.
+Its weights are those that the text of the spec declares, and so are its outputs, counted and computed by code
+that shares nothing with graphspec.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from graphspec.emit import EmitOptions, Emitted, emit
 from graphspec.emit.load import make_module
 from graphspec.program import Program
 from tests.blocks.declared import declared_weights
+from tests.blocks.declared_values import Unwritten, declared_values
 from tests.blocks.features import features
 from tests.blocks.specs import Writer, written_spec
 from tests.emit.test_emit import agrees, example, named, randomized, weights_of
@@ -48,6 +50,7 @@ def test_random_blocks(part: int, seed: int) -> None:
 def is_the_spec(program: Program, text: str, preset: str | None) -> None:
     """Fails where the module of a program is not what its text says."""
     holds_the_weights(program, text, preset)
+    computes_the_declarations(program, text, preset)
     arguments_are_read(program.source)
     arguments_decide(program.emitted)
     agrees(program, example(program, 3))
@@ -140,6 +143,27 @@ def holds_the_weights(program: Program, text: str, preset: str | None) -> None:
         keys = [key for key in left if key == plain(path) or key.startswith(f"{plain(path)}.")]
         assert sum(left.pop(key) for key in keys) == count, path
     assert not left, "the spec does not declare them"
+
+
+@torch.no_grad()
+def computes_the_declarations(program: Program, text: str, preset: str | None) -> None:
+    """The module gives what the declarations say by themselves, computed node by node."""
+    module, given = randomized(program), example(program, 3)
+    state = {plain(key): value for key, value in module.state_dict().items()}
+    last = {name: x.movedim(1, -1) if name in program.channels_first else x for name, x in given.items()}
+    try:
+        wanted = declared_values(text, state, last, preset)
+    except Unwritten as error:
+        assert str(error) in LEFT
+        return
+    found = named(program, module(*given.values()))
+    for name, value in wanted.items():
+        assert found[name].shape == value.shape, name
+        assert torch.allclose(found[name], value, rtol=1e-7, atol=1e-9, equal_nan=True), name
+
+
+LEFT = ("Conv2DTranspose", "SeparableConv2D")
+"""Layers that `declared_values` does not have."""
 
 
 def plain(key: str) -> str:

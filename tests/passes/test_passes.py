@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+import torch
 
 import graphspec
 from graphspec.diagnostics import Diagnostics
@@ -155,3 +156,17 @@ def test_an_activity_that_no_node_can_watch_is_refused(node: str, why: str) -> N
     written = node.replace("REGULARIZER", "activity_regularizer: {name: l2, l2: 0.1}")
     with pytest.raises(graphspec.SpecError, match=f"of `y`, a layer {why}"):
         graphspec.compile(f"inputs: {{x: {{shape: [3, 8]}}}}\nnodes: {{y: {written}}}\noutputs: [y]\n")
+
+
+def test_a_repeated_block_whose_later_instance_is_left_out_reads_both_inputs() -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [4]}, y: {shape: [4]}}
+blocks:
+  both:
+    inputs: {x: required, memory: null}
+    nodes: {sum: {merge: add, from: [x, memory]}}
+nodes: {out: {block: both, when: $(index < 1), repeat: 2, from: {x: x, memory: y}}}
+outputs: [out]
+""")
+    x, y = program.example_inputs(2).values()
+    assert torch.equal(program.module()(x, y), x + y)
