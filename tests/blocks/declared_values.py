@@ -168,7 +168,7 @@ class Values(Body):
             case "Activation":
                 if arguments["activation"] not in ACTIVATIONS:
                     raise Unwritten(str(arguments["activation"]))
-                return ACTIVATIONS[arguments["activation"]](x)  # type: ignore[no-any-return]
+                return ACTIVATIONS[arguments["activation"]](x)
             case "ReLU":
                 return x.clamp(min=0)
             case "LeakyReLU":
