@@ -53,10 +53,11 @@ class MaskPairs:
 
 
 def of_folders(data: Path, target: str) -> tuple[Path, MaskPairs] | None:
-    """The folder of pictures, and these with their masks in another one, `target`, inside of `data` or beside
-    it; None where there is no folder of this name. Raises `SpecError` (data-missing, data-format).
+    """The folder of pictures, and these with their masks in another one, `target`: a name inside of `data` or
+    beside it, or a path; None where there is no such folder. Raises `SpecError` (data-missing, data-format).
     """
-    masks = next((each for each in (data / target, data.parent / target) if each.is_dir()), None)
+    places = [data / target, data.parent / target, *([Path(target)] if Path(target).name != target else [])]
+    masks = next((each for each in places if each.is_dir()), None)
     if not data.is_dir() or masks is None:
         return None
     folder = data
@@ -86,7 +87,7 @@ def of_folders(data: Path, target: str) -> tuple[Path, MaskPairs] | None:
     root = os.path.relpath(masks, folder)
     keys = f"column: image, encode: image, root: {flow(root)}"
     keys += f", ending: {flow(ending)}" if ending is not None else ""
-    return folder, MaskPairs(source.files, found, "image", word(target), "column: image, encode: image", keys)
+    return folder, MaskPairs(source.files, found, "image", word(masks.name), "column: image, encode: image", keys)
 
 
 def _ending(masks: Path, first: Path) -> str:

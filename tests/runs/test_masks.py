@@ -77,6 +77,7 @@ def test_classes_are_read_off_the_pixels(tmp_path: Path) -> None:
         assert head in text and f"root: ../masks{written}}}" in text
         assert ("ignore_class: 255" in text) == (values[-1] == 255 and len(values) > 2)
         assert draft("s", folder / "images", ["masks"], tmp_path) == text
+        assert draft("s", folder / "images", [str(folder / "masks")], tmp_path) == text
         (tmp_path / "s.yaml").write_text(text)
         compile(tmp_path / "s.yaml")
 
