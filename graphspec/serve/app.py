@@ -268,7 +268,7 @@ class Application:
         if path in self.posts or path in self.gets:
             allowed = "POST" if path in self.posts else "GET"
             raise Rejected(405, f"`{path}` is for {allowed}", {"allow": allowed})
-        paths = ", ".join((*self.posts, *self.gets))
+        paths = ", ".join((*self.posts, *self.gets, "/runs/NAME/predict"))
         raise Rejected(404, f"there is no path `{echo(path)}` here; there are {paths}")
 
     async def _live(self, receive: Receive, send: Send) -> None:
