@@ -108,7 +108,7 @@ def boosting(task: Task, training: pd.DataFrame, held: pd.DataFrame) -> dict[str
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     inputs = [name for name in training if name not in task.targets]
-    parts = [_columns(part[inputs], training[inputs]) for part in (training, held)]
+    parts = [as_numbers(part[inputs], training[inputs]) for part in (training, held)]
     found = {}
     for target, kind in task.targets.items():
         number = kind == "number"
@@ -120,7 +120,7 @@ def boosting(task: Task, training: pd.DataFrame, held: pd.DataFrame) -> dict[str
     return found
 
 
-def _columns(part: pd.DataFrame, like: pd.DataFrame) -> np.ndarray:
+def as_numbers(part: pd.DataFrame, like: pd.DataFrame) -> np.ndarray:
     """Numbers as they are, texts as the numbers of their values in training."""
     made = []
     for name in part:
