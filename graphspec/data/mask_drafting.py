@@ -87,7 +87,8 @@ def of_folders(data: Path, target: str) -> tuple[Path, MaskPairs] | None:
     root = os.path.relpath(masks, folder)
     keys = f"column: image, encode: image, root: {flow(root)}"
     keys += f", ending: {flow(ending)}" if ending is not None else ""
-    return folder, MaskPairs(source.files, found, "image", word(masks.name), "column: image, encode: image", keys)
+    name = word(masks.name)
+    return folder, MaskPairs(source.files, found, "image", name, "column: image, encode: image", keys)
 
 
 def _ending(masks: Path, first: Path) -> str:
