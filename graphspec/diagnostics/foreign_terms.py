@@ -50,9 +50,11 @@ LAYERS: Mapping[str, str] = {
     "Lambda": "write its computation as a formula, {compute: x * 2}, or as an op",
     "Parameter": "write {parameter: [1, 768]}",
     **dict.fromkeys(
-        ("Buffer", "register_buffer", "Queue", "State", "MovingAverage"),
+        ("Buffer", "register_buffer", "State", "MovingAverage"),
         'write {state: [32], update: "0.9 * center + 0.1 * mean(code, axis=1)"}, of a node `center`',
     ),
+    "Queue": "write {state: [512, 32], initializer: random_normal, "
+    'update: "concatenate([code, before], axis=1)[:, :512]"}, of a node `before`',
     "Block": "write {block: name}, and declare it under `blocks`",
     "Residual": _SUM,
     "SkipConnection": _SUM,

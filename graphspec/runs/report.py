@@ -223,11 +223,11 @@ def before(run: Run) -> tuple[str | None, list[dict[str, str]]]:
     ]
     for path in sorted(older, key=_written, reverse=True):
         try:
-            other = Run(path)
-        except SpecError:  # its spec is damaged: it tells nothing of this run
+            other = Run(path).program
+        except SpecError:  # its spec is damaged, or of another release: it tells nothing of this run
             continue
-        if other.program.name == run.program.name:
-            comparison = compare(other.program, run.program)
+        if other.name == run.program.name:
+            comparison = compare(other, run.program)
             changes = [
                 {"what": each.path, "before": show_value(each.before), "after": show_value(each.after)}
                 for each in (*comparison.inputs, *comparison.settings)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 from graphspec.cli.app import app
 from graphspec.cli.report import page
 from graphspec.compiler import compile
-from graphspec.runs.report import report
+from graphspec.runs.report import before, report
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
 from tests.browser import CHROMIUM, browser
@@ -104,6 +106,14 @@ def test_errors_are_those_of_evaluate(folder: Path) -> None:
     assert found.changes == [
         {"what": "train.optimizer.learning_rate", "before": "0.01", "after": "0.03"},
     ]
+
+
+def test_a_run_of_another_release_tells_nothing_of_this_one(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    spec = tmp_path / "runs" / "shapes-1" / "spec.yaml"
+    spec.write_text(spec.read_text().replace("layer: Dense", "layer: Queue"))
+    os.utime(spec, (0, 0))
+    assert before(Run(tmp_path / "runs" / "shapes-2")) == (None, [])
 
 
 def test_rows_without_a_target_have_no_error(folder: Path, tmp_path: Path) -> None:
