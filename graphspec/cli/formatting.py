@@ -82,8 +82,9 @@ def _format(spec: Path, keep: bool, diff: bool, quiet: bool, sources: dict[str, 
 
 def text_of(spec: Path, sources: dict[str, str]) -> str:
     """The text of a file. Raises `SpecError` where it cannot be read as YAML."""
-    from graphspec.diagnostics import Diagnostics, fail
+    from graphspec.diagnostics import Diagnostics, SpecError, fail
     from graphspec.files.reading import content
+    from graphspec.formatting.layout import unreadable
     from graphspec.source import read
 
     try:
@@ -94,5 +95,6 @@ def text_of(spec: Path, sources: dict[str, str]) -> str:
     sources[str(spec)] = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
     diagnostics = Diagnostics()
     read(raw, str(spec), diagnostics)
-    diagnostics.raise_if_errors()
+    if wrong := unreadable(diagnostics):
+        raise SpecError(wrong)
     return sources[str(spec)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from graphspec.diagnostics import Diagnostics
+from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.formatting.tokens import Token, tokens
 from graphspec.source import read
 
@@ -24,7 +24,7 @@ def laid_out(text: str) -> tuple[str | None, bool]:
     text = text.removeprefix("\ufeff")
     diagnostics = Diagnostics()
     before = read(text, "", diagnostics)
-    if before is None or diagnostics.errors:
+    if before is None or unreadable(diagnostics):
         return None, False
     token_list = list(tokens(text))
     after = _Layout(token_list).run()
@@ -34,6 +34,11 @@ def laid_out(text: str) -> tuple[str | None, bool]:
     if again is None or again.value != before.value or _comments(token_list) != _comments(tokens(after)):
         return text, False
     return after, True
+
+
+def unreadable(diagnostics: Diagnostics) -> list[Diagnostic]:
+    """The errors of a text that leave its values open; the holes of an exercise have a layout, too."""
+    return [each for each in diagnostics.sorted() if each.severity == "error" and each.code != "hole"]
 
 
 def _comments(tokens: Iterable[Token]) -> list[str]:

@@ -152,6 +152,8 @@ def test_the_exercises_of_the_page_are_solved(name: str, tmp_path: Path) -> None
     left = CliRunner().invoke(app, ["check", str(exercise), "--json"])
     holes = json.loads(left.output)["files"][0]["diagnostics"]
     assert {each["code"] for each in holes} == {"hole"} and len(holes) == len(ANSWERS[name])
+    laid_out = CliRunner().invoke(app, ["fmt", "--check", str(exercise), str(EXERCISES / "solutions")])
+    assert laid_out.exit_code == 0, laid_out.output
     (tmp_path / "answer.yaml").write_text(filled(name))
     solution = str(EXERCISES / "solutions" / f"{name}.yaml")
     done = CliRunner().invoke(app, ["check", str(tmp_path / "answer.yaml"), "--against", solution])
@@ -170,6 +172,8 @@ def test_the_command_gives_hints_and_refuses_what_has_no_solution(tmp_path: Path
     told = json.loads(CliRunner().invoke(app, ["check", str(answer), "--against", solution, "--json"]).output)
     assert told["ok"] is False and told["files"][0]["against"]["same"] is False
     page = (ROOT / "docs" / "exercises.md").read_text()
+    shown = CliRunner().invoke(app, ["check", str(EXERCISES / "sequential.yaml")]).output
+    assert shown.split("\n\n")[0].replace(f"{ROOT}/", "") in page
     assert all(f"hint: {hint}" in page for hint in told["files"][0]["against"]["hints"])
     several = CliRunner().invoke(app, ["check", str(answer), solution, "--against", solution])
     assert several.exit_code == 2 and "one spec is compared" in several.stderr
