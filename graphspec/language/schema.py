@@ -422,12 +422,13 @@ class Spec(Setting):
     def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
         if " " in key and beside[key] is None:
             return Remedy(f"a sentence is a comment: write `# {key}`", Change(f"# {key}"))
-        inner, rest = beside[key], {name: item for name, item in beside.items() if name != key}
-        if isinstance(inner, dict) and {"inputs", "nodes"} <= inner.keys() and inner.keys().isdisjoint(rest):
-            words = "`inputs`, `nodes` and `outputs` are top-level keys: write what is below it there"
-            return become({**inner, **rest}, words, around=True)
-        if key == "compile" and isinstance(inner, dict) and inner.keys().isdisjoint(rest):
-            return become({**rest, **inner}, cls.remedies[key], around=True)
+        inner = beside[key]
+        holds_spec = isinstance(inner, dict) and {"inputs", "nodes"} <= inner.keys()
+        if holds_spec or (isinstance(inner, dict) and key == "compile"):
+            rest = {name: item for name, item in beside.items() if name != key}
+            if inner.keys().isdisjoint(rest):
+                words = "`inputs`, `nodes` and `outputs` are top-level keys: write what is below it there"
+                return become({**rest, **inner}, words if holds_spec else cls.remedies[key], around=True)
         return moved(beside, "", (key,))
 
     name: Any = None

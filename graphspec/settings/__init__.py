@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import Remedy, become, did_you_mean, nearest, renamed, write
+from graphspec.diagnostics.collecting import MAX_ERRORS
 from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS, VALUES, call_of
 from graphspec.settings.remedies import EXAMPLES, fraction, in_list, remedy_of
 from graphspec.tensor import DTYPE_WORDS
@@ -160,7 +161,8 @@ def validate(cls: type[SettingT], value: object, what: str) -> SettingT:
     try:
         return cls.model_validate(value)
     except ValidationError as error:
-        problems = [_problem(cls, detail, what, value) for detail in _details(error, value)]
+        details = _details(error, value)[: MAX_ERRORS + 1]  # no file shows more
+        problems = [_problem(cls, detail, what, value) for detail in details]
     raise SettingError(*_meant(cls, value, _fold(problems)))
 
 
