@@ -149,7 +149,8 @@ SHARED = {
 """Words that mean the same in several classes, none of which inherits them from another."""
 
 OF_FORMS = {
-    "initializer": "Initializer of the parameter",
+    "initializer": "Initializer of the parameter or the state",
+    "update": "Formula of the next value of a state: axis 1 counts the examples of the batch",
     "dtype": "Data type of the output",
     "shape": "Shape of the output, without the batch",
     "outputs": "Outputs: a shape and a dtype for each name",

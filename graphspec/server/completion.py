@@ -14,7 +14,7 @@ from graphspec.contract import REGISTRY
 from graphspec.data.features import FEATURES
 from graphspec.data.files import format_of
 from graphspec.expressions.grammar import FUNCTIONS
-from graphspec.language.glossary import meaning
+from graphspec.language.glossary import OF_FORMS, meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Node
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.history import directions
@@ -49,6 +49,13 @@ MANY = 100
 """Names that are read from top to bottom; of more, those that are nearest come first."""
 NAMED = ("initializer", "regularizer", "constraint", "activation")
 """Kinds of what an argument of a layer names, as its last word says."""
+KEYS_OF = {
+    "parameter": ("initializer",),
+    "constant": ("dtype",),
+    "state": ("update", "initializer", "dtype"),
+    "average_of": ("momentum",),
+}
+"""The keys of nodes of some forms alone."""
 FAMILIES = {"loss": LOSSES, "metrics": METRICS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 WORDS = {
     "data_format": ("channels_last", "channels_first"),
@@ -173,6 +180,7 @@ class _At:
         if form in REGISTRY:
             yield from _arguments(_entry(entries[form], form))
             return
+        yield from (Completion(key, "key", "", OF_FORMS[key]) for key in KEYS_OF.get(form, ()))
         body = self._body_of_node(entries)
         params = body[0].value(body[1]).get("params") if body is not None else None
         for name, value in (params or {}).items() if isinstance(params, dict) else ():

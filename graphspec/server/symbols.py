@@ -178,14 +178,14 @@ class Symbols(Scopes):
         if isinstance(value, list | str):
             self._references(body, value, path)
         for name, item in mapping(value).items():
+            if "block" in (loss := mapping(mapping(item).get("loss"))):
+                self._node(None, loss, (*path, name, "loss"))
             written = item if body is not None else mapping(item).get("from", None)
             if written is None:
                 self._add(Symbol("node", name, body), (*path, name))
                 continue
             symbol = self.output(body, name)
             self._add(symbol, (*path, name), declares=symbol.kind == "output")
-            if "block" in (loss := mapping(mapping(item).get("loss"))):
-                self._node(None, loss, (*path, name, "loss"))
             self._references(body, written, (*path, name) if body is not None else (*path, name, "from"))
 
     # --- what is outside of bodies

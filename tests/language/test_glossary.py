@@ -50,7 +50,7 @@ def test_the_glossary_has_the_words_that_classes_share_and_no_others() -> None:
 def test_keys_of_forms_are_keys_of_nodes() -> None:
     inputs = {argument.name for cls in REGISTRY["op"].values() for argument in cls.arguments}
     assert (
-        OF_FORMS.keys() == {*TYPE, "outputs", "initializer", "data_format", "like", "momentum"}
+        OF_FORMS.keys() == {*TYPE, "outputs", "initializer", "data_format", "like", "momentum", "update"}
         and "like" in inputs
     )
 

@@ -46,6 +46,30 @@ def renamed(text: str, symbol: Symbol, name: str) -> str:
     return text
 
 
+STATE = """\
+inputs: {x: {shape: [4]}}
+blocks: {lost: {inputs: [a], nodes: {l: {compute: "mean(a, axis=[1, 2])"}}}}
+nodes:
+  code: {layer: Dense, units: 2}
+  seen: {state: [2], update: "0.5 * seen + mean(code, axis=1)"}
+  y: {compute: code - seen}
+outputs: {y: {loss: {block: lost}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("symbol", "told"),
+    [
+        (Symbol("node", "code"), ["Z: {layer", "mean(Z, axis=1)", "compute: Z - seen"]),
+        (Symbol("node", "seen"), ["Z: {state", "0.5 * Z + mean", "compute: code - Z"]),
+        (Symbol("block", "lost"), ["{Z: {inputs", "loss: {block: Z}"]),
+    ],
+)
+def test_what_updates_and_losses_name_is_renamed(symbol: Symbol, told: list[str]) -> None:
+    after = renamed(STATE, symbol, "Z")
+    assert [part for part in told if part not in after] == []
+
+
 @pytest.mark.parametrize(
     ("text", "name", "told"),
     [
