@@ -186,17 +186,26 @@ class Bench:
 
     def finds(self, mutant: Mutant) -> bool:
         """Whether a test fails that passes without the bug."""
+        wanted = tests_of(mutant, self.near)
+        while wanted:
+            failed = self._failed_with(mutant, wanted)
+            if not failed:
+                return failed is None
+            for path in failed - self._sound.keys():
+                self._sound[path] = self._failed([path]) == set()
+            if any(self._sound[path] for path in failed):
+                return True
+            wanted = [path for path in wanted if path not in failed]  # the first failure ends a run
+        return False
+
+    def _failed_with(self, mutant: Mutant, paths: list[str]) -> set[str] | None:
         file = self.copy / mutant.path
         whole = file.read_bytes()
         file.write_bytes(whole[: mutant.start] + mutant.new.encode() + whole[mutant.end :])
         try:
-            failed = self._failed(tests_of(mutant, self.near))
+            return self._failed(paths)
         finally:
             file.write_bytes(whole)
-        for path in failed or ():
-            if path not in self._sound:
-                self._sound[path] = self._failed([path]) == set()
-        return failed is None or any(self._sound[path] for path in failed)
 
     def _failed(self, paths: list[str]) -> set[str] | None:
         """The file of the first test that fails; None where the tests do not end, or do not begin."""

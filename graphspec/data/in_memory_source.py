@@ -203,11 +203,26 @@ def _of_items(items: Sequence[Any]) -> Given:
         arrays = {name: np.stack([_array(value) for value in values]) for name, values in columns.items()}
     except ValueError as error:
         if any(hasattr(value, "shape") for values in columns.values() for value in values):
-            raise fail("data-shape", f"the items of the dataset differ: {error}") from None
+            raise fail(
+                "data-shape", _differing(columns) or f"the items of the dataset differ: {error}"
+            ) from None
         from graphspec.data.tables.python_values import table_of
 
         return Given(table=table_of(columns, NAME))
     return _arrays(arrays)
+
+
+def _differing(columns: Mapping[str, Sequence[Any]]) -> str | None:
+    """Which item of a dataset has another shape than the first one."""
+    for name, values in columns.items():
+        shapes = [_array(value).shape for value in values]
+        other = next((index for index, shape in enumerate(shapes) if shape != shapes[0]), None)
+        if other is not None:
+            shown, first = list(shapes[other]), list(shapes[0])
+            return (
+                f"`{name}` of item {other} of the dataset has the shape {shown}, and that of item 0 {first}"
+            )
+    return None
 
 
 def _is_no_number(value: Any) -> bool:

@@ -106,6 +106,11 @@ def test_arrays_tensors_and_datasets_train_as_their_file_does(tmp_path: Path) ->
     assert run.predict({"x": x}, device="cpu").equals(run.predict(tmp_path / "data.npz", device="cpu"))
 
 
+class Uneven(Items):
+    def __getitem__(self, index: int) -> Any:
+        return {"x": self.x[index][: 2 if index == 5 else 3], "y": self.y[index]}
+
+
 class Pairs(Items):
     def __getitem__(self, index: int) -> Any:
         return self.x[index], self.y[index]
@@ -128,6 +133,11 @@ def test_a_key_that_a_row_lacks_is_a_missing_value(other: Any) -> None:
         ({"x": np.zeros((4, 3)), "z": np.zeros(4, int)}, "data-column", "`y`"),
         ({"x": np.zeros((4, 3, 1)), "y": ["a"] * 4}, "data-shape", "holds text"),
         ({"x": [[1, 2, 3], [1, 2]], "y": [0, 1]}, "data-shape", "makes no array"),
+        (
+            Uneven(np.zeros((8, 3), "float32"), np.zeros(8, "int64")),
+            "data-shape",
+            "`x` of item 5 of the dataset has the shape [2], and that of item 0 [3]",
+        ),
         (np.array(None), "data-format", "`ndarray` is not a type"),
         ("\ud800", "wrong-type", "a character that no name has"),
         (Pairs(np.zeros((4, 3), "float32"), np.zeros(4, "int64")), "data-format", "item 0"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.server.analysis import analysed, unchecked
-from graphspec.server.outline import hints
+from graphspec.server.outline import hints, outline
 from graphspec.server.positions import Positions
 from graphspec.server.protocol import _action
 
@@ -82,3 +82,9 @@ class Counted(str):
         found = super().__getitem__(index)
         self.characters += len(found)
         return found
+
+
+def test_an_outline_is_that_of_a_text_that_is_read() -> None:
+    known = analysed("inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n", None)
+    assert [each.name for each in outline(known)] == ["inputs", "nodes", "outputs"]
+    assert outline(unchecked(known.text + "#", known)) == []

@@ -156,7 +156,9 @@ def window_misfits(config: Any) -> Iterator[Problem]:
         yield Problem("windows-misfit", message, help, ("validation", "stratify"))
     elif getattr(division, "last_by", None) not in (None, windows.order):
         message = f"windows are split in the order of `{windows.order}`, not of `{division.last_by}`"
-        help = f"write `last_by: {windows.order}`"
+        help = (
+            f"write `last_by: {windows.order}`, or `order: {division.last_by}` if that is the column of times"
+        )
         yield Problem("windows-misfit", message, help, ("validation", "last_by"))
     if config.key:
         message = "the predictions of windows are named by `by` and `order`, and not by a `key`"
