@@ -170,7 +170,9 @@ def tests_of(mutant: Mutant, near: bool) -> list[str]:
     files = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda path: (path.parent not in rooms, path))
     closest = [path for path in files if imports.search(path.read_text("utf-8"))]
     of_room = [path for path in files if rooms.intersection(path.parents)]
-    near_ones = [path for path in closest if path in of_room] or of_room
+    passed_on = re.compile(rf"from {re.escape(package)} import")  # what the room itself gives to others
+    near_ones = [path for path in of_room if path in closest or passed_on.search(path.read_text("utf-8"))]
+    near_ones = near_ones or of_room
     wanted = near_ones if near else dict.fromkeys([*closest, *of_room])
     return [path.relative_to(ROOT).as_posix() for path in wanted]
 

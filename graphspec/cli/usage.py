@@ -20,9 +20,21 @@ def explained(error: Any, args: Sequence[str]) -> str | None:
     if type(error).__name__ == "MissingParameter" and error.ctx is not None:
         return _lacking(error.param, error.ctx, args)
     if type(error).__name__ == "BadParameter" and error.param is not None:
-        return _no_number(error.param, error.message, args)
+        return _no_number(error.param, error.message, args) or f"`{error.param.opts[0]}`: {error.message}"
+    if type(error).__name__ == "BadParameter" and error.param_hint:
+        return f"`{error.param_hint}`: {error.message}"
+    if (bare := re.fullmatch(r"Option '(.+)' requires an argument\.", error.message or "")) is not None:
+        return _without_value(bare[1], error.ctx)
     extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message or "")
     return _too_many(extra[1].split(" "), error.ctx) if extra and error.ctx is not None else None
+
+
+def _without_value(name: str, context: Any) -> str:
+    """The message for an option at the end of a command, whose value is not there."""
+    params = context.command.params if context is not None else []
+    option = next((each for each in params if name in each.opts), None)
+    value = option.metavar if option is not None and option.metavar else "VALUE"
+    return f"`{name}` needs a value: write `{name} {value}`"
 
 
 def _too_many(extra: Sequence[str], context: Any) -> str:
@@ -77,7 +89,7 @@ def _lacking(parameter: Any, context: Any, args: Sequence[str]) -> str:
 def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str:
     """The message for a command that does not exist, the first of what was written."""
     names, word = list(commands), args[0]
-    message = f"No such command `{word}`"
+    message = f"there is no command `{word}`"
     if word.endswith((".yaml", ".yml")) or Path(word).is_file():
         return f"{message}: it is a file. Write a command before it: `graphspec check {word}`"
     if meant := COMMANDS.get(word.lower()):

@@ -152,7 +152,7 @@ ARGUMENTS: Mapping[str, str] = {
         ("lr", "learning_rate"), "another rate for some weights: train: {parameter_groups: [...]}"
     ),
     "normalized_shape": SIZE,
-    **dict.fromkeys(("residual", "skip", "skip_connection"), "a node below it: {merge: add, from: [x, y]}"),
+    **dict.fromkeys(("residual", "skip", "skip_connection"), f"a node below it: {_SUM}"),
     **dict.fromkeys(
         ("share", "shared", "share_weights", "tie", "reuse"),
         "declare the layer under `shared`, and write {call: NAME} wherever it is used",

@@ -25,7 +25,7 @@ DATA = "data: {{train: t.csv, features: {{x: {{columns: [a], encode: {}}}}}{}}}"
     ("where", "written", "help"),
     [
         ("node", "layer: Dense, units: 4, input_dim: 8", "delete it: the size is that of the input"),
-        ("node", "layer: Dense, units: 8, residual: true", "a node below it: {merge: add"),
+        ("node", "layer: Dense, units: 8, residual: true", "a node below it: write {merge: add"),
         ("node", "layer: Dense, units: 4, repeat: {n: 3}", "write `repeat: 3`"),
         ("node", "layer: TimeDistributed, layer: Dense", "wraps: {layer: ..., units: ...}"),
         ("node", "layer: LSTM, units: 4, bidirectional: true", "wraps: {layer: LSTM, ...}}"),

@@ -88,3 +88,10 @@ def test_an_outline_is_that_of_a_text_that_is_read() -> None:
     known = analysed("inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n", None)
     assert [each.name for each in outline(known)] == ["inputs", "nodes", "outputs"]
     assert outline(unchecked(known.text + "#", known)) == []
+
+
+def test_a_name_next_to_a_change_is_known() -> None:
+    known = analysed("inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n", None)
+    typed = unchecked(known.text.replace(": {y", ":,{y"), known)
+    found = typed.at(typed.text.index("{y") + 1)
+    assert found is not None and found.symbol.name == "y" and found.declares
