@@ -113,7 +113,7 @@ def rhythm_of(
         past,
         next,
         reason,
-        _clock(ticks, same) if stamps.dated else (),
+        _clock(ticks, same, _changes(values, series)) if stamps.dated else (),
         frozenset(by_time),
         frozenset(by_series),
     )
@@ -177,15 +177,20 @@ def _is_torn(series: NDArray[np.int64], apart: NDArray[Any], steps: int) -> bool
     return 2 * left < whole and float((apart[same] - 1).sum()) < len(series)
 
 
-def _clock(ticks: NDArray[Any], same: NDArray[np.bool_]) -> tuple[str, ...]:
+def _clock(ticks: NDArray[Any], same: NDArray[np.bool_], changes: NDArray[np.float64]) -> tuple[str, ...]:
     """The parts of dates that come again: those that differ from step to step, and of whose period there are
-    two. Of others, what comes next has values that training has not seen.
+    two. Of others, what comes next has values that training has not seen. Of steps within days the weekday is
+    one where a week before is more alike than six days and eight.
     """
     steps = np.diff(ticks)[same]
     if not len(steps):
         return ()
     usual, span = float(np.median(steps)), float(ticks.max() - ticks.min())
     parts = [part for part, period in PERIODS.items() if usual < period and span >= 2 * period]
+    six, seven, eight = (round(days * DAY / usual) for days in (6, 7, 8)) if usual > 0 else (0, 0, 0)
+    if 0 < 2 * usual <= DAY and eight < len(changes) // 2 and "weekday" in parts:
+        beside = max(_alike(changes, six), _alike(changes, eight))
+        parts = [part for part in parts if part != "weekday" or _alike(changes, seven) > beside]
     return tuple(f"{part}_{wave}" for part in parts for wave in ("sin", "cos"))
 
 
@@ -227,11 +232,7 @@ def _seasons(
     """The shortest and the longest season of the series with the most values; 1 without any. One
     that no calendar has is none where the last value is closer to what comes next, in the training rows.
     """
-    longest = values[series == int(np.bincount(series, ~np.isnan(values)).argmax())]
-    longest = np.interp(
-        np.arange(len(longest)), np.flatnonzero(~np.isnan(longest)), longest[~np.isnan(longest)]
-    )
-    changes = np.diff(longest)
+    changes = _changes(values, series)
     unit = "".join(c for c in every or "" if c.isalpha())
     amount = int("".join(c for c in every or "" if c.isdigit()) or 1)
     usual = [lag // amount for lag in USUAL.get(unit, ()) if lag % amount == 0 and lag // amount > 1]
@@ -243,6 +244,13 @@ def _seasons(
         closer = _error(known, series, best, best, best) < _error(known, series, 1, best, best)
         return (best, best) if closer else (1, 1)
     return (min(strong), max(strong)) if strong else (1, 1)
+
+
+def _changes(values: NDArray[np.float64], series: NDArray[np.int64]) -> NDArray[np.float64]:
+    """From step to step of the series with the most values, whose gaps are filled in straight lines."""
+    longest = values[series == int(np.bincount(series, ~np.isnan(values)).argmax())]
+    there = ~np.isnan(longest)
+    return np.diff(np.interp(np.arange(len(longest)), np.flatnonzero(there), longest[there]))
 
 
 def _alike(changes: NDArray[np.float64], lag: int) -> float:

@@ -634,18 +634,19 @@ def test_arrays_of_several_axes_are_left_out_with_their_shape(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("step", "rows", "parts"),
+    ("step", "rows", "season", "parts"),
     [
-        (timedelta(hours=1), 400, "hour_sin, hour_cos, weekday_sin, weekday_cos"),
-        (timedelta(hours=1), 48 + 1, "hour_sin, hour_cos"),
-        (timedelta(days=1), 800, "weekday_sin, weekday_cos, day_of_year_sin, day_of_year_cos"),
-        (timedelta(days=7), 60, None),
+        (timedelta(hours=1), 400, 7, "hour_sin, hour_cos, weekday_sin, weekday_cos"),
+        (timedelta(hours=1), 400, 24, "hour_sin, hour_cos"),
+        (timedelta(hours=1), 48 + 1, 7, "hour_sin, hour_cos"),
+        (timedelta(days=1), 800, 7, "weekday_sin, weekday_cos, day_of_year_sin, day_of_year_cos"),
+        (timedelta(days=7), 60, 7, None),
     ],
 )
 def test_a_forecast_reads_the_parts_of_dates_that_come_again(
-    tmp_path: Path, step: timedelta, rows: int, parts: str | None
+    tmp_path: Path, step: timedelta, rows: int, season: int, parts: str | None
 ) -> None:
-    lines = [f"{datetime(2024, 1, 1) + i * step},{i % 7},{i % 5}" for i in range(rows)]
+    lines = [f"{datetime(2024, 1, 1) + i * step},{i % season},{i % 5}" for i in range(rows)]
     (tmp_path / "t.csv").write_text("at,y,x\n" + "\n".join(lines) + "\n")
     text = draft("s", tmp_path / "t.csv", ["y"], tmp_path, ask=Ask("at", (), 12, 6))
     assert (f"parts: [{parts}]" in text) if parts else "clock" not in text
