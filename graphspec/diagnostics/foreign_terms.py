@@ -200,6 +200,9 @@ RECURRENT: Mapping[str, str] = {
 NESTS = frozenset(["args", "arguments", "config", "kwargs", "options", "parameters", "params", "settings"])
 """Keys under which other formats keep the arguments of a layer."""
 
+COUNTS = {"repeats": True, "times": True, "num_layers": False, "depth": False, "n": False}
+"""Words for `repeat` on a block that has no such param, and whether they can mean nothing else."""
+
 _MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\(.*\))?")
 
 

@@ -354,6 +354,7 @@ outputs: {}
 """
 OF_BLOCKS = {
     "{block: b, params: {n: $w}, repeat: 2}": "{block: b, n: $w, repeat: 2}",
+    "{block: b, n: $w, repeats: 2}": "{block: b, n: $w, repeat: 2}",
     "{b: {n: $w}, repeat: 2}": "{block: b, n: $w, repeat: 2}",
     "{block: b(n=8), when: $(w > 2)}": "{block: b, when: $(w > 2), n: 8}",
 }

@@ -8,8 +8,8 @@ from typing import Any
 from graphspec import std
 from graphspec.contract import REGISTRY
 from graphspec.declarations import Body, File
-from graphspec.diagnostics import become, declared_name
-from graphspec.diagnostics.foreign_terms import NESTS, call_of
+from graphspec.diagnostics import become, declared_name, renamed
+from graphspec.diagnostics.foreign_terms import COUNTS, NESTS, call_of
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
 from graphspec.elaborate.forms.call import visible
@@ -245,6 +245,10 @@ def _param_values(node: NodeInstance, file: File, declared: Body) -> tuple[dict[
             if declared.lost_params:
                 continue
             help = declared_name(near_help(key, known)) if known else f"`{declared.title}` has no params"
+            count = node.written.get(key)
+            if key in COUNTS and "repeat" not in node.written and type(count) is int:
+                words = f"a block is used several times by `repeat: {count}`"
+                help = renamed(node.written, key, "repeat", words, safe=COUNTS[key])
             if key in NESTS and isinstance(inner := node.written.get(key), dict):
                 shown = ", ".join(f"{name}: {unquoted(value)}" for name, value in inner.items())
                 words = f"write params next to it: {{{node.form}: {node.target()}, {shown}}}"
