@@ -173,29 +173,10 @@ class Calls:
         place = op.wrapper.place(words)
         outside = _one(arguments_read[place])
         inside = fill(op.wrapper.enter_code(), {"x": outside})
-        rank, out = op.inner[place].rank, op.inner_outputs[0].rank
-        ending = None
-        if op.graph is not None:
-            given = [inside if each == place else part for each, part in enumerate(arguments_read)]
-            wants = [self.layout.wants_first(op.graph, word) for word in words]
-            passed = [
-                turned(_one(part), each.rank, False, want) if part is not None else None
-                for part, each, want in zip(given, op.inner, wants, strict=True)
-            ]
-            result = self._instance(op, op.graph, module, passed, logits)
-            channels_first = self.layout.gives(op.graph, next(iter(op.results.values())))
-        else:
-            assert op.layer is not None
-            code = self.constructor.classes.code(op)
-            channels_first = op.layer.memory(*op.inner) == "first"
-            absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)  # no mask and no state
-            arguments = [turned(inside, rank, False, channels_first), *absent]
-            result = self._layer(slot, op, code, module, arguments, number)
-            ending = self._ending(slot, op, code, number)
-        turns = channels_first and out > 2
-        if turns or not op.wrapper.passes_on:
-            result, ending = ending.apply(result) if ending else result, None
-            result = turned(result, out, turns, False)
+        given = [inside if each == place else part for each, part in enumerate(arguments_read[: len(words)])]
+        result, ending, first = self._unwrapped(slot, op, module, given, number, logits)
+        if first or not op.wrapper.passes_on:
+            result, ending = self._ended(op, result, ending, first), None
         return _direct(fill(op.wrapper.leave_code(), {"y": result, "x": outside})), ending
 
     def _scanned(
@@ -213,15 +194,7 @@ class Calls:
         taken = {*self.group.helpers, "self"}
         called = {place: names.Namespace(taken).claim(names.local(words[place])) for place in places}
         inside = [name(called[p]) if p in called else part for p, part in enumerate(arguments[: len(words)])]
-        if op.graph is not None:
-            cell = self._instance(op, op.graph, module, inside, None)
-        else:
-            assert op.layer is not None
-            absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)
-            code = self.constructor.classes.code(op)
-            cell = self._layer(slot, op, code, module, [*inside[:1], *absent], number)
-            ending = self._ending(slot, op, code, number)
-            cell = ending.apply(cell) if ending is not None else cell
+        cell = self._ended(op, *self._unwrapped(slot, op, module, inside, number, None))
         parameters = ast.arguments([], [ast.arg(called[p]) for p in places], None, [], [], None, [])
         every = [
             ast.Tuple([_one(arguments[p]) for p in which], ast.Load())
@@ -267,7 +240,7 @@ class Calls:
         network = space.claim(names.local(lent or shared))
         called = {word: space.claim(names.local(word)) for word, _ in given}
         inside: list[Argument] = [name(called[word]) if word in called else None for word in words]
-        body = self._inside(slot, op, module, inside, number, logits)
+        body = self._ended(op, *self._unwrapped(slot, op, module, inside, number, logits))
         body = _with_module(body, moved, name(network))
         parameters = [ast.arg(network), *(ast.arg(called[word]) for word, _ in given)]
         function = ast.Lambda(ast.arguments([], parameters, None, [], [], None, []), body)
@@ -276,7 +249,7 @@ class Calls:
             return call("gradient_steps", moved, function, *first, *(part for _, part in given))
         return call("with_weights_moved", moved, function, _one(arguments[-1]), *(part for _, part in given))
 
-    def _inside(
+    def _unwrapped(
         self,
         slot: Slot,
         op: Op,
@@ -284,28 +257,31 @@ class Calls:
         given: Sequence[Argument],
         number: int,
         logits: ast.expr | None,
-    ) -> ast.expr:
-        """The call of what a wrapper wraps, on values in the order of the spec; its result is in it, too."""
-        ranks = [None if each is None else each.rank for each in op.inner]
+    ) -> tuple[ast.expr, Ending | None, bool]:
+        """The call of what a wrapper wraps, on values in the order of the spec; the activation after it, and
+        whether the result has its channels at axis 1.
+        """
+        out = op.inner_outputs[0].rank
         if op.graph is not None:
-            wants = [self.layout.wants_first(op.graph, word) for word in op.graph.inputs]
             passed: list[Argument] = [
-                turned(_one(part), rank, False, want) if part is not None and rank is not None else None
-                for part, rank, want in zip(given, ranks, wants, strict=True)
+                turned(_one(part), each.rank, False, self.layout.wants_first(op.graph, word))
+                if part is not None and each is not None
+                else None
+                for word, part, each in zip(op.graph.inputs, given, op.inner, strict=True)
             ]
             result = self._instance(op, op.graph, module, passed, logits)
-            channels_first = self.layout.gives(op.graph, next(iter(op.results.values())))
-        else:
-            assert op.layer is not None
-            code = self.constructor.classes.code(op)
-            channels_first = op.layer.memory(*op.inner) == "first"
-            absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)  # no mask and no state
-            first = turned(_one(given[0]), op.inner[0].rank, False, channels_first)
-            result = self._layer(slot, op, code, module, [first, *absent], number)
-            ending = self._ending(slot, op, code, number)
-            result = ending.apply(result) if ending is not None else result
-        out = op.inner_outputs[0].rank
-        return turned(result, out, channels_first and out > 2, False)
+            return result, None, out > 2 and self.layout.gives(op.graph, next(iter(op.results.values())))
+        assert op.layer is not None
+        code = self.constructor.classes.code(op)
+        first = op.layer.memory(*op.inner) == "first"
+        absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)  # no mask and no state
+        x = turned(_one(given[0]), op.inner[0].rank, False, first)
+        result = self._layer(slot, op, code, module, [x, *absent], number)
+        return result, self._ending(slot, op, code, number), first and out > 2
+
+    def _ended(self, op: Op, result: ast.expr, ending: Ending | None, first: bool) -> ast.expr:
+        """What is wrapped with its activation, in the order of the spec."""
+        return turned(ending.apply(result) if ending else result, op.inner_outputs[0].rank, first, False)
 
     def _of_wrapper(self, slot: Slot, number: int, word: str) -> ast.expr:
         """A setting of a wrapper: a literal, or an attribute where it is a param."""

@@ -204,47 +204,17 @@ class Classes(Generic[Part]):
             self._add([body], self.of[self._leaders[body]])
 
     def _settle(self, members: list[Graph]) -> list[Graph]:
-        """Adds a class of all these bodies, or as few as can express them; returns further calls of modules
-        that cannot share the class of the first call.
+        """Adds a class of all these bodies; returns further calls of modules that cannot share the class of
+        the first call.
         """
         try:
             self._add(members)
             return []
         except Varies:
-            if len(members) == 1:
+            followers = [body for body in members if body in self._leaders]
+            if not followers:
                 raise
-            self._settle_probes(members)
-        followers = [body for body in members if body in self._leaders]
-        if followers:
-            return followers + self._settle([body for body in members if body not in self._leaders])
-        groups: list[list[Graph]] = []
-        for body in members:
-            for number, group in enumerate(groups):
-                if self._fits([*group, body]):
-                    groups[number] = [*group, body]
-                    break
-            else:
-                groups.append([body])
-        for group in groups:
-            self._add(group)
-        return []
-
-    def _settle_probes(self, members: list[Graph]) -> None:
-        """Raises `FixedParams` if instances with other params do not share the class of the program's own."""
-        real = [body for body in members if body not in self._probed]
-        probed = sorted({self._probed[body] for body in members if body in self._probed})
-        if not probed:
-            return
-        own = [[*real, *(b for b in members if self._probed.get(b) == words)] for words in probed]
-        bad = [words for words, few in zip(probed, own, strict=True) if not self._fits(few)]
-        raise FixedParams([word for words in bad or probed for word in words])
-
-    def _fits(self, members: list[Graph]) -> bool:
-        try:
-            self._write(self, self._make(members))
-        except Varies:
-            return False
-        return True
+        return followers + self._settle([body for body in members if body not in self._leaders])
 
     def _add(self, members: list[Graph], over: ModuleClass | None = None) -> None:
         group = self._make(members, over)

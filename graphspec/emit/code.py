@@ -249,14 +249,6 @@ def with_fields(node: NodeT, **fields: object) -> NodeT:
     return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **fields}), node)
 
 
-def is_none(value: ast.expr) -> ast.Compare:
-    return ast.Compare(value, [ast.Is()], [ast.Constant(None)])
-
-
-def repeated(element: ast.expr, target: ast.expr, source: ast.expr) -> ast.comprehension:
-    return ast.comprehension(target, source, [], 0)
-
-
 def folded(node: ast.expr) -> ast.expr:
     """An expression with sums, products, lengths and comparisons of constants computed, and what follows."""
     match node:

@@ -248,13 +248,6 @@ def _target(targets: list[Variable | None]) -> ast.expr:
     return elements[0] if len(elements) == 1 else ast.Tuple(elements, ast.Store())
 
 
-def values_of(argument: object) -> list[Value]:
-    """The values of an argument, or of a tuple of them."""
-    if isinstance(argument, Value):
-        return [argument]
-    return [value for part in argument for value in values_of(part)] if isinstance(argument, tuple) else []
-
-
 def singular(word: str, what: str) -> str:
     """The singular of a name (`stage` of `stages`), or else `block`, `layer` or `item`."""
     if len(word) > 20:
