@@ -20,10 +20,10 @@ DEPTH = 3
 
 
 class Nesting:
-    """`shown` are the shapes that comments show."""
+    """`shown` are the shapes that comments show, `indent` is that of the statements."""
 
-    def __init__(self, body: list[Statement], shown: dict[Assign | Return, str]):
-        self.body, self.shown, self.shows = body, shown, bool(shown)
+    def __init__(self, body: list[Statement], shown: dict[Assign | Return, str], indent: int = 8):
+        self.body, self.shown, self.shows, self.indent = body, shown, bool(shown), indent
         self.counts = Counter(variable for statement in body for variable in read_by(statement))
         self.written: list[Statement] = []
 
@@ -94,7 +94,7 @@ class Nesting:
         """Whether a list fits on one line, or is in brackets and saves more lines than that."""
         if self._line(statement, value) <= WIDTH:
             return True
-        return saved >= 3 == len(lines(_head(statement), value, 8))
+        return saved >= 3 == len(lines(_head(statement), value, self.indent))
 
     def _fits(self, source: Assign, statement: Assign | Return, read: Read) -> bool:
         if statement.value is read:
@@ -118,9 +118,13 @@ class Nesting:
         """
         if isinstance(value, ast.Dict) and len(value.values) > 1:
             pairs = zip(value.keys, value.values, strict=True)
-            return 12 + max(len(f"{flat(key)}: {flat(each)},") for key, each in pairs if key is not None)
+            return (
+                self.indent
+                + 4
+                + max(len(f"{flat(key)}: {flat(each)},") for key, each in pairs if key is not None)
+            )
         shape = self.shown.get(statement, "") if isinstance(statement, Assign) else ""
-        return 8 + len(_head(statement)) + len(bare(value)) + (len(shape) + 4 if shape else 0)
+        return self.indent + len(_head(statement)) + len(bare(value)) + (len(shape) + 4 if shape else 0)
 
     def _join(self, source: Assign, statement: Assign | Return, read: Read) -> None:
         if statement.value is read and statement.result is None:

@@ -1,7 +1,7 @@
 """Further uses of the blocks of a file, with other params: a class is written for these, too.
 
-They turn the conditions of a block both ways, and its flags, and change its numbers. So a class says what its
-block says, however the file uses it.
+They turn the conditions of a block both ways, and its flags; numbers change only to turn a condition. So a
+class says what its block says, however the file uses it.
 """
 
 from __future__ import annotations
