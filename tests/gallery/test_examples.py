@@ -123,6 +123,14 @@ def test_what_comes_next_in_a_novel_is_learned_better_than_from_two_letters(tmp_
 
 
 @pytest.mark.parity
+def test_dates_are_written_as_iso_has_them(tmp_path: Path) -> None:
+    run = Run(trained("dates", tmp_path).run_dir)
+    asked = {"5 March 1998": "1998-03-05", "Jun 30 2011": "2011-06-30", "February 29, 2024": "2024-02-29"}
+    assert [*run.generate([*asked])] == [*asked.values()]
+    assert run.evaluate()["accuracy"] > 0.99
+
+
+@pytest.mark.parity
 def test_two_towers_find_more_than_what_is_popular(tmp_path: Path) -> None:
     program = compile(SPECS / "two_towers.yaml")
     run = tmp_path / "two_towers"

@@ -18,7 +18,7 @@ SECTIONS = {
     "Boxes and masks": ["detector", "detr", "segmentation"],
     "Retrieval": ["two_towers"],
     "Forecasts": ["carbon_dioxide", "carbon_dioxide_quantiles"],
-    "Texts that go on": ["novel"],
+    "Texts that go on": ["novel", "dates"],
     "Several inputs, several outputs": ["question_answering", "posts", "item_price"],
     "Graphs of layers": ["inception_module", "residual"],
     "Shared layers, models as layers": [
