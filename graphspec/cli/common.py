@@ -77,6 +77,7 @@ ELSEWHERE = {
     "plot": "plot:plot",
     "tune": "tune:tune",
     "weights": "weights:weights",
+    "plan": "plan:plan",
     "prepare": "prepare:prepare",
     "train": "train:train",
     "evaluate": "runs:evaluate",

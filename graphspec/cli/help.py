@@ -19,7 +19,7 @@ PLACES = ("data", "output", "weights")
 HEADINGS: Mapping[str, Sequence[str]] = {
     "Write a spec": ("new", "check", "fmt", "layers", "explain"),
     "Look at a spec": ("summary", "plot", "resolve", "diff"),
-    "Train it": ("prepare", "train", "tune", "runs", "report", "backtest", "drift"),
+    "Train it": ("plan", "prepare", "train", "tune", "runs", "report", "backtest", "drift"),
     "Use a trained model": ("evaluate", "predict", "generate", "build", "serve"),
     "Take models and weights over": ("import", "weights", "migrate", "prove", "verify", "audit"),
     "Connect editors and programs": ("schema", "server", "mcp"),
