@@ -42,7 +42,7 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     ),
     **dict.fromkeys(("temperature", "top_p", "min_p", "repetition_penalty"), ((Real,), "a number")),
     "prompts": ((str, Sequence), "a text, or a list of texts"),
-    "end": ((str, Integral), "a token, or its number"),
+    **dict.fromkeys(("begin", "end"), ((str, Integral), "a token, or its number")),
     "preset": (TEXT, "a name"),
     "name": (TEXT, "a name"),
     "format": (TEXT, "'pt2' or 'onnx'"),
@@ -53,7 +53,7 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
         (
             *("allow_url", "resume", "overwrite", "flat", "check", "inplace", "exporting", "fixed", "logits"),
             *("prove", "probabilities", "every_window", "defaults", "expand", "trainable", "flops", "memory"),
-            *("color", "baselines", "boosting"),
+            *("color", "baselines", "boosting", "encoded"),
         ),
         (FLAG, "True or False"),
     ),

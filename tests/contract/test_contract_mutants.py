@@ -89,7 +89,8 @@ def backwards(code: Code) -> Code:
     """The rotation of a layer in the other direction."""
     assert code.construct is not None
     factor: Any = code.construct.positional["factor"]
-    return replace(code, construct=replace(code.construct, positional={"factor": (-factor[1], -factor[0])}))
+    positional = {**code.construct.positional, "factor": (-factor[1], -factor[0])}
+    return replace(code, construct=replace(code.construct, positional=positional))
 
 
 def says(layer: str, change: Callable[[Weight], Weight]) -> Mutant:

@@ -133,25 +133,25 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Dates(nn.Module):
-    def __init__(self, width: int = 64, heads: int = 4) -> None:
+    def __init__(self, half: int = 32, heads: int = 4) -> None:
         super().__init__()
-        self.letters = nn.Embedding(60, width)
-        self.read = BidirectionalGRU(width, width // 2, return_sequences=True)
-        self.signs = nn.Embedding(20, width)
-        self.memory = GRU(width, width, return_sequences=True)
-        self.look = MultiHeadAttention(width, heads, width // heads)
-        self.hidden = nn.Linear(2 * width, width)
-        self.next = nn.Linear(width, 20)
+        self.letters = nn.Embedding(60, 2 * half)
+        self.read = BidirectionalGRU(2 * half, half, return_sequences=True)
+        self.signs = nn.Embedding(20, 2 * half)
+        self.memory = GRU(2 * half, 2 * half, return_sequences=True)
+        self.look = MultiHeadAttention(2 * half, heads, 2 * half // heads)
+        self.hidden = nn.Linear(4 * half, 2 * half)
+        self.next = nn.Linear(2 * half, 20)
         self.apply(init_weights)
 
     def forward(self, written: Tensor, iso: Tensor, *, logits: bool = False) -> Tensor:
         letters_mask = written != 0  # [N, letters]
-        x = self.letters(written)  # [N, letters, width]
-        read = self.read(x, mask=letters_mask)  # [N, letters, 64]
-        x = self.signs(iso)  # [N, length, width]
-        memory = self.memory(x)  # [N, length, width]
+        x = self.letters(written)  # [N, letters, 2 * half]
+        read = self.read(x, mask=letters_mask)  # [N, letters, 2 * half]
+        x = self.signs(iso)  # [N, length, 2 * half]
+        memory = self.memory(x)  # [N, length, 2 * half]
         x = self.look(memory, read, mask=letters_mask[:, None, None])
-        x = torch.cat([memory, x], -1)  # [N, length, 2 * width]
-        x = F.relu(self.hidden(x), inplace=True)  # [N, length, width]
+        x = torch.cat([memory, x], -1)  # [N, length, 4 * half]
+        x = F.relu(self.hidden(x), inplace=True)  # [N, length, 2 * half]
         x = self.next(x)  # [N, length, 20]
         return x if logits else x.softmax(-1)

@@ -8,6 +8,7 @@ import re
 import runpy
 import shlex
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -156,7 +157,9 @@ def test_the_python_page_runs_from_its_beginning(directory: Path) -> None:
 
 
 def run_python(text: str, directory: Path) -> None:
-    with contextlib.chdir(directory):
+    with contextlib.chdir(directory), pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(directory)
+        patch.delitem(sys.modules, "model", raising=False)  # another test's
         exec(compile(text, "<example>", "exec"), {"__name__": "__main__"})
 
 
@@ -248,7 +251,7 @@ def test_yaml_examples_compile(quote: Quote, beside: Path) -> None:
 
 RUN_BY_OTHERS = {"py": "test_coming_from_keras", "sh": "test_coming_from_keras", "lua": "test_neovim"}
 """Languages whose examples tests of their rooms run."""
-SHOWN = {"bash", "csv", "elisp", "yml"}
+SHOWN = {"bash", "csv", "elisp", "text", "yml"}
 """Languages of other programs, which are not run."""
 
 

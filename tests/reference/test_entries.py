@@ -11,6 +11,7 @@ from graphspec.reference.layers import find
 @pytest.mark.parametrize("columns", [60, 80])
 def test_a_page_fits_a_narrow_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     (entry,) = find("LSTM")
+    monkeypatch.setenv("COLUMNS", "200")
     wide = entry.text()
     monkeypatch.setenv("COLUMNS", str(columns))
     narrow = entry.text()

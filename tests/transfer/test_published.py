@@ -166,7 +166,7 @@ def test_names_that_rules_know_are_recognized(tmp_path: Path) -> None:
     said = complaints(found.plan, tmp_path, SPECS / "bert.yaml", Rules())
     assert any("--rules bert" in str(each.help) for each in said)
     with pytest.raises(SpecError, match="did you mean `bert`"):
-        load_rules("brt")
+        load_rules("berd")
 
 
 # --- published weights in wheels

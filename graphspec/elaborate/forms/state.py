@@ -145,7 +145,7 @@ class _UpdateBuilder(FormulaBuilder):
         order = [*others[:1], *batch, *others[1:]]
         inner.inputs = {self.entered[each].name: self.entered[each] for each in order}
         inner.outputs = {"next": result}
-        op = Op(self._fresh(UPDATE), None, node.span_of(UPDATE), "block", tuple(order), graph=inner)
+        op = Op(self._fresh(UPDATE), None, node.span, "block", tuple(order), graph=inner)
         op.wrapper = Updating(batch=len(batch))
         op.inner = tuple(self.entered[each].tensor for each in order)
         op.inner_outputs = (result.tensor,)
