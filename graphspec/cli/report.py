@@ -25,7 +25,8 @@ START, INNER = 56, SIDE - 70
 """Where its frame begins, from the left and from below, and the side of that."""
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: .6rem 0 } td, th { padding: .2rem .6rem; text-align: right }
+table { border-collapse: collapse; margin: .6rem 0; display: block; max-width: 100%; overflow-x: auto }
+td, th { padding: .2rem .6rem; text-align: right }
 th { font-weight: 600; border-bottom: 1px solid #bbb } td:first-child, th:first-child { text-align: left }
 img { image-rendering: pixelated; width: 96px } section, h2 { margin-top: 2.2rem }
 svg { max-width: 100%; height: auto } h1, p { overflow-wrap: anywhere }
