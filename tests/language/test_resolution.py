@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec.cli.app import app
 from graphspec.contract import REGISTRY
+from graphspec.emit import emit
+from graphspec.emit.emitted import EmitOptions
 from tests import ROOT, one_in
 from tests.programs import program_of
 
@@ -49,7 +51,14 @@ def test_it_compiles_to_the_same_bytes(path: Path, defaults: bool, tmp_path: Pat
 
 
 def judged(program: graphspec.Program) -> dict[str, Any]:
-    return {name: (each.loss, each.loss_weight, each.metrics) for name, each in program.outputs.items()}
+    """The losses, with the source of those that are blocks, and what counts with them."""
+    found: dict[str, Any] = {}
+    for name, each in program.outputs.items():
+        block, loss = getattr(each.loss, "program", None), each.loss
+        if block is not None and loss is not None:
+            loss = loss.model_copy(update={"program": emit(block, EmitOptions()).source})
+        found[name] = (loss, each.loss_weight, each.metrics)
+    return found
 
 
 def test_settings_and_presets_are_filled_in() -> None:
