@@ -151,7 +151,12 @@ def _bytes(size: int) -> str:
 
 
 def _span(low: float, high: float) -> str:
-    return f"{low:,.2g} to {high:,.2g}"
+    return f"{_rounded(low)} to {_rounded(high)}"
+
+
+def _rounded(number: float) -> str:
+    """Two digits, and no exponent for large numbers."""
+    return f"{float(f'{number:.2g}'):,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def cards(text: str) -> tuple[int, str]:
