@@ -174,7 +174,7 @@ def _need(name: str, value: Any, kind: str) -> None:
             raise fail("wrong-type", f"a key of `{name}` is {brief(wrong)}, but must be a name")
     if name == "seed" and number not in SEEDS:
         raise fail("out-of-range", f"`seed` is {value}, but must have 64 bits at most")
-    if Integral in types and name not in ("seed", "end", "tiles") and number < 1:
+    if Integral in types and name not in ("seed", "begin", "end", "tiles") and number < 1:
         raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
     if name == "batch_size" and number > LARGEST:
         raise fail("out-of-range", f"`batch_size` is {value}, but must be at most {LARGEST:,}")
