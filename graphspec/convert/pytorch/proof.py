@@ -237,7 +237,8 @@ def _trained(
     if learned.lost:
         message = f"the module trains `{learned.lost}`, of which the spec lacks elements"
         raise fail("import-differs", message, REPORT)
-    if max(learned.gradient, learned.steps) > GRADIENT and moving_buffers(module, fresh_inputs):
+    differs = max(learned.gradient, learned.steps) > GRADIENT or learned.loss > TOLERANCE * DEEP
+    if differs and moving_buffers(module, fresh_inputs):
         return None, None, None, "it changes buffers in training"
     if learned.gradient > GRADIENT and learned.gradient > 3 * _own_gradient(
         imported, module, fresh_inputs, wide

@@ -357,14 +357,20 @@ def moving_buffers(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[str]
     names = [name for name, _ in module.named_buffers() if name.rpartition(".")[0] not in kept]
     if not names:
         return []
-    with quiet(), module_kept(module), torch.no_grad():
-        before = {name: module.get_buffer(name).clone() for name in names}
-        try:
-            module.train()
-            module(**inputs)
-        except Exception:  # the user's own: its graph says more
-            return []
-        return [name for name in names if not torch.equal(module.get_buffer(name), before[name])]
+    found = set[str]()
+    for scale in (1.0, 1.25):  # iterations that have converged move only from elsewhere
+        with quiet(), module_kept(module), torch.no_grad():
+            before = {}
+            for name in names:
+                buffer = module.get_buffer(name)
+                before[name] = (buffer.mul_(scale) if buffer.is_floating_point() else buffer).clone()
+            try:
+                module.train()
+                module(**inputs)
+            except Exception:  # the user's own: its graph says more
+                continue
+            found |= {name for name in names if not torch.equal(module.get_buffer(name), before[name])}
+    return [name for name in names if name in found]
 
 
 def averages(module: nn.Module | None) -> bool:
