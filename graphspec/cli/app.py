@@ -41,7 +41,7 @@ def _root(
 ) -> None:
     command = context.invoked_subcommand
     if as_json and command is not None and not version:
-        raise misuse("--json", f"options come after the command: write `graphspec {command} ... --json`")
+        raise misuse("--json", "options come after the command", f"write `graphspec {command} ... --json`")
     if version:
         from graphspec.version import LANGUAGE, __version__
 

@@ -242,7 +242,7 @@ def _merged(program: Program, run: Path, path: Path | None, force: bool) -> Path
     from graphspec.runs.run import Run
 
     if path is None:
-        raise misuse("--merge-adapters", "it writes a file of weights next to FILE: name FILE with -o")
+        raise misuse("--merge-adapters", "it writes a file of weights next to FILE", "name FILE with -o")
     target = path.with_suffix(".safetensors")
     check_output(target, None, force, read_by(program))
     trained = Run(run, allow=program.allow)
@@ -347,7 +347,7 @@ def _format_of(format: str | None, output: str | None) -> str:
     if format not in FORMATS:
         raise misuse("--format", f"{format} is not one of {', '.join(FORMATS)}")
     if suffix in FORMATS and suffix != format:
-        raise misuse("-o", f"{output} would hold {format}: give --format {suffix}, or another name")
+        raise misuse("-o", f"{output} would hold {format}", f"give --format {suffix}, or another name")
     return format
 
 

@@ -17,7 +17,7 @@ from typer.main import get_command
 from graphspec.cli import completing
 from graphspec.cli.help import GroupedCommand, write_commands
 from graphspec.cli.printing import print_json, reporting, show
-from graphspec.diagnostics.terminal import legible, say, say_json
+from graphspec.diagnostics.terminal import say, say_json
 from graphspec.diagnostics.text import first_line
 
 if TYPE_CHECKING:
@@ -139,14 +139,14 @@ class CommandTable(MutableMapping[str, Any]):
 class ExplainingGroup(TyperGroup):
     """A group that says what was probably meant by a command that it does not have."""
 
-    def unknown(self, args: list[str]) -> str:
-        """The message for a line whose first word is no command."""
+    def unknown(self, args: list[str]) -> tuple[str, str | None]:
+        """What is wrong with a line whose first word is no command, and the remedy."""
         raise NotImplementedError
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         known = ctx.resilient_parsing or not args or args[0] in self.commands
         if not known and not args[0].startswith("-"):
-            ctx.fail(self.unknown(args))
+            raise Misuse(*self.unknown(args))
         return super().resolve_command(ctx, args)
 
 
@@ -171,7 +171,7 @@ class Commands(ExplainingGroup):
         with _usage(ctx.meta["written"]):
             return super().invoke(ctx)
 
-    def unknown(self, args: list[str]) -> str:
+    def unknown(self, args: list[str]) -> tuple[str, str | None]:
         from graphspec.cli.usage import unknown_command
 
         return unknown_command(args, self.commands)
@@ -179,24 +179,19 @@ class Commands(ExplainingGroup):
 
 @contextmanager
 def _usage(args: Sequence[str]) -> Iterator[None]:
-    """Gives the error of an option that does not exist its remedy, and writes errors as JSON where they are
-    asked for.
-    """
+    """Reports wrong usage as all mistakes are, and ends the command."""
     try:
         yield
     except UsageError as error:
-        from graphspec.cli.usage import explained
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
+            raise
+        from graphspec.cli.usage import diagnosed
 
-        said = explained(error, args)
-        if said is not None:
-            error = UsageError(said, ctx=error.ctx)
-        if "--json" not in args:
-            error.message = legible(error.message)
-            raise error from None
-        from graphspec.diagnostics import Diagnostic
-
-        message = error.format_message().strip()
-        print_json({"ok": False, "diagnostics": [Diagnostic("usage", message, None).to_json()]})
+        diagnostic = diagnosed(error, args)
+        if "--json" in args:
+            print_json({"ok": False, "diagnostics": [diagnostic.to_json()]})
+        else:
+            show([diagnostic], {}, sys.stderr)
         raise typer.Exit(2) from None
 
 
@@ -282,8 +277,8 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
     for pair, key, equals, _ in parts:
         if not equals or not key:
             name, colon, value = (part.strip() for part in pair.partition(":"))
-            help = f": write {name}={value}" if colon and value and " " not in name + value else ""
-            raise misuse("--set", f"`{pair}` is not KEY=VALUE{help}")
+            help = f"write {name}={value}" if colon and value and " " not in name + value else None
+            raise misuse("--set", f"`{pair}` is not KEY=VALUE", help)
     try:
         return from_command_line([(key.rstrip(), text) for _, key, _, text in parts], sources)
     except ValueError as error:
@@ -366,6 +361,14 @@ def events(progress: str) -> Callable[..., None]:
     return tell
 
 
-def misuse(option: str, message: str) -> typer.BadParameter:
+class Misuse(typer.BadParameter):
+    """The error for what is used wrongly: an option or an argument, if it is named."""
+
+    def __init__(self, message: str, help: str | None = None, option: str | None = None):
+        super().__init__(message, param_hint=option)
+        self.help = help
+
+
+def misuse(option: str, message: str, help: str | None = None) -> Misuse:
     """The error for an option, or an argument, that is used wrongly."""
-    return typer.BadParameter(message, param_hint=option)
+    return Misuse(message, help, option)

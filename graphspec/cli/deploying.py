@@ -101,10 +101,10 @@ def deploy(
 def _empty(output: str | None, force: bool) -> Path:
     """The folder of Hugging Face to write to: one with nothing in it, unless by `force`."""
     if output in (None, "-"):
-        raise misuse("-o", "--huggingface writes several files: name a folder")
+        raise misuse("-o", "--huggingface writes several files", "name a folder")
     folder = Path(str(output))
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not force):
-        raise misuse("-o", f"{folder} exists and is not an empty folder; {OVERWRITES}")
+        raise misuse("-o", f"{folder} exists and is not an empty folder", OVERWRITES)
     return folder
 
 
@@ -140,10 +140,10 @@ def _folder(output: str | None, force: bool, names: tuple[str, ...]) -> Path:
     from graphspec.runs.shipping import is_shipped
 
     if output in (None, "-"):
-        raise misuse("-o", "--fastest writes several files: name a folder")
+        raise misuse("-o", "--fastest writes several files", "name a folder")
     folder = Path(str(output))
     if folder.is_file():
-        raise misuse("-o", f"{folder} is a file, and --fastest writes several: name a folder")
+        raise misuse("-o", f"{folder} is a file, and --fastest writes several", "name a folder")
     for path in map(folder.joinpath, names):
         plain_text = path.name in UNSTAMPED and is_shipped(folder)
         check_output(path, of_format(path.suffix[1:] or "py"), force or plain_text)
@@ -152,7 +152,7 @@ def _folder(output: str | None, force: bool, names: tuple[str, ...]) -> Path:
     left = {half for name in names for half in halves(folder / name)}
     left |= {path for name in names if (path := folder / name).is_file()}
     if not left.issuperset(folder.iterdir()):
-        raise misuse("-o", f"{folder} holds files that graphspec did not write; --force keeps these")
+        raise misuse("-o", f"{folder} holds files that graphspec did not write", "--force keeps these")
     return folder
 
 
@@ -241,10 +241,12 @@ def write_config(program: Program, path: Path, exported: Exported, encoders: Enc
 def triton_file(output: str | None, force: bool) -> Path:
     """The file of the model's first version in a folder of Triton's repository, which `making` makes."""
     if output in (None, "-"):
-        raise misuse("-o", "--triton writes a folder of Triton's model repository: name it")
+        raise misuse("-o", "--triton writes a folder of Triton's model repository", "name it")
     folder = Path(str(output))
     if folder.suffix == ".onnx" or folder.is_file():
-        raise misuse("-o", f"--triton writes {CONFIG} and {VERSION}/model.onnx into a folder: name a folder")
+        raise misuse(
+            "-o", f"--triton writes {CONFIG} and {VERSION}/model.onnx into a folder", "name a folder"
+        )
     path = folder / VERSION / "model.onnx"
     there = next((parent for parent in path.parents if os.path.lexists(parent)), path)
     if not there.is_dir():

@@ -38,7 +38,7 @@ def fix_file(
     from graphspec.fixing.checking import check_spec_text
 
     if str(path) == "-":
-        raise misuse("--fix", "standard input has no file to mend: name one")
+        raise misuse("--fix", "standard input has no file to mend", "name one")
     try:
         before = content(path).decode("utf-8")
     except (OSError, UnicodeDecodeError):

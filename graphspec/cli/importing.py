@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 class Sources(ExplainingGroup):
     """What can be imported: one command for each kind of file."""
 
-    def unknown(self, args: list[str]) -> str:
+    def unknown(self, args: list[str]) -> tuple[str, str | None]:
         from graphspec.cli.usage import unknown_source
 
         return unknown_source(args[0])

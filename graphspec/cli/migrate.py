@@ -69,12 +69,12 @@ def migrate(
             raise misuse("--spec", "it translates specs in place, and takes only --diff and --json")
         return _translate(paths, diff, as_json)
     if diff:
-        raise misuse("--diff", "it shows what --spec would change; to compare specs: `graphspec diff A B`")
+        raise misuse("--diff", "it shows what --spec would change", "to compare specs: `graphspec diff A B`")
     if len(paths) != 2:
         raise misuse("RUN SPEC", f"a run and a spec are two paths, and not {len(paths)}")
     run, spec = paths
     if spec.is_dir() and run.is_file():
-        raise misuse("RUN SPEC", f"the run comes first: graphspec migrate {spec} {run}")
+        raise misuse("RUN SPEC", "the run comes first", f"write `graphspec migrate {spec} {run}`")
     if output is not None:
         named = None if weights in ("best", "last") else Path(weights)
         check_output(output, None, force, [spec, named, None if rules is None else Path(rules)])

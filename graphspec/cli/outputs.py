@@ -52,16 +52,16 @@ def check_output(
     need_apart(path, reads, option)
     owner = _owner(path)
     if owner is not None:
-        raise misuse(option, f"{path} is a file of the {owner}: name another file")
+        raise misuse(option, f"{path} is a file of the {owner}", "name another file")
     if force or not os.path.lexists(path):
         return
     help = "move it" if force is None else OVERWRITES
     if ours is None:
-        raise misuse(option, f"{path} exists; {help}")
+        raise misuse(option, f"{path} exists", help)
     if not os.path.exists(path) or not ours(path):
-        raise misuse(option, f"{path} exists and was not written by graphspec; {help}")
+        raise misuse(option, f"{path} exists and was not written by graphspec", help)
     if _is_changed(path):
-        raise misuse(option, f"{path} was edited after graphspec wrote it; --force overwrites the edits")
+        raise misuse(option, f"{path} was edited after graphspec wrote it", "--force overwrites the edits")
 
 
 def check_folder(path: Path, holds_other: Callable[[Path], bool], option: str = "-o") -> None:
@@ -69,12 +69,12 @@ def check_folder(path: Path, holds_other: Callable[[Path], bool], option: str = 
     `holds_other` files than the command writes.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise misuse(option, f"{path} is a file: name a folder")
+        raise misuse(option, f"{path} is a file", "name a folder")
     owner = next(filter(None, (_owner(path / name) for name in (ENVIRONMENT, STUDY, "engines/x"))), None)
     if owner is not None:
-        raise misuse(option, f"{path} is a folder of the {owner}: name another folder")
+        raise misuse(option, f"{path} is a folder of the {owner}", "name another folder")
     if path.is_dir() and holds_other(path):
-        raise misuse(option, f"{path} holds files that graphspec did not write: name another folder")
+        raise misuse(option, f"{path} holds files that graphspec did not write", "name another folder")
 
 
 def need_apart(path: Path, reads: Iterable[Path | None], option: str = "-o") -> None:
@@ -87,7 +87,7 @@ def need_apart(path: Path, reads: Iterable[Path | None], option: str = "-o") -> 
         if read is None or not os.path.exists(read):
             continue
         if is_within(path, read) if read.is_dir() else path.samefile(read):
-            raise misuse(option, f"{path} is also the input: name another file")
+            raise misuse(option, f"{path} is also the input", "name another file")
 
 
 def need_apart_from(program: BaseProgram, path: Path | None, option: str = "-o") -> None:

@@ -44,7 +44,7 @@ def prepare(
     Example: graphspec prepare specs/cars.yaml -o cars.prepared
     """
     if ray and jobs is not None:
-        raise misuse("--jobs", "the cluster says how many tasks run at a time: leave --jobs or --ray out")
+        raise misuse("--jobs", "the cluster says how many tasks run at a time", "leave --jobs or --ray out")
     with compiling(spec, settings, preset, as_json, allow, allow_url) as program:
         from graphspec.data.preparing import holds_other
         from graphspec.data.preparing import prepare as encode

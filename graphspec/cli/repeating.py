@@ -48,7 +48,7 @@ def repeat(
     program, several = next(iter(programs.values())), len(programs) > 1
     for preset in programs if several else ():
         if not PLAIN.fullmatch(preset):
-            raise misuse("--preset", f"`{preset}` is to name a directory: give it letters, digits and _")
+            raise misuse("--preset", f"`{preset}` is to name a directory", "give it letters, digits and _")
     parent = Path("runs")
     if run_dir is None and resume and parent.is_dir():
         known = [path for path in numbers(parent, program.name).values() if list_repeated(path)]

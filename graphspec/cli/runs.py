@@ -229,7 +229,7 @@ def predict(
     if folder is not None:
         output = folder / PREDICTIONS
         if folder.is_dir() and any(folder.iterdir()) and not force:
-            raise misuse("-o", f"{folder} holds files: name an empty folder, or {OVERWRITES}")
+            raise misuse("-o", f"{folder} holds files", f"name an empty folder, or {OVERWRITES}")
     check_output(output, lambda path: True, force, named)
     with ExitStack() as opened:
         loaded = opened.enter_context(using(run, weights, as_json, allow))
@@ -261,7 +261,7 @@ def predict(
         ):
             made_part = made(part)
             if not (rows or force) and columns_of(output) not in (None, made_part.column_names):
-                raise misuse("-o", f"{output} exists and has other columns; {OVERWRITES}")
+                raise misuse("-o", f"{output} exists and has other columns", OVERWRITES)
             append(made_part)
             rows += part.num_rows
             tell("rows", rows=rows)
@@ -347,9 +347,9 @@ def runs(
     arguments = list(words or [])
     comparing = len(arguments) > 1 and str(arguments[0]) == COMPARE
     if outputs and not comparing:
-        raise misuse("-o", "it is of the runs that `compare` names: graphspec runs compare RUN RUN")
+        raise misuse("-o", "it is of `compare`", "write `graphspec runs compare A B -o FILE`")
     if len(arguments) > 1 and not comparing:
-        raise misuse("[DIR]", "one directory is listed; to compare runs: graphspec runs compare RUN RUN")
+        raise misuse("[DIR]", "one directory is listed", "to compare runs: `graphspec runs compare RUN RUN`")
     with reporting(as_json):
         if comparing:
             _compare(arguments[1:], outputs or [], force, as_json)

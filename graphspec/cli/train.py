@@ -174,7 +174,7 @@ def train(
     if seeds is not None or folds is not None:
         _check_repeats(spec, seeds, folds, devices, earlier)
     elif len(presets or ()) > 1:
-        raise misuse("--preset", "several are compared by repeated runs: add --seeds 5, or name one")
+        raise misuse("--preset", "several are compared by repeated runs", "add --seeds 5, or name one")
     preset = presets[0] if presets else None
     with reporting(as_json):
         spec, run_dir = _spec_and_run(spec, run_dir, resume)
@@ -232,13 +232,15 @@ def _check_repeats(
     """Refuses what `--seeds` and `--folds` do not go with."""
     option = "--seeds" if seeds is not None else "--folds"
     if seeds is not None and folds is not None:
-        raise misuse("--folds", "leave --seeds out: repeat either, then compare")
+        raise misuse("--folds", "the seeds or the folds are repeated, not both", "leave --seeds out")
     if (devices or 1) > 1 or launched().size > 1:
-        raise misuse(option, "its trainings follow one another in one process: leave --devices out")
+        raise misuse(option, "its trainings follow one another in one process", "leave --devices out")
     if earlier is not None:
-        raise misuse(option, "all of them start from a file: `graphspec migrate`, then --weights")
+        raise misuse(
+            option, "all of them start from a file", "write it by `graphspec migrate`, then --weights"
+        )
     if spec.is_dir():
-        raise misuse(option, f"{spec} is a directory: name the spec, and with --resume also --run-dir")
+        raise misuse(option, f"{spec} is a directory", "name the spec, and with --resume also --run-dir")
 
 
 def _check_earlier(earlier: Path | None, resume: bool, weights: Path | None, devices: int | None) -> None:
@@ -248,7 +250,11 @@ def _check_earlier(earlier: Path | None, resume: bool, weights: Path | None, dev
     if resume or weights is not None:
         raise misuse("--from", "leave --resume and --weights out: a new run starts from one place")
     if (devices or 1) > 1 or launched().size > 1:
-        raise misuse("--from", "several processes start from a file: `graphspec migrate`, then --weights")
+        raise misuse(
+            "--from",
+            "several processes start from a file",
+            "write it by `graphspec migrate`, then --weights",
+        )
 
 
 def _migrated(
@@ -276,7 +282,7 @@ def _free(path: Path) -> Path:
 def _check_options(resume: bool, force: bool, weights: Path | None, progress: str, compile: str) -> None:
     """Refuses options that do not go together."""
     if resume and force:
-        raise misuse("--resume", "it continues a run, and --force deletes one")
+        raise misuse("--resume", "it continues a run, and --force deletes one", "leave one of them out")
     if resume and weights is not None:
         raise misuse("--weights", "a new run starts from a file, and --resume continues one")
     need_one_of(compile, ("auto", "on", "off"), "--compile")
@@ -361,7 +367,9 @@ def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
     if not (run / SPEC).is_file():
         raise misuse("SPEC", f"{run} is a directory without a run")
     if not resume:
-        raise misuse("SPEC", f"{run} is a run: continue it with --resume, or train again from {run / SPEC}")
+        raise misuse(
+            "SPEC", f"{run} is a run", f"continue it with --resume, or train again from {run / SPEC}"
+        )
     if run_dir is not None and run_dir.resolve() != run.resolve():
-        raise misuse("--run-dir", f"{run_dir} is not {run}: leave --run-dir out to resume a run")
+        raise misuse("--run-dir", f"{run_dir} is not {run}", "leave --run-dir out to resume a run")
     return run

@@ -1,4 +1,4 @@
-"""Remedies for commands and options that do not exist."""
+"""What wrong usage of the command line is told: what is wrong, and what to write instead."""
 
 from __future__ import annotations
 
@@ -7,38 +7,62 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphspec.cli.common import Misuse
 from graphspec.diagnostics import nearest
 from graphspec.diagnostics.foreign_terms import COMMANDS, OPTIONS
 
+if TYPE_CHECKING:
+    from graphspec.diagnostics import Diagnostic
 
-def explained(error: Any, args: Sequence[str]) -> str | None:
-    """The message for what was written wrong, where there is a better one than the parser's."""
-    if type(error).__name__ == "NoSuchOption":
-        return unknown_option(error.option_name, error.ctx, args)
-    if type(error).__name__ == "MissingParameter" and error.ctx is not None:
-        return _lacking(error.param, error.ctx, args)
-    if type(error).__name__ == "BadParameter" and error.param is not None:
-        return _no_number(error.param, error.message, args) or f"`{error.param.opts[0]}`: {error.message}"
-    if type(error).__name__ == "BadParameter" and error.param_hint:
-        return f"`{error.param_hint}`: {error.message}"
-    if (bare := re.fullmatch(r"Option '(.+)' requires an argument\.", error.message or "")) is not None:
-        return _without_value(bare[1], error.ctx)
+Told = tuple[str, str | None]
+"""What is wrong, and the remedy."""
+
+
+def diagnosed(error: Any, args: Sequence[str]) -> Diagnostic:
+    """The diagnostic of an error of the parser or of a command; `args` are what was written."""
+    from graphspec.diagnostics import Diagnostic
+
+    message, help = _told(error, args)
+    return Diagnostic("usage", message, None, help=help)
+
+
+def _told(error: Any, args: Sequence[str]) -> Told:
+    kind, context = type(error).__name__, error.ctx
+    if kind == "NoSuchOption":
+        return _unknown_option(error.option_name, context, args)
+    if kind == "MissingParameter" and context is not None:
+        return _lacking(error.param, context, args)
+    if kind == "BadParameter" and error.param is not None:
+        return _no_number(error.param, error.message, args) or (
+            f"`{error.param.opts[0]}`: {error.message}",
+            None,
+        )
+    if isinstance(error, Misuse):
+        named = f"`{error.param_hint}`: " if error.param_hint else ""
+        return named + error.message, error.help
+    if kind == "BadOptionUsage":
+        return _with_value(error.option_name, args, context)
     extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message or "")
-    return _too_many(extra[1].split(" "), error.ctx) if extra and error.ctx is not None else None
+    if extra and context is not None:
+        return _too_many(extra[1].split(" "), context)
+    return error.message or str(error), None
 
 
-def _without_value(name: str, context: Any) -> str:
-    """The message for an option at the end of a command, whose value is not there."""
+def _with_value(name: str, args: Sequence[str], context: Any) -> Told:
+    """What is told of an option that lacks its value at the end of a command, or of a flag with one."""
+    given = next((arg.partition("=")[2] for arg in args if arg.startswith(f"{name}=")), None)
+    if given is not None:
+        return f"`{name}` takes no value, and has `{given}`", f"write `{name}`"
     params = context.command.params if context is not None else []
     option = next((each for each in params if name in each.opts), None)
     value = option.metavar if option is not None and option.metavar else "VALUE"
-    return f"`{name}` needs a value: write `{name} {value}`"
+    return f"`{name}` needs a value", f"write `{name} {value}`"
 
 
-def _too_many(extra: Sequence[str], context: Any) -> str:
-    """The message for words after the arguments that a command takes."""
+def _too_many(extra: Sequence[str], context: Any) -> Told:
+    """What is told of words after the arguments that a command takes."""
     command, path = context.command, context.command_path
     taken = [each for each in command.params if each.param_type_name == "argument"]
     options = {name for parameter in command.params for name in parameter.opts}
@@ -46,11 +70,11 @@ def _too_many(extra: Sequence[str], context: Any) -> str:
     message = f"`{path}` takes {names or 'no argument'}, and `{extra[0]}` is one more"
     settings = [word for word in extra if re.fullmatch(r"[A-Za-z_][\w.]*=.+", word)]
     if settings and "--set" in options:
-        return f"{message}: write {' '.join(f'`--set {word}`' for word in settings)}"
+        return message, f"write {' '.join(f'`--set {word}`' for word in settings)}"
     if Path(extra[0]).is_file() and taken:
-        return f"{message}: run it once for each file"
+        return message, "run it once for each file"
     near = nearest(extra[0], [name.lstrip("-") for name in options if name.startswith("--")])
-    return f"{message}: write `--{near}`?" if near else message
+    return message, f"write `--{near}`?" if near else f"`{path} --help` lists what it takes"
 
 
 _WANTED = (
@@ -62,78 +86,84 @@ _WANTED = (
 """What the parsers of typer's releases say of a number."""
 
 
-def _no_number(option: Any, message: str, args: Sequence[str]) -> str | None:
-    """The message for the value of an option that takes a number, and is none, or out of its range."""
+def _no_number(option: Any, message: str, args: Sequence[str]) -> Told | None:
+    """What is told of the value of an option that takes a number, and is none, or out of its range."""
     found = next(((known, words) for each, words in _WANTED if (known := re.search(each, message))), None)
     name = next((name for name in option.opts if _value(name, args, signed=True) is not None), None)
     if found is None or name is None:
         return None
     bound = next(filter(None, found[0].groups()), "")
-    return f"`{name}` is `{_value(name, args, signed=True)}`, but must be {found[1].format(bound)}"
+    value, wanted = _value(name, args, signed=True), found[1].format(bound)
+    example = bound or ("0.5" if wanted == "a number" else "10")
+    return f"`{name}` is `{value}`, but must be {wanted}", f"write `{name} {example}`, for example"
 
 
-def _lacking(parameter: Any, context: Any, args: Sequence[str]) -> str:
-    """The message for an argument or an option that a command needs."""
-    word = parameter.metavar or parameter.name.upper()
+def _lacking(parameter: Any, context: Any, args: Sequence[str]) -> Told:
+    """What is told of an argument or an option that a command needs, and lacks."""
+    path, word = context.command_path, parameter.metavar or parameter.name.upper()
     is_option = parameter.param_type_name == "option"
     name = f"{parameter.opts[0]} {word}" if is_option else word
     words = [arg for before, arg in pairwise(["", *args]) if "-" not in (before[:1], arg[:1])]
     arguments = [each for each in context.command.params if each.param_type_name == "argument"]
-    files = list(filter(os.path.isfile, words[context.command_path.count(" ") + len(arguments) :]))
+    files = list(filter(os.path.isfile, words[path.count(" ") + len(arguments) :]))
+    message = f"`{path}` needs `{name}`"
     if is_option and files:
-        return f"`{context.command_path}` needs `{name}`: write `{parameter.opts[0]} {files[-1]}`"
-    about = f": {parameter.help}" if parameter.help else ""
-    return f"`{context.command_path}` needs `{name}`{about}"
+        return message, f"write `{parameter.opts[0]} {files[-1]}`"
+    about = f": {parameter.help.rstrip('.')}" if parameter.help else ""
+    return message + about, f"write `{path} {' '.join([*words[path.count(' ') :], name])}`"
 
 
-def unknown_command(args: Sequence[str], commands: Iterable[str]) -> str:
-    """The message for a command that does not exist, the first of what was written."""
+def unknown_command(args: Sequence[str], commands: Iterable[str]) -> Told:
+    """What is told of a command that does not exist, the first of what was written."""
     names, word = list(commands), args[0]
     message = f"there is no command `{word}`"
     if word.endswith((".yaml", ".yml")) or Path(word).is_file():
-        return f"{message}: it is a file. Write a command before it: `graphspec check {word}`"
+        return f"{message}: it is a file", f"write a command before it: `graphspec check {word}`"
     if meant := COMMANDS.get(word.lower()):
         if command_word := next((arg for arg in args[1:] if not arg.startswith("-")), None):
             meant = re.sub(r"\b(SPEC|RUN|FILE|NAME)\b", lambda _: command_word, meant, count=1)
-        return f"{message}: write `graphspec {meant}`"
+        return message, f"write `graphspec {meant}`"
     near = nearest(word, names)
-    return f"{message}: did you mean `{near}`?" if near else f"{message}: the commands are {', '.join(names)}"
+    return message, f"did you mean `{near}`?" if near else f"the commands are {', '.join(names)}"
 
 
-def unknown_option(written: str, context: Any, args: Sequence[str]) -> str:
-    """The message for an option that the command of a context does not have; `args` are what was written."""
+def _unknown_option(written: str, context: Any, args: Sequence[str]) -> Told:
+    """What is told of an option that the command of a context does not have; `args` are what was written."""
     command, path = context.command, context.command_path
     later = next((arg for arg in args if arg in getattr(command, "commands", ())), None)
     if later is not None:
-        return f"`{path}` has no option `{written}`: options come after the command, `{path} {later} ...`"
+        return f"`{path}` has no option `{written}`", f"options come after the command, `{path} {later} ...`"
     options = [name for parameter in command.params for name in parameter.opts if not _hidden(parameter)]
     short = next((arg for arg in args if f"-{arg.partition('=')[0]}" in options), None)
     if short is not None:
-        return f"`{path}` has no option `{short}`: write `-{short}`, with two dashes"
-    value = _value(written, args)
+        return f"`{path}` has no option `{short}`", f"write `-{short}`, with two dashes"
     message = f"`{path}` has no option `{written}`"
-    meant = next(_replacements(written.lstrip("-").lower(), options, value), None)
+    meant = next(_replacements(written.lstrip("-").lower(), options, _value(written, args)), None)
     if meant is not None:
-        return f"{message}: {meant}"
+        return message, meant
     near = nearest(written, [name for name in options if name.startswith("--")])
     if near:
-        return f"{message}: did you mean `{near}`?"
+        return message, f"did you mean `{near}`?"
     settable = "; a key or a param of the spec is set by `--set KEY=VALUE`" if "--set" in options else ""
-    return f"{message}: `{path} --help` lists them{settable}"
+    return message, f"`{path} --help` lists them{settable}"
 
 
-def unknown_source(word: str) -> str:
-    """The message for an `import` of what it does not read."""
+def unknown_source(word: str) -> Told:
+    """What is told of an `import` of what it does not read."""
+    message = f"`graphspec import` reads models of Keras, PyTorch and Hugging Face, not `{word}`"
     if word.lower() in ("pytorch", "timm", "torchvision"):
-        return "`graphspec import` calls it torch: write `graphspec import torch PKG:CALLABLE`"
+        return "`graphspec import` calls it torch", "write `graphspec import torch PKG:CALLABLE`"
     if word.lower() in ("hf", "transformers"):
-        return "`graphspec import` calls it huggingface: write `graphspec import huggingface FOLDER`"
+        return "`graphspec import` calls it huggingface", "write `graphspec import huggingface FOLDER`"
     if word.lower() in ("onnx", "tf", "tensorflow", "safetensors"):
-        return (
-            f"`graphspec import` reads models of Keras and PyTorch, not `{word}`: write the network as a "
-            "spec; `graphspec weights SPEC --from FILE -o OUT.safetensors` takes its weights over"
-        )
-    return f"`graphspec import` reads models of Keras and PyTorch: write `graphspec import keras {word}`"
+        weights = "`graphspec weights SPEC --from FILE -o OUT.safetensors` takes its weights over"
+        return message, f"write the network as a spec; {weights}"
+    path = Path(word)
+    if path.is_dir():
+        return message, f"say of what it is: `graphspec import huggingface {word}`"
+    if path.suffix in (".pt", ".pth", ".ckpt", ".py"):
+        return message, "the module itself is imported, by its name: `graphspec import torch PKG:CALLABLE`"
+    return message, f"write `graphspec import keras {word}`"
 
 
 def _hidden(parameter: Any) -> bool:

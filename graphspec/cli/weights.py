@@ -89,7 +89,7 @@ def weights(
         if path is not None:
             check_output(path, None, force, reads, option)
     if output is not None and write_rules is not None and output.absolute() == write_rules.absolute():
-        raise misuse("--write-rules", f"{output} is also the output: name another file")
+        raise misuse("--write-rules", f"{output} is also the output", "name another file")
     if output is not None and output.suffix != ".safetensors":
         raise misuse("-o", f"{output} does not end in .safetensors")
     with compiling(spec, settings, preset, as_json) as program:

@@ -27,7 +27,7 @@ def check_inputs(inputs: str | None, spec: Path, format: str) -> None:
     if inputs == "columns" and format != "onnx":
         raise misuse("--inputs", "only an ONNX file reads columns")
     if inputs == "columns" and not spec.is_dir():
-        raise misuse("--inputs", f"{LEARNED}: name the directory of a run")
+        raise misuse("--inputs", LEARNED, "name the directory of a run")
 
 
 def encoders_of_run(path: Path, encoders: Encoders | None, inputs: str | None) -> Encoders | None:

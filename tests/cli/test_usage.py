@@ -48,7 +48,7 @@ def told(*arguments: str) -> str:
         ("doc Dense", "write `graphspec layers Dense`"),
         ("help", "write `graphspec --help`"),
         ("chek s.yaml", "did you mean `check`?"),
-        ("s.yaml", "it is a file. Write a command before it: `graphspec check s.yaml`"),
+        ("s.yaml", "it is a file help: write a command before it: `graphspec check s.yaml`"),
         ("xyzzy", "the commands are "),
         ("import a.keras", "write `graphspec import keras a.keras`"),
         (
@@ -176,11 +176,11 @@ def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
     ("written", "meant"),
     [
         ("train s.yaml train.epochs=3", "write `--set train.epochs=3`"),
-        ("build s.yaml s.yaml", "takes SPEC, and `s.yaml` is one more: run it once for each file"),
+        ("build s.yaml s.yaml", "takes SPEC, and `s.yaml` is one more help: run it once for each file"),
         ("train s.yaml run-dir a", "write `--run-dir`?"),
         ("train s.yaml -set a=1", "write `--set`, with two dashes"),
         ("train", "`graphspec train` needs `SPEC`: A spec file"),
-        ("predict r s.yaml", "needs `--data PATH`: write `--data s.yaml`"),
+        ("predict r s.yaml", "needs `--data PATH` help: write `--data s.yaml`"),
         ("weights s.yaml", "needs `--from FILE`: A checkpoint"),
         ("serve s.yaml --workers 4", "write `--port N`: a server is one process"),
         ("train s.yaml --limit ten", "`--limit` is `ten`, but must be a whole number"),

@@ -169,7 +169,8 @@ def test_training_with_folds_divides_what_has_no_validation(there: Path) -> None
 def test_what_cannot_be_repeated_is_told(there: Path, options: list[str], message: str) -> None:
     refused = CliRunner().invoke(app, ["train", "line.yaml", *options, "--json"])
     assert refused.exit_code != 0
-    assert message in json.loads(refused.stdout)["diagnostics"][0]["message"]
+    said = json.loads(refused.stdout)["diagnostics"][0]
+    assert message in said["message"] + str(said["help"])
     assert not Path("runs").exists() or not any(Path("runs").iterdir())
 
 
