@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.cli.common import Misuse
 from graphspec.diagnostics import nearest
 from graphspec.diagnostics.foreign_terms import COMMANDS, OPTIONS
 
@@ -39,7 +38,7 @@ def _told(error: Any, args: Sequence[str]) -> Told:
             f"`{error.param.opts[0]}`: {error.message}",
             None,
         )
-    if isinstance(error, Misuse):
+    if kind == "Misuse":
         named = f"`{error.param_hint}`: " if error.param_hint else ""
         return named + error.message, error.help
     if kind == "BadOptionUsage":
