@@ -49,9 +49,10 @@ $(RUNTIME): pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
+# Python compiles the files that are imported, a quarter of those that these packages bring.
 $(DEV): $(RUNTIME)
 	@echo "installing the tools of tests, lint and bench into $(VENV)"
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: $(RUNTIME)

@@ -113,11 +113,11 @@ class Crowd:
         assert {each.after for each in told} == {False, True}
 
 
-@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
-def test_a_thousand_requests_and_other_weights_amid_them(path: Path, engine: str) -> None:
+@pytest.mark.parametrize(("engine", "requests"), [("torch", 1000), ("onnxruntime", 200)])
+def test_many_requests_and_other_weights_amid_them(path: Path, engine: str, requests: int) -> None:
     with in_process(str(path), "--engine", engine) as (port, _), ThreadPoolExecutor(CONNECTIONS) as pool:
         crowd = Crowd(path, port)
-        share = 1000 // CONNECTIONS + 1
+        share = requests // CONNECTIONS + 1
 
         def goes_on(told: list[Asked]) -> bool:
             return len(told) < share or not told[-1].after
@@ -125,7 +125,7 @@ def test_a_thousand_requests_and_other_weights_amid_them(path: Path, engine: str
         asked = [pool.submit(crowd.ask, 100 * index, goes_on) for index in range(CONNECTIONS)]
         crowd.read_again()
         told = [each for one in asked for each in one.result(ENDLESS)]
-        assert len(told) >= 1000
+        assert len(told) >= requests
         crowd.judge(told)
 
 

@@ -135,7 +135,7 @@ def test_steps_in_a_row_are_single_steps_to_the_bit(
     assert counted == [step for step in range(1, STEPS + 1) if step not in first and step % 11]
 
 
-@pytest.mark.parametrize("optimizer", one_in(2, ["adamax", "{name: sgd, momentum: 0.9}", "nadam"]))
+@pytest.mark.parametrize("optimizer", one_in(3, ["adamax", "{name: sgd, momentum: 0.9}", "nadam"]))
 def test_other_optimizers_take_the_same_steps(
     place: Path, monkeypatch: pytest.MonkeyPatch, counted: list[int], optimizer: str
 ) -> None:
