@@ -233,6 +233,9 @@ class BaseProgram(Elaborated, ABC):
     @abstractmethod
     def emitted(self) -> Emitted: ...
 
+    @abstractmethod
+    def place_of_line(self, file: str, line: int) -> Span | None: ...
+
     @property
     def source(self) -> str:
         """The emitted Python source: a file that needs only torch."""

@@ -446,9 +446,22 @@ class Program(BaseProgram):
     @checked
     def place_of(self, error: BaseException) -> Span | None:
         """The place in the spec of the innermost line of the module in an error's traceback."""
-        from graphspec.emit.load import place_of
+        place, trace = None, error.__traceback__
+        while trace is not None:
+            place = self.place_of_line(trace.tb_frame.f_code.co_filename, trace.tb_lineno) or place
+            trace = trace.tb_next
+        return place
 
-        return place_of(self._emitted.values(), error)
+    def place_of_line(self, file: str, line: int) -> Span | None:
+        """The place in the spec of a line of a module that was made of this program. `file` is the name
+        that Python has for its emitted source.
+        """
+        from graphspec.emit.execution import file_name
+
+        for emitted in self._emitted.values():
+            if file == file_name(emitted.source, emitted.program):
+                return emitted.places.get(line)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

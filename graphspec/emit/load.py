@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.diagnostics.arguments import brief
 from graphspec.elaborated import Elaborated
 from graphspec.emit import Emitted
-from graphspec.emit.execution import execute, file_name, hold, is_emitted
+from graphspec.emit.execution import execute, hold, is_emitted
 from graphspec.emit.soundness import REPORT
 from graphspec.fold import Absorbed
 from graphspec.fold.weights import fold_weights
@@ -103,16 +103,6 @@ def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
     if emitted.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module
-
-
-def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
-    """The place in the spec of the innermost emitted line in an error's traceback."""
-    places = {file_name(each.source, each.program): each.places for each in emitted}
-    place, trace = None, error.__traceback__
-    while trace is not None:
-        place = places.get(trace.tb_frame.f_code.co_filename, {}).get(trace.tb_lineno, place)
-        trace = trace.tb_next
-    return place
 
 
 def is_of_module(error: BaseException) -> bool:

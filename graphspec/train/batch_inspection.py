@@ -24,7 +24,6 @@ from graphspec.data.features import Feature
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span
 from graphspec.diagnostics.foreign_terms import NORMALIZE, SCALE_PIXELS
 from graphspec.elaborated import BaseProgram
-from graphspec.emit.execution import file_name
 from graphspec.graph import Graph, Op
 from graphspec.objectives.losses import Regression
 from graphspec.passes.logits import ending
@@ -103,8 +102,7 @@ def examine(
     and `diagnostics` are warnings about the data. The scale of data that are not `real` says nothing. What a
     comment of the spec silences is left out.
     """
-    file = file_name(program.source, program.name)
-    dead = DeadUnits(file, program.emitted.places, len(batch))
+    dead = DeadUnits(program, module, len(batch))
     scales = Scales()
     with untouched(module), dead, scales:
         module.train()
@@ -345,9 +343,12 @@ def _kernels(graph: Graph, weights: Mapping[str, Tensor], prefix: str = "") -> I
 class DeadUnits(TorchFunctionMode):
     """Watches the ReLUs of an emitted module, and counts units that are 0 for all examples."""
 
-    def __init__(self, file: str, places: Mapping[int, Span], examples: int):
+    def __init__(self, program: BaseProgram, module: nn.Module, examples: int):
         super().__init__()
-        self._file, self._places, self._examples = file, places, examples
+        self._program, self._examples = program, examples
+        kernels = _kernels(program.graph, dict(module.named_parameters()))
+        self._layers = {weight: op.span for op, weight in kernels}
+        self._product: tuple[Tensor, Tensor] | None = None  # the last one, and its weight
         self._worst: dict[Span | None, tuple[float, int, int]] = {}
 
     def __torch_function__(
@@ -356,7 +357,9 @@ class DeadUnits(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         looked_at = func in RELUS and isinstance(result, Tensor) and result.dim() > 1 and result.numel()
         if looked_at and not _is_of_one_example(result):
-            self._look(result.detach())
+            self._look(result.detach(), self._layer(args[0]) or self._line())
+        if func in MULTIPLYING and len(args) > 1:
+            self._product = result, args[1]
         return result
 
     def warnings(self) -> Iterator[Diagnostic]:
@@ -366,9 +369,8 @@ class DeadUnits(TorchFunctionMode):
                 help = "no gradient passes a unit that is 0: scale the inputs, or use another initializer"
                 yield Diagnostic("dead-units", message, span, severity="warning", help=help)
 
-    def _look(self, value: Tensor) -> None:
+    def _look(self, value: Tensor, span: Span | None) -> None:
         """Units lie on axis 1, as those of a convolution, or on the last; where more are dead is theirs."""
-        span = self._place()
         for axis in (1, value.dim() - 1):
             others = [index for index in range(value.dim()) if index != axis]
             dead = int((value.amax(others) <= 0).sum())
@@ -376,13 +378,17 @@ class DeadUnits(TorchFunctionMode):
             if dead / units > self._worst.get(span, (0.0,))[0]:
                 self._worst[span] = dead / units, dead, units
 
-    def _place(self) -> Span | None:
+    def _layer(self, value: Tensor) -> Span | None:
+        """The place of the layer that has just computed a value. A line may hold several layers."""
+        if self._product is None or self._product[0] is not value:
+            return None
+        return self._layers.get(self._product[1])
+
+    def _line(self) -> Span | None:
+        """The place of the line of the emitted module that runs."""
         frame: FrameType | None = sys._getframe(2)
         place = None
-        while frame is not None:
-            if frame.f_code.co_filename == self._file:
-                place = self._places.get(frame.f_lineno)
-                if place is not None:
-                    break
+        while frame is not None and place is None:
+            place = self._program.place_of_line(frame.f_code.co_filename, frame.f_lineno)
             frame = frame.f_back
         return place

@@ -81,10 +81,29 @@ def test_losses_that_reach_no_weight_and_weights_without_a_loss() -> None:
 
 
 def test_dead_units_are_found_where_they_are() -> None:
-    (warning,) = examined(spec("-1000.0")).warnings
-    assert warning.code == "dead-units" and warning.message.startswith("16 of 16 units are 0 for all 16")
-    assert warning.span is not None and warning.span.line == 5
+    plain = spec("-1000.0")
+    params = "params: {width: 16}" + plain.replace("units: 16", "units: $width")
+    for text in (plain, params):
+        (warning,) = examined(text).warnings
+        assert warning.code == "dead-units" and warning.message.startswith("16 of 16 units are 0 for all 16")
+        assert warning.span is not None and warning.span.line == 5
     assert not examined(spec("1000.0")).warnings
+
+
+def test_dead_units_are_those_of_one_layer_of_a_line() -> None:
+    program = compile(
+        "inputs: {x: {shape: [4, 4, 6]}}\nnodes:\n"
+        "  mean: {layer: GlobalAveragePooling2D, keepdims: true}\n"
+        "  less: {layer: Dense, units: 2, activation: relu, bias_initializer: {name: constant, value: -99.0}}\n"
+        "  gate: {layer: Dense, units: 6, activation: sigmoid}\n"
+        "  kind: {merge: multiply, from: [x, gate]}\noutputs: {kind: {loss: mse}}\n"
+    )
+    module = program.module()
+    assert "self.gate(F.relu(self.less(x" in program.source
+    objective = Objective(program.inputs, program.outputs, torch.device("cpu"))
+    batch = Batch({**program.example_inputs(4), "kind": torch.zeros(4, 4, 4, 6)})
+    (warning,) = examine(program, module, objective, batch).warnings
+    assert warning.span is not None and warning.span.line == 4
 
 
 def test_dead_channels_are_units_too() -> None:
