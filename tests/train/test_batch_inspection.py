@@ -91,19 +91,24 @@ def test_dead_units_are_found_where_they_are() -> None:
 
 
 def test_dead_units_are_those_of_one_layer_of_a_line() -> None:
-    program = compile(
-        "inputs: {x: {shape: [4, 4, 6]}}\nnodes:\n"
-        "  mean: {layer: GlobalAveragePooling2D, keepdims: true}\n"
-        "  less: {layer: Dense, units: 2, activation: relu, bias_initializer: {name: constant, value: -99.0}}\n"
-        "  gate: {layer: Dense, units: 6, activation: sigmoid}\n"
-        "  kind: {merge: multiply, from: [x, gate]}\noutputs: {kind: {loss: mse}}\n"
-    )
+    program = compile("""
+inputs: {x: {shape: [6]}}
+blocks:
+  squeeze:
+    inputs: [x]
+    nodes:
+      less: {layer: Dense, units: 2, activation: relu, bias_initializer: {name: constant, value: -99.0}}
+      gate: {layer: Dense, units: 6, activation: sigmoid}
+      both: {merge: multiply, from: [x, gate]}
+nodes: {one: {block: squeeze}, kind: {block: squeeze}}
+outputs: {kind: {loss: mse}}
+""")
     module = program.module()
     assert "self.gate(F.relu(self.less(x" in program.source
     objective = Objective(program.inputs, program.outputs, torch.device("cpu"))
-    batch = Batch({**program.example_inputs(4), "kind": torch.zeros(4, 4, 4, 6)})
+    batch = Batch({**program.example_inputs(4), "kind": torch.zeros(4, 6)})
     (warning,) = examine(program, module, objective, batch).warnings
-    assert warning.span is not None and warning.span.line == 4
+    assert warning.span is not None and warning.span.line == 7
 
 
 def test_dead_channels_are_units_too() -> None:
