@@ -1,4 +1,4 @@
-"""What differs in two outlines, as data: for a review, and for `--json`."""
+"""The differences of two outlines, as data: for a review, and for `--json`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class NodeChange:
-    """What became of a node. `before` is its path in the old spec where that is another; parameters and FLOPs
+    """The change of a node. `before` is its path in the old spec where that is another; parameters and FLOPs
     of one example are those of the old and the new node, None where there is none. `count` nodes that differ
     in their numbers alone have one change.
     """
@@ -129,7 +129,7 @@ def _nodes(old: Outline, new: Outline, known: dict[str, str]) -> Iterator[NodeCh
 
 
 def _change(old: OutlineNode, new: OutlineNode, known: dict[str, str]) -> NodeChange | None:
-    """What differs in a node; None where nothing does."""
+    """The change of a node; None where it has none."""
     moved = old.name != new.name or known.get(new.parent, new.parent) != old.parent
     details = [Detail("type", old.type, new.type)] if old.type != new.type else []
     details += [

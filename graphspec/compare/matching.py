@@ -85,7 +85,7 @@ class _Matcher:
         )
 
     def _read_by(self, node: OutlineNode, is_new: bool) -> list[str]:
-        """What reads a node, as the old spec calls it; of what is in no pair yet, the type."""
+        """The readers of a node, by their paths in the old spec; readers without a partner, by their type."""
         outline, readers = (self.new, self.new_readers) if is_new else (self.old, self.old_readers)
         names = []
         for path in readers.get(node.path, ()):

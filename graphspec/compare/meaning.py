@@ -51,7 +51,7 @@ class UnfoldedStep:
 
 
 def hints(answer: Program, solution: Program) -> list[str]:
-    """What an answer lacks to mean the same as the solution; nothing where it does."""
+    """Hints where an answer differs from the solution; empty where both mean the same."""
     renamed = _inputs_of_solution(answer, solution)
     if isinstance(renamed, str):
         return [renamed]
@@ -118,7 +118,7 @@ def _first(ours: _Steps, theirs: _Steps, mine: list[int], wanted: list[int]) -> 
 def _apart(
     ours: _Steps, theirs: _Steps, mine: list[int], wanted: list[int], names: Mapping[str, str]
 ) -> str | None:
-    """What differs although each layer of one is in the other."""
+    """Finds a difference although each layer of one is in the other."""
     if ours.units(mine) != theirs.units(wanted):
         return "each layer is as in the solution, but other layers share their weights"
     for name, other in names.items():
@@ -237,7 +237,7 @@ class _Steps:
         return numbers
 
     def result(self, name: str, numbers: list[int]) -> Any:
-        """What an output is, as numbers."""
+        """The value of an output, as numbers."""
         return _as_numbers(self.outputs[name], numbers)
 
     def read_numbers(self, at: int, numbers: list[int]) -> list[int]:

@@ -125,12 +125,12 @@ def _nodes(graph: Graph, prefix: str, rows: Mapping[str, Row]) -> Iterator[Outli
 
 
 def _arguments(op: Op) -> dict[str, Any]:
-    """What a node was given, and the defaults of what it was not."""
+    """The arguments of a node, with defaults."""
     return {"compute": op.formula.text} if op.formula is not None else arguments_of(op)
 
 
 def arguments_of(op: Op) -> dict[str, Any]:
-    """What an op was given, with defaults; also of one that a formula has made."""
+    """The arguments of an op, with defaults; also of one that a formula has made."""
     arguments: dict[str, Any] = {}
     if op.graph is not None:
         arguments |= {name: _value(value) for name, value in op.graph.params.items()}

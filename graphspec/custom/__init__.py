@@ -200,7 +200,7 @@ def _load_top(named: NamedCode, spec: ModuleSpec, root: Path) -> None:
 
 
 def _forget_others(root: Path) -> None:
-    """What was imported from the directories of other specs has its names no longer."""
+    """Removes modules that were imported from the directories of other specs."""
     inside = root.resolve()
     gone = {top for top, origin in _BROUGHT.items() if not origin.is_relative_to(inside)}
     for name in [name for name in sys.modules.copy() if name.partition(".")[0] in gone]:
@@ -216,7 +216,7 @@ def _origin(module: ModuleType) -> Path | None:
 
 @contextmanager
 def _importable(root: Path | None) -> Iterator[None]:
-    """What lies beside the spec can be imported meanwhile, where nothing else has its name."""
+    """Makes files beside the spec importable meanwhile, unless another module has their name."""
     if root is None:
         yield
         return

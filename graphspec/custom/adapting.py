@@ -72,12 +72,12 @@ def _unknown(part: nn.Module) -> bool:
 
 
 class _Reached(Exception):
-    """What is before a layer has run."""
+    """Stops a forward pass once it has reached a layer."""
 
 
 @torch.no_grad()
 def _seen(module: nn.Module, part: nn.Module, names: list[str], inputs: Inputs) -> Iterator[Tensor]:
-    """What a part of a module is called on, batch by batch; nothing after it runs."""
+    """The arguments of a part of a module, batch by batch; nothing after it runs."""
     seen: list[Tensor] = []
 
     def stop(_: nn.Module, arguments: tuple[Any, ...]) -> None:

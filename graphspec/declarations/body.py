@@ -1,4 +1,4 @@
-"""What a file, or a block of one, declares."""
+"""The declarations of a file, or of a block in one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from graphspec.source import Document, Path
 
 
 class Body:
-    """What one file or one block declares: params, inputs, shared layers, nodes, edges and outputs, each
-    with its path.
+    """The declarations of one file or one block: params, inputs, shared layers, nodes, edges and outputs,
+    each with its path.
     """
 
     def __init__(self, document: Document, path: Path, block: str | None, title: str):

@@ -76,7 +76,7 @@ HELPS: Mapping[tuple[str, str], str] = {
 """The remedy for an argument that is something else, by the argument and what was given."""
 REQUIRED = ("spec", "path")
 SEEDS = range(-(2**63), 2**64)
-"""What torch takes."""
+"""The seeds that torch takes."""
 LONGEST = 255
 """The bytes of a name in a path, on the file systems that people have."""
 LARGEST = 2**31
@@ -213,7 +213,7 @@ def _kinds(value: Any) -> list[str]:
 
 
 class Sized(Protocol):
-    """What has inputs with named sizes, which have bounds: a program."""
+    """A program, as far as arguments are checked against it: its inputs have named sizes with bounds."""
 
     @property
     def minimum_sizes(self) -> Mapping[str, int]: ...

@@ -1,4 +1,4 @@
-"""What other libraries call what this package and a program have elsewhere."""
+"""Names of other libraries for methods and attributes that this package and a program have elsewhere."""
 
 from __future__ import annotations
 

@@ -349,8 +349,8 @@ COMMANDS: Mapping[str, str] = _by_word(
         "version": "--version",
     }
 )
-"""What to write after `graphspec`, by a command that there is not; the first word in capitals is what it is
-given.
+"""The command to write after `graphspec`, by a command that does not exist; the first word in capitals is its
+argument.
 """
 
 _ONE_GPU, _SEVERAL = "--device cuda", "--devices VALUE"
@@ -399,8 +399,8 @@ OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
         "trust unsafe trust-remote-code": ("--allow PACKAGE",),
     }
 )
-"""What to write instead of an option that a command does not have: the first that it has. VALUE is the value
-that was given.
+"""Options to write instead of one that a command lacks: the first that it has. VALUE is the value that was
+given.
 """
 
 _SIZES = "a formula has no sizes: write the number, or a param, `$width`"
@@ -413,7 +413,7 @@ NO_FUNCTIONS: Mapping[str, str] = {
     **dict.fromkeys(("size", "dim", "len", "numel", "shape"), _SIZES),
     "masked_fill": "write `where(mask, value, x)`",
 }
-"""What to write instead of functions that no op is."""
+"""Replacements for functions that no op computes."""
 
 TRANSPOSED = ("T", "mT")
 ATTRIBUTES: Mapping[str, str] = {
@@ -421,7 +421,7 @@ ATTRIBUTES: Mapping[str, str] = {
     **dict.fromkeys(("shape", "size", "ndim"), _SIZES),
     **dict.fromkeys(("grad", "data", "device", "dtype"), "write `{0}`: a formula has the tensor itself"),
 }
-"""What replaces attributes of tensors in other libraries."""
+"""Replacements for attributes of tensors in other libraries."""
 
 ENCODINGS: Mapping[str, str] = _by_word(
     {
@@ -564,7 +564,7 @@ VALUES: Mapping[tuple[str, str], str] = {
 
 SCALE_PIXELS = "scale them first: {layer: Rescaling, scale: $(1 / 255)}"
 NORMALIZE = "put {layer: Normalization} after the input, or scale the data"
-"""What to write where numbers reach a layer with weights as they are."""
+"""Remedy where numbers reach a layer with weights as they are."""
 
 OF_ACTIVATION = "Activation"
 """The layer of an activation alone."""

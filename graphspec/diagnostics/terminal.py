@@ -1,7 +1,6 @@
-"""What reaches the terminal: all that the commands and reports print goes through here.
-
-Names of files, directories, columns and tensors are the choice of others. A control character in one is
-written out, as `<U+001B>`; printed as it is, the terminal would obey it.
+"""Writes to the terminal: everything that commands and reports print goes through here. Names of files,
+directories, columns and tensors are the choice of others. A control character in one is written out, as
+`<U+001B>`; printed as it is, the terminal would obey it.
 """
 
 from __future__ import annotations

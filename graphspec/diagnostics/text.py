@@ -37,7 +37,7 @@ def _written_out(match: re.Match[str]) -> str:
 
 
 def line_of(error: object, most: int = 200) -> str:
-    """What an error of another library says, as one line of at most so many characters."""
+    """The message of another library's error, as one line of at most so many characters."""
     return " ".join(str(error).split())[:most]
 
 

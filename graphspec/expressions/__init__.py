@@ -51,7 +51,7 @@ __all__ = [
 
 
 _INDEX = re.compile(r"\[[^\[\]]*\]")
-"""What takes an element, behind the name of a list."""
+"""Matches an index after the name of a list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class FormulaTree:
     root: Part
 
     def references(self) -> Iterator[Reference]:
-        """What it reads, in the order of its text."""
+        """The references of a formula, in the order of its text."""
         yield from sorted(
             (part for part in parts(self.root) if isinstance(part, Reference)), key=lambda p: p.start
         )
@@ -163,7 +163,7 @@ _ALMOST: NearMisses = (
         r"write a call, `\1(\2)`, or an operation, `\1 * \2`",
     ),
 )
-"""What nearly is a formula: how it looks, what is wrong with it, and what was meant."""
+"""Common mistakes of formulas: a pattern, the mistake, and its remedy."""
 
 _LIBRARIES = ("np", "numpy", "torch", "tf", "keras", "ops", "K", "F", "jnp", "math")
 _DTYPE = re.compile(r"(?:\w+\.)?(b?float\d+|u?int\d+|bool)")
@@ -363,7 +363,7 @@ class _Reader:
         return self.part(node)
 
     def _arguments(self, node: ast.Call) -> str:
-        """What is in the parentheses of a call."""
+        """The text in the parentheses of a call."""
         inside = self.text[node.func.end_col_offset : node.end_col_offset]
         return inside.strip()[1:-1]
 

@@ -1,4 +1,4 @@
-"""What an expression may be: the tree of Python's parser, of which a closed list of node types is allowed."""
+"""The grammar of expressions: the tree of Python's parser, of which a closed list of node types is allowed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_NUMBER = 10**18
 WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
 """Names of values; a node or an input of such a name takes precedence in a formula."""
 EXPRESSION_WORDS = frozenset([*WORDS, "not"])
-"""What no param is called: in `$(not + 1)` is no name."""
+"""Words that no param may have as its name: `$(not + 1)` would not parse."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TOO_LARGE = "a number has more than 18 digits or is infinite"
 

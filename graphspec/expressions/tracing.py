@@ -26,7 +26,7 @@ NAMES = {node: word for word, node in NODES.items()}
 
 
 def retraced(written: Any, result: Any, names: Mapping[str, Symbolic], scope: Mapping[str, Any]) -> Any:
-    """What a written value gave, with the formulas of its expressions."""
+    """The result of a written value, with the formulas of its expressions."""
     if isinstance(written, str):
         kind = type(plain(result))
         parsed = parse_value(written) if "$" in written and kind in (int, float, list, str) else None

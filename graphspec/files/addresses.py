@@ -10,7 +10,7 @@ from graphspec.files.reading import is_within
 LOCAL = ("", "file", "sqlite")
 """The schemes of stores that are files of this machine."""
 SERVICES = ("databricks", "databricks-uc", "uc")
-"""What MLflow takes for a server, though it looks like a path."""
+"""Words that MLflow reads as a server, though they look like paths."""
 
 
 def leaves(address: str) -> bool:

@@ -62,7 +62,7 @@ class Folder:
         return True
 
     def listed(self, name: str) -> list[Path]:
-        """What is in a folder; nothing if it is not there."""
+        """The files of a folder; none if it does not exist."""
         path = self.path / name
         if not (self.holds(name) and _need(path, stat.S_ISDIR, "folder")):
             return []

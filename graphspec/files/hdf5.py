@@ -112,8 +112,8 @@ class StoredVariables:
 
 
 def variables_below(group: Any, shown: str, depth: int = 0) -> Iterator[Any]:
-    """What a group of a file of Keras 3 stores. A wrapper with variables of its own, SpectralNormalization,
-    has the kernel of the wrapped layer among them: it is stored twice and counts once.
+    """The variables that a group of a file of Keras 3 stores. A wrapper with variables of its own,
+    SpectralNormalization, has the kernel of the wrapped layer among them: it is stored twice and counts once.
     """
     if depth > DEEPEST:
         message = f"groups in the weights of `{shown}` nest {depth} deep, or hold themselves"

@@ -1,6 +1,5 @@
-"""What a run has written of itself, read by its types: the files of a run may come from anybody.
-
-What else a record holds is left out: a later version may have written it.
+"""Reads the records of a run by their types: the files of a run may come from anybody. Unknown keys of a
+record are left out: a later version may have written them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Whole = Annotated[int, Field(gt=-(2**63), lt=2**63)]
 Number = float | Whole
 Value = Annotated[float, Field(allow_inf_nan=False)] | Whole | None
 EpochValue = Value | list[Value]
-"""What an epoch has of a name: a number, several, or null for one that is not finite."""
+"""The values that an epoch has for a name: a number, several, or null for one that is not finite."""
 Names = dict[str, str]
 T = TypeVar("T")
 
@@ -30,7 +29,7 @@ class StoredRecord(BaseModel):
 
 
 class RunEnvironment(StoredRecord):
-    """What is read of `environment.json`."""
+    """The keys of `environment.json` that are read."""
 
     root: str | None = None
     """The directory that paths of data are relative to."""
@@ -48,7 +47,7 @@ class RunEnvironment(StoredRecord):
     """Whether another run is about to take its place: what else is there is of the old one."""
     best_epoch: Count | None = None
     lengths: dict[str, Annotated[int, Field(gt=0, lt=2**63)]] = {}
-    """What the named sizes of the inputs usually are in the data that it learned from."""
+    """The usual values of the inputs' named sizes, in the data that it learned from."""
     read: tuple[str, ...] = Field((), strict=False)
     """Further names of its files: those that the spec reads."""
     written: tuple[str, ...] = Field((), strict=False)
@@ -71,14 +70,14 @@ class StoredProgress(StoredRecord):
 
 
 class StoredNumbers(StoredRecord):
-    """What a checkpoint holds beside its tensors: further names of these, and the parts of a state."""
+    """The further content of a checkpoint: other names of its tensors, and the parts of a state."""
 
     tied: Names
     state: dict[str, Any]
 
 
 class Certificate(StoredRecord):
-    """What `prove` has compared: the text of a spec, and a module by the name of what makes it."""
+    """The record of a comparison by `prove`: the text of a spec, and a module by the name of its maker."""
 
     spec: str
     against: str

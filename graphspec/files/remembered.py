@@ -1,8 +1,7 @@
-"""What this user has written on this machine, and remembers: all else is made anew.
-
-A run directory may come from anybody, with all that was measured, proved and permitted in it. Such a record
-is believed only where this user has signed it, and nothing but this file reads one. The key is kept outside
-of all runs, in the user's state directory, or in the one for temporary files where that cannot be written.
+"""Records that this user has signed on this machine; everything else is computed again. A run directory may
+come from anybody, with all that was measured, proved and permitted in it. Such a record is believed only
+where this user has signed it, and nothing but this file reads one. The key is kept outside of all runs, in
+the user's state directory, or in the one for temporary files where that cannot be written.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = "signature"
 PERMITTED = ("root", "data", "weights")
-"""What is signed of `environment.json`: where data, and the first weights, lie."""
+"""The signed keys of `environment.json`: the places of data, and of the first weights."""
 SIZE = 32
 
 
@@ -54,7 +53,7 @@ def sealed_record(kind: str, record: Mapping[str, Any]) -> dict[str, Any] | None
 
 
 def own_record(kind: str, sealed: Any) -> dict[str, Any]:
-    """What `sealed_record` was given; nothing where this user has not signed it so."""
+    """The content of a record that this user has signed as `kind`; empty otherwise."""
     record = dict(sealed) if isinstance(sealed, dict) else {}
     signature = record.pop(SIGNATURE, None)
     return record if _is_own(signature, [kind, record]) else {}

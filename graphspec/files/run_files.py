@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
 LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "checkpoints", "encoders.json"
 CANDIDATES = "candidates.safetensors"
-"""What is found for queries: the keys of the training rows, and which queries have them."""
+"""The candidates for queries: the keys of the training rows, and which queries have them."""
 TENSORBOARD, WANDB, CURVES = "tensorboard", "wandb", "curves.svg"
 ADAPTER, ADAPTER_CONFIG = "adapter.safetensors", "adapter_config.json"
 """Of a run that trained adapters: these in PEFT's format."""
@@ -23,7 +23,7 @@ MEASURED_ENDING, EXPORT_ENDING = ".json", ".onnx"
 FORMER = ("engine.json", "engine.onnx", "serving.json")
 """The names of these in runs of earlier versions."""
 EXPORTED = ("graphspec", "form", "spec", "weights")
-"""What of the key of the first the second holds for; the rest is of what was measured."""
+"""Parts of a form's key on which an exported file depends; the others concern measurements."""
 WEIGHTS = {"best": BEST, "last": LAST}
 """The files of weights by the epoch that a user names."""
 TRIALS = "trials"
@@ -38,7 +38,7 @@ FILES = (
     *(ADAPTER, ADAPTER_CONFIG, CANDIDATES, *FORMER),
 )
 OWN = (*FILES, CHECKPOINTS, ENGINES_FOLDER, TENSORBOARD, WANDB)
-"""What a run itself writes; the files that its spec reads, and those of its callbacks, have other names."""
+"""The files that a run writes; those that its spec and its callbacks read or write have other names."""
 
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 CHECKPOINT = re.compile(r"[0-9]{6,}")

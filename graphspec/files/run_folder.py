@@ -114,5 +114,5 @@ class RunFolder(Folder):
         return place if kept_file(place, "") == stem else ""
 
     def _in(self, folder: str, names: re.Pattern[str]) -> list[str]:
-        """What is in a folder whose name matches."""
+        """The files of a folder whose name matches."""
         return [f"{folder}/{e.name}" for e in self.listed(folder) if names.fullmatch(e.name)]

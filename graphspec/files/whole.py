@@ -134,7 +134,7 @@ def is_half_written(path: Path) -> bool:
 
 
 def halves(path: Path) -> Iterator[Path]:
-    """What processes that have ended left of a file: folders as `beside` makes them."""
+    """The remains of a file that processes which have ended left: folders as `beside` makes them."""
     yield from filter(_is_ours, left_in(path.parent, path.name.__eq__))
 
 

@@ -66,7 +66,7 @@ def _check_beside(
     settings: Mapping[str, Any] | None,
     data: bool,
 ) -> None:
-    """What lies beside a spec that compiles: only what it names is imported."""
+    """Checks the files beside a spec that compiles; imports only the code that the spec names."""
     if program is None:
         return
     folder = program.folder or Path()

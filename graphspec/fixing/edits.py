@@ -203,7 +203,7 @@ def _under(keys: list[str], text: str, entry: _Entry) -> str:
 
 
 def _cleared(text: str, entry: _Entry) -> tuple[int, int]:
-    """What goes with an entry: in braces one comma, else its lines where it has them for itself."""
+    """The range to delete with an entry: in braces one comma, else its lines where it has them for itself."""
     start, end = entry.start, entry.end
     if entry.in_braces and (after := re.compile(r"\s*,[ \t]*").match(text, end)):
         return start, after.end()

@@ -28,7 +28,7 @@ class _Held:
     in_braces: bool
 
     def inside(self, text: str) -> Iterator[tuple[tuple[int, int], _Held]]:
-        """What it holds, each with the place of its key, or of itself in a list."""
+        """The entries that it holds, each with the place of its key, or of itself in a list."""
         start, _, children = self.node
         flow = self.in_braces or text[start : start + 1] in ("{", "[")
         if isinstance(children, dict) and isinstance(self.value, dict):

@@ -190,7 +190,7 @@ def _params(text: str) -> Counter[str]:
 
 
 def _with_its_entry(document: Document | None, start: int, end: int) -> tuple[int, int]:
-    """What was written, from `start` to `end`, and its value where it is a key."""
+    """The range from `start` to `end`, extended by its value where it is a key."""
     if document is None:
         return start, end
     return start, max(end, document.value_ends().get(start, end))

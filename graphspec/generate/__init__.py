@@ -1,1 +1,1 @@
-"""What a trained model says: sequences that go on, one step after another."""
+"""Sequences that a trained model continues, one step after another."""

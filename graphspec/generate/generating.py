@@ -88,7 +88,7 @@ class Maker:
         return token
 
     def _begun(self, settings: GenerateSettings) -> list[int]:
-        """What a sequence begins with; nothing where prompts do."""
+        """The first tokens of a sequence; none where prompts give them."""
         if self.source is None:
             return []
         begin = self._mark(settings, "begin")

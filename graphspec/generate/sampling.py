@@ -12,7 +12,7 @@ from graphspec.generate.config import GenerateSettings
 
 
 def generator(seed: int, number: int) -> torch.Generator:
-    """What the sequence of this number draws with: it does not depend on the others."""
+    """The random numbers of the sequence of this number: they do not depend on the others."""
     return torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
 
 

@@ -14,7 +14,7 @@ from graphspec.data.rows.tokenizers import working
 from graphspec.diagnostics import SpecError, fail
 
 BROKEN = "\ufffd"
-"""What a text ends in whose last token is a part of a character."""
+"""The last character of a text whose last token is a part of a character."""
 
 
 def refused(message: str, help: str | None = None) -> SpecError:
@@ -23,7 +23,7 @@ def refused(message: str, help: str | None = None) -> SpecError:
 
 
 class TextCodec(ABC):
-    """What a model reads and says, as text."""
+    """Converts between texts and the tokens of a model."""
 
     @abstractmethod
     def ids(self, prompt: str) -> list[int]:
@@ -127,7 +127,7 @@ class Pieces:
         """Of the recent tokens: the length of the text that is said, and how many tokens it comes from."""
 
     def add(self, token: int | None) -> str:
-        """What a token adds to the text; nothing while a character is not complete. None: no more come."""
+        """The text that a token adds; empty while a character is not complete. None: no more come."""
         if token is not None:
             self.recent.append(token)
         text = self.texts.text(self.recent)

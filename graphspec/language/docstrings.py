@@ -1,7 +1,6 @@
-"""What classes say of their fields: the docstrings under them.
-
-Python drops these texts, so that no class is made slower for them; they are read from the source when someone
-asks. A field that a class inherits, or gives only another type or default, is explained by its base.
+"""Reads the docstrings under the fields of classes. Python drops these texts, so that no class is made slower
+for them; they are read from the source when someone asks. A field that a class inherits, or gives only
+another type or default, is explained by its base.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class FieldDoc(NamedTuple):
 
 @cache
 def field_doc(cls: type[BaseModel], key: str) -> FieldDoc | None:
-    """What a class, or the nearest of its bases, says of a key; None where none says anything."""
+    """The docstring of a key in a class, or in the nearest of its bases; None where there is none."""
     name = next((name for name, field in cls.model_fields.items() if field.alias == key), key)
     for base in cls.__mro__:
         text = _docstrings(base.__module__).get((base.__qualname__, name)) if base is not BaseModel else None

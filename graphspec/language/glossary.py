@@ -1,5 +1,5 @@
-"""What the keys of a spec mean, each in a sentence: of one class, the docstring under its field; a word that
-several classes share is here.
+"""The meaning of each key of a spec, in a sentence: for a key of one class, the docstring under its field; a
+word that several classes share is here.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ ROLES = {
 
 
 def meaning(cls: type[BaseModel], key: str) -> str:
-    """What a key of a class means; empty where nothing says it."""
+    """The meaning of a key of a class; empty where nothing says it."""
     if (doc := field_doc(cls, key)) is not None:
         return doc.sentence
     for role, text in ROLES.items():

@@ -1,4 +1,4 @@
-"""What `--set` changes in a document before it is read."""
+"""Applies the changes of `--set` to a document before it is read."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def override(
 
 
 Wrong = tuple[str, str | None]
-"""What is wrong with a path, and a remedy."""
+"""A mistake in a path, and its remedy."""
 
 
 def _meant_otherwise(document: Document, head: str, rest: list[str]) -> Wrong | None:

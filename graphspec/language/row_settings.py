@@ -1,4 +1,4 @@
-"""What an output says of its rows. It stands apart from the features: specs without data have outputs."""
+"""The settings of an output's rows. They are apart from the features: specs without data have outputs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class RowSettings(Setting):
-    """What an output says of the rows that it is judged on, and how much its loss counts. Classes are named
-    by their value.
-    """
+    """The rows that judge an output, and how much its loss counts. Classes are named by their value."""
 
     phrases: ClassVar = {"missing": "missing: ignore"}
 

@@ -35,7 +35,7 @@ FORMS = (
 )
 TYPE = ("shape", "dtype")
 MADE = (*TYPE, "outputs")
-"""What a node says of what its module gives; each call of a shared one may say its own."""
+"""The keys that describe the result of a node's module; each call of a shared one may have its own."""
 KINDS_OF_INPUTS = (
     "image",
     "images",
@@ -48,7 +48,7 @@ KINDS_OF_INPUTS = (
     "vector",
     "tabular",
 )
-"""What other formats say of an input beside its shape."""
+"""Keys that other formats have at an input beside its shape."""
 RESERVED = ("index", "logits", "batch")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 NAMED_SIZE = re.compile(
@@ -258,7 +258,7 @@ class Node(Setting):
 
     @property
     def target(self) -> Any:
-        """What its form names: `Conv2D`, `residual`, `other.yaml`; a parameter's shape, a constant's
+        """The value of its form: `Conv2D`, `residual`, `other.yaml`; a parameter's shape, a constant's
         values.
         """
         return getattr(self, self.form)
@@ -274,7 +274,9 @@ NODE_KEYS = tuple(field.alias or name for name, field in Node.model_fields.items
 
 
 class Returned(Setting):
-    """What an output returns, and by what it is judged. `from` is a reference, or a list of them."""
+    """The values that an output returns, and its losses and metrics. `from` is a reference, or a list of
+    them.
+    """
 
     source: Any = Field(None, alias="from")
     """Node that is returned; by default the node of the same name.

@@ -18,9 +18,9 @@ from graphspec.version import LANGUAGE
 FIRST = 1
 """The version of a spec that does not say one."""
 Edit = tuple[int, int, str]
-"""What is between two offsets from then on."""
+"""Two offsets, and the text that replaces what lies between them."""
 Change = Callable[[Document], Iterator[Edit]]
-"""What says in the next version what a spec says in the one that ended."""
+"""Translates a spec of the version that ended into the next one, as edits."""
 
 CHANGES: Mapping[int, tuple[Change, ...]] = {}
 """By the version that ended, what has changed since."""
@@ -58,8 +58,8 @@ def default(*path: str, old: str) -> Change:
 
 
 def misfit(document: Document) -> Diagnostic | None:
-    """What is wrong with the version of a spec: none, one that this package does not know, or one in which
-    the spec means something else.
+    """Checks the version of a spec: it may lack one, have one that this package does not know, or one in
+    which the spec means something else.
     """
     version, help = _version(document.value), None
     code, message = "not-supported", f"the spec is of version {version} of the language, "

@@ -46,8 +46,8 @@ def _outer(there: list[Tensor], shape: torch.Size) -> Tensor:
 def _shared(
     plan: WeightPlan, indices: list[Tensor], there: list[Tensor], result: Tensor, initial: Tensor
 ) -> Tensor:
-    """What old outputs read of new channels is 0; copies of a channel share what was read of it, and their
-    parts differ by what they would have been at first, so that they do not stay alike in training.
+    """Fills the columns that read new channels. Old outputs read 0 of them; copies of a channel share its
+    column, and their parts differ as they would have at first, so that they do not stay alike in training.
     """
     for axis, part in enumerate(plan.axes):
         if not part.read:

@@ -1,4 +1,4 @@
-"""What a migration means: the outputs and the losses of both modules on the run's validation data."""
+"""Measures a migration: the outputs and the losses of both modules on the run's validation data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ops that move elements make of channels, found by running them on the numbers of elements."""
+"""The channels after ops that move elements, found by running them on the numbers of elements."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What the axes of a layer's weights are: channels that it reads, channels that it gives, rows of a table.
-
+"""The roles of axes of a layer's weights: channels that it reads, channels that it gives, rows of a table.
 Nothing is listed by layer: the channels of each input, and each argument that is a number, are doubled in
-turn, and what then doubles depends on it. Of `Dense(units=32)` on 8 channels the kernel [32, 8] doubles along
-axis 0 with `units`, as the output does, and along axis 1 with the input.
+turn, and the sizes that then double depend on it. Of `Dense(units=32)` on 8 channels the kernel [32, 8]
+doubles along axis 0 with `units`, as the output does, and along axis 1 with the input.
 """
 
 from __future__ import annotations
@@ -136,7 +135,7 @@ def _shapes(
     before: tuple[Any, ...],
     weights: tuple[Weight, ...],
 ) -> Change | None:
-    """What a change does; None where the layer refuses it, or has other weights then."""
+    """The effect of a change; None where the layer refuses it, or has other weights then."""
     try:
         output = first_tensor(changed.infer(*inputs))
         known = first_tensor(layer.infer(*before))

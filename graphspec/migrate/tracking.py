@@ -15,11 +15,11 @@ from graphspec.weights import unit_keys
 Indices = tuple[int, ...]
 """For each new channel, or row, the old one; -1 for one that is new."""
 Growth = Literal["fresh", "copied"]
-"""What new channels are: fresh ones, which nothing reads at first, or copies of old ones, whose readers share
-what they read. Copies keep means and variances over channels where each channel has as many.
+"""The kind of new channels: fresh ones, which nothing reads at first, or copies of old ones, whose readers
+share what they read. Copies keep means and variances over channels where each channel has as many.
 """
 Moving = Callable[[Op, Op, list[Indices | None]], Indices | None]
-"""What an op that moves elements makes of the channels of its inputs."""
+"""The channels after an op that moves elements, from the channels of its inputs."""
 
 
 @dataclass(slots=True)
@@ -267,7 +267,7 @@ class ChannelTracker:
     def _particular(
         self, plan: WeightPlan, layer: Layer, old: Layer, name: str, path: str, roles: LayerRoles
     ) -> None:
-        """What layers and heads ask for beside their channels."""
+        """Applies the needs of layers and heads beside their channels."""
         growth = layer.growth(old)
         plan.factor = growth.factors.get(name.partition(".")[0], 1.0)
         plan.zero = name.partition(".")[0] in growth.zero

@@ -93,7 +93,7 @@ def _head(origins: Origins, value: Value | None) -> Op | None:
 
 
 def _source(origins: Origins, value: Value) -> Value:
-    """What a value is a cast of."""
+    """The value before all casts."""
     value = origins.origin(value)
     while value.op is not None and value.op.layer is not None and value.op.layer.spec_name == "cast":
         value = origins.origin(value.op.inputs[0])

@@ -1,7 +1,6 @@
-"""What values are for steps that are ahead of a new one, and at that step itself, as far as constants tell.
-
-So a mask is known for one that hides what comes later, however it is computed: a comparison of places, a
-triangle, a sum with large negative numbers, a product with zeros.
+"""Values at steps ahead of a new one, and at that step itself, as far as constants tell. So a mask is known
+for one that hides later steps, however it is computed: a comparison of places, a triangle, a sum with large
+negative numbers, a product with zeros.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ NOUGHT, ONE = (0.0, 0.0), (1.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """What is known of a value at step `i` and of step `j`: its elements where j is `ahead` of i, and `at`
-    j = i. `line` are numbers a, b, c where they are a + b * i + c * j.
+    """Bounds of a value at step `i` and of step `j`: its elements where j is `ahead` of i, and `at` j = i.
+    `line` are numbers a, b, c where they are a + b * i + c * j.
     """
 
     ahead: Range = None
@@ -64,7 +63,7 @@ def filled(numbers: Iterable[float]) -> Elements:
 
 
 def elements_of(op: Op, known: Sequence[Elements], roles: Sequence[Roles]) -> Elements:
-    """What is known of the output of an op, given that of its inputs and their roles."""
+    """The bounds of an op's output, from those of its inputs and their roles."""
     layer: Any = op.layer
     name = layer.spec_name if layer is not None else ""
     if op.wrapper is not None or (name.lower() not in _MOVES and len(op.outputs) != 1):
@@ -298,7 +297,7 @@ _MOVES = {
     *("expand_dims", "squeeze", "transpose", "swapaxes", "moveaxis", "reshape", "permute"),
     *("repeat", "tile", "broadcast_to", "get_item", "stop_gradient", "rearrange", "identity"),
 }
-"""What gives elements of its input as they are."""
+"""Ops that give elements of their input unchanged."""
 
 _FILLS: dict[str, Callable[[Any], Sequence[float]]] = {
     "zeros_like": lambda _: [0.0],
@@ -311,7 +310,7 @@ _FILLS: dict[str, Callable[[Any], Sequence[float]]] = {
 
 
 def held(op: Op) -> Elements:
-    """What is known of the output of an op that reads no steps."""
+    """The bounds of the output of an op that reads no steps."""
     layer: Any = op.layer
     name = layer.spec_name if layer is not None else ""
     if op.kind == "constant" and layer is not None and op.varying is None:

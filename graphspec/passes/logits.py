@@ -51,11 +51,9 @@ def ends_in(value: Value) -> str | None:
 
 
 def ending(value: Value) -> str:
-    """What is known of a value's range: the activation that it ends in, `linear` for a layer that applies
-    none, `unknown` where the values come from elsewhere, as in an average of probabilities.
-
-    Beyond `ends_in` this sees, for what is applied to each element alone, through layers that only
-    rearrange.
+    """The range of a value: the activation that it ends in, `linear` for a layer that applies none, `unknown`
+    where the values come from elsewhere, as in an average of probabilities. Beyond `ends_in` this looks
+    through layers that only rearrange, for activations of each element alone.
     """
     *_, last = inside(value)
     op = last.op

@@ -112,7 +112,7 @@ class MaskFlow:
         return self._entries[value] if value is not None else None
 
     def _passed(self, graph: Graph, name: str) -> Value | None:
-        """What is passed for a graph's input, unless a wrapper cuts it up."""
+        """The argument for a graph's input, unless a wrapper cuts it up."""
         holder = self.holders.get(graph)
         if holder is None or holder.wrapper is not None:
             return None
@@ -120,8 +120,8 @@ class MaskFlow:
         return argument if isinstance(argument, Value) else None
 
     def _first_of_chain(self, entry: EnteringMask) -> Value | None:
-        """What is passed for an input; of a repeated node what goes into its first instance, where that has
-        as many steps: between two instances nothing is computed.
+        """The argument for an input; of a repeated node the argument of its first instance, where that has as
+        many steps: between two instances nothing is computed.
         """
         source = ahead = self._passed(entry.graph, entry.name)
         while ahead is not None and ahead.op is not None and ahead.op.graph is not None:

@@ -125,7 +125,7 @@ class _MaskMaker:
         return mask if mask is None or isinstance(mask, Value) else self._values[mask]
 
     def _sources(self, mask: Mask) -> list[Mask]:
-        """What a mask is computed from, or passed on from."""
+        """The masks that a mask is computed from, or passed on from."""
         if isinstance(mask, DerivedMask):
             return [self.masks.derived(mask.op, source) for source in mask.derived.sources]
         if isinstance(mask, LeavingMask):

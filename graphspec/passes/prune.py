@@ -38,7 +38,7 @@ def prune(root: Graph) -> Graph:
 
 
 class _Need:
-    """What the outputs of a program need: `live` ops, and of them the outputs that are read."""
+    """The ops that the outputs of a program need: `live` ones, and of them the outputs that are read."""
 
     def __init__(self, root: Graph):
         self.graphs = [root]
@@ -161,7 +161,7 @@ class _Need:
             self._work += flatten(self._arguments(group, place))
 
     def _arguments(self, group: object, place: int) -> Iterator[Any]:
-        """What the instances of a group get at a place; of those that are left out, all is read anyway."""
+        """The arguments of a group's instances at a place; those of absent instances are read anyway."""
         for mate in self._groups[group]:
             if mate in self.live and place < len(mate.arguments):
                 yield mate.arguments[place]

@@ -58,7 +58,7 @@ class Step:
     inputs: tuple[str, ...]
     size: str
     encoder: Graph | None = None
-    """What gives the states that do not change, once for a sequence; None where the step computes all."""
+    """Computes the states that do not change, once for a sequence; None where the step computes all."""
     encoded: tuple[tuple[UnitPlace, ...], ...] = ()
     """Where these states are, in the order of its outputs."""
 
@@ -322,7 +322,7 @@ class _Stepper:
             self._replace(graph, op, streamed)
 
     def _elements(self, op: Op) -> Elements:
-        """What is known of the output of an op."""
+        """The bounds of an op's output."""
         inputs = op.inputs
         return elements_of(
             op, [self._known.get(each, UNKNOWN) for each in inputs], [*map(self._role, inputs)]
@@ -421,7 +421,7 @@ class _Stepper:
         return self._kept[value]
 
     def _computed(self, graph: Graph, op: Op, value: Value) -> Value:
-        """What is computed from places, for all steps so far."""
+        """A value that is computed from places, for all steps so far."""
         made = value.op
         assert made is not None and made.layer is not None
         layer: Any = made.layer

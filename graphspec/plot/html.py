@@ -25,7 +25,7 @@ from graphspec.tensor import names_of, value_of
 from graphspec.view.summary import show_bytes, show_flops
 
 TYPICAL = 64
-"""What a size that is free counts as, where costs become colours."""
+"""The value of an open size where costs become colours."""
 
 
 def html(body: Picture, program: BaseProgram, right: bool = False, fixed: bool = False) -> str:

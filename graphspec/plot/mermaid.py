@@ -19,7 +19,7 @@ SHAPES = {
     "model": ("[[", "]]"),
     "section": ("[[", "]]"),
 }
-"""What stands around the text of a box; a plain rectangle for the others."""
+"""The brackets around the text of a box; a plain rectangle for the others."""
 PLAIN = f" _.,·…[]()+-=/:{TIMES}"
 """Characters that mean nothing in a label, besides letters and digits."""
 

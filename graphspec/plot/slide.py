@@ -11,7 +11,7 @@ from graphspec.plot.picture import Picture, unfold
 SLIDE = (1280.0, 720.0)
 """16:9, in pixels: 13.3 by 7.5 inches, as presentations have it."""
 FRAME = (40.0, 64.0)
-"""What stays free at the sides, and for the caption."""
+"""Free space at the sides, and for the caption."""
 READABLE, LARGEST = 1.0, 2.0
 """Scales: 1 is text of 9 points on the slide."""
 WORTH = 1.15

@@ -1,1 +1,1 @@
-"""What explains the language, and so reads everything: layers, keys, the editor's schema, a spec resolved."""
+"""Explains the language, and so reads everything: layers, keys, the editor's schema, a spec resolved."""

@@ -38,7 +38,7 @@ class Parameter:
     required: bool
     default: Any
     meaning: str
-    """What it means, in a sentence without a full stop."""
+    """The meaning, in a sentence without a full stop."""
 
     def to_json(self) -> dict[str, Any]:
         entry: dict[str, Any] = {
@@ -50,7 +50,7 @@ class Parameter:
         return entry if self.required else {**entry, "default": self.default}
 
     def lines(self, wide: int) -> Iterator[str]:
-        """What a page says of it, after its name in a column that is as `wide`."""
+        """The lines of its page, after its name in a column that is as `wide`."""
         given = "required" if self.required else f"default: {show(self.default)}"
         before, below = f"  {self.name:<{wide}}  ", " " * (wide + 4)
         for text in filter(None, (self.meaning, f"{folded(self.type)}  [{given}]")):
@@ -62,7 +62,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceEntry:
-    """What the reference says of something that has a name: a layer, merge or op, or another word."""
+    """The reference entry of a name: a layer, merge or op, or another word."""
 
     name: str
     kind: str
@@ -72,7 +72,7 @@ class ReferenceEntry:
     outputs: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     also: tuple[str, ...] = ()
-    """What it may be called as well, here or in other libraries."""
+    """Other names of it, here or in other libraries."""
     example: str = ""
     source: str = ""
     """Its text in the language, of a block of the library."""

@@ -1,4 +1,4 @@
-"""What values the fields of a class take, as JSON Schema: a type that many fields have is worked out once."""
+"""The types of a class' fields, as JSON Schema: a type that many fields have is derived once."""
 
 from __future__ import annotations
 

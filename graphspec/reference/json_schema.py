@@ -53,7 +53,7 @@ PARTS = (PhaseSettings, StepSettings)
 OF_BLOCK: dict[str, Schema] = {
     "loss": {"block": {"type": "string", "description": "the block that computes the loss of a batch"}}
 }
-"""What else may be named in the place of a setting."""
+"""Forms other than a setting that a key may have in its place."""
 OF_SOME = ("weights", "checkpoint", "preset", "wraps")
 """Keys of nodes of some forms alone; all others are of every node."""
 

@@ -133,7 +133,7 @@ def _structure() -> Iterator[ReferenceEntry]:
 
 
 def example_of(cls: type[BaseModel], key: str) -> str:
-    """What shows a key in a spec; nothing where its docstring has no example."""
+    """An example of a key in a spec; empty where its docstring has none."""
     doc = field_doc(cls, key)
     return doc.example if doc is not None else ""
 
@@ -211,8 +211,8 @@ def find(name: str) -> list[ReferenceEntry]:
 
 
 def _instead(name: str) -> tuple[str | None, str | None]:
-    """What to write in a spec for a word of other libraries that has no one name here; and for one that is
-    spelled in another way.
+    """The replacement for a word of other libraries that has no single name here; and the name here of one
+    with another spelling.
     """
     if name in ENCODINGS:
         return f"it is how a column is encoded: data: {{features: {{name: {ENCODINGS[name]}}}}}", None
@@ -247,7 +247,7 @@ SECTIONS: Mapping[type[BaseModel], str] = {
     **dict.fromkeys((IntRange, FloatRange, Choice), "`tune.search`"),
     GenerateSettings: "`generate`",
 }
-"""What the classes are of which a spec has keys without naming them."""
+"""The keys whose mappings have a class that the spec does not name."""
 
 
 def classes() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -318,7 +318,7 @@ def _entry(cls: type[Layer]) -> ReferenceEntry:
 
 
 def _family(cls: type[Layer]) -> str:
-    """What the file of a class is called, in words; files of one kind are one family."""
+    """The family of a class, from the name of its file; files of one kind are one family."""
     file = cls.__module__.rpartition(".")[2]
     return FAMILIES.get(file, file.replace("_", " "))
 

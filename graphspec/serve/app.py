@@ -26,11 +26,11 @@ INDIRECT = ("forwarded", "via", "x-forwarded-", "x-real-ip", "origin", "sec-fetc
 UNREADABLE = 503
 """The status where a run cannot be read again: nothing is wrong with the request."""
 BOOLEANS = (b"true", b"false", b"\0")
-"""What bodies with a boolean have; bytes of UTF-16 and UTF-32 are not looked at further."""
+"""Bytes of each body with a boolean; bodies of UTF-16 and UTF-32 are not looked at further."""
 PNG = "image/png"
 """The type of an answer that is a picture."""
 LATE = "send fewer rows at a time, or start the server with a longer `--timeout`"
-"""What to do where an answer took too long."""
+"""Remedy where an answer took too long."""
 LIGHT = 16_384
 """Bytes of a body whose rows take about as long as those before."""
 

@@ -1,4 +1,4 @@
-"""What requests for texts may ask: in our words, and in those of the completions API."""
+"""Requests for texts: in our words, and in those of the completions API."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ class Stops:
         self.found = False
 
     def add(self, piece: str, last: bool) -> str:
-        """What a piece lets say; of the last one all. Once a word was found nothing is said any more."""
+        """The text that may be sent after a piece; after the last one, all. After a stop word nothing is
+        sent.
+        """
         if self.found:
             return ""
         text = self.held + piece

@@ -19,10 +19,10 @@ KEPT = 0.9
 
 
 class Worker(Protocol):
-    """What predicts rows."""
+    """Predicts rows."""
 
     seconds: float
-    """What a row by itself may take: of those before, the slow ones count longest."""
+    """The time of a row by itself: of those before, the slow ones count longest."""
 
     def predict(self, rows: list[Any]) -> list[Any]:
         """An answer for each row; a list of mistakes for one that is not predicted."""

@@ -62,7 +62,7 @@ class TextCompletion:
         yield DONE
 
     def _echoed(self) -> list[str]:
-        """What each text begins with: its prompt, where that is asked for."""
+        """The start of each text: its prompt, where the request wants an echo."""
         return [prompt if self.asked.echo else "" for prompt in self.prompts]
 
     @staticmethod

@@ -16,7 +16,7 @@ SELDOM = 1.0
 
 
 class Connection(Protocol):
-    """What `protocol.py` has of each."""
+    """A connection, as `protocol.py` has it."""
 
     address: str
     since: float

@@ -1,4 +1,4 @@
-"""What a server has done, in the text format of Prometheus."""
+"""Counts of requests, rows and seconds, in the text format of Prometheus."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ OTHER_BODIES: Mapping[str, str] = {
     **dict.fromkeys(("application/x-ndjson", "application/jsonl"), "send the rows as one list of JSON"),
     "multipart/form-data": f"send rows as {JSON}; a picture as the whole body: `curl --data-binary @FILE`",
 }
-"""What to do about a body of a type that is not read."""
+"""Remedies for bodies of a type that is not read."""
 ECHOED = 200
 """Letters of a request that an answer repeats."""
 
 
 def echo(text: str) -> str:
-    """What a request says, as an answer repeats it."""
+    """A part of a request, as an answer repeats it."""
     return visible(text if len(text) <= ECHOED else text[: ECHOED - 3] + "...")[:ECHOED]
 
 
@@ -101,7 +101,7 @@ class Gone(Exception):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Request:
-    """What is asked at a path. Names of headers are in lower case."""
+    """A request. Names of headers are in lower case."""
 
     method: str
     path: str
@@ -184,7 +184,7 @@ class Request:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Answer:
-    """What comes back."""
+    """The answer to a request."""
 
     status: int
     body: bytes

@@ -1,4 +1,4 @@
-"""What the requests that have begun take together."""
+"""Limits on the requests in progress together."""
 
 from __future__ import annotations
 

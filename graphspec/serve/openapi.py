@@ -103,7 +103,7 @@ def _completions(names: Sequence[str]) -> Schema:
 
 
 def _form(request: type[Setting], *absent: str) -> Schema:
-    """What a request may ask, without some keys."""
+    """The schema of a request, without some keys."""
     schema = request.model_json_schema()
     parts = schema.pop("$defs", {})
     properties = {key: each for key, each in schema["properties"].items() if key not in absent}
@@ -253,7 +253,7 @@ def _array(tensor: Tensor) -> Schema:
 
 
 def answer_schema(served: Served) -> Schema:
-    """What comes back for a row."""
+    """The schema of the answer for a row."""
     encoders, properties = served.reader.encoders, Schema()
     if served.history:  # a row for each step
         names = (*columns_of_time(served), *served.reader.program.outputs)

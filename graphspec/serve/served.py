@@ -1,5 +1,5 @@
-"""What answers at a path: from rows of JSON to predictions, or to what is wrong with each; a run of windows
-reads all rows of a request as one history.
+"""Answers at a path: from rows of JSON to predictions, or to the mistakes of each; a run of windows reads all
+rows of a request as one history.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST = 256
 Answer = dict[str, Any] | list[Diagnostic]
 """The predictions of a row, or its mistakes."""
 FAILURES = (SpecError, RuntimeError, ValueError, IndexError, TypeError, MemoryError)
-"""What a prediction may raise, through mistakes of rows or in the module."""
+"""Errors of a prediction, through mistakes of rows or in the module."""
 
 
 class Served:
@@ -57,7 +57,7 @@ class Served:
         self.history = program.data is not None and program.data.windows is not None
         """Whether the rows of a request are one history, which forecasts go on from."""
         self._table: TableAnswering | None = None
-        """What predicts rows that say too little alone."""
+        """Predicts rows that say too little alone."""
         self._program, self._tiles = program, self._asked.tiles
         if self._tiles is not None:
             from graphspec.runs.tiles import Tiles  # imports torch
@@ -83,7 +83,7 @@ class Served:
         """Reads plain rows, which are most, without completing them first."""
         na_values = program.data.na_values if program.data is not None else ("",)
         self.drift = ColumnCounts(self.reader.encoders, na_values)
-        """What the rows are like that were predicted."""
+        """Counts the cells of the predicted rows."""
         self.maker: Maker | None = None
         """Makes texts, of a run that goes on."""
         self.silent = ""
@@ -200,7 +200,7 @@ def _need_object(row: Any, number: int | None = None) -> None:
 
 
 def _mistakes(error: Exception) -> list[Diagnostic]:
-    """What is wrong with a row, or with the module that reads it."""
+    """The mistakes of a row, or of the module that reads it."""
     if isinstance(error, SpecError):
         return list(error.diagnostics)
     return [Diagnostic("run-failed", f"running the module fails: {first_line(error)}", None)]

@@ -1,4 +1,4 @@
-"""What one request is told of its texts, as the batch makes them."""
+"""Events for one request for texts, as the batch makes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from graphspec.serve.http import Gone, Rejected
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a token adds to the text of this number in its request, and why it was the last one, if it was."""
+    """The text that a token adds to the text of this number in its request, and why it was the last one, if
+    it was.
+    """
 
     index: int
     text: str

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 EVENTS = "text/event-stream"
 LATE = "ask again later, or start the server with a longer `--timeout` or more `--max-texts`"
-"""What to do where the first token did not come in time."""
+"""Remedy where the first token did not come in time."""
 SettingT = TypeVar("SettingT", bound=Setting)
 
 
 class TextPaths:
-    """What answers requests for texts. `find` gives the run of a request."""
+    """Answers requests for texts. `find` gives the run of a request."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class TextPaths:
     # --- both
 
     async def _asked(self, request: Request, form: type[SettingT]) -> SettingT:
-        """What a request says, in this form. Its time goes on until it begins."""
+        """Reads a request in this form. Its time goes on until it begins."""
         request.plain_json()
         with self.open.timed(request, LATE):
             body = await request.body(self.limits.max_bytes, self.open.hold)

@@ -1,4 +1,4 @@
-"""What the text of a spec means, as far as it can be read: its mistakes, names, types and costs."""
+"""The meaning of a spec's text, as far as it can be read: its mistakes, names, types and costs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Analysis:
 
     @property
     def graph(self) -> Graph | None:
-        """What this text says; None where it has mistakes."""
+        """The graph of this text; None where it has mistakes."""
         wrong = any(each.severity == "error" for each in self.diagnostics)
         return None if wrong or self.program is None else self.program.graph
 

@@ -1,4 +1,4 @@
-"""What can be written where the cursor is."""
+"""Completions at the cursor."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ WORDS = {
 
 
 def completions(analysis: Analysis, offset: int, folder: Path | None) -> tuple[str, list[Completion]]:
-    """What is begun at an offset, and all that it can become. Data files are looked up in `folder`."""
+    """The start of the word at an offset, and its completions. Data files are looked up in `folder`."""
     cursor = cursor_at(analysis.text, offset)
     body: Body = cursor.path[1] if len(cursor.path) > 1 and cursor.path[0] == "blocks" else None
     at = _At(analysis, cursor, body, cursor.path[2:] if body is not None else cursor.path, folder)
@@ -149,7 +149,7 @@ class _At:
         return ""
 
     def _entry(self) -> ReferenceEntry | None:
-        """What the reference says of that whose arguments the mapping has."""
+        """The reference entry whose arguments the mapping has."""
         entries = self.cursor.entries
         if self._in_node():
             form = _form_of(entries)
@@ -277,7 +277,7 @@ class _At:
             yield from _choices(parameter)
 
     def _parameter(self, key: str) -> Parameter | None:
-        """What the reference says of an argument at the cursor."""
+        """The reference entry of an argument at the cursor."""
         entry = self._entry()
         parameters: Iterable[Parameter] = entry.parameters if entry is not None else ()
         if classes := classes_at(self.path):
@@ -305,7 +305,7 @@ class _At:
                 yield Completion(name, "name", self._type(name))
 
     def _inside(self, path: str) -> Iterator[Completion]:
-        """What is after a path: also what nobody reads yet, in a text with mistakes."""
+        """Names after a path: unread ones, too, in a text with mistakes."""
         head, *steps = path.split(".")
         for op in self.analysis.nodes.get((self.body, head), [])[:1] if not steps else ():
             yield from (Completion(name, "name", str(v.tensor)) for name, v in op.outputs.items() if name)

@@ -10,7 +10,7 @@ _ENTRY = re.compile(r"(\"[^\"]*\"|'[^']*'|[^\s:{}\[\],#'\"-][^:{}\[\],#]*?)[ \t]
 _WHOLE = re.compile(r"\{(?:[^{}\[\]'\"#]|\"[^\"\\]*\"|'[^']*')*\}\Z|\[[^{}\[\]'\"#]*\]\Z")
 """A collection of plain values that ends on its line, as most nodes are."""
 _SCALAR = re.compile(r"[|>][-+\d]*\Z")
-"""What begins a text on the lines below."""
+"""Matches the mark of a text on the lines below."""
 
 
 @dataclass(slots=True)

@@ -28,14 +28,14 @@ class OtherSpecs:
         self._read: dict[Path, tuple[object, Document | None]] = {}
 
     def models(self, path: Path | None) -> Models:
-        """What the paths in a file lead to."""
+        """Finds the names in the files that a file's paths name."""
         return partial(self._model, path.parent) if path is not None else _none
 
     def _model(self, folder: Path, name: str) -> Scopes | None:
         return self.scopes(_plain(folder / name)) if "\0" not in name else None
 
     def scopes(self, path: Path) -> Scopes | None:
-        """What a file declares; None where it is no YAML."""
+        """The names that a file declares; None where it is not YAML."""
         document = self.document(path)
         return None if document is None else Scopes(document, self.models(path), path)
 

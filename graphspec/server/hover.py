@@ -1,4 +1,4 @@
-"""What is said where the mouse rests: of a node its types and costs, of a word its page of the reference."""
+"""Explanations under the mouse: of a node its types and costs, of a word its page of the reference."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _of_word(cursor: Cursor, word: str) -> str | None:
 
 
 def _of_key(path: tuple[str, ...], word: str) -> str | None:
-    """What a key of a section means there; outside of it, the same word is something else."""
+    """The meaning of a key in a section; outside of it, the same word has another meaning."""
     for cls in classes_at(path):
         for parameter in parameters_at(cls):
             if parameter.name == word:

@@ -41,7 +41,7 @@ _AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
     ("tune", "search", "*"): (IntRange, FloatRange, Choice),
     ("generate", "*"): (GenerateSettings,),
 }
-"""What a mapping at a path can be; * is any name, or an item of a list."""
+"""The classes of a mapping at a path; * is any name, or an item of a list."""
 
 
 def classes_at(path: tuple[str, ...]) -> tuple[type[Any], ...]:

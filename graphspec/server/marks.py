@@ -1,4 +1,4 @@
-"""What an editor marks in a text: names and words of the language by their kind, and files that it names."""
+"""Semantic tokens of a text: names and words of the language by their kind, and the files that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes in the text that declares a name when it gets another: the model and the data stay."""
+"""Renames a name in the text that declares it: the model and the data stay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refusal(scopes: Symbols, symbol: Symbol, name: str) -> str | None:
 
 
 def kept(scopes: Scopes, symbol: Symbol) -> list[tuple[int, str]]:
-    """What is written so that the data keep the names of their columns: texts at offsets."""
+    """Insertions that keep the names of the data's columns: texts at offsets."""
     value, name = scopes.value(None), symbol.name
     feature = mapping(mapping(value.get("data")).get("features")).get(name)
     output = mapping(mapping(value.get("outputs")).get(name))

@@ -47,7 +47,7 @@ class Scopes:
         self._known: dict[Body, dict[str, None]] = {}
 
     def value(self, body: Body) -> Mapping[str, Any]:
-        """What is written of a body."""
+        """The keys of a body, as written."""
         return mapping(self.document.value if body is None else self.blocks.get(body))
 
     def names(self, body: Body) -> Collection[str]:
@@ -57,7 +57,7 @@ class Scopes:
         return self._known[body].keys()
 
     def part(self, body: Body, name: str) -> Symbol | None:
-        """What a path into a body means by a name, of an output or of a node."""
+        """The symbol of a name in a path into a body, of an output or of a node."""
         symbol = self.output(body, name)
         return symbol if symbol.kind == "output" or name in self.names(body) else None
 
@@ -97,8 +97,8 @@ class Scopes:
         return _inputs(self.value(body))
 
     def field(self, name: str) -> Symbol | None:
-        """What a name of `data.features`, or a `target`, means: an input, or the output with this feature.
-        None of a column.
+        """The symbol of a name of `data.features`, or of a `target`: an input, or the output with this
+        feature. None for a column.
         """
         value = self.value(None)
         if name in self.inputs():
@@ -110,8 +110,8 @@ class Scopes:
         return None
 
     def output(self, body: Body, name: str) -> Symbol:
-        """What the name of an output means: one of a block that is named as an input is chained to it, and
-        one of a file that reads nothing is a node's.
+        """The symbol of an output's name: one of a block that is named as an input is chained to it, and one
+        of a file that reads nothing is a node's.
         """
         written = mapping(self.value(body).get("outputs"))
         if body is None:

@@ -77,7 +77,7 @@ class SpecServer(LanguageServer):
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """What is done within goes before checks."""
+        """Runs the block before checks."""
         self.free.clear()
         try:
             yield

@@ -65,7 +65,7 @@ class Symbols(Scopes):
         """The names that keys are, by the path of the key."""
         self._choices: list[_Choice] = []
         self._given: dict[Symbol, list[tuple[Body, Any, Path]]] = {}
-        """What nodes give the params of blocks: the body of the node, the value and its path."""
+        """The values that nodes give to params of blocks: the body of the node, the value and its path."""
 
     @cached_property
     def occurrences(self) -> list[Occurrence]:
@@ -341,7 +341,7 @@ class Symbols(Scopes):
                         yield item, here, 0
 
     def _values(self, param: Symbol) -> Iterator[tuple[Body, Any, Path]]:
-        """What a param may be: the body that says it, the value and its path."""
+        """All values of a param: the body that gives it, the value and its path."""
         section: Path = ("params",) if param.body is None else ("blocks", param.body, "params")
         yield (
             param.body,

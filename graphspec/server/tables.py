@@ -47,7 +47,7 @@ def sources(train: Any) -> list[str]:
 
 
 def trained_on(analysis: Analysis) -> Any:
-    """What `data` says that the spec trains on; None where it says nothing."""
+    """The training data that `data` names; None where it names none."""
     document = analysis.document
     data = document.value.get("data") if document is not None else None
     return data.get("train") if isinstance(data, dict) else data

@@ -1,4 +1,4 @@
-"""What a program that writes specs can ask for: each answer is bounded, and each file is below one folder."""
+"""Tools for a program that writes specs: each answer is bounded, and each file is below one folder."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Tools:
             raise ToolError(_rendered(list(error.diagnostics), {})) from None
 
     def explain(self, code: str) -> str:
-        """What the code of a diagnostic means, what causes it, and the mended form."""
+        """Explains the code of a diagnostic: its meaning, its causes, and the mended form."""
         try:
             return codes.page(code).text()
         except SpecError as error:

@@ -103,11 +103,11 @@ class Setting(BaseModel):
     synonyms: ClassVar[Mapping[str, str]] = {}
     """Other vocabularies' words for the fields: `lr` is `learning_rate`."""
     remedies: ClassVar[Mapping[str, str]] = {}
-    """What to do about keys that have no word here, and belong elsewhere or nowhere."""
+    """Remedies for keys that have no word here, and belong elsewhere or nowhere."""
     phrases: ClassVar[Mapping[str, str]] = {}
     """How keys are written, for those who leave them out or write something else."""
     notes: ClassVar[Mapping[str, str]] = {}
-    """What such people should know besides: the first half of a remedy."""
+    """Further advice for such keys: the first half of a remedy."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -444,7 +444,7 @@ TAKES = "it takes"
 
 
 WORDS = {**DTYPE_WORDS, **VALUE_WORDS}
-"""What other libraries call values of keys."""
+"""Names that other libraries have for values of keys."""
 _QUOTED = re.compile("'([^']*)'")
 _SENTENCES = ("named_type", "wraps_type", "not_recurrent", "form")
 """Errors of our own whose message says everything."""

@@ -158,7 +158,7 @@ class Members(ClassesByName[type[Named]]):
         return {name: cls for cls in leaves(self._base) for name in cls.names()}
 
     def _with(self, *modules: str | None) -> dict[str, type[Named]]:
-        """What is loaded when these modules are."""
+        """The classes that are loaded when these modules are."""
         for module in modules:
             if module is not None:
                 import_module(module)

@@ -1,4 +1,4 @@
-"""What to write for a value of the wrong type, where the value tells what was meant."""
+"""Remedies for values of the wrong type, where the value shows what was meant."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def fraction(given: object) -> str | None:
 
 
 def boolean_help(given: object) -> str | None:
-    """What to write for a text that other files take for true or false."""
+    """Remedy for a text that other formats read as true or false."""
     if isinstance(given, str) and given.lower() in ("true", "false"):
         return write(given.lower(), ", without quotes")
     if isinstance(given, str) and given.lower() in _BOOLEANS:

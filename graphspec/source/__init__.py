@@ -33,7 +33,7 @@ _MAX_REPARSED = 4 * MAX_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds: `value` is made of dict, list, str, int, float, bool and None only."""
+    """The content of a file; `value` is made of dict, list, str, int, float, bool and None only."""
 
     file: str
     text: str
@@ -158,7 +158,7 @@ def read(
 
 
 def _findings(reader: Reader) -> list[Diagnostic]:
-    """What the last pass found, with the expressions for which there was no other pass."""
+    """The findings of the last pass, with the expressions for which there was no other pass."""
     try:
         for cut in reader.cuts.values():
             reader.tell(cut, reader.text[cut.start : cut.end])

@@ -134,8 +134,8 @@ _PROSE = re.compile(
 
 
 def _around_a_spec(text: str, lines: list[int], index: int, problem: str) -> Complaint | None:
-    """What stands around a spec that was copied: fences of code, comments of other languages, a first line
-    that is indented.
+    """Names the text around a copied spec: fences of code, comments of other languages, a first line that is
+    indented.
     """
     if (fence := _FENCE.search(text)) is not None and fence.start() <= index:
         opens = not re.match(r"\s*(?:```|~~~)\s*\Z", fence[0]) or fence.end() < len(text) // 2
@@ -206,7 +206,7 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
 
 
 def _other_bracket(text: str, lines: list[int], index: int, opened: int) -> Complaint:
-    """What is wrong where the bracket around is not the one that is closed: it is left out, or another."""
+    """Explains a closing bracket that does not match the open one: leave it out, or write the other."""
     wanted, found = PAIRS[text[opened]], text[index]
     opener = next(sign for sign, closing in PAIRS.items() if closing == found)
     line = text[lines[bisect_right(lines, index) - 1] : line_end(text, index, 500)]
@@ -262,7 +262,7 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
 
 
 def _after_a_value(text: str, lines: list[int], index: int) -> Complaint:
-    """What follows a value that ends with a quote or a bracket."""
+    """Explains text after a value that ends with a quote or a bracket."""
     end = line_end(text, index, 200)
     rest = text[index:end].strip()
     if not rest:
@@ -313,7 +313,7 @@ def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
 
 
 def _between(text: str, lines: list[int], number: int) -> Complaint | None:
-    """What is wrong where the line above that of `number` is indented less than both of its neighbours."""
+    """Explains a line that is indented less than both of its neighbours, above that of `number`."""
     first, above, below = lines[max(0, number - 2)], lines[max(0, number - 1)], lines[number]
     depth = _indent(text, below)
     if (
@@ -328,7 +328,7 @@ def _between(text: str, lines: list[int], number: int) -> Complaint | None:
 
 
 def _unfinished_key(text: str, lines: list[int], number: int) -> Complaint | None:
-    """What is wrong with the key on the last line above that of `number`, if it lacks a colon or a space."""
+    """Finds a key without its colon or space on the last line above that of `number`."""
     for above in range(number - 1, max(-1, number - 50), -1):
         start, line = lines[above], text[lines[above] : lines[above + 1]].rstrip("\r\n")
         if not line.strip() or line.lstrip().startswith("#"):

@@ -14,7 +14,7 @@ COMMAND_LINE = "<command line>"
 EXAMPLE = "write a number, such as "
 """How the help begins that has an example of a number."""
 IN_PYTHON = "<settings>"
-"""What diagnostics call the places of overrides, where files have their names."""
+"""The name of overrides in diagnostics, where files have their names."""
 
 
 class Overrides(dict[str, Any]):

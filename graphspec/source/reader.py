@@ -57,7 +57,7 @@ _WORDS = re.compile(r"[\w.]+(?:\s*,\s*[\w.]+)*(?=\s*(?:,\s*[\w.]+\s*:|[},]))")
 _TEMPLATE = re.compile(r"\{\{ *([^{}]+?) *\}\}")
 """A parameter as template languages write it."""
 HOLE = "..."
-"""What an exercise has where something is to be written."""
+"""Marks a hole of an exercise, where something is to be written."""
 _TUPLE = re.compile(r"\(\s*(?:\$?[\w.+-]+\s*,\s*)+(?:\$?[\w.+-]+\s*)?\)")
 
 
@@ -107,7 +107,7 @@ def _may_be_cut(frame: Frame, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """What an anchor stands for: the value, its node, how many values it holds and how deep they nest."""
+    """The target of an anchor: the value, its node, how many values it holds and how deep they nest."""
 
     value: Any
     node: Node

@@ -182,7 +182,7 @@ class Matcher:
                     yield from (fill(source, captured) for source in rule.origin.source)
 
     def _by_origins(self) -> None:
-        """What the import of the module says of the tensors of this one."""
+        """Matches tensors by the names that the import of the module gave them."""
         if self.origins is None:
             return
         for target in self._open():

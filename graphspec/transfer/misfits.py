@@ -75,7 +75,7 @@ WORDS = {
 
 
 def instead(path: Path) -> tuple[str, str] | None:
-    """What a file is that should be `.safetensors` and is not, and the command that makes one of it."""
+    """The kind of a file that should be `.safetensors`, and the command that converts it; None if it is one."""
     try:
         kind = what_it_is(path)
     except OSError:

@@ -28,7 +28,7 @@ class Ambiguous:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is left of one layer of the spec."""
+    """The open weights of one layer of the spec."""
 
     path: str
     layer: str
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left of one layer of the file."""
+    """The unused tensors of one layer of the file."""
 
     path: str
     layer: str
@@ -181,7 +181,7 @@ def _numbers(path: str) -> list[int]:
 def _open(
     wanted: Sequence[Wanted], left: Sequence[Left], done: set[str], used: set[str]
 ) -> Iterator[Ambiguous]:
-    """What could go to one another in several ways."""
+    """Layers that could be matched in several ways."""
     for way in (_named, _kerasnamed, _variables):
         groups: dict[Any, tuple[list[str], list[str]]] = {}
         for unit in wanted:

@@ -20,7 +20,7 @@ Captured = Mapping[str, "int | str"]
 
 
 class PatternError(ValueError):
-    """What is wrong with a pattern, in words."""
+    """A mistake in a pattern, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Pattern:
     names: tuple[str, ...]
 
     def match(self, key: str) -> dict[str, int | str] | None:
-        """What the placeholders stand for, if a key matches."""
+        """The values of the placeholders, if a key matches."""
         matched = self.regex.fullmatch(key)
         if matched is None:
             return None
@@ -133,7 +133,7 @@ def matches_any(patterns: Sequence[str], key: str) -> bool:
 
 
 def source_pattern(text: str) -> re.Pattern[str]:
-    """What a template may become, after any prefix."""
+    """Matches each key that a template may become, after any prefix."""
     parts, end = ["(?:.*\\.)?"], 0
     for piece in PIECE.finditer(text):
         parts += [re.escape(text[end : piece.start()]), ".*" if piece[2] else "[^.]+"]

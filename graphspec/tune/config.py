@@ -133,7 +133,7 @@ SYNONYMS = by_word(
     choice="choices categorical values options suggest_categorical categoricaldistribution",
 )
 BOUNDS = (("low", "min", "lower", "from"), ("high", "max", "upper", "to"))
-"""What other tools call the ends of a range."""
+"""Names of other tools for the ends of a range."""
 NEARBY = 15
 """Steps from the lower end of a range of integers."""
 MOST = 10_000

@@ -34,8 +34,9 @@ from graphspec.files.reading import opened
 from graphspec.files.remembered import SIGNATURE, own_record, sealed_record
 
 ABANDONED, BEGUN, PROCESS, RESULT, REASON = "abandoned", "begun", "process", "result", "reason"
-"""What a search notes of a trial: why it was lost, which process created it, which runs it (signed), the
-signature of what came of it, and why it failed."""
+"""Keys of a search's notes on a trial: why it was lost, which process created it, which runs it (signed), the
+signature of its result, and why it failed.
+"""
 OTHERS = "another's"
 """Why a trial is lost that this user has not signed on this machine."""
 LONGEST = 2**20
@@ -267,7 +268,7 @@ class OwnTrials(JournalStorage):
 
 
 def _result(trial: FrozenTrial) -> dict[str, Any]:
-    """What is signed of a trial that has ended."""
+    """The signed part of a trial that has ended."""
     return {
         "number": trial.number,
         "params": trial.params,

@@ -39,14 +39,14 @@ class EpochLine(BaseModel):
 
 
 class TrialMistake(BaseModel):
-    """What a diagnostic says at least."""
+    """The keys that each diagnostic has."""
 
     code: str
     message: str
 
 
 class TrialResult(BaseModel):
-    """What `train --json` prints."""
+    """The output of `train --json`."""
 
     metrics: dict[str, Any] = {}
     diagnostics: list[TrialMistake] = []
@@ -72,7 +72,7 @@ class Command:
     modules: tuple[str, ...] = ()
 
     def arguments(self, values: Mapping[str, Any], run_dir: Path) -> list[str]:
-        """What Python is given to train with these values."""
+        """The arguments for Python, to train with these values."""
         settings = [text for key, value in values.items() for text in ("--set", f"{key}={json.dumps(value)}")]
         return [
             *("-m", "graphspec", "train", str(self.spec)),
@@ -82,7 +82,7 @@ class Command:
         ]
 
     def launcher(self) -> Launcher:
-        """What starts its processes."""
+        """Starts its processes."""
         return launcher(self.spec, self.cores, self.modules)
 
 

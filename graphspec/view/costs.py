@@ -77,7 +77,7 @@ class StepCosts:
     gradient_bytes: int
     optimizer_bytes: int
     peak_bytes: int | None = None
-    """What the step itself was found to take, where it was run on shapes."""
+    """The measured memory of the step, where it was run on shapes."""
 
     @property
     def flops(self) -> Dim:

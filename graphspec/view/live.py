@@ -19,7 +19,7 @@ SECONDS = 0.5
 
 
 def live(name: str) -> Callable[[Progress], None] | None:
-    """What shows the progress of a training in the notebook that runs this; None outside of one."""
+    """Shows the progress of a training in the notebook that runs it. Returns None outside of one."""
     shell = sys.modules.get("IPython")
     running = shell.get_ipython() if shell is not None else None
     if getattr(running, "kernel", None) is None:  # a script, or a terminal

@@ -46,7 +46,7 @@ class Row:
     opaque: bool = False
     """Whether `params` lack those of a custom module: its, or of one inside it."""
     default: int | float | bool | str | None = None
-    """What fills an input that may be left out."""
+    """The value of an input that may be left out."""
 
     @property
     def output_shape(self) -> tuple[Dim | None, ...]:

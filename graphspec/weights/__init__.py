@@ -28,13 +28,13 @@ def counts_batches(key: str) -> bool:
 
 
 def key_prefix(prefix: str, unit: Unit) -> str:
-    """What the state-dict keys of a unit begin with, in a graph whose own begin with `prefix`."""
+    """The prefix of a unit's state-dict keys, in a graph whose own begin with `prefix`."""
     name = attribute(unit.name)
     return f"{prefix}{name}." if unit.index is None else f"{prefix}{name}.{unit.index}."
 
 
 def unit_keys(graph: Graph, prefix: str = "") -> Iterator[tuple[Unit, str]]:
-    """What the state-dict keys of each unit begin with. Of a shared block, its first call has the units."""
+    """The prefix of each unit's state-dict keys. Of a shared block, its first call has the units."""
     for unit in graph.units:
         here = key_prefix(prefix, unit)
         yield unit, here

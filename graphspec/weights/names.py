@@ -25,7 +25,8 @@ _register_state_dict_hook _replicate_for_data_parallel _save_to_state_dict _slow
 _state_dict_pre_hooks _version _wrapped_call_impl
 """
 MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split())
-"""What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
+"""The attributes of `nn.Module`: a submodule of such a name would hide one. A test compares them with torch.
+"""
 
 RESERVED = frozenset(
     [
@@ -36,8 +37,8 @@ RESERVED = frozenset(
         *dir(builtins),
     ]
 )
-"""What emitted source calls or may call, and what reads like a digit: no variable, function or class is
-called so.
+"""Names that emitted source calls or may call, and those that look like a digit: no variable, function or
+class may have one.
 """
 UNCALLED = frozenset(
     ["bytes", "dir", "filter", "format", "hash", "help", "id", "input", "object", "open", "set"]

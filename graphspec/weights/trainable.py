@@ -49,7 +49,7 @@ def check_trainable(program: BaseProgram, diagnostics: Diagnostics) -> None:
 
 
 def _idle(program: BaseProgram) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-    """What changes no weight: its place below `train`, and what to say of it."""
+    """Parts of a training that change no weight: their place below `train`, and the message."""
     for number, part in enumerate(program.training.parts):
         phased = bool(program.training.phases)
         where: tuple[str | int, ...] = ("phases", number) if phased else ()
