@@ -1,4 +1,4 @@
-"""The grammar of expressions: the tree of Python's parser, of which a closed list of node types is allowed."""
+"""The grammar of expressions: the tree of Python's parser, with a closed list of node types."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def publish(uri: str) -> None:
 @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
 @server.thread()
 def did_save(params: lsp.DidSaveTextDocumentParams) -> None:
-    """Checks this file again, as the files that it names may have changed, and open files that read this one."""
+    """Checks this file again, whose data may have changed, and the open files that read it."""
     saved = path_of(params.text_document.uri)
     with server.lock:
         server.saves[str(saved)] += 1

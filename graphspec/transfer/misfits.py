@@ -75,7 +75,7 @@ WORDS = {
 
 
 def instead(path: Path) -> tuple[str, str] | None:
-    """The kind of a file that should be `.safetensors`, and the command that converts it; None if it is one."""
+    """The kind of a file that is no `.safetensors`, and the command that converts it; else None."""
     try:
         kind = what_it_is(path)
     except OSError:
