@@ -16,7 +16,6 @@ from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf
 from graphspec.diagnostics import SpecError
 from graphspec.elaborated import Elaborated
-from graphspec.emit.batches import expanded
 from graphspec.emit.classes import Classes
 from graphspec.emit.code import HOLE, call, literal, without
 from graphspec.emit.construct import InitWriter
@@ -57,8 +56,7 @@ def emit(
     Where the classes of all instances together would be unsound, each has its own. Raises `SpecError`
     (emission-failed) for a fault of the emitter.
     """
-    probes = {words: _expanded(probe) for words, probe in (probes or {}).items()}
-    program = _expanded(program)
+    probes = probes or {}
     modules: set[Definition] = set()
     while True:
         try:
@@ -90,14 +88,6 @@ def emit(
 
 def _all(probes: Iterable[tuple[str, ...]]) -> set[str]:
     return {word for words in probes for word in words}
-
-
-def _expanded(program: Elaborated) -> Elaborated:
-    """A program whose blocks are given batches, wherever one of their uses gives one."""
-    graph, values = expanded(program.graph)
-    if not values:
-        return program
-    return replace(program, graph=graph, masks={key: values[value] for key, value in program.masks.items()})
 
 
 def _write_class(program: Elaborated, classes: Classes[ClassParts], group: ModuleClass) -> ClassParts:

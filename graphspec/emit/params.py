@@ -54,8 +54,9 @@ def emit_with_params(
     together = _together(again, params, names)
     if together:
         own = program if names == named else _elaborated(again, names)
+        probes = {**together, **_odd(again, params, names, sorted(names))}
         try:
-            return emitted(own, {**together, **_turned(again, params, names, own, together)})
+            return emitted(own, {**probes, **_turned(again, params, names, own, probes)})
         except FixedParams:
             pass  # one param after the other tells which it is
     chosen = {
@@ -64,10 +65,11 @@ def emit_with_params(
     while True:
         names = frozenset(chosen)
         own = _elaborated(again, names)
-        probes: dict[tuple[str, ...], Elaborated] = {}
-        for word, values in chosen.items():
-            if (probe := again(values, names)) is not None:
-                probes[word,] = probe
+        probes = {
+            (word,): probe for word, values in chosen.items() if (probe := again(values, names)) is not None
+        }
+        for word in sorted(names):
+            probes |= _odd(again, params, names, [word])
         try:
             return emitted(own, {**probes, **_turned(again, params, names, own, probes)})
         except FixedParams as fixed:
@@ -107,6 +109,31 @@ def _together(again: Again, params: Params, names: frozenset[str]) -> Probes:
             sets += [[word] for word in words if equal[repr(params[word])] > 1 and [word] not in sets]
     together = again(several, names) if several else None
     return {} if together is None else {tuple(several): together, **probes}
+
+
+def _odd(
+    again: Again, params: Params, names: frozenset[str], words: list[str]
+) -> dict[tuple[str, ...], Elaborated]:
+    """The file with odd values for these params where they are even: a text may suit all even sizes alone. Of
+    params that are illegal together, each half by itself.
+    """
+    odd = {word: value for word in words if (value := _next_odd(params[word])) != params[word]}
+    sets = [list(odd)] if odd else []
+    probes: dict[tuple[str, ...], Elaborated] = {}
+    while sets:
+        words = sets.pop(0)
+        probe = again({word: odd[word] for word in words}, names)
+        if probe is not None:
+            probes[*words, words[0]] = probe
+        elif (half := len(words) // 2) > 0:
+            sets += [words[:half], words[half:]]
+    return probes
+
+
+def _next_odd(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_next_odd(item) for item in value]
+    return value + 1 if type(value) is int and value % 2 == 0 else value
 
 
 def _turned(

@@ -349,6 +349,25 @@ def test_sizes_of_inputs_follow_params() -> None:
         made(depth=2, width=4)(torch.zeros(1, 6, 6, 3))
 
 
+def test_what_all_even_sizes_share_is_no_rule_for_odd_ones() -> None:
+    """Half of a size, twice: what convolutions and pools leave of an odd one is more than half of it."""
+    text = """
+    params: {size: 64, width: 64}
+    inputs: {x: {shape: [$size, $size, 3]}}
+    nodes:
+      small: {layer: Conv2D, filters: $(width // 2), kernel_size: 3, strides: 2, padding: same}
+      smaller: {layer: Conv2D, filters: $(width // 2), kernel_size: 3, strides: 2, padding: same}
+      flat: {layer: Flatten}
+      one: {layer: Dense, units: $(width // 2)}
+      two: {layer: Dense, units: 2}
+    outputs: [two]
+    """
+    made = class_of(graphspec.compile(text))
+    for size, width in ((63, 63), (50, 9), (33, 6), (32, 7)):
+        values = {"size": size, "width": width}
+        assert_equal(graphspec.compile(text, params=values), made_with(made, values))
+
+
 NUMBERS = {"units", "filters", "rate", "kernel_size", "repeat", "parallel", "strides", "width", "n", "shift"}
 """Keys whose numbers become params."""
 

@@ -135,17 +135,23 @@ class Residual(nn.Module):
 
 
 class Xception(nn.Module):
-    def __init__(self, in_channels: int, pool_padding: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        pool_padding: int,
+        entry_1_pool_padding: int,
+        exit_pool_padding: int,
+    ) -> None:
         super().__init__()
         self.stem1 = Conv(in_channels, 32, 3, strides=2)
         self.stem2 = Conv(32, 64, 3)
         self.entry = nn.Sequential(
             Down(64, filters=128, first=128, pool_padding=pool_padding),
-            Down(128, filters=256, first=256, pool_padding=1),
+            Down(128, filters=256, first=256, pool_padding=entry_1_pool_padding),
             Down(256, filters=728, first=728, pool_padding=1),
         )
         self.middle = nn.Sequential(*(Residual(728) for _ in range(8)))
-        self.exit = Down(728, filters=1024, first=728, pool_padding=pool_padding)
+        self.exit = Down(728, filters=1024, first=728, pool_padding=exit_pool_padding)
         self.last1 = Separable(1024, 1536)
         self.last2 = Separable(1536, 2048)
 
@@ -158,7 +164,12 @@ class Xception(nn.Module):
 class TwoCameras(nn.Module):
     def __init__(self, size: int = 250) -> None:
         super().__init__()
-        self.vision = Xception(3, (1 + -((size + 1) // 2 - 3) % 2) // 2)
+        self.vision = Xception(
+            3,
+            pool_padding=(1 + -((size + 1) // 2 - 3) % 2) // 2,
+            entry_1_pool_padding=(1 + -((size + 1) // 4 - 1) % 2) // 2,
+            exit_pool_padding=(1 + -((size + 9) // 16) % 2) // 2,
+        )
         self.distance = nn.Linear(4096, 1)
         self.apply(init_weights)
 
