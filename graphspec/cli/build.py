@@ -341,8 +341,8 @@ def _format_of(format: str | None, output: str | None) -> str:
     suffix = Path(output or "").suffix.removeprefix(".")
     if format is None:
         if suffix and suffix not in FORMATS:
-            message = f"{output} ends in none of .{', .'.join(FORMATS)}: give --format, or another name"
-            raise misuse("-o", message)
+            message = f"{output} ends in none of .{', .'.join(FORMATS)}"
+            raise misuse("-o", message, "give --format, or another name")
         return suffix or "py"
     if format not in FORMATS:
         raise misuse("--format", f"{format} is not one of {', '.join(FORMATS)}")

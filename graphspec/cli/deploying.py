@@ -241,7 +241,7 @@ def write_config(program: Program, path: Path, exported: Exported, encoders: Enc
 def triton_file(output: str | None, force: bool) -> Path:
     """The file of the model's first version in a folder of Triton's repository, which `making` makes."""
     if output in (None, "-"):
-        raise misuse("-o", "--triton writes a folder of Triton's model repository", "name it")
+        raise misuse("-o", "--triton writes a folder of Triton's model repository", "name it: `-o FOLDER`")
     folder = Path(str(output))
     if folder.suffix == ".onnx" or folder.is_file():
         raise misuse(

@@ -104,7 +104,7 @@ def new(
     if not path.stem.strip(".") or path.name == ".yaml":
         raise misuse("NAME", f"`{name}` names no file")
     if target and data is None:
-        raise misuse("--target", "it is a column of --data")
+        raise misuse("--target", "it is a column of a table", "name the table: --data FILE")
     ask = _forecast(time, target, series, past, ahead)
     sweep([path.with_name(SCHEMA)])  # also where the spec is there already
     check_output(path, None, None, option="NAME")

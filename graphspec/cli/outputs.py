@@ -46,7 +46,7 @@ def check_output(
     unless by `force` what is not `ours`. Without `ours` nothing is; None is a command without `--force`.
     """
     if path.is_dir():
-        raise misuse(option, f"{path} is a directory")
+        raise misuse(option, f"{path} is a directory", f"name a file in it: `{option} {path / 'NAME'}`")
     need_no_device(path)
     sweep([path])
     need_apart(path, reads, option)

@@ -365,7 +365,10 @@ def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
     from graphspec.files.run_files import SPEC
 
     if not (run / SPEC).is_file():
-        raise misuse("SPEC", f"{run} is a directory without a run")
+        specs = sorted(run.glob("*.yaml"))
+        raise misuse(
+            "SPEC", f"{run} is a directory without a run", f"name a spec{f': {specs[0]}' if specs else ''}"
+        )
     if not resume:
         raise misuse(
             "SPEC", f"{run} is a run", f"continue it with --resume, or train again from {run / SPEC}"

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphspec.cli.foreign_words import COMMANDS, OPTIONS
 from graphspec.diagnostics import nearest
-from graphspec.diagnostics.foreign_terms import COMMANDS, OPTIONS
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -93,7 +93,8 @@ def _no_number(option: Any, message: str, args: Sequence[str]) -> Told | None:
         return None
     bound = next(filter(None, found[0].groups()), "")
     value, wanted = _value(name, args, signed=True), found[1].format(bound)
-    example = bound or ("0.5" if wanted == "a number" else "10")
+    digits = re.search(r"\d+", value or "")
+    example = bound or (digits[0] if digits else "0.5" if wanted == "a number" else "2")
     return f"`{name}` is `{value}`, but must be {wanted}", f"write `{name} {example}`, for example"
 
 

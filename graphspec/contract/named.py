@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from graphspec.diagnostics import nearest
+from graphspec.diagnostics.foreign_terms import KEYS_OF_NAMES, NESTS
 from graphspec.settings import Word, forget_class_variables, show
 from graphspec.settings.headers import ClassesByName, below
 
@@ -100,7 +102,7 @@ class NamedValue(BaseModel):
             arguments = {key: item for key, item in value.items() if key != "name"}
             name = value.get("name")
         if not isinstance(name, str):
-            written = cls._written(arguments)
+            written = cls._written(arguments) or cls._first_of(value)
             if isinstance(value, int | float) and "l2" in cls.members:
                 written = f"{{name: l2, l2: {value}}}"
             raise PydanticCustomError(
@@ -128,8 +130,26 @@ class NamedValue(BaseModel):
         return [*sorted(cls.members), "null"] if cls.nullable else sorted(cls.members)
 
     @classmethod
+    def _first_of(cls, value: Any) -> str:
+        """How the first of several is written, and what becomes of the others."""
+        if not isinstance(value, list) or len(value) < 2 or not all(isinstance(item, str) for item in value):
+            return ""
+        if cls.family != "activation":
+            return f"one of them: `{value[0]}`"
+        below = f"{{layer: Activation, activation: {value[1]}}}"
+        return f"`{value[0]}`, and a node below it for the next: {below}"
+
+    @classmethod
     def _written(cls, arguments: dict[str, Any]) -> str:
-        """How `{l2: 0.01}` is written with a name; "" where it names nothing."""
+        """How `{l2: 0.01}` and `{class_name: L2, config: {l2: 0.01}}` are written with a name; "" where they
+        name nothing.
+        """
+        under = next((key for key in KEYS_OF_NAMES if isinstance(arguments.get(key), str)), None)
+        if under is not None:
+            rest = {key: item for key, item in arguments.items() if key != under}
+            inner = next((rest.pop(key) for key in NESTS & rest.keys() if isinstance(rest[key], dict)), {})
+            word = nearest(arguments[under], cls.members, cls.synonyms) or arguments[under]
+            return show({"name": Word(word), **rest, **inner})
         name, value = next(iter(arguments.items()), ("", None))
         if len(arguments) != 1 or name not in cls.members:
             return ""

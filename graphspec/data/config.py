@@ -46,8 +46,11 @@ class DataConfig(Setting):
             ("validation_split", "val_split", "test_size", "test_split", "train_test_split"),
             "write validation: {split: VALUE:0.1}",
         ),
-        "target": "it belongs to the output: outputs: {name: {target: COLUMN}}",
-        **dict.fromkeys(("label", "labels"), "it belongs to the output: outputs: {name: {target: COLUMN}}"),
+        **dict.fromkeys(
+            ("target", "label", "labels", "target_column", "y"),
+            "it belongs to the output: outputs: {name: {target: COLUMN}}",
+        ),
+        **dict.fromkeys(("random_state", "seed"), "it belongs to the training: train: {seed: VALUE:0}"),
         **dict.fromkeys(
             ("normalize", "standardize", "scale"),
             "it belongs to a feature: features: {age: {encode: number, scale: standard}}",
@@ -59,6 +62,12 @@ class DataConfig(Setting):
         "augment": "it belongs to a feature: features: {image: {encode: image, augment: [...]}}",
         "num_workers": delete("graphspec chooses how to read data"),
     }
+
+    @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        """The column of a target, at its output."""
+        help, column = cls.remedies.get(key, ""), beside[key]
+        return help.replace("COLUMN", column) if "COLUMN" in help and isinstance(column, str) else None
 
     train: DataFile | dict[str, SourceFile] | None = None
     """Rows to learn from: a file, a folder, or a pattern of files; or several of these by their names; by

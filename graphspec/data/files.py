@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from graphspec.data.features.settings import Value
 from graphspec.diagnostics import become, by_word, delete, nearest
@@ -61,9 +62,9 @@ class DataFile(Setting):
     @classmethod
     def _no_address(cls, value: str) -> str:
         if (scheme := re.match(r"(\w+)://", value)) and scheme[1] != "s3":
-            raise ValueError(
-                f"`{value:.200}` is an address, and nothing is downloaded: download the file first"
-            )
+            help = {"help": "download it, and name the file; `s3://` is read with `--allow-url`"}
+            message = f"`{value:.200}` is an address, and nothing is downloaded"
+            raise PydanticCustomError("refused", message, help)
         return value
 
     @field_validator("delimiter")
@@ -124,6 +125,10 @@ class Split(Setting):
 
     remedies: ClassVar = {
         "shuffle": delete("the rows are drawn at random; `last_by` keeps the last ones", only_for="true"),
+        **dict.fromkeys(
+            ("kfold", "k_fold", "folds", "n_splits", "cv"),
+            "write {split: 0.2}: `graphspec train SPEC --folds VALUE:5` trains once for each part",
+        ),
     }
 
     synonyms: ClassVar = by_word(

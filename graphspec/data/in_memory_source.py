@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.files import DataFile
-from graphspec.data.mistakes import lacks, remedy, row_in_words
+from graphspec.data.mistakes import IN_MEMORY, lacks, remedy, row_in_words
 from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import TEXTS, as_rows
 from graphspec.diagnostics import fail
@@ -21,7 +21,7 @@ from graphspec.settings import a
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NAME = "data"
+NAME = IN_MEMORY
 """What messages call it."""
 KINDS = (
     "a path, a dict of arrays, a pandas or polars frame, a pyarrow table, a list of dicts, "

@@ -79,6 +79,8 @@ def missing(path: Path) -> SpecError:
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     shown = [name for name in sorted(there) if Path(name).suffix == path.suffix][:8]
     otherwise = f"files there: {', '.join(shown)}" if shown else "paths are relative to the spec's folder"
+    if path.suffix == ".json":
+        otherwise += "; a .jsonl file has an object on each line"
     return fail("data-missing", f"there is no data file `{path}`", did_you_mean(path.name, there, otherwise))
 
 
@@ -91,6 +93,8 @@ def unreadable(path: object, error: OSError) -> SpecError:
     return fail("data-missing", f"`{path}` cannot be read: {error.strerror or error}")
 
 
+IN_MEMORY = "data"
+"""What messages call data that are no file."""
 NAME = "Name the"
 
 
@@ -107,7 +111,7 @@ def lacks(
     shown = ", ".join(f"`{n}`" for n in names[:20]) + (", ..." if len(names) > 20 else "")
     renamed = f"n{help[1:]}" if help.startswith(NAME) else ""
     told = f"did you mean `{word}`? {help}".strip() if word else renamed or None
-    if what == "column" and word is None and any(map(_VALUE.fullmatch, names)):
+    if what == "column" and word is None and file != IN_MEMORY and any(map(_VALUE.fullmatch, names)):
         told = "the first line names the columns, and seems to be a row: write names above it"
     return fail(
         "data-column", f"`{file}` has no {what} `{name}`", told, f"it has {shown or 'none'}", span=span
@@ -116,7 +120,7 @@ def lacks(
 
 def remedy(what: str, name: str) -> str:
     """What to do about a column or array that has another name."""
-    return f"{NAME} {what} `{name}`, or set the output's `target`"
+    return f"{NAME} {what} `{name}`; another name of a target is the output's `target`"
 
 
 def shown(value: object) -> str:

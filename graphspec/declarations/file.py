@@ -120,12 +120,21 @@ def _params(reader: DeclarationReader, value: Any, body: Body) -> None:
             continue
         if name in FORMS or name in NODE_KEYS or name in EXPRESSION_WORDS:
             what = "a word of expressions" if name in EXPRESSION_WORDS else "a key of every node"
-            reader.error("reserved-name", here, f"`{name}` is {what} and cannot name a param", key=True)
+            help = f"give it another name, such as `{name}_`"
+            reader.error("reserved-name", here, f"`{name}` is {what} and cannot name a param", help, key=True)
         elif not is_plain(item):
-            reader.error("wrong-type", here, f"the param `{name}` is {PLAIN}, not {show(item)}")
+            message = f"the param `{name}` is {PLAIN}, not {show(item)}"
+            reader.error("wrong-type", here, message, _default(name, item))
         elif not reader.damaged(here):
             body.params[name] = item
             body.failed_params.discard(name)
+
+
+def _default(name: str, item: object) -> str | None:
+    """The remedy for a param that is described, where its default alone is written."""
+    words = (word for word in ("default", "value") if isinstance(item, dict) and is_plain(item.get(word)))
+    value = next((item[word] for word in words if isinstance(item, dict) and word in item), None)
+    return None if value is None else become(value, f"a param is its default: write `{name}: {show(value)}`")
 
 
 def _presets(reader: DeclarationReader, value: Any, body: Body) -> dict[str, dict[str, Any]]:
@@ -184,6 +193,11 @@ def _block(reader: DeclarationReader, name: str, value: Any) -> Body | None:
         help = f"write {{inputs: [x], nodes: {{hidden: {{{inner}}}}}}}"
         reader.error("wrong-type", path, message, help, key=True)
         return None
+    if isinstance(value, list) and not reader.damaged(path):
+        named = _named_nodes(value)
+        message = f"the block `{name}` is a mapping, not a list"
+        reader.error("wrong-type", path, message, f"write {{inputs: [x], nodes: {named}}}")
+        return None
     block = reader.setting(Block, value, f"the block `{name}`", path)
     if block is None:
         return None
@@ -198,6 +212,13 @@ def _block(reader: DeclarationReader, name: str, value: Any) -> Body | None:
     body.outputs = _block_outputs(reader, block.outputs, path, body)
     _namespace(reader, body)
     return body
+
+
+def _named_nodes(value: list[Any]) -> str:
+    """The nodes of a list under names of their own, as they are written."""
+    nodes = [item for item in value if isinstance(item, dict) and len(str(item)) < 200][:3]
+    shown = [f"{chr(ord('a') + number)}: {unquoted(item)}" for number, item in enumerate(nodes)]
+    return f"{{{', '.join(shown)}{', ...' if len(nodes) < len(value) else ''}}}"
 
 
 def _block_inputs(reader: DeclarationReader, value: Any, path: Path, body: Body) -> bool:

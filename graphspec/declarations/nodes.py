@@ -21,7 +21,14 @@ from graphspec.diagnostics import (
     write,
     write_value,
 )
-from graphspec.diagnostics.foreign_terms import POSITIONS, as_in_keras, call_of
+from graphspec.diagnostics.foreign_terms import (
+    ARGUMENT_WORDS,
+    ARGUMENTS,
+    POSITIONS,
+    SIZE,
+    as_in_keras,
+    call_of,
+)
 from graphspec.expressions import ExpressionError
 from graphspec.expressions.formula import Applied, parse_formula
 from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
@@ -80,7 +87,8 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
         return None
     if not isinstance(value, dict):
         message = f"the node `{name}` is a mapping such as {{layer: Dense, units: 8}}, not {show(value)}"
-        reader.error("wrong-type", path, message, _as_node(value))
+        empty = "say what it is, or delete it; `when: false` leaves a node out" if value is None else None
+        reader.error("wrong-type", path, message, _as_node(value) or empty)
         return None
     if "op" in value and "like" in value:
         value = _with_like(value)
@@ -133,6 +141,26 @@ def layer_of_call(text: str) -> dict[str, Any] | None:
     return {"layer": name, **as_in_keras(name, {**dict(zip(names, listed, strict=False)), **named})}
 
 
+def _in_our_words(node: dict[str, Any]) -> dict[str, Any]:
+    """A layer of PyTorch as it is written here, where each of its arguments has a word or follows from the
+    input; else as it is.
+    """
+    layers = REGISTRY["layer"]
+    name = node["layer"]
+    near = name if name in layers else nearest(name, layers, layers.synonyms)
+    if near is None:
+        return node
+    legal = layers[near].model_fields
+    ours = {"layer": near}
+    for key, value in node.items():
+        word = key if key in legal else ARGUMENT_WORDS.get(key)
+        if word in legal:
+            ours[word] = value
+        elif key != "layer" and ARGUMENTS.get(key) != SIZE:
+            return node
+    return ours
+
+
 def _as_node(value: Any) -> str | None:
     """How a node that is a text or a list is written as a mapping."""
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
@@ -141,7 +169,8 @@ def _as_node(value: Any) -> str | None:
         apart = len(together) == sum(map(len, value)) and any(form in together for form in FORMS)
         return become(together, f"braces, not brackets: {{{inner}}}", safe=apart)
     if isinstance(value, str) and (node := layer_of_call(value)) is not None:
-        return become(node, f"write {_flow(node)}")
+        ours = _in_our_words(node)
+        return become(ours, f"write {_flow(ours)}")
     text = value[0] if isinstance(value, list) and value else value
     if not isinstance(text, str):
         return None
@@ -318,7 +347,7 @@ def read_edges(
         return None
     edges: dict[str, list[tuple[str, Path]]] = {}
     if not isinstance(value, list):
-        written = value if isinstance(value, str) else _arrow(value) or "a -> b"
+        written = value if isinstance(value, str) else _arrow(value) or _arrows(value) or "a -> b"
         reader.error("wrong-type", path, "`edges` is a list", f"write edges: [{written}]")
         body.torn = True
         return edges
@@ -348,6 +377,13 @@ def read_edges(
             for target in targets:
                 _edge(reader, sources, target, here, edges, body)
     return edges
+
+
+def _arrows(value: Any) -> str | None:
+    """The edges of a mapping from names to the names that they point at."""
+    if not isinstance(value, dict) or not all(isinstance(end, str) for pair in value.items() for end in pair):
+        return None
+    return ", ".join(f"{source} -> {target}" for source, target in value.items())
 
 
 def _arrow(value: Any) -> str | None:

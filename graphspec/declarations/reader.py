@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 from graphspec.declarations.body import Body
@@ -75,7 +76,15 @@ class DeclarationReader:
         if isinstance(value, dict):
             unknown = {key: item for key, item in value.items() if key not in legal}
         if unknown != {} or self.damaged(path):
-            self.setting(cls, unknown, what, path)
+            try:
+                validate(cls, unknown, what)
+            except SettingError as error:
+                for problem in () if path and self.damaged(path) else error.problems:
+                    word = str(problem.path[-1]) if problem.path else ""
+                    told = (
+                        cls.meaning(word, value) if problem.code == "unknown-key" and word in value else None
+                    )
+                    self.problem(replace(problem, help=told or problem.help), path)
             return None
         return dict(value)
 

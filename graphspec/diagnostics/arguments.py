@@ -8,7 +8,7 @@ from functools import wraps
 from numbers import Integral, Real
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from graphspec.diagnostics import did_you_mean, fail
+from graphspec.diagnostics import did_you_mean, fail, nearest
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
@@ -83,6 +83,38 @@ LARGEST = 2**31
 """More examples than any batch has."""
 
 
+SETTINGS: Mapping[str, str] = {
+    **{
+        name: f"train.{name}"
+        for name in ("batch_size", "epochs", "optimizer", "precision", "schedule", "seed")
+    },
+    **dict.fromkeys(("learning_rate", "lr"), "train.optimizer.learning_rate"),
+    **dict.fromkeys(("validation_split", "val_split", "test_size"), "data.validation.split"),
+    **dict.fromkeys(("validation_data", "val_data"), "data.validation"),
+}
+"""Settings of a spec that other libraries take as arguments, by their dotted paths."""
+
+
+def _elsewhere(name: str, value: object, legal: Sequence[str]) -> str | None:
+    """The remedy for an argument that is a setting or a param of the spec, of a function that compiles one or
+    trains a program.
+    """
+    shown = repr(value) if isinstance(value, int | float | str | None) else "..."
+    path = SETTINGS.get(name)
+    if "params" in legal and path is None:
+        return (
+            None if nearest(name, legal) else f"a param of the spec is given by params={{{name!r}: {shown}}}"
+        )
+    if path is None or not {"params", "overwrite"} & {*legal}:
+        return None
+    settings = f"settings={{{path!r}: {shown}}}"
+    return (
+        f"it is a setting of the spec: {settings}"
+        if "params" in legal
+        else (f"it is a setting of the spec: graphspec.compile(..., {settings})")
+    )
+
+
 def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
     """A public function that raises `SpecError` for arguments of a wrong type, that it lacks, or that it has
     not: those whose names are in `KINDS` and `CLASSES`, and None where the default is another.
@@ -104,7 +136,8 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
         unknown = next((name for name in kwargs if name not in names), None)
         if unknown is not None:
             legal = [name for name in names if name != "self"]
-            help = did_you_mean(unknown, legal, f"it takes: {', '.join(legal)}")
+            help = _elsewhere(unknown, kwargs[unknown], legal)
+            help = help or did_you_mean(unknown, legal, f"it takes: {', '.join(legal)}")
             raise fail("unknown-key", f"`{title}` has no argument `{unknown}`", help)
         if len(args) > len(positional):
             taken = [f"`{name}`" for name in positional if name != "self"]
@@ -120,7 +153,9 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
             raise fail("duplicate-key", f"`{title}` is given `{twice}` by place and by name")
         for name in names:
             if name not in given and name not in defaults:
-                raise fail("missing-key", f"`{title}` needs `{name}`")
+                taken = ", ".join(each if each not in defaults else f"{each}=..." for each in names[:4])
+                help = f"write {title}({taken.removeprefix('self, ')})"
+                raise fail("missing-key", f"`{title}` needs `{name}`", help)
             if name in given and (given[name] is not None or name not in optional):
                 _need(name, given[name], kinds.get(name, name))
         plain: Any = ([_plain(each) for each in args], {name: _plain(each) for name, each in kwargs.items()})

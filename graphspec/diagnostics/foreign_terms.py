@@ -1,5 +1,5 @@
-"""Words that users of Keras, PyTorch and other tools write, and what to write here instead: names of layers,
-their arguments, commands and options.
+"""Words that users of Keras, PyTorch and other tools write, and what to write here instead: names of layers
+and their arguments, of functions, settings and files.
 
 A synonym of one setting or one layer is defined with it: `synonyms` of a setting, `also` of a layer. All
 others are here. Specs, the command line, `--set` and `graphspec layers` read the same tables.
@@ -20,7 +20,41 @@ _CHAIN = "`nodes` is the chain; write what is used again as a block, under `bloc
 _INPUT = "declare inputs under `inputs`: {features: {shape: [64]}}"
 _DATA = "encode texts in the data: data: {features: {name: {encode: category}}}"
 _LOSS = "a loss belongs to an output: outputs: {probs: {loss: ...}}"
-TRANSFORMER = "build it from MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
+
+
+def _std(name: str, params: str = "") -> str:
+    """How a block of the library is used."""
+    return f"write {{block: std/{name}{params}}}; `graphspec layers std/{name}` shows it"
+
+
+_LIBRARY: Mapping[str, tuple[str, str]] = {
+    "ASPP": ("aspp", ""),
+    "Bottleneck": ("bottleneck", ", filters: 64"),
+    "C2f C3 C3k2": ("c2f", ", filters: 64"),
+    "ConvBlock ConvBNReLU ConvBN ConvNormAct Conv2dNormActivation BasicConv2d": (
+        "conv_norm",
+        ", filters: 64",
+    ),
+    "ConvNeXt ConvNeXtBlock ConvNextBlock": ("convnext", ""),
+    "GatedResidualNetwork GRN": ("gated_residual", ""),
+    "InvertedResidual MBConv MBConvBlock": ("inverted_residual", ", filters: 64"),
+    "MLPMixer MlpMixer MixerBlock MixerLayer": ("mlp_mixer", ", tokens: 64, hidden: 256"),
+    "RoPE Rope RotaryEmbedding RotaryPositionalEmbedding": ("rope", ""),
+    "SPPF SPP": ("sppf", ", filters: 64"),
+    "SqueezeExcite SqueezeExcitation SEBlock SELayer SEModule": ("squeeze_excite", ""),
+    "SwiGLU LlamaMLP": ("swiglu", ", hidden: 256"),
+    "TCN TemporalBlock": ("tcn", ", filters: 64"),
+    "Transformer TransformerEncoder TransformerEncoderLayer TransformerBlock EncoderLayer BertLayer": (
+        "transformer",
+        ", heads: ...",
+    ),
+    "TransformerDecoder TransformerDecoderLayer DecoderLayer GPT2Block": (
+        "transformer",
+        ", heads: ..., causal: true",
+    ),
+    "PatchEmbed PatchEmbedding ViTPatchEmbeddings": ("vit_patches", ", units: 768"),
+}
+"""Parts of networks that are blocks of the library: the block, and what it needs."""
 _SUM = "write {merge: add, from: [a, b]}"
 
 _PIXELS = "write {op: depth_to_space, block_size: 2}; it has the channels of one pixel next to each other"
@@ -59,10 +93,7 @@ LAYERS: Mapping[str, str] = {
     "Residual": _SUM,
     "SkipConnection": _SUM,
     "skip": _SUM,
-    "Transformer": TRANSFORMER,
-    "TransformerEncoder": TRANSFORMER,
-    "TransformerEncoderLayer": TRANSFORMER,
-    "TransformerDecoderLayer": TRANSFORMER,
+    **{word: _std(*use) for words, use in _LIBRARY.items() for word in words.split()},
     "PositionalEncoding": "write {layer: PositionEmbedding}",
     **dict.fromkeys(
         ["InstanceNormalization", "InstanceNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"],
@@ -80,11 +111,11 @@ LAYERS: Mapping[str, str] = {
         "write {layer: Dropout, rate: 0.1, noise_shape: [null, 1, 1, 1]}: it drops a whole image",
     ),
     **dict.fromkeys(
-        ["Bottleneck", "BasicBlock", "ResBlock", "ResidualBlock", "ResNetBlock", "ConvBlock", "ConvBNReLU"],
+        ["BasicBlock", "ResBlock", "ResidualBlock", "ResNetBlock"],
         "write it as a block, under `blocks`, and {block: name} where it is used",
     ),
     **dict.fromkeys(
-        ["SqueezeExcite", "SqueezeExcitation", "SEBlock", "CBAM", "Highway"],
+        ["CBAM", "Highway"],
         "build it from pooling, Dense and {merge: multiply}, in a block",
     ),
     **dict.fromkeys(["PixelShuffle", "pixel_shuffle"], _PIXELS),
@@ -122,6 +153,8 @@ ARGUMENTS: Mapping[str, str] = {
     "batch_input_shape": "write the shape of an input under `inputs`, without the batch",
     "batch_shape": "write the shape of an input under `inputs`, without the batch",
     "device": "choose it on the command line: --device cuda",
+    "training": "leave it out: a training trains, all else infers; `trainable: false` keeps weights and "
+    "statistics as they are",
     "track_running_stats": delete("statistics are always kept", only_for="true"),
     **dict.fromkeys(("affine", "elementwise_affine"), keys("scale", "center")),
     "embed_dim": "`key_dim` is the size of one head: embed_dim / num_heads",
@@ -199,6 +232,8 @@ RECURRENT: Mapping[str, str] = {
 
 NESTS = frozenset(["args", "arguments", "config", "kwargs", "options", "parameters", "params", "settings"])
 """Keys under which other formats keep the arguments of a layer."""
+KEYS_OF_NAMES = ("type", "class_name", "class", "kind", "id")
+"""Keys under which other formats have the name of a setting."""
 
 COUNTS = {"repeats": True, "times": True, "num_layers": False, "depth": False, "n": False}
 """Words for `repeat` on a block that has no such param, and whether they can mean nothing else."""
@@ -277,7 +312,7 @@ def as_in_keras(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _by_word(table: Mapping[str, T]) -> dict[str, T]:
+def by_words(table: Mapping[str, T]) -> dict[str, T]:
     """A row for each word of the keys of a table."""
     return {word: value for words, value in table.items() for word in words.split()}
 
@@ -286,6 +321,8 @@ _OF_A_TABLE = "`graphspec new NAME --data FILE --target COLUMN` writes a spec of
 _OF_A_CLASS = (
     "`graphspec import torch PKG:CLASS --input ...` makes a spec of the module, and `new` a first one"
 )
+_HF_ARGUMENTS = "a file of training arguments of Hugging Face"
+_A_START = "`graphspec new` writes a spec to start from"
 FORMATS: tuple[tuple[frozenset[str], str, str], ...] = tuple(
     (frozenset(keys.split()), name, help)
     for keys, name, help in (
@@ -306,8 +343,11 @@ FORMATS: tuple[tuple[frozenset[str], str, str], ...] = tuple(
         ("_target_", "a config of Hydra", _OF_A_CLASS),
         ("backbone head", "a model of Ultralytics", _OF_A_CLASS),
         ("pipeline", "a pipeline of another tool", _OF_A_TABLE),
-        ("apiVersion kind", "a manifest of Kubernetes", "`graphspec new` writes a spec to start from"),
-        ("services", "a file of Docker Compose", "`graphspec new` writes a spec to start from"),
+        ("model_name_or_path", _HF_ARGUMENTS, _A_START),
+        ("num_train_epochs", _HF_ARGUMENTS, _A_START),
+        ("per_device_train_batch_size", _HF_ARGUMENTS, _A_START),
+        ("apiVersion kind", "a manifest of Kubernetes", _A_START),
+        ("services", "a file of Docker Compose", _A_START),
     )
 )
 """Files of other tools: the keys at their top, what they are, and what to do with one."""
@@ -324,85 +364,6 @@ FILES: Mapping[str, tuple[str, str]] = {
 }
 """Files that are no specs: what they hold by their suffix, and what to do with one, `{0}`."""
 
-COMMANDS: Mapping[str, str] = _by_word(
-    {
-        "lint validate compile-check typecheck": "check SPEC",
-        "fit run start learn teach": "train SPEC",
-        "resume continue restart": "train RUN --resume",
-        "finetune fine-tune": "train SPEC --weights FILE",
-        "init create scaffold template draft": "new NAME",
-        "compile codegen emit transpile write": "build SPEC -o model.py",
-        "export onnx to-onnx torchscript save": "build SPEC -o model.onnx",
-        "eval test score benchmark": "evaluate RUN",
-        "infer inference apply": "predict RUN --data FILE -o FILE",
-        "convert load from-keras keras import-keras": "import keras FILE -o DIR",
-        "transfer load-weights pretrained": "weights SPEC --from FILE -o OUT.safetensors",
-        "draw viz visualize visualise graph picture diagram render": "plot SPEC -o FILE.svg",
-        "info describe show print inspect stats params flops cost": "summary SPEC",
-        "optimize optimise search hpo sweep optuna hyperopt": "tune SPEC",
-        "list doc docs man reference vocabulary": "layers NAME",
-        "ls experiments history status leaderboard": "runs",
-        "expand config defaults": "resolve SPEC --defaults",
-        "format prettify": "fmt SPEC",
-        "jsonschema json-schema editor": "schema -o graphspec.schema.json",
-        "help usage": "--help",
-        "version": "--version",
-    }
-)
-"""The command to write after `graphspec`, by a command that does not exist; the first word in capitals is its
-argument.
-"""
-
-_ONE_GPU, _SEVERAL = "--device cuda", "--devices VALUE"
-_PRECISION = "--set train.precision=bf16"
-_PORTS = "--port N: a server is one process, which batches requests; start another at each port"
-_CHOSEN = "leave it out: graphspec chooses how to read data"
-OPTIONS: Mapping[str, tuple[str, ...]] = _by_word(
-    {
-        "gpus num-gpus n-gpus ngpus nproc nproc-per-node processes": (_SEVERAL, _ONE_GPU),
-        "gpu cuda use-cuda use-gpu accelerator": (_ONE_GPU,),
-        "cpu no-cuda no-gpu": ("--device cpu",),
-        "quiet q silent no-progress": ("--progress none", "--json"),
-        "v": ("--verbose", "--version"),
-        "output out o outfile output-file": ("-o FILE", "--run-dir DIR"),
-        "output-dir out-dir outdir save-dir log-dir logdir run name experiment exp workdir": (
-            "--run-dir DIR",
-            "-o DIR",
-        ),
-        "input inputs dataset train-data data-dir data-path csv test-data": ("--data PATH",),
-        "resume-from ckpt ckpt-path checkpoint checkpoint-path restore continue load": (
-            "--run-dir VALUE --resume",
-            "--resume",
-            "--weights FILE",
-        ),
-        "pretrained init-from load-weights": ("--weights FILE",),
-        "last": ("--weights last",),
-        "workers num-workers": ("--jobs VALUE", _PORTS, _CHOSEN),
-        "n-jobs": ("--jobs VALUE",),
-        "n-trials num-trials": ("--set tune.trials=VALUE",),
-        "fp16 amp bf16 half mixed-precision mixed": (_PRECISION,),
-        "batch bs": ("--batch-size VALUE", "--set train.batch_size=VALUE"),
-        "config spec model f file c": ("leave out the option: the spec is the first argument",),
-        "yes y": ("--force",),
-        "overwrite replace": ("--force",),
-        "plot": ("-o VALUE", "-o FILE.svg"),
-        "table": ("-o VALUE", "-o FILE.md"),
-        "debug dry-run fast-dev-run smoke": (
-            "--limit VALUE",
-            "leave it out: `graphspec check` tells what shows without running",
-        ),
-        "strict werror": ("leave it out: `--json` has the warnings, for a script that refuses them",),
-        "onnx": ("-o FILE.onnx",),
-        "to format type": ("-o FILE: its ending says the format",),
-        "param p define d override overrides arg": ("--set KEY=VALUE",),
-        "jit torch-compile": ("--compile on",),
-        "trust unsafe trust-remote-code": ("--allow PACKAGE",),
-    }
-)
-"""Options to write instead of one that a command lacks: the first that it has. VALUE is the value that was
-given.
-"""
-
 _SIZES = "a formula has no sizes: write the number, or a param, `$width`"
 NO_FUNCTIONS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -415,6 +376,8 @@ NO_FUNCTIONS: Mapping[str, str] = {
 }
 """Replacements for functions that no op computes."""
 
+SHAPED = {word: ("reshape", "newshape") for word in ("view", "reshape")} | {"permute": ("transpose", "axes")}
+"""Methods that take sizes or axes one by one: the function, and the argument that takes them as a list."""
 TRANSPOSED = ("T", "mT")
 ATTRIBUTES: Mapping[str, str] = {
     **dict.fromkeys(TRANSPOSED, "write `transpose({0}, axes=[0, 2, 1])`: axis 0 is the batch"),
@@ -423,7 +386,7 @@ ATTRIBUTES: Mapping[str, str] = {
 }
 """Replacements for attributes of tensors in other libraries."""
 
-ENCODINGS: Mapping[str, str] = _by_word(
+ENCODINGS: Mapping[str, str] = by_words(
     {
         "zscore z_score z-score StandardScaler standardize standardise": "{encode: number, scale: standard}",
         "minmax min_max min-max MinMaxScaler rescale": "{encode: number, scale: min_max}",
@@ -439,7 +402,7 @@ ENCODINGS: Mapping[str, str] = _by_word(
 )
 """How a feature of `data` is written, by what other libraries call it."""
 
-AUGMENTATIONS: Mapping[str, str] = _by_word(
+AUGMENTATIONS: Mapping[str, str] = by_words(
     {
         "horizontal_flip hflip fliplr flip_horizontal": "{layer: RandomFlip, mode: horizontal}",
         "vertical_flip vflip flipud flip_vertical": "{layer: RandomFlip, mode: vertical}",

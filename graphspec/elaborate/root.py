@@ -30,7 +30,7 @@ from graphspec.elaborate.values import NOTHING
 from graphspec.elaborate.warnings import warn
 from graphspec.elaborated import Elaborated, OutputSpec, towers
 from graphspec.graph import Definition, Graph, Value
-from graphspec.language.schema import PLAIN, is_plain
+from graphspec.language.schema import PLAIN, Spec, is_plain
 from graphspec.objectives.history import directions
 from graphspec.passes import Findings, run_passes
 from graphspec.settings import show
@@ -138,6 +138,9 @@ def _param_values(context: Context, file: File, params: dict[str, Any], preset: 
         else:
             names = ", ".join(file.body.params)
             listed = f"params here: {names}" if names else f"it has none; {PATHS}"
+            if isinstance(value, dict) and value and name in Spec.model_fields:
+                paths = (f"{show(f'{name}.{key}')}: {show(item)}" for key, item in value.items())
+                listed = f"settings have dotted paths: {{{', '.join(paths)}}}"
             help = did_you_mean(name, file.body.params, _elsewhere(file, name) or listed)
             path = ("params", name)
             span = file.document.key(path) if path in file.document.grafts else None

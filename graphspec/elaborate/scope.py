@@ -181,6 +181,8 @@ class Scope:
             help = boolean_help(evaluated) or self.param_remedy(value, evaluated, "true")
             if isinstance(evaluated, str):
                 help = self._as_flag(evaluated, index) or help
+                if evaluated.lower() in ("training", "train", "is_training"):
+                    help = "leave it out: what acts in training alone knows by itself"
             self.error("wrong-type", self.document.span(path), message, help, notes=notes)
         return None
 

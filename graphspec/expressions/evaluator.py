@@ -42,6 +42,11 @@ _OF_A_NUMBER: dict[str, Callable[[Any], Any]] = {
     **NUMERIC,
 }
 
+_HOLDERS = frozenset(["args", "cfg", "config", "hparams", "param", "parameters", "params", "self", "vars"])
+"""What holds params in other tools."""
+_INDICES = frozenset(["block", "depth", "i", "idx", "layer", "layer_idx", "num", "step"])
+"""What other tools call the number of an instance."""
+
 
 def _is_number(value: object) -> bool:
     """Booleans count as 0 and 1, as in Python."""
@@ -99,6 +104,10 @@ class Evaluator:
             if known
             else "declare it under `params`; `$$` is a dollar sign"
         )
+        if node.id in _HOLDERS and known:
+            listed = f"params have no prefix; known here: {', '.join(known[:20])}"
+        if node.id in _INDICES and "index" in known:
+            listed = "did you mean `index`, the number of the instance?"
         help = did_you_mean(node.id, known, listed)
         if f"given({node.id})" in self.scope:
             help = f"`channels({node.id})` is the size of its last axis"

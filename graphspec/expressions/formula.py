@@ -18,6 +18,7 @@ from types import UnionType
 from typing import Any
 
 from graphspec.diagnostics import Change, Remedy, shortened
+from graphspec.diagnostics.foreign_terms import SHAPED
 from graphspec.expressions import UNCLOSED_HELP, Expression, closing, parse_value
 from graphspec.expressions.grammar import (
     IDENTIFIER,
@@ -314,7 +315,11 @@ class _Reader:
             word = what.rpartition(".")[2]
             help, argument_text, place = _FORMS, self._arguments(node), function
             if "." in what:
-                of = ", ".join(filter(None, (what.rpartition(".")[0], argument_text)))
+                tensor = what.rpartition(".")[0]
+                if word in SHAPED and not node.keywords:
+                    word, key = SHAPED[word]
+                    argument_text = f"{key}=[{argument_text.strip('[]()')}]"
+                of = ", ".join(filter(None, (tensor, argument_text)))
                 words = f"a function takes its tensor in parentheses: `{word}({of})`"
                 help, place = Remedy(words, Change(f"{word}({of})")), node
             if what.partition(".")[0] in _LIBRARIES:

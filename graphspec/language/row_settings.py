@@ -15,7 +15,11 @@ Name = Annotated[str, Field(min_length=1)]
 class RowSettings(Setting):
     """The rows that judge an output, and how much its loss counts. Classes are named by their value."""
 
-    phrases: ClassVar = {"missing": "missing: ignore"}
+    phrases: ClassVar = {
+        "missing": "missing: ignore",
+        "target": "target: COLUMN",
+        "sample_weight": "sample_weight: COLUMN",
+    }
 
     loss_weight: float | Literal["learned"] = 1.0
     """Weight of the loss in the sum, which may vary; `learned` weights by uncertainty.

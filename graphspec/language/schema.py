@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from graphspec.diagnostics import Change, Remedy, become, delete
 from graphspec.language.belonging import moved
 from graphspec.language.row_settings import RowSettings
-from graphspec.settings import Setting
+from graphspec.settings import Setting, Word, show
 
 FORMS = (
     *(
@@ -321,6 +321,19 @@ class Output(RowSettings, Returned):
             for key in ("label_smoothing", "reduction")
         },
     }
+
+    @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        """Arguments of the loss, next to its name."""
+        loss = beside.get("loss")
+        if key not in ("label_smoothing", "reduction", "delta", "gamma", "alpha", "ignore_class"):
+            return None
+        if not isinstance(loss, str):
+            return None
+        sparse = loss.startswith("sparse_") and key == "label_smoothing"
+        written = show({"name": Word(loss.removeprefix("sparse_") if sparse else loss), key: beside[key]})
+        ids = "; it takes one-hot targets, as {encode: category} makes them for it" if sparse else ""
+        return f"it belongs to the loss: loss: {written}{ids}"
 
     when: Any = True
     """If false, the output is left out.

@@ -19,6 +19,7 @@ from graphspec.contract.layer import (
 from graphspec.contract.stepping import PLACES
 from graphspec.contract.streaming import Streaming, frame, whole
 from graphspec.contract.variance_scaling import GlorotUniform
+from graphspec.diagnostics.foreign_terms import ARGUMENTS
 from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, expanded, need_attention
 from graphspec.tensor import Dim, Tensor
 from graphspec.traced import float_of
@@ -113,6 +114,18 @@ class Attention(Scoring):
     `score_mode: concat` scores by the sum of tanh(query + key) instead. Masks are boolean, [batch, length]:
     masked values are ignored, and masked queries give zeros.
     """
+
+    remedies = {
+        **ARGUMENTS,
+        **dict.fromkeys(
+            ("heads", "num_heads", "n_heads", "nhead"),
+            "`MultiHeadAttention` has them: {layer: MultiHeadAttention, num_heads: VALUE:4, key_dim: ...}",
+        ),
+        **dict.fromkeys(
+            ("dim", "units", "key_dim", "embed_dim"),
+            "it has no weights: write {layer: MultiHeadAttention, num_heads: 4, key_dim: ...} for those",
+        ),
+    }
 
     use_scale: bool = False
     score_mode: Literal["dot", "concat"] = "dot"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.fields import UNIT, Checker, Field, fields
-from graphspec.data.mistakes import lacks, remedy, row_in_words
+from graphspec.data.mistakes import IN_MEMORY, lacks, remedy, row_in_words
 from graphspec.data.ragged import Ragged, padded_lengths
 from graphspec.data.rows.fields import Row
 from graphspec.data.rows.reader import (
@@ -37,7 +37,7 @@ from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.tensor import unit_of
 
-NAME = "data"
+NAME = IN_MEMORY
 """What messages call the rows."""
 
 

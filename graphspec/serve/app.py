@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import Diagnostic, SpecError, did_you_mean
 from graphspec.serve.batches import Batcher
 from graphspec.serve.completions import refusal
 from graphspec.serve.connections import Connections
@@ -105,7 +105,8 @@ class Server:
             return payload, False
         if isinstance(payload, dict):
             return [payload], True
-        raise Rejected(400, 'the body is neither a row, nor a list of rows, nor {"rows": [...]}')
+        message = 'the body is neither a row, nor a list of rows, nor {"rows": [...]}'
+        raise Rejected(400, message, help='send {"COLUMN": value, ...}, or a list of these')
 
     def _answered(self, served: Served, answers: list[Any], single: bool) -> Answer:
         """The answer to a request. Its status is 500 if the module fails, and 422 if rows are wrong."""
@@ -256,7 +257,8 @@ class Application:
         if request.repeated is not None:
             raise Rejected(400, f"the request has the header `{request.repeated}` twice")
         if self.hosts is not None and request.host.lower() not in self.hosts:
-            raise Rejected(400, f"this server does not answer for the host `{echo(request.host)}`")
+            message = f"this server does not answer for the host `{echo(request.host)}`"
+            raise Rejected(400, message, help="start it with `--host`, or ask it by its own address")
         path = request.path.rstrip("/") or "/"
         run, _, last = path.removeprefix("/runs/").rpartition("/")
         if path.startswith("/runs/") and run and f"/{last}" in self.of_runs:
@@ -267,9 +269,12 @@ class Application:
         request.run = ""
         if path in self.posts or path in self.gets:
             allowed = "POST" if path in self.posts else "GET"
-            raise Rejected(405, f"`{path}` is for {allowed}", {"allow": allowed})
-        paths = ", ".join((*self.posts, *self.gets, "/runs/NAME/predict"))
-        raise Rejected(404, f"there is no path `{echo(path)}` here; there are {paths}")
+            send = "send rows to `/predict` with POST" if path == "/" else f"ask it with {allowed}"
+            raise Rejected(405, f"`{path}` is for {allowed}", {"allow": allowed}, send)
+        known = (*self.posts, *self.gets, "/runs/NAME/predict")
+        help = did_you_mean(path, known, "`/openapi.json` describes them all")
+        message = f"there is no path `{echo(path)}` here; there are {', '.join(known)}"
+        raise Rejected(404, message, help=help)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Until the server ends."""

@@ -91,7 +91,11 @@ def value_of(body: bytes) -> Any:
         message = "the body holds half of a character: an escape \\ud... without its other half"
         raise Rejected(400, message) from None
     except (ValueError, RecursionError) as error:
-        raise Rejected(400, f"the body is not JSON: {error}") from None
+        if not body.strip():
+            raise Rejected(400, "the body is empty", help='send rows: {"COLUMN": value, ...}') from None
+        quotes = body.lstrip()[:2] in (b"{'", b"['") or b"{'" in body[:100]
+        help = "names and texts of JSON have double quotes" if quotes else None
+        raise Rejected(400, f"the body is not JSON: {error}", help=help) from None
     return payload
 
 

@@ -238,7 +238,10 @@ def _fold(problems: list[Problem]) -> list[Problem]:
     told: set[str] = set()
     kept = []
     for problem in problems:
-        if problem.code == "missing-key" and f"did you mean `{problem.path[-1]}`?" in asked:
+        if problem.code == "missing-key" and any(
+            f"did you mean `{problem.path[-1]}`?" == help or f"write {{{problem.path[-1]}: " in (help or "")
+            for help in asked
+        ):
             continue
         listed = problem.help or "" if problem.code == "unknown-key" else ""
         if listed.startswith(TAKES) and listed in told:
@@ -291,6 +294,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
             return _problem(cls, {**nested, "loc": (*path, *nested["loc"])}, what)
         case "value_error":
             return Problem("out-of-range", str(context["error"]), None, path)
+        case "refused":
+            return Problem("out-of-range", detail["msg"], context["help"], path)
         case "literal_error":
             literals = _QUOTED.findall(context["expected"])
             message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"

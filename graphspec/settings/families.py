@@ -8,12 +8,9 @@ from importlib import import_module
 from typing import Any, ClassVar, TypeVar, get_args
 
 from graphspec.diagnostics import become, did_you_mean, write
-from graphspec.diagnostics.foreign_terms import NAMES, NESTS, call_of
+from graphspec.diagnostics.foreign_terms import KEYS_OF_NAMES, NAMES, NESTS, call_of
 from graphspec.settings import Problem, Setting, SettingError, Word, a, show, unfit, validate
 from graphspec.settings.headers import ClassesByName, below, literal_names
-
-KEYS_OF_NAMES = ("type", "class_name", "class", "kind", "id")
-"""Keys under which other formats have the name of a setting."""
 
 
 class Named(Setting):

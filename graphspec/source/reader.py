@@ -543,7 +543,7 @@ class Reader:
             start = self.root[0]
             help = "a spec starts with keys such as `inputs:`; a colon needs a space after it"
             message = "a spec is a mapping of keys to values"
-            if re.match(r"\s*\w+ *= *[\w.]+\(", self.text):
+            if re.match(r"\s*(\w+ *= *[\w.]+\(|(from [\w.]+ )?import \w|class \w+.*:|def \w+\()", self.text):
                 message, help = (
                     "this is Python, and a spec is YAML",
                     "`graphspec new` writes one to start from",

@@ -48,7 +48,7 @@ def choose(name: str = "auto") -> torch.device:
     if not torch.cuda.is_available():
         built = torch.version.cuda is not None
         why = "no GPU or driver is visible" if built else "this PyTorch is built for CPUs only"
-        raise _missing(f"`{name}` was asked for, but {why}", "use `--device cpu`, or `auto`")
+        raise _missing(f"`{name}` was asked for, but {why}", "use the device cpu, or auto")
     if int(number or 0) >= torch.cuda.device_count():
         count, help = torch.cuda.device_count(), "GPUs count from cuda:0"
         if mine.local_size > 1:

@@ -72,7 +72,10 @@ class RunDirectory:
             raise refused(f"the run directory `{error.filename}` cannot be made: {error.strerror}") from None
         run = cls(path)
         if taken and not overwrite:
-            help = "continue its run: `--resume`; replace it: `--force`; or give another directory"
+            help = (
+                "continue its run: `--resume`; replace it: `--force`; or give another directory; in Python: "
+                "resume=True, overwrite=True"
+            )
             raise refused(f"the run directory `{path}` is not empty", help)
         if taken and not is_run(path):
             raise refused(f"`{path}` holds no run, and is not overwritten", "give another directory")

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from graphspec.cli.app import app
 from graphspec.cli.common import ELSEWHERE
+from graphspec.cli.foreign_words import COMMANDS, OPTIONS
 from graphspec.diagnostics import SpecError
-from graphspec.diagnostics.foreign_terms import COMMANDS, OPTIONS
 from graphspec.reference.layers import find
 
 SPEC = """\

@@ -519,7 +519,7 @@ def test_a_formula_makes_constants(formula: str, made: Any) -> None:
         ("x * np.arange(3)", "unknown-function", "functions have no prefix: write `arange(3)`"),
         ("x * arange(4)", "shapes-differ", "`[:, :, None]` after it in a formula"),
         ("x * arange(x)", "missing-key", "`axis=1` counts along an axis of the tensor, `stop=8` from 0 to 7"),
-        ("x.view(-1)", "unknown-function", "`reshape(x, -1)`"),
+        ("x.view(-1)", "unknown-function", "`reshape(x, newshape=[-1])`"),
         ("torch.cat([x, y])", "unknown-function", "write `concatenate([x, y])`"),
         ("x.cuda()", "unknown-function", "leave it out"),
         ("x + rand(3)", "unknown-function", "did you mean `random_uniform`?"),

@@ -204,7 +204,7 @@ SECTIONS = [
         "normalize",
         "{encode: number, scale: standard}",
     ),
-    ("data: {train: a.csv, labels: y}", "unknown-key", "labels", "outputs: {name: {target: COLUMN}}"),
+    ("data: {train: a.csv, labels: y}", "unknown-key", "labels", "outputs: {name: {target: y}}"),
     ("data: {train: a.csv, features: {x: {normalize: true}}}", "missing-key", "x", "scale: standard"),
     ("connections: [x -> y]", "unknown-key", "connections", "did you mean `edges`?"),
 ]

@@ -65,7 +65,12 @@ LAYERS = [
     ("a: {layer: Input, shape: [64]}", "unknown-layer", "Input", "under `inputs`"),
     ("a: {layer: Sequential}", "unknown-layer", "Sequential", "`nodes` is the chain"),
     ("a: {layer: Lambda}", "unknown-layer", "Lambda", "as an op"),
-    ("a: {layer: TransformerEncoderLayer}", "unknown-layer", "TransformerEncoderLayer", "MultiHeadAttention"),
+    (
+        "a: {layer: TransformerEncoderLayer}",
+        "unknown-layer",
+        "TransformerEncoderLayer",
+        "block: std/transformer",
+    ),
     ("a: {layer: StringLookup}", "unknown-layer", "StringLookup", "encode: category"),
     ("a: {layer: CrossEntropyLoss}", "unknown-layer", "CrossEntropyLoss", "belongs to an output"),
     ("a: {layer: Concatenate, from: [x, x]}", "unknown-layer", "Concatenate", "{merge: concatenate}"),

@@ -223,7 +223,7 @@ def test_a_file_of_another_format(file: str, told: str) -> None:
         ("data: {train: t.csv, validation: 20%}", "write {split: 0.2}"),
         ("data: {train: t.csv, validation: 20}", "write {split: 0.2}"),
         ("data: {train: t.csv, validation: {split: 0.2, stratify: true}}", "write `stratify: COLUMN`"),
-        ("data: 'https://example.com/t.csv'", "nothing is downloaded: download the file first"),
+        ("data: 'https://example.com/t.csv'", "help: download it, and name the file"),
         ("data: {train: t.csv, features: {x: {column: [a, b], encode: number}}}", "write `columns: [a, b]`"),
         ("nodes: {y: {layer: Dense, units: '${oc.env:UNITS}'}}", "write `$name` of a param, whose value"),
         ("data: {train: t.csv, validation: {split: 0.2, random_state: 3}}", "did you mean `seed`?"),
@@ -240,6 +240,40 @@ def test_a_file_of_another_format(file: str, told: str) -> None:
             "data: {train: t.csv, features: {x: {encode: number, missing: mean}}}",
             "write `fill: ...` of an input",
         ),
+        (
+            "data: {train: t.csv, features: [{name: x, encode: number}]}",
+            "names before the features: {x: {enc",
+        ),
+        ("data: {train: t.csv, features: [x, y]}", "write {x: {encode: ...}, y: {encode: ...}}"),
+        ("data: {train: t.csv, features: {x: z}}", "write {column: z, encode: ...}"),
+        ("data: {train: t.csv, target: z}", "outputs: {name: {target: z}}"),
+        ("data: {train: t.csv, random_state: 4}", "train: {seed: 4}"),
+        ("data: {train: t.csv, validation: {kfold: 5}}", "graphspec train SPEC --folds 5"),
+        ("train: {parameter_groups: {'y.*': {lr: 0.1}}}", 'write [{match: "y.*", learning_rate: 0.1}]'),
+        ("train: {phases: {a: {epochs: 1}, b: {epochs: 2}}}", "write [{epochs: 1}, {epochs: 2}]"),
+        ("train: {loss_weights: {y: 0.5}}", "outputs: {y: {loss_weight: 0.5}}"),
+        ("train: {devices: 4}", "graphspec train --devices 4"),
+        ("train: {log_every_n_steps: 5}", "see `--progress`"),
+        ("train: {schedule: {name: step, gamma: 0.1}}", "staircase: true"),
+        ("outputs: {y: {loss: categorical_crossentropy, label_smoothing: 0.2}}", "label_smoothing: 0.2}"),
+        ("outputs: {y: {loss: mse, target: [a, b]}}", "write `target: COLUMN`"),
+        ("nodes: {y: 'nn.Linear(4, 8)'}", "write {layer: Dense, units: 8}"),
+        ("nodes: {y: }", "say what it is, or delete it"),
+        ("nodes: {y: {layer: Lambda, function: 'lambda t: tf.exp(t) + t'}}", "{compute: exp(x) + x}"),
+        (
+            "nodes: {y: {layer: Dense, units: 1, activation: [relu, tanh]}}",
+            "write `relu`, and a node below it",
+        ),
+        (
+            "nodes: {y: {layer: Dense, units: 1, bias_initializer: {class_name: HeNormal, config: {seed: 1}}}}",
+            "write {name: he_normal, seed: 1}",
+        ),
+        ("nodes: {y: {layer: Dense, units: 1, if: false}}", "a condition is written under `when`"),
+        ("nodes: {y: {layer: Attention, heads: 2, from: [x, x]}}", "num_heads: 2"),
+        ("nodes: {y: {constant: '1, 2'}}", "write constant: [1, 2]"),
+        ("nodes: {y: {layer: EncoderLayer, nhead: 4}}", "write {block: std/transformer, heads: 4}"),
+        ("params: {width: {default: 8}}", "write `width: 8`"),
+        ("nodes: {y: {layer: Dense, units: $params.width}}\nparams: {width: 8}", "params have no prefix"),
     ],
 )
 def test_a_setting_in_the_form_of_another_library(written: str, told: str) -> None:
@@ -247,7 +281,7 @@ def test_a_setting_in_the_form_of_another_library(written: str, told: str) -> No
     kept = [line for line in TABLE.splitlines() if line.split(":")[0] != written.split(":")[0]]
     Path("s.yaml").write_text("\n".join([*kept, written, ""]).replace("UNITS", "1").replace("LOSS", "mse"))
     answer = run("check", "s.yaml")
-    assert told in answer and answer.count("error[") == 1
+    assert told in answer and answer.count("error[") == 1, answer
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ or torch.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from graphspec.data.features.settings import (
     FEATURES,
@@ -14,7 +15,7 @@ from graphspec.data.features.settings import (
     Shifted,
     TextFeature,
 )
-from graphspec.diagnostics import did_you_mean, meant
+from graphspec.diagnostics import become, did_you_mean, meant, nearest
 from graphspec.diagnostics.foreign_terms import ENCODINGS, NAMES
 from graphspec.settings import TAKES, Problem, Problems, SettingError, Word, show, unfit, validate
 
@@ -24,7 +25,7 @@ __all__ = ["FEATURES", "Feature", "FeatureType", "parse_features"]
 def parse_features(value: object) -> dict[str, Feature]:
     """The features of a spec by name. Raises `SettingError` with every problem."""
     if not isinstance(value, dict):
-        help = "write {name: {encode: number}}"
+        help = _as_mapping(value) or "write {name: {encode: number}}"
         raise unfit("wrong-type", f"`features` is a mapping from names, not {show(value)}", help)
     problems = Problems()
     features: dict[str, Feature] = {}
@@ -39,9 +40,32 @@ def parse_features(value: object) -> dict[str, Feature]:
     return features
 
 
+def _as_mapping(value: object) -> str | None:
+    """The remedy for a list of columns, or of features that hold their names."""
+    if not isinstance(value, list) or not value:
+        return None
+    if all(isinstance(item, str) for item in value):
+        return f"write {{{', '.join(f'{name}: {{encode: ...}}' for name in value[:5])}}}: {_ENCODERS}"
+    named: dict[str, Any] = {}
+    for item in value:
+        name = item.get("name", item.get("column")) if isinstance(item, dict) else None
+        if not isinstance(name, str) or name in named:
+            return None
+        named[name] = {key: each for key, each in item.items() if key != "name"}
+    return become(named, f"names before the features: {show(named)}")
+
+
+_ENCODERS = "number, category, text, date, image and others"
+
+
 def _feature(name: str, value: object) -> Feature:
     if not isinstance(value, dict):
-        help = f"write {{encode: {value}}}" if str(value) in FEATURES else "write {encode: number}"
+        help = "write {encode: number}"
+        if isinstance(value, str):
+            near = value if value in FEATURES else nearest(value, FEATURES, SYNONYMS)
+            column = "" if value == name else f"column: {value}, "
+            unknown = f"write {{{column}encode: ...}}: {_ENCODERS}"
+            help = f"write {{encode: {near}}}" if near else unknown
         raise unfit("wrong-type", f"the feature `{name}` is a mapping, not {show(value)}", help)
     if "encode" not in value and {"of", "shift", "draw"} & value.keys():
         value = {"encode": "draw" if "draw" in value else "shift", **value}

@@ -87,7 +87,7 @@ class Feature(Setting):
         begin="bos bos_token start start_token",
         fill="missing_value_strategy fillna fill_value impute",
         scale="normalization normalize scaler",
-        vocabulary="most_common vocab vocab_size vocabulary_size max_tokens num_tokens",
+        vocabulary="most_common vocab vocab_size vocabulary_size max_tokens num_tokens max_size cardinality",
         bins="num_bins",
         length="max_length max_sequence_length output_sequence_length sequence_length",
         cut="truncate truncating",

@@ -23,7 +23,6 @@ from graphspec.diagnostics.foreign_terms import (
     OF_ACTIVATION,
     RECURRENT,
     SIZE,
-    TRANSFORMER,
     as_in_keras,
     bare,
 )
@@ -61,7 +60,7 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
     elif help is None and re.search(r"[-+*/@ ]", str(name)):
         help = f"a formula is a form of its own: {{compute: {name}}}"
     if help is None and kind == "layer" and re.search(r"(?i)transformer|encoder|decoder|bert|gpt", word):
-        help = TRANSFORMER
+        help = LAYERS["Transformer"]
     help = help or (f"one of: {', '.join(known)}" if kind == "merge" else "`graphspec layers` lists them all")
     node.error(f"unknown-{kind}", node.span_of(kind), f"unknown {kind} `{name}`", help)
     return (known[near] if certain and near is not None else None), False
@@ -100,8 +99,11 @@ def _letters(word: str) -> str:
 
 def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
     """The remedy for a word that is not a layer, but something else in a spec."""
-    if word in LAYERS:
-        return LAYERS[word]
+    if word == "Lambda" and (formula := _of_lambda(node)) is not None:
+        return formula
+    if word in LAYERS and word not in node.body.file.blocks:
+        heads = next((node.written[key] for key in _HEADS if type(node.written.get(key)) is int), "...")
+        return LAYERS[word].replace("heads: ...", f"heads: {heads}")
     if word in node.body.file.blocks:
         return renamed(
             node.written, kind, "block", f"`{word}` is a block of this file: write {{block: {word}}}"
@@ -129,6 +131,19 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
             }
             return become(new, words, around=True)
     return None
+
+
+def _of_lambda(node: NodeInstance) -> str | None:
+    """The remedy for a layer of Python: its expression as a formula over what the node reads."""
+    texts = (item for item in node.written.values() if isinstance(item, str))
+    found = next(filter(None, (re.fullmatch(r"\s*lambda (\w+)\s*:\s*(.+)", text) for text in texts)), None)
+    if found is None:
+        return None
+    first = next((bound.value for bound in node.inputs.all()), None)
+    source = first.name if isinstance(first, Value) and first.name.isidentifier() else found[1]
+    formula = re.sub(rf"\b{found[1]}\b", source, found[2])
+    formula = re.sub(r"\b(?:tf|K|np|torch|F|keras\.ops|ops)\.(?:math\.|nn\.)?(?=\w+\()", "", formula)
+    return f"write its computation as a formula, {{compute: {unquoted(formula)}}}"
 
 
 def read_layer(
@@ -239,18 +254,29 @@ def _of_node(node: NodeInstance, cls: type[Layer], argument: str, raw: Any) -> s
         return delete("the key of a node is its name")
     if argument in _SOURCES and "from" not in written:
         return renamed(written, argument, "from", "write its inputs under `from`")
+    if argument in _CONDITIONS and "when" not in written:
+        return renamed(written, argument, "when", "a condition is written under `when`")
     if argument == "times" and "repeat" not in written and type(raw) is int:
         return renamed(written, argument, "repeat", f"write `repeat: {raw}`")
     if cls.remedies is RECURRENT and argument == "num_layers" and type(raw) is int and raw > 0:
         return _of_layers(written, raw)
-    if argument != "embed_dim" or "key_dim" not in cls.model_fields or "key_dim" in written:
+    if argument not in _WIDTHS or "key_dim" not in cls.model_fields:
         return None
+    if "key_dim" in written:
+        return delete("the width is that of the query", safe=False)
     size = _quotient(written[argument], written.get("num_heads"))
     if size is None:
-        return None
+        return f"`key_dim` is the size of one head: {argument} / num_heads"
     words = f"`key_dim` is the size of one head: write `key_dim: {size}`"
     new = {"key_dim" if key == argument else key: item for key, item in written.items()}
     return become({**new, "key_dim": size}, words, around=True, drops=True)
+
+
+_CONDITIONS = frozenset(["if", "condition", "enabled", "include_if", "only_if"])
+"""What other formats call `when`."""
+_HEADS = ("heads", "num_heads", "nhead", "n_heads", "n_head", "num_attention_heads")
+_WIDTHS = frozenset(["embed_dim", "dim", "d_model", "hidden_size", "hidden_dim", "model_dim", "units"])
+"""What other libraries call the features of attention with heads, all together."""
 
 
 def _quotient(size: Any, parts: Any) -> int | str | None:

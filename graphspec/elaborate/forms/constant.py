@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from graphspec.contract.arrays import as_array, natural_dtype
 from graphspec.contract.buffers import ConstantTensor
 from graphspec.contract.layer import LayerError
@@ -39,7 +41,10 @@ def build(node: NodeInstance) -> NodeResult:
     number = written if varying is None else varying.to
     if not isinstance(number, int | float | list):
         message = f"a constant is a number, a boolean, or nested lists of them, not {show(written)}"
-        return node.failure("wrong-type", node.span_of("constant"), message, "write constant: [0.2, 0.7]")
+        words = re.split(r"[,\s]+", written.strip("[]() ")) if isinstance(written, str) else []
+        are_numbers = len(words) > 1 and all(re.fullmatch(r"[-+]?[\d.]+", word) for word in words)
+        numbers = ", ".join(words) if are_numbers else "0.2, 0.7"
+        return node.failure("wrong-type", node.span_of("constant"), message, f"write constant: [{numbers}]")
     try:
         values = as_array(number)
     except ValueError as error:

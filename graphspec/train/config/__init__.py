@@ -74,6 +74,10 @@ REMEDIES = {
         "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
     ),
     **dict.fromkeys(("num_workers", "workers"), delete("graphspec chooses how to read data")),
+    **dict.fromkeys(
+        ("devices", "num_gpus", "n_gpus", "num_processes", "world_size"),
+        "it belongs to the machine, not to the spec: `graphspec train --devices VALUE:2`",
+    ),
     "compile": "it belongs to the command: `graphspec train --compile on`",
     **dict.fromkeys(
         ("output_dir", "save_dir", "log_dir", "run_dir"),
@@ -106,7 +110,9 @@ REMEDIES = {
         ("cv", "folds", "k_folds", "n_splits"), "it belongs to the command: `graphspec train --folds VALUE:5`"
     ),
     "verbose": _SHOWN,
-    "log_every": _SHOWN,
+    **dict.fromkeys(
+        ("log_every", "log_every_n_steps", "logging_steps", "log_interval", "progress_bar"), _SHOWN
+    ),
     "resume": "it belongs to the command: `graphspec train --resume`",
     **dict.fromkeys(
         ("n_critic", "d_steps", "discriminator_steps", "critic_steps"),
@@ -213,12 +219,21 @@ class TrainConfig(Setting):
         steps="updates alternate alternating",
         schedule="scheduler lr_schedule",
         parameter_groups="param_groups groups",
-        batch_size="batch",
-        epochs="num_epochs max_epochs",
+        batch_size="batch per_device_train_batch_size train_batch_size",
+        epochs="num_epochs max_epochs num_train_epochs n_epochs",
         seed="random_state",
         parallel="strategy distributed",
     )
     remedies: ClassVar = REMEDIES
+
+    @classmethod
+    def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
+        """Weights of losses, each at its output."""
+        weights = beside[key]
+        if key != "loss_weights" or not isinstance(weights, dict) or not weights:
+            return None
+        shown = ", ".join(f"{name}: {{loss_weight: {show(weight)}}}" for name, weight in weights.items())
+        return f"a weight belongs to its output: outputs: {{{shown}}}"
 
 
 def parse_train(value: object) -> TrainConfig:

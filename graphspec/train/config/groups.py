@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from graphspec.diagnostics import by_word
+from graphspec.diagnostics import become, by_word
 from graphspec.settings import Setting, each_of, show, unfit, validate
 
 
@@ -51,6 +51,11 @@ def parse_groups(value: object) -> tuple[ParameterGroup, ...]:
     """The `parameter_groups` of `train`: a list of mappings. Raises `SettingError`."""
     if not isinstance(value, list):
         help = 'write [{match: "*.bias", weight_decay: 0}]'
+        if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
+            words = ParameterGroup.synonyms
+            named = [{words.get(key, key): each for key, each in item.items()} for item in value.values()]
+            groups = [{"match": pattern, **item} for pattern, item in zip(value, named, strict=True)]
+            help = become(groups, f"write {show(groups)}")
         raise unfit("wrong-type", f"`parameter_groups` is a list of mappings, not {show(value)}", help)
     return each_of(value, lambda item: validate(ParameterGroup, item, "a parameter group"))
 

@@ -225,6 +225,8 @@ def parse_phases(value: object) -> tuple[PhaseSettings, ...]:
     """The `phases` of `train`: a list of mappings. Raises `SettingError`."""
     if not isinstance(value, list) or not value:
         help = 'write [{epochs: 3, freeze: "backbone.*"}, {epochs: 10}]'
+        if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
+            help = become([*value.values()], f"write {show([*value.values()])}: phases have no names")
         raise unfit("wrong-type", f"`phases` is a list of mappings, not {show(value)}", help)
     return each_of(value, _reading(PhaseSettings, PHASE_READERS, "a phase", "{epochs: 3}"))
 

@@ -37,8 +37,8 @@ SCHEDULES = Family(
     by_word(
         cosine_decay="cosine cosine_annealing CosineAnnealingLR",
         cosine_decay_restarts="CosineAnnealingWarmRestarts",
-        exponential_decay="exponential ExponentialLR StepLR",
-        piecewise_constant_decay="step MultiStepLR",
+        exponential_decay="exponential ExponentialLR",
+        piecewise_constant_decay="MultiStepLR multistep",
         polynomial_decay="linear LinearLR linear_decay PolynomialLR",
         inverse_time_decay="inverse_sqrt",
     ),
@@ -47,6 +47,14 @@ SCHEDULES = Family(
         "OneCycleLR": (
             "it is a rise and a fall",
             "write {name: cosine_decay, warmup_steps: ...}: it rises in a line, and falls by half a cosine",
+        ),
+        **dict.fromkeys(
+            ("StepLR", "step", "step_lr", "step_decay"),
+            (
+                "it is a decay by stairs",
+                "write {name: exponential_decay, decay_steps: ..., decay_rate: 0.1, staircase: true}; "
+                "`decay_steps` counts batches",
+            ),
         ),
         "ReduceLROnPlateau": (
             "it follows a metric, not the step",
