@@ -265,8 +265,8 @@ def test_a_file_of_another_format(file: str, told: str) -> None:
             "write `relu`, and a node below it",
         ),
         (
-            "nodes: {y: {layer: Dense, units: 1, bias_initializer: {class_name: HeNormal, config: {seed: 1}}}}",
-            "write {name: he_normal, seed: 1}",
+            "nodes: {y: {layer: Dense, units: 1, bias_initializer: {class_name: Ones, config: {}}}}",
+            "write {name: ones}",
         ),
         ("nodes: {y: {layer: Dense, units: 1, if: false}}", "a condition is written under `when`"),
         ("nodes: {y: {layer: Attention, heads: 2, from: [x, x]}}", "num_heads: 2"),
