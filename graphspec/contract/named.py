@@ -147,7 +147,9 @@ class NamedValue(BaseModel):
         under = next((key for key in KEYS_OF_NAMES if isinstance(arguments.get(key), str)), None)
         if under is not None:
             rest = {key: item for key, item in arguments.items() if key != under}
-            inner = next((rest.pop(key) for key in NESTS & rest.keys() if isinstance(rest[key], dict)), {})
+            inner: dict[str, Any] = next(
+                (rest.pop(key) for key in NESTS & rest.keys() if isinstance(rest[key], dict)), {}
+            )
             word = nearest(arguments[under], cls.members, cls.synonyms) or arguments[under]
             return show({"name": Word(word), **rest, **inner})
         name, value = next(iter(arguments.items()), ("", None))

@@ -153,8 +153,10 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
             raise fail("duplicate-key", f"`{title}` is given `{twice}` by place and by name")
         for name in names:
             if name not in given and name not in defaults:
-                taken = ", ".join(each if each not in defaults else f"{each}=..." for each in names[:4])
-                help = f"write {title}({taken.removeprefix('self, ')})"
+                words = [
+                    each if each not in defaults else f"{each}=..." for each in names[:4] if each != "self"
+                ]
+                help = f"write {title}({', '.join(words)})"
                 raise fail("missing-key", f"`{title}` needs `{name}`", help)
             if name in given and (given[name] is not None or name not in optional):
                 _need(name, given[name], kinds.get(name, name))
