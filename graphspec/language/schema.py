@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -16,6 +17,7 @@ from graphspec.diagnostics import Change, Remedy, become, delete
 from graphspec.language.belonging import moved
 from graphspec.language.row_settings import RowSettings
 from graphspec.settings import Setting, Word, show
+from graphspec.tensor import DTYPES
 
 FORMS = (
     *(
@@ -64,6 +66,25 @@ REPEATABLE = ("layer", "block", "model", "call", "module")
 PLAIN = "a number, a string, a boolean, null or a list of them"
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The values of a key that is read after its expressions: of a Python type, or one of the things that the
+    language calls `kind` (node, loss, reference); `named`, a mapping with one for each name.
+    """
+
+    type: Any = None
+    kind: str = ""
+    named: bool = False
+
+
+Flag = Annotated[Any, Later(bool)]
+References = Annotated[Any, Later(kind="reference")]
+Count = Annotated[Any, Later(Annotated[int, Field(ge=0)] | dict[str, Any])]
+Values = Annotated[Any, Later(dict[str, Any])]
+Nodes = Annotated[Any, Later(kind="node", named=True)]
+Edges = Annotated[Any, Later(list[Annotated[str, Field(pattern="->")]])]
+
+
 class Input(Setting):
     """A named input. `shape` leaves out the batch axis; its sizes are integers, names, or null. `default` is
     what fills it where it is not given.
@@ -90,27 +111,27 @@ class Input(Setting):
             return become(rest, "delete it: the shape and the dtype say what an input is", around=True)
         return None
 
-    shape: Any
+    shape: Annotated[Any, Later(list[int | str | None])]
     """Sizes without the batch: integers, names for dynamic sizes, null for any size.
 
     Example: {shape: [28, 28, 1]}
     """
-    dtype: Any = "float32"
+    dtype: Annotated[Any, Later(Literal[DTYPES])] = "float32"
     """Data type of the elements; by default float32.
 
     Example: {shape: [16], dtype: int32}
     """
-    data_format: Any = "channels_last"
+    data_format: Annotated[Any, Later(Literal["channels_last", "channels_first"])] = "channels_last"
     """`channels_last`, or `channels_first` for images as PyTorch has them.
 
     Example: {shape: [3, 32, 32], data_format: channels_first}
     """
-    default: Any = MISSING
+    default: Annotated[Any, Later(float | bool | Literal[DRAWN])] = MISSING
     """Number that replaces the input if it is not given; or random_normal, random_uniform.
 
     Example: {shape: [8], default: random_normal}
     """
-    when: Any = True
+    when: Flag = True
     """If false, the input is left out.
 
     Example: {shape: [8], when: $extra}
@@ -165,27 +186,27 @@ class Node(Setting):
 
     Example: {op: take, from: a, indices: 0, axis: 1}
     """
-    compute: Any = MISSING
+    compute: Annotated[Any, Later(str)] = MISSING
     """A formula over nodes: mean + exp(0.5 * log_var) * noise.
 
     Example: {compute: mean + exp(0.5 * log_var) * noise}
     """
-    parameter: Any = MISSING
+    parameter: Annotated[Any, Later(list[Any])] = MISSING
     """A learned tensor of this shape, the same for every example.
 
     Example: {parameter: [1, 768], initializer: zeros}
     """
-    constant: Any = MISSING
+    constant: Annotated[Any, Later(list[Any] | float | bool, "varying")] = MISSING
     """A fixed tensor, numbers or booleans in nested lists; or one number that varies over the training.
 
     Example: {constant: [0.2, 0.7]}
     """
-    state: Any = MISSING
+    state: Annotated[Any, Later(list[Any])] = MISSING
     """A tensor of this shape that each batch of training changes, by the formula `update`.
 
     Example: {state: [8], update: "mean(log_var, axis=1)"}
     """
-    module: str = MISSING
+    module: Annotated[str, Later(kind="path")] = MISSING
     """A custom nn.Module by its import path, such as my_layers.GatedMix.
 
     Example: {module: my_layers.GatedMix, shape: [8]}
@@ -195,52 +216,52 @@ class Node(Setting):
 
     Example: {average_of: encoder, momentum: 0.99}
     """
-    source: Any = Field(MISSING, alias="from")
+    source: References = Field(MISSING, alias="from")
     """Its inputs: a node, a list of nodes, or a mapping from the names of its inputs.
 
     Example: {merge: add, from: [a, b.skip]}
     """
-    when: Any = True
+    when: Flag = True
     """If false, the node is left out and its first input replaces it.
 
     Example: {layer: Dropout, rate: 0.5, when: $drop}
     """
-    otherwise: Any = Field(MISSING, alias="else")
+    otherwise: References = Field(MISSING, alias="else")
     """Node that replaces it where `when` is false; null for none.
 
     Example: {layer: Dense, units: 8, when: $deep, else: a}
     """
-    trainable: Any = True
+    trainable: Flag = True
     """`false` freezes its weights.
 
     Example: {model: encoder.yaml, trainable: false}
     """
-    weights: Any = None
+    weights: Annotated[Any, Later(str)] = None
     """A .safetensors file with its initial weights.
 
     Example: {model: encoder.yaml, weights: encoder.safetensors}
     """
-    checkpoint: Any = False
+    checkpoint: Flag = False
     """`true`: computed again in the backward pass, and not kept in memory.
 
     Example: {block: layer, repeat: 12, checkpoint: true}
     """
-    repeat: Any = MISSING
+    repeat: Count = MISSING
     """How many chained instances, each with its own weights; or lists of arguments.
 
     Example: {block: stage, repeat: {filters: [64, 128]}}
     """
-    parallel: Any = MISSING
+    parallel: Count = MISSING
     """Number of parallel instances, which all read the same inputs.
 
     Example: {layer: Dense, units: 8, parallel: 4}
     """
-    preset: Any = None
+    preset: Annotated[Any, Later(str)] = None
     """A preset of the model.
 
     Example: {model: resnet.yaml, preset: small}
     """
-    wraps: Any = MISSING
+    wraps: Annotated[Any, Later(kind="node")] = MISSING
     """Layer that the wrapper applies.
 
     Example: {layer: Bidirectional, wraps: {layer: LSTM, units: 8}}
@@ -278,17 +299,17 @@ class Returned(Setting):
     them.
     """
 
-    source: Any = Field(None, alias="from")
+    source: References = Field(None, alias="from")
     """Node that is returned; by default the node of the same name.
 
     Example: {from: hidden, loss: mse}
     """
-    loss: Any = None
+    loss: Annotated[Any, Later(kind="loss")] = None
     """Loss: a name, a mapping with arguments, or a block that computes it of a whole batch.
 
     Example: {loss: {name: huber, delta: 0.5}}
     """
-    metrics: Any = None
+    metrics: Annotated[Any, Later(list[Any], "metric")] = None
     """Metrics, by name or as mappings with arguments.
 
     Example: {loss: mse, metrics: [mae, {name: cosine_similarity, axis: -1}]}
@@ -335,7 +356,7 @@ class Output(RowSettings, Returned):
         ids = "; it takes one-hot targets, as {encode: category} makes them for it" if sparse else ""
         return f"it belongs to the loss: loss: {written}{ids}"
 
-    when: Any = True
+    when: Flag = True
     """If false, the output is left out.
 
     Example: {loss: mse, when: $extra}
@@ -357,7 +378,7 @@ class Block(Setting):
         **dict.fromkeys(("parameters", "args", "arguments", "kwargs"), "params"),
     }
 
-    params: Any = None
+    params: Values = None
     """Params of the block with their defaults; `required` has none.
 
     Example: {params: {n: required, act: relu}, inputs: [x],
@@ -368,17 +389,17 @@ class Block(Setting):
 
     Example: {inputs: {x: required, mask: null}, nodes: {y: {layer: Dense, units: 8, from: x}}}
     """
-    shared: Any = None
+    shared: Nodes = None
     """Layers that the nodes of the block call, with one set of weights for each instance.
 
     Example: {inputs: [x], shared: {f: {layer: Dense, units: 8}}, nodes: {a: {call: f}, b: {call: f}}}
     """
-    nodes: Any
+    nodes: Nodes
     """Nodes of the block.
 
     Example: {inputs: [x], nodes: {a: {layer: Dense, units: 8, activation: relu}, b: {op: relu}}}
     """
-    edges: Any = None
+    edges: Edges = None
     """Connections apart from the nodes, as `a -> b -> c`.
 
     Example: {inputs: [x], nodes: {a: {layer: Dense, units: 8}, b: {op: relu}}, edges: [x -> a -> b]}
@@ -446,47 +467,47 @@ class Spec(Setting):
                 return become({**rest, **inner}, words if holds_spec else cls.remedies[key], around=True)
         return moved(beside, "", (key,))
 
-    name: Any = None
+    name: Annotated[Any, Later(str)] = None
     """Name of the model; by default the name of the file.
 
     Example: name: digits
     """
-    language: Any = None
+    language: Annotated[Any, Later(Annotated[int, Field(ge=1)])] = None
     """Version of the language that the spec is written in; by default 1.
 
     Example: language: 1
     """
-    params: Any = None
+    params: Values = None
     """Named values, used as `$name` and in `$(...)`; `--set name=value` overrides one.
 
     Example: params: {width: 64, depth: 3}
     """
-    presets: Any = None
+    presets: Annotated[Any, Later(dict[str, dict[str, Any]])] = None
     """Named sets of params; `--preset NAME` selects one.
 
     Example: presets: {large: {width: 256}}
     """
-    inputs: Any
+    inputs: Annotated[Any, Later(kind="input", named=True)]
     """Inputs of the model: a shape and a dtype for each name.
 
     Example: inputs: {image: {shape: [28, 28, 1]}}
     """
-    blocks: Any = None
+    blocks: Annotated[Any, Later(kind="block", named=True)] = None
     """Sub-graphs with params and inputs, used by `block:`; each use has its own weights.
 
     Example: blocks: {mlp: {params: {n: required}, inputs: [x], nodes: {a: {layer: Dense, units: $n}}}}
     """
-    shared: Any = None
+    shared: Nodes = None
     """Layers, blocks, models and modules with one set of weights, called by `call:`.
 
     Example: shared: {encoder: {layer: LSTM, units: 32}}
     """
-    nodes: Any
+    nodes: Nodes
     """Graph: one node for each name; without `from` a node reads the node above.
 
     Example: nodes: {a: {layer: Dense, units: 8}}
     """
-    edges: Any = None
+    edges: Edges = None
     """Connections apart from the nodes, as `a -> b -> c`; then no node reads the one above.
 
     Example: edges: [x -> a -> b, x -> b]

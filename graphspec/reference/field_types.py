@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import ModelSchema
 
 from graphspec.language.glossary import meaning
+from graphspec.language.schema import Later
 
 Schema = dict[str, Any]
 
@@ -59,8 +60,19 @@ class Explained(GenerateJsonSchema):
 
 @cache
 def _of(kind: WrittenType) -> tuple[Schema, Schema]:
-    annotated = Annotated[(kind.annotation, *kind.metadata)] if kind.metadata else kind.annotation
+    later = next((each for each in kind.metadata if isinstance(each, Later)), None)
+    if later is None:
+        return _schema_of(Annotated[(kind.annotation, *kind.metadata)] if kind.metadata else kind.annotation)
+    schema, definitions = _schema_of(later.type) if later.type is not None else ({}, {})
+    if not later.kind:
+        return schema, definitions
+    one: Schema = {"kind": later.kind}
+    one = {"type": "object", "additionalProperties": one} if later.named else one
+    return {"anyOf": [schema, one]} if schema else one, definitions
+
+
+def _schema_of(annotated: Any) -> tuple[Schema, Schema]:
     # In a list: alone, a class would be written out instead of referred to.
-    adapter = TypeAdapter(list[annotated], config=ConfigDict(arbitrary_types_allowed=True))  # type: ignore[valid-type]
+    adapter = TypeAdapter(list[annotated], config=ConfigDict(arbitrary_types_allowed=True))
     schema = adapter.json_schema(schema_generator=Explained)
     return schema["items"], schema.get("$defs", {})

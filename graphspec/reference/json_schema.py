@@ -11,6 +11,7 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from functools import cache, reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -26,13 +27,12 @@ from graphspec.data.features.settings import Feature
 from graphspec.data.features.windows import Windows
 from graphspec.data.mixing import MIXINGS, Mixing
 from graphspec.generate.config import GenerateSettings
-from graphspec.language.glossary import OF_FORMS, keys_of, meaning
+from graphspec.language.glossary import OF_FORMS, meaning
 from graphspec.language.row_settings import RowSettings
-from graphspec.language.schema import DRAWN, FORMS, REPEATABLE, Block, Input, Node, Output, Spec
+from graphspec.language.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.reference.field_types import field_types
 from graphspec.settings.families import Named
-from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.train.config.phases import NOTHING, PhaseSettings, StepSettings
 from graphspec.train.config.varying import Varying
@@ -46,6 +46,8 @@ KEPT = (
 )
 
 URL = "https://json-schema.org/draft/2020-12/schema"
+LONG = 200
+"""Characters of a type of a key of a section from which on it is in `$defs`."""
 SHORT = 40
 """Characters of a type up to which it is not in `$defs`."""
 PARTS = (PhaseSettings, StepSettings)
@@ -64,9 +66,6 @@ def _ref(name: str) -> Schema:
 
 EXPRESSION = _ref("$")
 NULL: Schema = {"type": "null"}
-NODES = _ref("nodes")
-EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
-BOOLEAN = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
 
 
 @cache
@@ -90,40 +89,28 @@ class Writer:
                 "pattern": r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+|\$.*)$",
                 "description": "the import path of a custom class, such as my_layers.GatedMix",
             },
-            "references": {
+            "reference": {
                 "anyOf": [
                     {"type": "string"},
                     {"type": "array", "items": {"type": "string"}},
-                    {"type": "object", "additionalProperties": _ref("references")},
+                    {"type": "object", "additionalProperties": _ref("reference")},
                 ],
                 "description": "a node, an input, or an output of a node: node.output",
             },
         }
+        self.definitions |= {kind: {} for kind in ("input", "node", "output", "block", "varying")}
         self._known: dict[str, str] = {}
 
     def schema(self) -> Schema:
         """The whole schema."""
         defined = self.definitions
-        defined["nodes"] = _named(_ref("node"))
         for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES):
             self._family(family.kind, family.members, custom=family in (LOSSES, METRICS))
         self._family(ActivationFunction.family, ActivationFunction.members, told=False)
         self._node()
-        defined["input"] = self._keys(
-            Input,
-            {
-                "shape": {
-                    "anyOf": [{"type": "array", "items": {"type": ["integer", "string", "null"]}}, EXPRESSION]
-                },
-                "dtype": {"anyOf": [{"enum": [*DTYPES]}, EXPRESSION]},
-                "data_format": {"anyOf": [{"enum": ["channels_last", "channels_first"]}, EXPRESSION]},
-                "default": {"anyOf": [{"type": ["number", "boolean"]}, {"enum": [*DRAWN]}, EXPRESSION]},
-                "when": BOOLEAN,
-            },
-        )
+        defined["input"] = self._keys(Input)
         schedule = {**_ref("schedule"), "description": meaning(Varying, "schedule")}
-        varying = self._properties(Varying) | {"schedule": schedule}
-        defined["varying"] = self._keys(Varying, varying)
+        defined["varying"] = self._keys(Varying, {"schedule": schedule})
         defined["output"] = self._output()
         defined["block"] = self._block()
         return {"$schema": URL, **self._top(), "$defs": defined}
@@ -133,24 +120,14 @@ class Writer:
     def _top(self) -> Schema:
         output = {"anyOf": [_ref("output"), NULL]}
         outputs = [_named(output), _ref("name"), {"type": "array", "items": _ref("name")}]
-        tune = self._keys(TuneConfig, self._properties(TuneConfig))
-        generate = self._keys(GenerateSettings, self._properties(GenerateSettings))
+        generate = self._keys(GenerateSettings)
         return self._keys(
             Spec,
             {
-                "name": {"type": "string"},
-                "language": {"type": "integer", "minimum": 1},
-                "params": {"type": "object"},
-                "presets": {"type": "object", "additionalProperties": {"type": "object"}},
-                "inputs": _named(_ref("input")),
-                "blocks": _named(_ref("block")),
-                "shared": NODES,
-                "nodes": NODES,
-                "edges": EDGES,
                 "outputs": {"anyOf": outputs},
                 "data": self._data(),
                 "train": self._train(),
-                "tune": tune,
+                "tune": self._keys(TuneConfig),
                 "generate": _named({"anyOf": [generate, NULL]}),
             },
         )
@@ -158,30 +135,17 @@ class Writer:
     def _block(self) -> Schema:
         names = {"type": "array", "items": _ref("name"), "minItems": 1}
         required = {**_named({"enum": ["required", None]}), "minProperties": 1}
-        return self._keys(
-            Block,
-            {
-                "params": {"type": "object"},
-                "shared": NODES,
-                "nodes": NODES,
-                "edges": EDGES,
-                "inputs": {"anyOf": [names, required]},
-            },
-        )
+        return self._keys(Block, {"inputs": {"anyOf": [names, required]}})
 
     def _output(self) -> Schema:
         metric = _ref("metric")
         return self._keys(
             Output,
             {
-                **self._properties(Output),
-                "from": _ref("references"),
-                "loss": _ref("loss"),
                 "loss_weight": {
                     "anyOf": [{"type": "number"}, {"const": "learned"}, _ref("varying"), EXPRESSION]
                 },
                 "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},
-                "when": BOOLEAN,
             },
             nullable=RowSettings.model_fields,
         )
@@ -195,7 +159,7 @@ class Writer:
                 self.definitions[f"callback.{name}"] = schema
                 callbacks["properties"][name] = _ref(f"callback.{name}")
                 callbacks["patternProperties"][_pattern(others)["pattern"]] = _ref(f"callback.{name}")
-        properties = self._properties(TrainConfig)
+        self._types(TrainConfig)
         for part in PARTS:  # which pydantic knows the base classes of
             part_keys = self.definitions[part.__name__]["properties"]
             part_keys["optimizer"] = {**_ref("optimizer"), "description": meaning(part, "optimizer")}
@@ -204,7 +168,6 @@ class Writer:
         return self._keys(
             TrainConfig,
             {
-                **properties,
                 "optimizer": _ref("optimizer"),
                 "schedule": _ref("schedule"),
                 "callbacks": {"type": "object", **callbacks, "additionalProperties": False},
@@ -214,12 +177,11 @@ class Writer:
     def _data(self) -> Schema:
         texts = {"type": ["string", "number"]}
         several = {"anyOf": [texts, {"type": "array", "items": texts}]}
-        properties = self._properties(DataConfig)
+        properties = self._types(DataConfig)
         for key in ("validation", "test"):
             properties[key] = {"anyOf": [{"type": "string"}, properties[key]]}
         named = _named({"anyOf": [{"type": "string"}, _ref("SourceFile")]})
-        either = [{"type": "string"}, _ref("DataFile"), named]
-        properties["train"] = {"anyOf": either, "description": meaning(DataConfig, "train")}
+        properties["train"] = {"anyOf": [{"type": "string"}, _ref("DataFile"), named]}
         properties |= {"key": several, "na_values": several}
         windows = self.definitions["Windows"]["properties"]
         windows["by"] = {**several, "description": meaning(Windows, "by")}
@@ -253,32 +215,15 @@ class Writer:
 
     def _node(self) -> None:
         """A node has one form; a layer, merge or op of a known name has that one's arguments."""
-        count: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "object"}, EXPRESSION]}
-        typed: Schema = {
-            "from": _ref("references"),
-            "else": {"anyOf": [_ref("references"), NULL]},
-            "repeat": count,
-            "parallel": count,
-        }
-        common: Schema = {
-            key: {
-                **(typed.get(key) or (BOOLEAN if isinstance(field.default, bool) else {})),
-                "description": meaning(Node, key),
-            }
-            for key, field in keys_of(Node)
-            if key not in (*FORMS, *OF_SOME)
-        }
-        forms: Schema = {form: {"type": "string"} for form in FORMS} | {
-            **{form: {"anyOf": [{"type": "array"}, EXPRESSION]} for form in ("parameter", "state")},
-            "constant": {"anyOf": [{"type": ["array", "number", "boolean"]}, _ref("varying"), EXPRESSION]},
-            "module": _ref("path"),
-        }
+        every = self._properties(Node)
+        common = {key: each for key, each in every.items() if key not in (*FORMS, *OF_SOME)}
+        common["else"] = {"anyOf": [_ref("reference"), NULL], "description": meaning(Node, "else")}
+        forms = {form: every[form] for form in FORMS}
         for kind, classes in REGISTRY.items():
             self._kind(kind, {name: classes[name] for name in sorted(classes)})
-            forms[kind] = {"anyOf": [_ref(f"{kind}s"), EXPRESSION]}
-        for form in FORMS:
-            self.definitions[f"form.{form}"] = {**forms[form], "description": meaning(Node, form)}
-            forms[form] = _ref(f"form.{form}")
+            forms[kind] = self._typed(
+                f"form.{kind}", {"anyOf": [_ref(f"{kind}s"), EXPRESSION]}, meaning(Node, kind)
+            )
         rule: Schema = {"properties": forms, "required": ["layer"], "unevaluatedProperties": True}
         for form in reversed(FORMS):
             then = _ref(f"node.{form}") if form in REGISTRY else {"additionalProperties": True}
@@ -385,19 +330,22 @@ class Writer:
         return schema
 
     def _keys(
-        self, cls: type[BaseModel], properties: Mapping[str, Schema], nullable: Container[str] = ()
+        self,
+        cls: type[BaseModel],
+        given: Mapping[str, Schema] = MappingProxyType({}),
+        nullable: Container[str] = (),
     ) -> Schema:
-        """A mapping with the keys of a structural class, and no others. A key that has no default, or is
-        `nullable`, may be null, which is as if it were not there.
+        """A mapping with the keys of a structural class, and no others; some have the types that are `given`.
+        A key that has no default, or is `nullable`, may be null, which is as if it were not there.
         """
-        known: Schema = {}
+        known, types = Schema(), {**self._types(cls), **given}
         for name, field in cls.model_fields.items():
             key = field.alias or name
-            given = properties.get(key, {})
+            kind = self._once(types[key], "t", LONG)
             if field.default is None or key in nullable:
-                given = self._or_null(given)
-            given = {"allOf": [given]} if "$ref" in given else given
-            known[key] = {**given, "description": meaning(cls, key)}
+                kind = self._or_null(kind)
+            kind = {"allOf": [kind]} if "$ref" in kind else kind
+            known[key] = {**kind, "description": meaning(cls, key)}
         required = _required(cls)
         schema = {"type": "object", "properties": known, "additionalProperties": False}
         return {**schema, "required": required} if required else schema
@@ -416,13 +364,16 @@ class Writer:
         return {"anyOf": [schema, NULL]}
 
     def _properties(self, cls: type[BaseModel], but: str = "") -> Schema:
-        """The fields of a class `but` one, each with what it means; any of them may be an expression."""
+        """The fields of a class `but` one, each with its type and what it means."""
+        types = self._types(cls)
+        return {key: self._typed(key, each, meaning(cls, key)) for key, each in types.items() if key != but}
+
+    def _types(self, cls: type[BaseModel]) -> Schema:
+        """The type of each field; any of them may be an expression."""
         types, definitions = field_types(cls)
         for name, each in definitions.items():
             self.definitions.setdefault(name, self._nested(each, name))
-        return {
-            key: self._typed(key, _open(each), meaning(cls, key)) for key, each in types.items() if key != but
-        }
+        return {key: _open(each) for key, each in types.items()}
 
     def _nested(self, schema: Schema, place: str) -> Schema:
         """A setting inside a setting, as pydantic writes it."""
@@ -499,6 +450,11 @@ def _without_titles(schema: Mapping[str, Any]) -> Schema:
 
 def _open(schema: Mapping[str, Any]) -> Schema:
     """The same type, or an expression; so are the items of lists, whose number is not told."""
+    if "kind" in schema:
+        return _ref(schema["kind"])
+    each = schema.get("additionalProperties")
+    if isinstance(each, dict) and "kind" in each:
+        return _named(_ref(each["kind"]))
     inner = _without_titles(schema)
     family = next((each["family"] for each in inner.get("anyOf", ()) if "family" in each), None)
     if family == ActivationFunction.family:

@@ -378,6 +378,8 @@ def type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     options = schema.get("anyOf") or schema.get("oneOf")
     if options:
         return " or ".join(dict.fromkeys(type_text(option, definitions) for option in options))
+    if "kind" in schema:
+        return a(schema["kind"])
     if "enum" in schema:
         return ", ".join("null" if item is None else str(item) for item in schema["enum"])
     if "const" in schema:

@@ -57,11 +57,6 @@ KEYS_OF = {
 }
 """The keys of nodes of some forms alone."""
 FAMILIES = {"loss": LOSSES, "metrics": METRICS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-WORDS = {
-    "data_format": ("channels_last", "channels_first"),
-    **dict.fromkeys(("when", "trainable"), ("true", "false")),
-}
-"""Words of keys whose values are read later, and have no type."""
 
 
 def completions(analysis: Analysis, offset: int, folder: Path | None) -> tuple[str, list[Completion]]:
@@ -271,8 +266,6 @@ class _At:
             key in ("train", "validation", "test", "path") or path[1:] == ("train",)
         ):
             yield from self._files()
-        elif key in WORDS:
-            yield from (Completion(word, "word") for word in WORDS[key])
         elif (parameter := self._parameter(key)) is not None:
             yield from _choices(parameter)
 
@@ -280,6 +273,8 @@ class _At:
         """The reference entry of an argument at the cursor."""
         entry = self._entry()
         parameters: Iterable[Parameter] = entry.parameters if entry is not None else ()
+        if self._in_node():
+            parameters = (*parameters, *parameters_at(Node))
         if classes := classes_at(self.path):
             parameters = (each for cls in classes for each in parameters_at(cls))
         return next((each for each in parameters if each.name == key and each.type), None)

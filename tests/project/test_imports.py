@@ -45,7 +45,7 @@ ALLOWED = {
     "formatting": "diagnostics source",
     "generate": "contract data diagnostics program settings tensor weights",
     "graph": "contract diagnostics expressions tensor traced",
-    "language": "diagnostics settings source train tune version",
+    "language": "diagnostics settings source tensor train tune version",
     "layers": "contract diagnostics settings tensor traced",
     "migrate": "compare compiler contract convert data diagnostics elaborated fold graph reference runs "
     "tensor train transfer weights",
@@ -54,8 +54,7 @@ ALLOWED = {
     "passes": "contract diagnostics graph tensor",
     "plot": "diagnostics elaborated graph objectives source tensor view",
     "elaborated": "diagnostics graph language objectives tensor train",
-    "reference": "contract data diagnostics generate language objectives settings source std tensor train "
-    "tune",
+    "reference": "contract data diagnostics generate language objectives settings source std train tune",
     "runs": "compare compiler custom data diagnostics elaborated emit export files fold generate objectives "
     "program source tensor train version weights",
     "serve": "data diagnostics generate runs settings tensor version",
