@@ -30,6 +30,7 @@ from graphspec.source import read
 from graphspec.train.files import write_weights
 from graphspec.transfer.rules import read_rules
 from tests import ROOT
+from tests.project.page_data import FILES, write_files
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
@@ -223,8 +224,10 @@ def test_words_of_pytorch_have_true_counterparts() -> None:
 
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """specs/, beside which each example is written in its turn."""
-    return Path(shutil.copytree(ROOT / "specs", tmp_path_factory.mktemp("beside") / "specs"))
+    """specs/ with the data that pages name, beside which each example is written in its turn."""
+    folder = Path(shutil.copytree(ROOT / "specs", tmp_path_factory.mktemp("beside") / "specs"))
+    write_files(folder)
+    return folder
 
 
 @pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "yaml"], ids=place)
@@ -242,11 +245,16 @@ def test_yaml_examples_compile(quote: Quote, beside: Path) -> None:
         whole = graphspec.compile(beside / "torchvision_resnet.yaml", settings).module()
         write_weights(path.with_name("start.safetensors"), whole.state_dict())
     found = Diagnostics()
-    program = check_spec(path, found, {}, data=False)
+    program = check_spec(path, found, {}, data=True)
     assert program is not None and list(found) == []
     if quote.note == "start":
         program.module()
     compile(program.source, "<emitted>", "exec")
+
+
+def test_each_file_of_data_is_named_on_a_page() -> None:
+    text = "".join(quote.text for quote in QUOTES)
+    assert [name for name in FILES if name not in text] == []
 
 
 RUN_BY_OTHERS = {"py": "test_coming_from_keras", "sh": "test_coming_from_keras", "lua": "test_neovim"}
