@@ -1,5 +1,5 @@
-"""The extension in VS Code itself: code-server, VS Code in a browser, where npm's package is installed,
-and the extension's own packages: `npm install` in editors/vscode.
+"""The extension in VS Code itself, packaged and installed there: in code-server, VS Code in a browser, where
+npm's package is installed, and the extension's own packages: `npm install` in editors/vscode.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from tests.processes import ENDLESS
 
 CODE = shutil.which("code-server")
 EXTENSION = ROOT / "editors" / "vscode"
+VSCE = EXTENSION / "node_modules" / ".bin" / "vsce"
+"""What packages an extension."""
 SPEC = """\
 inputs:
   x: {shape: [4]}
@@ -34,7 +36,7 @@ CONTROL = 2
 pytestmark = [
     pytest.mark.parity,
     pytest.mark.skipif(
-        CODE is None or CHROMIUM is None or not (EXTENSION / "node_modules").is_dir(),
+        CODE is None or CHROMIUM is None or not VSCE.exists(),
         reason="code-server, a browser or the extension's packages are not installed",
     ),
 ]
@@ -48,11 +50,14 @@ def address(tmp_path: Path) -> Iterator[str]:
     settings.parent.mkdir(parents=True)
     command = [sys.executable, "-m", "graphspec", "server"]
     settings.write_text(json.dumps({"graphspec.command": command, "workbench.startupEditor": "none"}))
-    shutil.copytree(EXTENSION, tmp_path / "extensions" / "graphspec.graphspec-0.1.0")
+    package = tmp_path / "graphspec.vsix"
+    packed = [VSCE, "package", "--no-git-tag-version", "-o", package]
+    subprocess.run(packed, cwd=EXTENSION, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folders = ["--user-data-dir", tmp_path / "data", "--extensions-dir", tmp_path / "extensions"]
+    subprocess.run([CODE, *folders, "--install-extension", package], check=True, capture_output=True)
     quiet = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"]
     listen = ["--auth", "none", "--bind-addr", f"127.0.0.1:{port}", "--config", tmp_path / "config.yaml"]
     process = subprocess.Popen(
