@@ -274,4 +274,8 @@ def _other_specs(path: Path) -> str | None:
     runs = [each.parent for each in folder.glob(f"*/{SPEC}")] if not path.suffix else []
     names = sorted(str(each) for each in [*folder.glob("*.yaml"), *runs] if not each.name.startswith("."))
     shown = ", ".join(f"`{name}`" for name in names[:5])
+    if f"{path}.yaml" in names:
+        return f"did you mean `{path}.yaml`?"
+    if not names and path.parent == Path() and (Path("..") / path).is_file():
+        return f"did you mean `../{path}`?"
     return did_you_mean(str(path), names, f"{'runs' if runs else 'specs'} there: {shown}" if names else None)

@@ -271,6 +271,7 @@ def running(program: Program, code: str, what: str, help: str) -> Iterator[None]
 
 def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[str, Any]:
     """The values of `--set`, each read as YAML. Raises `SpecError` for what is not YAML."""
+    from graphspec.language.overriding import setting_path
     from graphspec.source.overrides import from_command_line
 
     parts = [(pair, *pair.partition("=")) for pair in pairs or ()]
@@ -278,6 +279,7 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
         if not equals or not key:
             name, colon, value = (part.strip() for part in pair.partition(":"))
             help = f"write {name}={value}" if colon and value and " " not in name + value else None
+            help = help or (f"write `--set {path}=VALUE`" if (path := setting_path(name)) else None)
             raise misuse("--set", f"`{pair}` is not KEY=VALUE", help)
     try:
         return from_command_line([(key.rstrip(), text) for _, key, _, text in parts], sources)

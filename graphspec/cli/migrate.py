@@ -71,7 +71,8 @@ def migrate(
     if diff:
         raise misuse("--diff", "it shows what --spec would change", "to compare specs: `graphspec diff A B`")
     if len(paths) != 2:
-        raise misuse("RUN SPEC", f"a run and a spec are two paths, and not {len(paths)}")
+        message = f"a run and a spec are two paths, and not {len(paths)}"
+        raise misuse("RUN SPEC", message, "write `graphspec migrate RUN SPEC`")
     run, spec = paths
     if spec.is_dir() and run.is_file():
         raise misuse("RUN SPEC", "the run comes first", f"write `graphspec migrate {spec} {run}`")

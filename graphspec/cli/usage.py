@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.cli.foreign_words import COMMANDS, OPTIONS
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import nearest, shortened
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -77,7 +78,7 @@ def _too_many(extra: Sequence[str], context: Any) -> Told:
 
 
 _WANTED = (
-    (r"valid integer|not a valid int", "a whole number"),
+    (r"valid integer|not a valid int", "an integer"),
     (r"valid number|not a valid float", "a number"),
     (r"greater than or equal to (\S+)|x>=(\S+)\.", "at least {}"),
     (r"less than or equal to (\S+)|x<=(\S+)\.", "at most {}"),
@@ -105,12 +106,15 @@ def _lacking(parameter: Any, context: Any, args: Sequence[str]) -> Told:
     name = f"{parameter.opts[0]} {word}" if is_option else word
     words = [arg for before, arg in pairwise(["", *args]) if "-" not in (before[:1], arg[:1])]
     arguments = [each for each in context.command.params if each.param_type_name == "argument"]
-    files = list(filter(os.path.isfile, words[path.count(" ") + len(arguments) :]))
+    more = words[path.count(" ") + len(arguments) :]
+    files = [word for word in more if os.path.isfile(word) or (parameter.name == "output" and "." in word)]
     message = f"`{path}` needs `{name}`"
     if is_option and files:
         return message, f"write `{parameter.opts[0]} {files[-1]}`"
     about = f": {parameter.help.rstrip('.')}" if parameter.help else ""
-    return message + about, f"write `{path} {' '.join([*words[path.count(' ') :], name])}`"
+    written = shlex.join(args[path.count(" ") :])
+    whole = " ".join(filter(None, [path, written, name] if is_option else [path, name, written]))
+    return message + about, f"write `{shortened(whole)}`"
 
 
 def unknown_command(args: Sequence[str], commands: Iterable[str]) -> Told:
@@ -120,6 +124,8 @@ def unknown_command(args: Sequence[str], commands: Iterable[str]) -> Told:
     if word.endswith((".yaml", ".yml")) or Path(word).is_file():
         return f"{message}: it is a file", f"write a command before it: `graphspec check {word}`"
     if meant := COMMANDS.get(word.lower()):
+        if meant == "--help" and args[1:2] and args[1] in names:
+            meant = f"{args[1]} --help"
         if command_word := next((arg for arg in args[1:] if not arg.startswith("-")), None):
             meant = re.sub(r"\b(SPEC|RUN|FILE|NAME)\b", lambda _: command_word, meant, count=1)
         return message, f"write `graphspec {meant}`"
@@ -137,8 +143,12 @@ def _unknown_option(written: str, context: Any, args: Sequence[str]) -> Told:
     short = next((arg for arg in args if f"-{arg.partition('=')[0]}" in options), None)
     if short is not None:
         return f"`{path}` has no option `{short}`", f"write `-{short}`, with two dashes"
-    message = f"`{path}` has no option `{written}`"
-    meant = next(_replacements(written.lstrip("-").lower(), options, _value(written, args)), None)
+    message, value = f"`{path}` has no option `{written}`", _value(written, args)
+    if (dashed := written.replace("_", "-")) != written and dashed in options:
+        return message, f"write `{dashed}`, with dashes"
+    if value == "json" and "--json" in options:
+        return message, "write `--json`"
+    meant = next(_replacements(written.lstrip("-").lower(), options, value), None)
     if meant is not None:
         return message, meant
     near = nearest(written, [name for name in options if name.startswith("--")])

@@ -139,6 +139,8 @@ def no_file(path: Path, span: Span | None = None) -> SpecError:
     help = did_you_mean(path.name, there, otherwise if span is not None or there else None)
     if not path.suffix and len(path.parts) == 1:
         help = did_you_mean(path.name, ("best", "last"), "write best or last, of a run, or a file")
+    if path.name in ("best", "last"):
+        help = f"it is of a run: `RUN/{path}.safetensors`"
     return fail("weights-missing", f"there is no file of weights `{path}`", help, span=span)
 
 

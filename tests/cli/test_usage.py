@@ -47,6 +47,7 @@ def told(*arguments: str) -> str:
         ("convert a.keras", "write `graphspec import keras a.keras -o DIR`"),
         ("doc Dense", "write `graphspec layers Dense`"),
         ("help", "write `graphspec --help`"),
+        ("help train", "write `graphspec train --help`"),
         ("chek s.yaml", "did you mean `check`?"),
         ("s.yaml", "it is a file help: write a command before it: `graphspec check s.yaml`"),
         ("xyzzy", "the commands are "),
@@ -86,6 +87,11 @@ def test_a_command_that_there_is_not(spec: None, written: str, meant: str) -> No
         ("build s.yaml --out m.py", "write `-o FILE`"),
         ("predict run --input a.csv", "write `--data PATH`"),
         ("summary s.yaml --batch 3", "write `--batch-size 3`"),
+        ("summary s.yaml --batch_size 3", "write `--batch-size`, with dashes"),
+        ("check s.yaml --format json", "write `--json`"),
+        ("train s.yaml --target kind", "write `--set outputs.NAME.target=kind`"),
+        ("resolve s.yaml -o b.yaml", "which `> FILE` keeps"),
+        ("build s.yaml -f onnx", "write `--format onnx`"),
         ("runs --xyzzy", "`graphspec runs --help` lists them"),
         ("import keras --xyzzy", "`graphspec import keras --help` lists them"),
         ("--xyzzy", "`graphspec --help` lists them"),
@@ -95,6 +101,14 @@ def test_a_command_that_there_is_not(spec: None, written: str, meant: str) -> No
 def test_an_option_that_a_command_does_not_have(spec: None, written: str, meant: str) -> None:
     answer = told(*written.split())
     assert meant in answer and "has no option" in answer
+
+
+def test_nothing_of_the_parser_shows_through(spec: None) -> None:
+    """Wrong usage is a diagnostic, as each other mistake is: its code, what is wrong, and the remedy."""
+    for line in ("train s.yaml --limit ten", "train", "xyzzy", "new a b", "import onnx a", "build s.yaml -o"):
+        result = CliRunner().invoke(app, line.split(), prog_name="graphspec")
+        head, *rest = result.stderr.strip().splitlines()
+        assert head.startswith("error[usage]: ") and rest[0].startswith("help: ") and len(rest) == 1
 
 
 def test_the_remedies_name_commands_and_options_that_there_are() -> None:
@@ -180,10 +194,14 @@ def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
         ("train s.yaml run-dir a", "write `--run-dir`?"),
         ("train s.yaml -set a=1", "write `--set`, with two dashes"),
         ("train", "`graphspec train` needs `SPEC`: A spec file"),
+        ("plot s.yaml m.svg", "write `-o m.svg`"),
+        ("weights --from a.pt", "write `graphspec weights SPEC --from a.pt`"),
+        ("train s.yaml --set epochs", "write `--set train.epochs=VALUE`"),
+        ("check s.yaml --inspect=yes", "`--inspect` takes no value, and has `yes` help: write `--inspect`"),
         ("predict r s.yaml", "needs `--data PATH` help: write `--data s.yaml`"),
         ("weights s.yaml", "needs `--from FILE`: A checkpoint"),
         ("serve s.yaml --workers 4", "write `--port N`: a server is one process"),
-        ("train s.yaml --limit ten", "`--limit` is `ten`, but must be a whole number"),
+        ("train s.yaml --limit ten", "`--limit` is `ten`, but must be an integer"),
         ("train s.yaml --limit=-1", "`--limit` is `-1`, but must be at least 1"),
         ("serve s.yaml --port 99999", "`--port` is `99999`, but must be at most 65535"),
         ("import torch s.pt", "s.pt holds weights, and not what makes the module"),

@@ -68,8 +68,10 @@ def config_of(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     if not path.is_file():
-        message = f"`{folder}` has no config.json"
-        raise fail("import-format", message, "give the folder that `save_pretrained` wrote")
+        message = f"`{folder}` has no config.json" if folder.is_dir() else f"there is no folder `{folder}`"
+        raise fail(
+            "import-format", message, "give the folder that `save_pretrained` wrote: nothing is downloaded"
+        )
     try:
         config = parse_json(content(path, MAX_CONFIG).decode("utf-8"))
     except (OSError, ValueError) as error:
