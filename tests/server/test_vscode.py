@@ -51,13 +51,14 @@ def address(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "graphspec", "server"]
     settings.write_text(json.dumps({"graphspec.command": command, "workbench.startupEditor": "none"}))
     package = tmp_path / "graphspec.vsix"
-    packed = [VSCE, "package", "--no-git-tag-version", "-o", package]
+    packed = [str(VSCE), "package", "--no-git-tag-version", "-o", str(package)]
     subprocess.run(packed, cwd=EXTENSION, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folders = ["--user-data-dir", tmp_path / "data", "--extensions-dir", tmp_path / "extensions"]
-    subprocess.run([CODE, *folders, "--install-extension", package], check=True, capture_output=True)
+    install = [CODE, *map(str, folders), "--install-extension", str(package)]
+    subprocess.run(install, check=True, capture_output=True)
     quiet = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"]
     listen = ["--auth", "none", "--bind-addr", f"127.0.0.1:{port}", "--config", tmp_path / "config.yaml"]
     process = subprocess.Popen(
