@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from graphspec.contract.layer import Code, Site
+from graphspec.ops.cumulative import Cumprod, Cumsum
 from graphspec.ops.reductions import (
     Amax,
     Amin,
     Argmax,
     Argmin,
-    Cumprod,
-    Cumsum,
     Median,
     Product,
     Quantile,

@@ -14,8 +14,7 @@ from graphspec.contract.fields import Axis, Finite, NumberType
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
 from graphspec.contract.proposals import misfit
-from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import Role, StepState, Streaming, frame, without
+from graphspec.contract.streaming import Role, Streaming, without
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -31,7 +30,7 @@ def as_float(x: Tensor) -> str:
     return "{x}" if x.is_float else "{x}.float()"
 
 
-class _Method(Operation, abstract=True):
+class Method(Operation, abstract=True):
     """A method of PyTorch's tensors, along axes."""
 
     flops_per_input = 1
@@ -65,7 +64,7 @@ class _Method(Operation, abstract=True):
         return Code(call, constants=constants)
 
 
-class _Reduction(_Method, abstract=True):
+class _Reduction(Method, abstract=True):
     """A reduction along one or more axes."""
 
     unless: ClassVar[Role] = None  # what makes no difference, of steps that are ahead
@@ -308,7 +307,7 @@ table(
 )
 
 
-class _AlongOne(_Method, abstract=True):
+class _AlongOne(Method, abstract=True):
     """A reduction along a single axis."""
 
     axis: int | None = None
@@ -401,48 +400,6 @@ class Median(_AlongOne, spec_name="median"):
         return Code(call, constants={"axis": self.axis})
 
 
-class _Running(_Method, abstract=True):
-    """A cumulative function along an axis."""
-
-    axis: int | None = None
-    dtype: NumberType | None = None
-
-    examples = (Example({"axis": 1}, ((3, 4),)),)
-
-    def infer(self, x: Tensor) -> Tensor:
-        need_numbers(self.spec_name, x)
-        if self.axis is None:
-            raise without_axis(self.spec_name, x)
-        example_axis(self.spec_name, self.axis, x.rank)
-        if self.dtype is not None:
-            return x.with_dtype(self.dtype)
-        return x.with_dtype(accumulated(x.dtype))
-
-    def is_cast(self, x: Tensor) -> bool:
-        return self.dtype is not None or (not x.is_float and x.dtype != "int64")
-
-    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        assert self.axis is not None
-        if roles[0][self.axis] != "new":
-            return frame(roles[0])
-        axis = self.axis % site.x.rank
-        sizes = [1 if place == axis else size for place, size in enumerate(site.outputs[0].shape)][1:]
-        state = StepState(self.method, tuple(sizes), site.outputs[0].dtype)
-        return Streaming("state", (roles[0],), step=StepRunning(of=self), states=(state,))
-
-
-class Cumsum(_Running, spec_name="cumsum"):
-    """The cumulative sum along an axis."""
-
-    method = "cumsum"
-
-
-class Cumprod(_Running, spec_name="cumprod"):
-    """The cumulative product along an axis."""
-
-    method = "cumprod"
-
-
 class Percentile(Quantile, spec_name="percentile"):
     """The percentile `q` along an axis; `method` says how to interpolate."""
 
@@ -523,20 +480,3 @@ class Trapezoid(Operation, spec_name="trapezoid"):
         if self.dx != 1:
             spacing, constants["dx"] = "dx={dx}, ", self.dx
         return Code(f"torch.trapezoid({{y}}, {spacing}dim={{axis}})", constants=constants)
-
-
-class StepRunning(Operation, abstract=True, spec_name="running"):
-    """A cumulative function that goes on from its last value."""
-
-    arguments = (Argument("x"), PLACES, Argument("last"))
-
-    of: _Running
-
-    def infer(self, x: Tensor, places: Tensor, last: Tensor) -> Tensor:
-        return self.of.infer(x)
-
-    def code(self, site: Site) -> Code:
-        product = ", True" if self.of.method.endswith("prod") else ""
-        x = "{x}" if site.x.dtype == site.outputs[0].dtype else "{x}.to({dtype})"
-        constants: dict[str, Leaf] = {"axis": self.of.axis, "dtype": Ref(f"torch.{site.outputs[0].dtype}")}
-        return Code(f"running({x}, {{axis}}, {{last}}, {{places}}{product})", constants=constants)

@@ -41,11 +41,6 @@ MORE = {
         Example({"axis": -1, "q": 0.5, "keepdims": True, "method": "lower"}, ((3, 4),)),
         Example({"axis": 1, "q": 1}, ((3,),), dtype="int32", high=9),
     ),
-    "_Running": (
-        Example({"axis": -1}, ((3, 4),)),
-        Example({"axis": 1}, ((3, 4),), dtype="int32", high=9),
-        Example({"axis": 1, "dtype": "float32"}, ((3, 4),), dtype="int32"),
-    ),
     "Percentile": (
         Example({"axis": -1, "q": 12.5, "keepdims": True, "method": "lower"}, ((3, 4),)),
         Example({"axis": 1, "q": 100}, ((3,),), dtype="int32", high=9),
