@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -65,6 +66,25 @@ ProgressOption = Annotated[
         "--progress", words="|".join(WAYS), help="How to show progress; json: one object per line on stderr."
     ),
 ]
+
+
+def with_options(options: Callable[[], Iterable[Parameter]]) -> Callable[[Callable[..., None]], Any]:
+    """Gives a command further options in the place of its `**` parameter, in whose mapping they come."""
+
+    def added(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        given = [p for p in signature(command).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+        parameters = [each.replace(annotation=hints[each.name]) for each in given]
+        command.__signature__ = Signature([*parameters, *options()])  # type: ignore[attr-defined]
+        return command
+
+    return added
+
+
+def option(name: str, kind: Any, default: Any, **about: Any) -> Parameter:
+    """An option of this name, with `_` for `-`."""
+    written = typer.Option(f"--{name.replace('_', '-')}", **about)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, written])
 
 
 ELSEWHERE = {

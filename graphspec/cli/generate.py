@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Device, Json, misuse
+from graphspec.cli.common import Allow, Device, Json, misuse, option, with_options
 from graphspec.cli.outputs import Force, check_output
 from graphspec.cli.printing import print_json
 from graphspec.cli.runs import RunArgument, Weights, using
 from graphspec.diagnostics.terminal import say
+from graphspec.generate.config import GenerateSettings
+from graphspec.language.glossary import meaning
 
 if TYPE_CHECKING:
     from graphspec.generate.generating import Maker
@@ -23,6 +27,16 @@ PROMPT, TEXT = "prompt", "text"
 """The column of prompts in --data, and that of what follows."""
 
 
+def _settings() -> Iterator[Parameter]:
+    """An option for each of the settings that say how a text goes on."""
+    for key, field in GenerateSettings.model_fields.items():
+        if key not in ("source", "begin"):
+            kind = {int: int, float: float}.get(type(field.default), int if key == "top_k" else str)
+            metavar = {int: "N", float: "X", str: "TOKEN"}[kind]
+            yield option(key, kind | None, None, metavar=metavar, help=f"{meaning(GenerateSettings, key)}.")
+
+
+@with_options(_settings)
 def generate(
     run: RunArgument,
     prompt: Annotated[
@@ -32,35 +46,6 @@ def generate(
     samples: Annotated[
         int, typer.Option("-n", "--samples", min=1, metavar="N", help="Continuations of each prompt.")
     ] = 1,
-    length: Annotated[
-        int | None,
-        typer.Option("--length", metavar="N", help="Most new tokens. [default: the spec's, or 200]"),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", metavar="T", help="Divisor of scores; 0 takes the likeliest token."),
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", metavar="N", help="Draw from the N likeliest tokens.")
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option("--top-p", metavar="P", help="Draw from the likeliest, with probability P together."),
-    ] = None,
-    min_p: Annotated[
-        float | None,
-        typer.Option("--min-p", metavar="P", help="Draw from tokens P times as likely as the likeliest."),
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None,
-        typer.Option("--repetition-penalty", metavar="F", help="Divisor of scores of tokens there before."),
-    ] = None,
-    beams: Annotated[
-        int | None,
-        typer.Option("--beams", metavar="N", help="Search for the likeliest text, N at a time."),
-    ] = None,
-    end: Annotated[str | None, typer.Option("--end", metavar="TOKEN", help="Token that ends a text.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of what is drawn.")] = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="PATH", help="A table with a column of prompts.")
     ] = None,
@@ -76,6 +61,7 @@ def generate(
     force: Force = False,
     allow: Allow = None,
     as_json: Json = False,
+    **settings: Any,
 ) -> None:
     """Write how a text goes on, with a trained model.
 
@@ -83,19 +69,19 @@ def generate(
 
     Example: graphspec generate runs/gpt-1 --prompt "Once upon a time"
     """
-    given: dict[str, Any] = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    given |= {"min_p": min_p, "repetition_penalty": repetition_penalty, "beams": beams, "seed": seed}
-    given |= {"end": int(end) if end is not None and end.isdecimal() else end}
+    given = {key: value for key, value in settings.items() if value is not None}
+    if "end" in given and given["end"].isdecimal():
+        given["end"] = int(given["end"])
     if (prompt is None) == (data is None):
         raise misuse("--prompt", "give --prompt TEXT, or --data PATH with prompts")
     if data is not None and output is None:
         raise misuse("--data", "name a file for what follows each prompt: -o FILE")
-    if samples > 1 and beams is not None and beams > 1:
+    if samples > 1 and given.get("beams", 1) > 1:
         raise misuse("-n", "a search with --beams finds one text")
     if output is not None:
         check_output(output, lambda path: True, force, [data])
     with using(run, weights, as_json, allow) as loaded:
-        made = loaded.maker({key: value for key, value in given.items() if value is not None}, device)
+        made = loaded.maker(given, device)
         prompts = prompt or []
         if data is not None:
             prompts = _prompts(data)

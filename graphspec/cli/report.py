@@ -17,7 +17,8 @@ from graphspec.cli.runs import RunArgument, Weights, using
 from graphspec.view.curves import SEVERAL, curves, ticks
 
 if TYPE_CHECKING:
-    from graphspec.runs.report import ExampleReport, OutputReport, Report
+    from graphspec.runs.looking import ExampleReport, OutputReport
+    from graphspec.runs.report import Report
 
 SIDE = 320
 """Width and height of a picture, in pixels."""

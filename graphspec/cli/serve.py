@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import fields
-from inspect import Parameter, Signature, signature
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Device, misuse
+from graphspec.cli.common import Allow, Device, misuse, option, with_options
 from graphspec.cli.printing import reporting, show
 from graphspec.cli.runs import EngineOption, Tiles, Weights, synthetic
 from graphspec.serve.options import ServeOptions
 
 
-def with_numbers(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for each number of `ServeOptions`."""
-    hints = get_type_hints(command, include_extras=True)
-    given = [p for p in signature(command).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
-    parameters = [p.replace(annotation=hints[p.name]) for p in given]
+def _numbers() -> Iterator[Parameter]:
+    """An option for each number of `ServeOptions`."""
     for each in fields(ServeOptions):
         if each.metadata:
-            name = f"--{each.name.replace('_', '-')}"
-            kind: Any = Annotated[type(each.default), typer.Option(name, **each.metadata)]
-            parameters.append(
-                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=kind)
-            )
-    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    return command
+            yield option(each.name, type(each.default), each.default, **each.metadata)
 
 
-@with_numbers
+@with_options(_numbers)
 def serve(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
     host: Annotated[
