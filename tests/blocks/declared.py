@@ -326,12 +326,16 @@ class Body:
         shapes = [each() for each in listed]  # a formula reads several, of one shape
         if "compute" in node:
             return self.formula(node["compute"], shapes, scope)
-        return self.simple(self.prefix + path, node, shapes[0], scope)
+        return self.simple(self.prefix + path, node, shapes[0], scope, shapes[-1])
 
-    def simple(self, path: str, node: dict[str, Any], x: Shape | None, scope: Scope) -> Shape | None:
-        """A layer, an op or a formula on one input."""
+    def simple(
+        self, path: str, node: dict[str, Any], x: Shape | None, scope: Scope, memory: Shape | None = None
+    ) -> Shape | None:
+        """A layer, an op or a formula on one input; attention is to a `memory`."""
         assert x is not None
         arguments = {key: scope.value(value) for key, value in node.items() if key not in ABOUT}
+        if node.get("layer") == "MultiHeadAttention":
+            arguments["memory"] = memory
         if "op" in node:
             return self.op(node["op"], arguments, x)
         if node["layer"] == "TimeDistributed":

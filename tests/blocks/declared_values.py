@@ -224,13 +224,13 @@ class Values(Body):
         return self.biased(torch.einsum(f"{term}->n{space}{out}", windows, kernel), path, arguments)
 
     def attention(self, path: str, arguments: dict[str, Any], x: Tensor) -> Tensor:
-        """Of a sequence to itself."""
-        heads, width = arguments["num_heads"], arguments["key_dim"]
+        """Of a sequence to another, or to itself."""
+        heads, width, memory = arguments["num_heads"], arguments["key_dim"], arguments["memory"].data
         query, key, value = (
-            (x @ self.weight(path, f"{part}.weight").T + self.weight(path, f"{part}.bias"))
-            .reshape(*x.shape[:2], heads, width)
+            (read @ self.weight(path, f"{part}.weight").T + self.weight(path, f"{part}.bias"))
+            .reshape(*read.shape[:2], heads, width)
             .transpose(1, 2)
-            for part in ("query", "key", "value")
+            for part, read in (("query", x), ("key", memory), ("value", memory))
         )
         scores = torch.softmax(query @ key.transpose(2, 3) / width**0.5, -1)
         joined = (scores @ value).transpose(1, 2).reshape(*x.shape[:2], heads * width)
