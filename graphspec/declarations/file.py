@@ -299,6 +299,9 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
             if name == "loss":
                 help = f"a loss belongs to an output: outputs: {{name: {{loss: {item}}}}}"
             reader.error("wrong-type", ("outputs", name), message, help)
+        elif isinstance(item, list) and len(item) == 1 and isinstance(item[0], str):
+            message = f"the output `{name}` is a mapping, not {show(item)}"
+            reader.error("wrong-type", ("outputs", name), message, write_value(f"{{loss: {item[0]}}}"))
         elif reader.name(name, ("outputs", name), "an output"):
             output = reader.keys(
                 Output, {} if item is None else item, f"the output `{name}`", ("outputs", name)

@@ -156,7 +156,7 @@ def _may_vary(body: BodyElaborator, declared: Node, here: Path, raw: Any, word: 
         return False
     if word in declared.extra or (word == "from" and declared.source is not MISSING):
         message = f"`{word}` is given twice, in `{key}` and next to it"
-        body.error("duplicate-key", document.key((*here, word)), message)
+        body.error("duplicate-key", document.key((*here, word)), message, "delete one of them")
         return False
     if word in ("when", "else", "trainable", "weights", "checkpoint") or (word == "from" and key == "repeat"):
         help = "it may use `index` in its own value"

@@ -16,6 +16,7 @@ class RowSettings(Setting):
     """The rows that judge an output, and how much its loss counts. Classes are named by their value."""
 
     phrases: ClassVar = {
+        "class_weight": "class_weight: balanced`, or `class_weight: {CLASS: 2}",
         "missing": "missing: ignore",
         "target": "target: COLUMN",
         "sample_weight": "sample_weight: COLUMN",

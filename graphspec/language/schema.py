@@ -316,6 +316,10 @@ class Returned(Setting):
     """
 
 
+OF_A_LOSS = ("label_smoothing", "reduction", "delta", "gamma", "alpha", "ignore_class", "from_logits")
+"""Arguments of losses that are written next to them."""
+
+
 class Output(RowSettings, Returned):
     """The keys of an output. No value is read by their types before the output is elaborated."""
 
@@ -323,6 +327,7 @@ class Output(RowSettings, Returned):
         "weight": "loss_weight",
         "metric": "metrics",
         "label": "target",
+        **dict.fromkeys(("criterion", "loss_fn", "loss_function", "objective"), "loss"),
         "source": "from",
         "node": "from",
         "weights": "sample_weight",
@@ -347,14 +352,19 @@ class Output(RowSettings, Returned):
     def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
         """Arguments of the loss, next to its name."""
         loss = beside.get("loss")
-        if key not in ("label_smoothing", "reduction", "delta", "gamma", "alpha", "ignore_class"):
+        if key not in OF_A_LOSS:
             return None
         if not isinstance(loss, str):
             return None
         sparse = loss.startswith("sparse_") and key == "label_smoothing"
         written = show({"name": Word(loss.removeprefix("sparse_") if sparse else loss), key: beside[key]})
         ids = "; it takes one-hot targets, as {encode: category} makes them for it" if sparse else ""
-        return f"it belongs to the loss: loss: {written}{ids}"
+        first = (
+            "delete it, or write it next to the loss's name"
+            if key == "from_logits"
+            else "it belongs to the loss"
+        )
+        return f"{first}: loss: {written}{ids}"
 
     when: Flag = True
     """If false, the output is left out.

@@ -119,6 +119,7 @@ class Family:
 
     def _named(self, name: str, settings: dict[str, Any], *, safe: bool) -> str:
         """The remedy that the settings of a name are beside it, in our words."""
+        name = self.synonyms.get(name, name)
         if (cls := self.members.get(name)) is not None:
             name = cls.canonical
             settings = {cls.synonyms.get(key, key): item for key, item in settings.items()}

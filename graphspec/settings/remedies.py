@@ -17,6 +17,8 @@ _ARITHMETIC = re.compile(r"\d[\d.]*(?:(?:\s*(?:[+*/%]|//|\*\*)\s*|\s+-\s+)\d[\d.
 _TIMES = re.compile(r"\(?\d+(?:\s*[x\u00d7*,]\s*\d+)+\)?")
 """Sizes with a sign between them: `3x3`."""
 _PERCENT = re.compile(r"\d{1,3}(\.\d+)? ?%")
+_RANGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:-|\.\.+|to|:)\s*(\d+(?:\.\d+)?)\s*")
+"""Two ends with a sign between them: `8-64`."""
 _BRACES = re.compile(r"\{{1,2}\s*([A-Za-z_]\w*)\s*\}{1,2}")
 """A param as other tools write it: `{{ width }}`, `{width}`."""
 _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
@@ -41,6 +43,8 @@ def remedy_of(kind: str, given: object) -> str | None:
         and _TIMES.fullmatch(given)
     ):
         return write_value(f"[{', '.join(re.findall(r'[0-9]+', given))}]")
+    if kind in ("list_type", "tuple_type") and isinstance(given, str) and (ends := _RANGE.fullmatch(given)):
+        return write_value(f"[{ends[1]}, {ends[2]}]")
     if kind == "list_type" and isinstance(given, int | float | str) and "*" not in str(given):
         return write_value(f"[{given}]") if not isinstance(given, bool) and "$" not in str(given) else None
     if kind not in EXAMPLES and kind != "window_type":
@@ -55,7 +59,7 @@ def remedy_of(kind: str, given: object) -> str | None:
         return write_value(re.sub("[_, ]", "", given))
     if kind == "float_type" and _PERCENT.fullmatch(given):
         return write_value(f"{float(given.rstrip('% ')) / 100:g}")
-    number = given.strip()
+    number = given.strip().rstrip(",;")
     if shortened := re.fullmatch(r"(\d+(?:\.\d+)?) ?([kKM])", number):
         value = float(shortened[1]) * {"M": 1e6}.get(shortened[2], 1e3)
         return write_value(f"{value:.0f}" if value.is_integer() else f"{value:g}", safe=False)
@@ -63,7 +67,7 @@ def remedy_of(kind: str, given: object) -> str | None:
         return write(f"$({number})")
     if not _NUMBER.fullmatch(number):
         return EXAMPLES.get(kind)
-    quotes = "a number is written without quotes: "
+    quotes = "a number is written without quotes: " if number == given.strip() else "write "
     return Remedy(f"{quotes}{number}", Change(number))
 
 

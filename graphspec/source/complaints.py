@@ -197,7 +197,10 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
         return Complaint(space - 1, space, message, write(","), opened=opened)
     indexed = _INDEXED.search(text, line) if key is None and text[index : index + 1] in ("[", "]") else None
     if indexed is not None:
-        message, help = "a string with brackets needs quotes", write_value(f'"{indexed[0].rstrip()}"')
+        whole = indexed[0].rstrip()
+        item = re.fullmatch(r"\$([A-Za-z_]\w*\[[^\]]*\])", whole)  # of a list that is a param
+        whole = f"$({item[1]})" if item else whole
+        message, help = "a string with brackets needs quotes", write_value(f'"{whole}"')
         return Complaint(*indexed.span(), message, help, opened=opened)
     if key is None or space == start:
         return None

@@ -65,6 +65,10 @@ class Stop(Exception):
     """Raised when nothing more can be read."""
 
 
+_SET = re.compile(r"\{((?:[ \t]*[A-Za-z_]\w*[ \t]*,)+[ \t]*[A-Za-z_]\w*[ \t]*)\}")
+"""Words in braces, as a set of Python."""
+
+
 class Frame:
     """A list or a mapping that is being read. `key` is the key that waits for its value, with its offsets;
     its name is None where the value is to be dropped.
@@ -394,7 +398,7 @@ class Reader:
             return ""
         # `{{ name }}` is reported once, as a mapping that is a key.
         if len(self.stack) < 2 or not self.stack[-2].wants_key:
-            if self._unlisted(frame, key_start) or self._uncalled(frame):
+            if self._unlisted(frame, key_start) or self._uncalled(frame) or self._as_a_set(frame):
                 return ""
             message, help = self._alone(frame, shortened(name))
             self._error("null-key", key_start, key_end, message, help)
@@ -413,6 +417,16 @@ class Reader:
         words = ", ".join(re.split(r"\s*,\s*", self.text[begin : frame.listed]))
         message = f"`{last}` has several words, and no brackets"
         self._error("null-key", begin, frame.listed, message, write_value(f"[{words}]"))
+        return True
+
+    def _as_a_set(self, frame: Frame) -> bool:
+        """Whether all entries in braces are words, `{accuracy, auc}`, which is reported once."""
+        match = _SET.match(self.text, frame.start)
+        if frame.value or match is None:
+            return False
+        frame.listed = match.end()
+        message = "braces hold `key: value`, and a list has brackets"
+        self._error("null-key", frame.start, match.end(), message, write_value(f"[{match[1].strip()}]"))
         return True
 
     def _uncalled(self, frame: Frame) -> bool:

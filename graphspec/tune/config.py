@@ -183,6 +183,9 @@ def parse_tune(value: object) -> TuneConfig:
     rest = dict(value)
     problems = Problems()
     search = value.get("search")
+    if isinstance(search, list) and (named := _named(search)):
+        message = f"`search` is a mapping from keys, not {show(search)}"
+        raise unfit("wrong-type", message, become(named, f"write search: {show(named)}"), "search")
     if isinstance(search, dict):
         ranges = rest["search"] = dict[str, Range]()
         for key, item in search.items():
@@ -195,6 +198,18 @@ def parse_tune(value: object) -> TuneConfig:
             raise unfit("missing-key", "`search` names no values to vary", EXAMPLE, "search")
     problems.raise_any()
     return config
+
+
+def _named(search: list[Any]) -> dict[str, Any]:
+    """A list of named ranges as a mapping; empty where it is something else."""
+    named: dict[str, Any] = {}
+    for item in search:
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            return {}
+        rest = {key: each for key, each in item.items() if key != "name"}
+        values = rest.get("values", rest.get("choices"))
+        named[item["name"]] = {"choice": values} if isinstance(values, list) else rest
+    return named
 
 
 EXAMPLE = "write `width: {int: [16, 256]}` below it"

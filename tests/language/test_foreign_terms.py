@@ -146,7 +146,7 @@ def test_an_input_without_a_shape(item: str, code: str, at: str, help: str) -> N
             "{y: {loss: mse, from_logits: true}}",
             "unknown-key",
             "from_logits",
-            "{name: ..., from_logits: true}",
+            "{name: mse, from_logits: true}",
         ),
         ("{y: {node: y}}", "unknown-key", "node", "did you mean `from`?"),
     ],

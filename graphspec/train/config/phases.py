@@ -217,6 +217,8 @@ def parse_steps(value: object) -> tuple[StepSettings, ...]:
     """The `steps` of `train` or of a phase: a list of mappings. Raises `SettingError`."""
     if not isinstance(value, list) or not value:
         help = 'write [{outputs: [real, fake], update: "critic.*"}, {outputs: fooled, update: "generator.*"}]'
+        if isinstance(value, int):
+            help = "`epochs` sets the length of a training"
         raise unfit("wrong-type", f"`steps` is a list of mappings, not {show(value)}", help)
     return each_of(value, _reading(StepSettings, STEP_READERS, "a step", "{outputs: [real, fake]}"))
 
