@@ -170,7 +170,7 @@ def _as_node(value: Any) -> str | None:
         return become(together, f"braces, not brackets: {{{inner}}}", safe=apart)
     if isinstance(value, str) and (node := layer_of_call(value)) is not None:
         ours = _in_our_words(node)
-        return become(ours, f"write {_flow(ours)}")
+        return become(ours, f"write {_flow(ours)}", drops=True)  # PyTorch counts some otherwise
     text = value[0] if isinstance(value, list) and value else value
     if not isinstance(text, str):
         return None

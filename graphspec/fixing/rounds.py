@@ -178,10 +178,15 @@ def _lost(document: Document | None, text: str, after: str) -> tuple[Counter[flo
         waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         if isinstance(value, int | float) and not isinstance(value, bool):
             numbers[abs(float(value))] += 1
-    written = _NUMBER.findall(after)
-    numbers -= Counter(float(int(n, 0) if n[1:2] in ("x", "o") else n) for n in written)
+        elif isinstance(value, str) and "(" in value:
+            numbers += _numbers(value.partition("(")[2])
+    numbers -= _numbers(after)
     uses = _params(text) - _params(after)
     return numbers, Counter({name: count for name, count in uses.items() if name in declared})
+
+
+def _numbers(text: str) -> Counter[float]:
+    return Counter(float(int(n, 0) if n[1:2] in ("x", "o") else n) for n in _NUMBER.findall(text))
 
 
 def _params(text: str) -> Counter[str]:

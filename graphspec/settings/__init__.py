@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from graphspec.diagnostics import Remedy, become, did_you_mean, nearest, renamed, write
+from graphspec.diagnostics import Remedy, become, delete, did_you_mean, nearest, renamed, write
 from graphspec.diagnostics.collecting import MAX_ERRORS
 from graphspec.diagnostics.foreign_terms import NAMES, VALUE_WORDS, VALUES, call_of
 from graphspec.settings.remedies import EXAMPLES, fraction, in_list, remedy_of
@@ -362,6 +362,8 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
         wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
     kinds = context.get("kinds", [kind])
     remedy = next(filter(None, (remedy_of(each, given) for each in kinds)), None)
+    if path[-1] == "seed" and kind == "none_required":
+        remedy = delete("all that is random has one seed, `train: {seed: ...}`")
     literals = context.get("literals", [])
     if literals and remedy in EXAMPLES.values():
         remedy = None  # the words are legal, too

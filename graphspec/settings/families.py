@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 
 from graphspec.diagnostics import become, did_you_mean, write
 from graphspec.diagnostics.foreign_terms import KEYS_OF_NAMES, NAMES, NESTS, call_of
+from graphspec.diagnostics.spelling import certain, nearest
 from graphspec.settings import Problem, Setting, SettingError, Word, a, show, unfit, validate
 from graphspec.settings.headers import ClassesByName, below, literal_names
 
@@ -38,6 +39,12 @@ class Named(Setting):
     @classmethod
     def names(cls) -> tuple[str, ...]:
         return get_args(cls.model_fields["name"].annotation)
+
+    @classmethod
+    def first(cls) -> str | None:
+        """The setting that calls in Python give without its name: the only one of its own."""
+        own = [key for key in cls.__annotations__ if key in cls.model_fields and key != "name"]
+        return own[0] if len(own) == 1 else None
 
 
 NamedT = TypeVar("NamedT", bound=Named)
@@ -80,11 +87,15 @@ class Family:
         return validate(self.members[name], value, f"{self.kind} `{name}`")
 
     def _one_of(self, value: object) -> str | None:
-        """The remedy for a list, of one name or of several."""
+        """The remedy for a list: of one name, of a name and its settings, or of several."""
         if not isinstance(value, list):
             return None
-        one = len(value) == 1 and isinstance(value[0], str) and value[0] in self.members
-        return write(str(value[0])) if one else f"write one {self.kind}, without brackets"
+        known = bool(value) and isinstance(value[0], str) and value[0] in self.members
+        if known and len(value) == 1:
+            return write(str(value[0]))
+        named = value[1] if len(value) == 2 and isinstance(value[1], dict) else {}
+        help = self._called(value[0], [] if named else value[1:], named) if known else None
+        return help or f"write one {self.kind}, without brackets"
 
     def _with_name(self, value: dict[str, Any]) -> str:
         """How a mapping without a `name` may have been meant: `{adam: {learning_rate: 0.1}}`, or
@@ -104,6 +115,17 @@ class Family:
         if first in self.members and isinstance(settings, dict | None):
             return self._named(str(first), settings or {}, safe=True)
         return f"write {show({'name': Word('...'), **value})}"
+
+    def _called(self, word: str, given: list[Any], named: dict[str, Any]) -> str | None:
+        """The remedy that a name with settings, of which one may be without its key, is a mapping."""
+        legal = [*filter(str.islower, self.members)]
+        name = word if word in self.members else nearest(word, legal, self.synonyms)
+        first = self.members[name].first() if name is not None and given else None
+        plain = len(given) == 1 and isinstance(given[0], int | float)
+        if name is None or (given and (first is None or not plain)) or not (given or named):
+            return None
+        settings = {**dict.fromkeys([first][: len(given)], *given), **named}
+        return self._named(name, settings, safe=name == word or certain(word, name, legal, self.synonyms))
 
     def _listed(self, value: dict[str, Any]) -> str:
         """The remedy for several names, each with its settings, where a list is wanted."""
@@ -132,8 +154,8 @@ class Family:
         if instead := NAMES.get((self.kind, name)):
             return instead
         called = call_of(name)
-        if called is not None and called[0] in self.members and not called[1]:
-            return self._named(called[0], called[2], safe=True)
+        if called is not None and (help := self._called(*called)) is not None:
+            return help
         if bare != name and bare in self.members:
             return f"write arguments next to the name: {{name: {bare}, ...}}"
         listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"

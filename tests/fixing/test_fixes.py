@@ -290,6 +290,8 @@ IN_NODES = {
     "{compute: $x * $width}": "{compute: x * $width}",
     "{add: [x, x]}": "{merge: add, from: [x, x]}",
     "{tanh: x}": "{op: tanh, from: x}",
+    "{layer: Dense, units: 8, kernel_initializer: HeNormal(seed=1)}": "{layer: Dense, units: 8, "
+    "kernel_initializer: {name: he_normal}}",
 }
 IN_SECTIONS = {
     "train: {optimizer: {type: adam, learning_rate: 1e-3}}": "train: {optimizer: {name: adam, "
@@ -297,6 +299,12 @@ IN_SECTIONS = {
     "train: {optimizer: {class_name: adam, config: {learning_rate: 1e-3}}}": "train: {optimizer: "
     "{name: adam, learning_rate: 1e-3}}",
     "train: {optimizer: 'Adam(lr=0.001)'}": "train: {optimizer: {name: adam, learning_rate: 0.001}}",
+    "train: {optimizer: [adamw, 0.003]}": "train: {optimizer: {name: adamw, learning_rate: 0.003}}",
+    "train: {optimizer: [sgd, {lr: 0.1}]}": "train: {optimizer: {name: sgd, learning_rate: 0.1}}",
+    "train: {optimizer: [sgd, 0.1, 0.9]}": "train: {optimizer: [sgd, 0.1, 0.9]}",
+    "train: {optimizer: 'Adam(0.01, epsilon=0.1)'}": "train: {optimizer: {name: adam, learning_rate: 0.01, "
+    "epsilon: 0.1}}",
+    "fit: {epochs: 3}": "train: {epochs: 3}",
     "train: {grad_clip: 1.0, optimizer: sgd}": "train: {optimizer: {name: sgd, global_clipnorm: 1.0}}",
     "train: {lr: $(width / 8000), optimizer: sgd}": "train: {lr: $(width / 8000), optimizer: sgd}",
     "train: {optimizer: {name: adam, params: {beta_1: 0.8}}}": "train: {optimizer: {name: adam, "
@@ -320,7 +328,26 @@ IN_SECTIONS = {
     "train: {epochs: 1}\ntune: {objective: loss, search: {width: {float: [16.5, 64]}}}": "train: "
     "{epochs: 1}\ntune: {objective: loss, search: {width: {float: [16.5, 64]}}}",
 }
+MONTHLY = """\
+inputs: {{x: {{shape: [4]}}}}
+nodes: {{y: {{layer: Dense, units: 2}}}}
+outputs: {{y: {{loss: mse}}}}
+data:
+  train: d.csv
+  windows: {{order: t, past: 4, next: 2, every: {}}}
+  features: {{x: {{column: v, encode: number, steps: past}}, y: {{column: v, encode: number, steps: next}}}}
+"""
 WHOLE = {
+    "inputs: {x: {shape: [null, 28, 28, 1]}}\nnodes: {y: {layer: Conv2D, filters: 4, kernel_size: 3}}\n"
+    "outputs: {y: {loss: Huber(delta=0.5)}}\n": "inputs: {x: {shape: [28, 28, 1]}}\nnodes: {y: {layer: "
+    "Conv2D, filters: 4, kernel_size: 3}}\noutputs: {y: {loss: {name: huber, delta: 0.5}}}\n",
+    "inputs: {x: {shape: [5, 4]}}\nnodes: {y: {layer: MultiHeadAttention, num_heads: 2, key_dim: 8, from: {"
+    "q: x, K: x, v: x}}}\noutputs: [y]\n": "inputs: {x: {shape: [5, 4]}}\nnodes: {y: {layer: "
+    "MultiHeadAttention, num_heads: 2, key_dim: 8, from: {query: x, key: x, value: x}}}\noutputs: [y]\n",
+    **{
+        MONTHLY.format(wrong): MONTHLY.format(right)
+        for wrong, right in {"month": "1mo", "2 Weeks": "2w", "H": "1h", "m": "m"}.items()
+    },
     "params: {w: 8}\ninputs: {x: {shape: [n, 8]}}\nnodes:\n  a: {layer: MultiheadAttention, embed_dim: $w, "
     "num_heads: 2, from: {query: x, value: x}}\n  y: {layer: LSTM, num_layers: 1, units: 3}\noutputs: y\n": ""
     "params: {w: 8}\ninputs: {x: {shape: [n, 8]}}\nnodes:\n  a: {layer: MultiHeadAttention, key_dim: "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from graphspec.data.features.settings import Count, Feature, Text
 from graphspec.diagnostics import by_word
@@ -17,6 +18,16 @@ SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 """Units of `every` that are always as long."""
 MONTHS = {"mo": 1, "y": 12}
 """Units of `every` that the calendar counts."""
+UNIT_WORDS = by_word(
+    s="S sec secs second seconds secondly",
+    min="T minute minutes minutely mins",
+    h="H hr hrs hour hours hourly",
+    d="D day days daily",
+    w="W wk week weeks weekly",
+    mo="M MS ME month months monthly mon",
+    y="Y A YS YE yr year years yearly annual annually",
+)
+"""By the words of people and of other libraries, the units of `every`."""
 SPACING = re.compile(r"\s*(\d{1,6})?\s*([a-z]+)\s*")
 
 
@@ -65,7 +76,10 @@ class Windows(Setting):
     def _known(cls, value: str | float | None) -> str | float | None:
         if isinstance(value, str) and spacing_of(value) is None:
             units = ", ".join([*SECONDS, *MONTHS])
-            raise ValueError(f"`every` is `{value}`, but must be a number, or one with a unit: {units}")
+            wrong = f"`every` is `{value}`, but must be a number, or one with a unit: {units}"
+            if (meant := _meant(value)) is None:
+                raise ValueError(wrong)
+            raise PydanticCustomError("other_word", "{wrong}", {"wrong": wrong, "instead": meant})
         return value
 
     @property
@@ -104,6 +118,14 @@ class Steps:
 
     first: int
     count: int
+
+
+def _meant(text: str) -> str | None:
+    """The spacing that a word of another library says, with its number: `1mo` for `month`."""
+    match = re.fullmatch(r"\s*(\d{0,6})\s*([A-Za-z]+)\s*", text)
+    unit = (UNIT_WORDS.get(match[2]) or UNIT_WORDS.get(match[2].lower())) if match else None
+    spacing = f"{int(match[1] or 1)}{unit}" if match and unit else ""
+    return spacing if spacing_of(spacing) is not None else None
 
 
 def spacing_of(text: str) -> Spacing | None:

@@ -11,6 +11,7 @@ from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.proposals import OF_AXES, of_ids
 from graphspec.contract.wrapper import NestedWrapper, Wrapper
 from graphspec.diagnostics import Label, Span, become, write
+from graphspec.diagnostics.spelling import meant
 from graphspec.elaborate.instance import NodeInstance, fewer_help, near_help
 from graphspec.elaborate.values import NOTHING, Bound
 from graphspec.graph import Op, Value
@@ -100,7 +101,7 @@ def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[s
             code = "input-count" if known else "unknown-key"
             span, first = node.key("from", name), next(iter(arguments), None)
             plain = name in PLAIN_NAMES and known is None and first not in node.inputs.named
-            help = write(first) if plain and first is not None else near_help(name, list(arguments))
+            help = write(first) if plain and first is not None else _near(name, [*arguments])
             node.error(code, span, f"`{name}` {what}", help)
             return False
         if not known.many and len(bounds) != 1:
@@ -109,6 +110,12 @@ def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[s
             return False
         groups[name] = tuple(bound.value for bound in bounds) if known.many else bounds[0].value
     return True
+
+
+def _near(word: str, names: list[str]) -> str | None:
+    """The remedy for an unknown input; an initial, such as `q`, is the first that begins with it."""
+    full = next((name for name in names if len(word) == 1 and name.startswith(word.lower())), None)
+    return near_help(word, names) if full is None else meant(full, word, safe=True)
 
 
 def _count(cls: type[Layer]) -> str:
@@ -141,7 +148,7 @@ def report(node: NodeInstance, error: LayerError) -> None:
         x = at[0].value.tensor if at and isinstance(at[0].value, Value) else None
         if help is not None and at:
             help = _with_channel(node, at[0], help)
-        help = of_ids(x) or (_of_last_step(at[0]) if at else None) or help or _of_rank(node, x) or OF_AXES
+        help = of_ids(x) or (_of_last_step(at[0]) if at else None) or help or _of_rank(node, x, at) or OF_AXES
     labels: list[Label] = []
     span: Span | None
     node_keys = ("from", "wraps", "parameter", "constant")
@@ -176,18 +183,23 @@ def report(node: NodeInstance, error: LayerError) -> None:
     )
 
 
-def _of_rank(node: NodeInstance, x: Tensor | None) -> str | None:
-    """The remedy where a layer is for fewer or more axes, and another of its kind for these."""
+def _of_rank(node: NodeInstance, x: Tensor | None, at: list[Bound]) -> str | None:
+    """The remedy where a layer is for fewer or more axes, and another of its kind for these; where an
+    input of a file has one too many, its first is that of the batch.
+    """
     other = re.sub(r"[123]D$", f"{x.rank - 2}D", str(node.declared.target)) if x is not None else None
     known = other in REGISTRY["layer"] and other != node.declared.target
     if not known or x is None:
         return None
     words = f"`{other}` is for {x.rank} axes; {OF_AXES}"
-    alike = not any(isinstance(item, list) for item in node.declared.extra.values()) and x.rank == 3
-    made = any(isinstance(bound.value, Value) and bound.value.op is not None for bound in node.inputs.all())
-    if not made and str(node.declared.target)[-2:] == f"{x.rank - 3}D":
+    declared = _declared_shape(node, at[0]) if at else None
+    if declared is not None and str(node.declared.target)[-2:] == f"{x.rank - 3}D":
+        (batch, *shape), place = declared
         sizes = ", ".join(map(show_size, x.shape[2:]))
         words = f"`{other}` is for {x.rank} axes; a `shape` leaves out the batch axis: [{sizes}]"
+        return become(shape, words, at=place, safe=batch is None, drops=True)
+    alike = not any(isinstance(item, list) for item in node.declared.extra.values()) and x.rank == 3
+    made = any(isinstance(bound.value, Value) and bound.value.op is not None for bound in node.inputs.all())
     new = {key: other if key == node.form else item for key, item in node.written.items()}
     return become(new, words, safe=alike and made, around=node.declared.source is not MISSING)
 
@@ -196,16 +208,19 @@ def _with_channel(node: NodeInstance, bound: Bound, help: str) -> str | None:
     """The remedy that an image has no channels, where the input of a file is one; None for what a layer
     made.
     """
-    value, body = bound.value, node.body.declared
-    if not isinstance(value, Value) or value.op is not None:
+    if not isinstance(bound.value, Value) or bound.value.op is not None:
         return None
-    if body.block is not None or bound.text not in body.inputs:
-        return help
-    declared = body.inputs[bound.text]
+    declared = _declared_shape(node, bound)
+    return help if declared is None else become([*declared[0], 1], help, at=declared[1])
+
+
+def _declared_shape(node: NodeInstance, bound: Bound) -> tuple[list[Any], Span | None] | None:
+    """The shape that an input of a file is declared with, and its place."""
+    body, op = node.body.declared, bound.value.op if isinstance(bound.value, Value) else None
+    declared = body.inputs.get(bound.text) if op is None and body.block is None else None
     if declared is None or not isinstance(declared.shape, list):
-        return help
-    at = body.document.span((*body.input_path(bound.text), "shape"))
-    return become([*declared.shape, 1], help, at=at)
+        return None
+    return declared.shape, body.document.span((*body.input_path(bound.text), "shape"))
 
 
 def _of_last_step(bound: Bound) -> str | None:

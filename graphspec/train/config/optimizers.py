@@ -76,6 +76,10 @@ class OptimizerSettings(Named):
     """Whether torch.compile takes its update into the graph of a step: none that asks for its number."""
 
     @classmethod
+    def first(cls) -> str:
+        return "learning_rate"
+
+    @classmethod
     def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:
         given = beside[key]
         if (
