@@ -113,7 +113,11 @@ class _Stepper:
         self._held: list[Op] = []
         self._behind: list[Op] = []  # what follows the op at hand
         self._given: set[Value] = set()  # computed of inputs that do not go on
-        self._encoded: dict[Value, tuple[UnitPlace, ...]] = {}  # such that steps read: where the states are
+        self._encoded: dict[Value, Value] = {}  # such that steps read: their states
+        self._homes: dict[Value, tuple[UnitPlace, ...]] = {}  # where states are held
+        self._lent: dict[Graph, dict[Value, StepState]] = {}  # states that a graph is given
+        self._lenders: dict[Value, Value] = {}  # what gives it these
+        self._lends = False  # whether the graph at hand is given its states, as several calls share it
         self._fixed: dict[tuple[Graph, Value], Value] = {}
         self._within: tuple[UnitPlace, ...] = ()  # the instances of blocks around the graph at hand
 
@@ -140,7 +144,8 @@ class _Stepper:
         if self._encoded:
             old = {new: value for value, new in self._copy.values.items()}
             encoder = encoder_of(self._root, [old[value] for value in self._encoded])
-            found = replace(found, encoder=encoder, encoded=tuple(self._encoded.values()))
+            homes = tuple(self._home(state) for state in self._encoded.values())
+            found = replace(found, encoder=encoder, encoded=homes)
         return replace(found, graph=graph)
 
     def _of_sizes(self, tensor: Tensor) -> Roles:
@@ -233,21 +238,27 @@ class _Stepper:
             self._layer(graph, op)
 
     def _call(self, graph: Graph, op: Op, inner: Graph) -> None:
-        """An instance of a block: its body, and the places and no states that it is given."""
+        """An instance of a block: its body, the places, and states where several calls share it: each call has
+        its own.
+        """
         for value, argument in op.passed():
             if value is not None and isinstance(argument, Value):
                 self._pass(argument, value)
-        within = self._within
-        self._within = within if op.unit is None else (*within, (op.unit.name, op.unit.index))
+        within, lends = self._within, self._lends
+        if op.unit is not None:
+            self._within = (*within, (op.unit.name, op.unit.index))
+            self._lends = lends or len(op.unit.calls) > 1
         self._body(inner)
-        self._within = within
-        if inner in self._places:
-            op.arguments = (*op.arguments, self._place(graph))
+        self._within, self._lends = within, lends
+        for value in inner.inputs.values():
+            if value is not None and value is self._places.get(inner):
+                op.arguments = (*op.arguments, self._place(graph))
+            elif value in self._lent.get(inner, {}):
+                self._lenders[value] = self._state(graph, op, self._lent[inner][value])
+                op.arguments = (*op.arguments, self._lenders[value])
         for key, value in op.outputs.items():
             result = op.results[key] = self._passed(op.results[key])
             self._pass(result, value)
-        if op.unit is not None and len(op.unit.calls) > 1 and any(map(_holds, inner.walk())):
-            self._refuse(op, whole("is shared, and its calls need states of their own", "write it twice"))
 
     def _pass(self, source: Value, value: Value) -> None:
         """A value that is another one, of the graph around or within."""
@@ -375,14 +386,21 @@ class _Stepper:
             self._refuse(op, None)
 
     def _state(self, graph: Graph, op: Op, state: StepState) -> Value:
-        """A state as an op of its own, which holds a buffer of the module."""
+        """A state as an op of its own, which holds a buffer of the module; or as an input, where each call
+        has another one.
+        """
         word = op.node if op.index is None else f"{op.node}_{op.index}"
         name = self._free(graph, f"{word}_{state.name}")
+        if self._lends:
+            given = graph.inputs[name] = Value(state.tensor, name)
+            self._lent.setdefault(graph, {})[given] = replace(state, name=name)
+            return given
         held = Op(name, None, op.span, "layer", layer=StateBuffer(state=state), title="state")
         held.unit = Unit(name, None, op.span, calls=[held])
         held.outputs[""] = Value(state.tensor, name, held)
         graph.units.append(held.unit)
         self._held.append(held)
+        self._homes[held.output] = (*self._within, (name, None))
         return held.output
 
     def _kept_once(self, graph: Graph, op: Op, value: Value) -> Value:
@@ -392,10 +410,16 @@ class _Stepper:
                 f"{value.name.rpartition('.')[2]}_kept", value.tensor.shape[1:], value.tensor.dtype
             )
             held = self._state(graph, op, state)
-            self._encoded[value] = (*self._within, (held.name, None))
+            self._encoded[value] = held
             self._roles[held] = still(value.tensor.rank)
             self._fixed[graph, value] = held
         return self._fixed[graph, value]
+
+    def _home(self, state: Value) -> tuple[UnitPlace, ...]:
+        """Where a state is held."""
+        while state in self._lenders:
+            state = self._lenders[state]
+        return self._homes[state]
 
     def _whole(self, graph: Graph, op: Op, value: Value) -> Value:
         """All steps of a value so far, in a buffer; what depends on places alone is computed."""
