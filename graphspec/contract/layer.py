@@ -279,7 +279,7 @@ class Layer(Setting):
     training_only: ClassVar[bool] = False  # passes on its input in inference
     learns_of_calls: ClassVar[bool] = False  # in training a call changes its buffers, by the batch as a whole
     recurrent: ClassVar[bool] = False  # it computes its steps one after another
-    reads_padded: ClassVar[bool] = False  # whether a step of it may read steps with zeros before the first
+    reads_padded: ClassVar[bool] = False  # whether its `stream` knows of steps with those before
     supports_masking: ClassVar[bool] = False  # passes on the mask of its first input
     named_sizes: ClassVar[tuple[str, ...]] = ()  # fields whose lists may name sizes of the program's inputs
     first_part: ClassVar[str] = ""  # what its first output is also called, where its outputs are numbered

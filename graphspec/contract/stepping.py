@@ -6,12 +6,13 @@ their inputs at a step. A state is a buffer of the module, and is changed in pla
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from graphspec.contract.buffers import BUFFER
 from graphspec.contract.layer import Argument, Code, Layer, Leaf, ModuleCall, Ref, Site
-from graphspec.contract.streaming import LONGEST, Roles, StepState, Streaming
+from graphspec.contract.streaming import LONGEST, Roles, StepState, Streaming, frame, whole
 from graphspec.tensor import Tensor
 
 PLACES = Argument("places")
@@ -51,38 +52,40 @@ class StepsSoFar(Layer, abstract=True, spec_name="kept"):
 
 
 class StepsPadded(Layer, abstract=True, spec_name="padded"):
-    """New steps, of which a window that reads them has zeros, `before` of them, before the first."""
-
-    arguments = (Argument("x"), PLACES)
-
-    before: int
-
-    def infer(self, x: Tensor, places: Tensor) -> Tensor:
-        return x.with_shape(x.shape[0], x.shape[1] + self.before, *x.shape[2:])
-
-    def code(self, site: Site) -> Code:
-        return Code("{x}")
-
-
-class StepsBefore(Layer, abstract=True, spec_name="before"):
-    """The steps that were so many steps ago as the window has, of padded ones."""
+    """New steps with those before them along `axis`, zeros before the first. `others` pads other axes."""
 
     arguments = (Argument("x"), PLACES, Argument("window"))
 
+    axis: int
+    others: Any  # a layer
+
     def infer(self, x: Tensor, places: Tensor, window: Tensor) -> Tensor:
-        return x.with_shape(x.shape[0], x.shape[1] - window.shape[1], *x.shape[2:])
+        sizes = [size + window.shape[self.axis] * (axis == self.axis) for axis, size in enumerate(x.shape)]
+        padded: Tensor = self.others.infer(x.with_shape(*sizes))
+        return padded
 
     def code(self, site: Site) -> Code:
-        count = site.inputs[2].shape[1]
-        assert isinstance(count, int)
-        return Code("window({x}, {window})[:, :-{count}]", constants={"count": count})
+        code: Code = self.others.code(Site((site.x,), site.outputs))
+        call = "window({x}, {window})" if self.axis == 1 else f"window({{x}}, {{window}}, {self.axis})"
+        return replace(code, call=code.call.replace("{x}", call))
 
 
-def delayed(x: Tensor, steps: int) -> Streaming:
-    """The last steps left out of those that are padded."""
-    state = StepState("window", (steps, *x.shape[2:]), x.dtype)
-    roles: Roles = (None, "new", *[None] * (x.rank - 2))
-    return Streaming("window", (roles,), step=StepsBefore(), states=(state,))
+def padded_steps(
+    x: Tensor, roles: Roles, pads: Sequence[tuple[int, int]], others: Callable[[int], Layer]
+) -> Streaming | None:
+    """How zeros before and after each axis go on. `others` is the layer without those of an axis."""
+    axes = [axis for axis, (role, pad) in enumerate(zip(roles, pads, strict=True)) if role and any(pad)]
+    if not axes:
+        return frame(roles)
+    axis, (before, after) = axes[0], pads[axes[0]]
+    if after:
+        return whole("adds steps at the end", "add them at the beginning alone: `padding: [before, 0]`")
+    if len(axes) > 1 or roles[axis] != "new":
+        return None
+    sizes = [*x.shape[1:axis], before, *x.shape[axis + 1 :]]
+    outputs = tuple("padded" if role == "new" else role for role in roles)
+    states = (StepState("window", tuple(sizes), x.dtype),)
+    return Streaming("window", (outputs,), step=StepsPadded(axis=axis, others=others(axis)), states=states)
 
 
 class StepPlaces(Layer, abstract=True, spec_name="arange"):

@@ -1,7 +1,7 @@
 """How a layer acts along the axis that is streamed: what its output at a step needs of the steps before.
 
 A value's roles say which of its axes is streamed: `new` has the steps of this call, `all` those so far;
-`padded` has new ones, before whose first are zeros, for a window that reads them as the past. A value with
+`padded` has some of those before, too, zeros before the first, for a window that reads them. A value with
 `all` may say that it leaves out what is ahead of the new step: it is `nought` there, which sums leave out, or
 `low`, so that a softmax makes nothing of it. The definition is consistency of prefixes: what a layer gives
 for the first steps of a sequence is the beginning of what it gives for the whole. What a layer does not say
@@ -96,11 +96,24 @@ def apart_from(
 
 def skipping(steps: int) -> Streaming:
     """Refused, as it gives a step for so many of its input."""
-    every = f"{{layer: Reshape, target_shape: [-1, {steps} * features]}}"
+    every = f"`inputs: {{x: {{shape: [length, {steps} * features]}}}}`"
     return whole(
         f"gives one step for {steps} of its input, so that most new steps have no output",
-        f"take {steps} steps as one, in the data or by {every} before what goes on, and write `strides: 1`",
+        f"let the data have {steps} steps as one, {every}, and write `strides: 1`",
     )
+
+
+def enlarged(roles: Roles, first: int, factors: Sequence[int], reach: Sequence[int] = ()) -> Streaming:
+    """How a layer goes on that enlarges axes, of which `first` is the first; it adds windows, which reach so
+    far, where they overlap.
+    """
+    for place, factor in enumerate(factors, first):
+        if roles[place] is not None and factor > 1:
+            several = f"gives {factor} steps for one of its input"
+            return whole(several, "let the data have as many steps as what the model gives")
+        if roles[place] is not None and reach and reach[place - first]:
+            return whole("adds to steps that it gave", "write Conv1D with `padding: causal`")
+    return frame(roles)
 
 
 PADDED = (

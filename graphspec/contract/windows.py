@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Layer, LayerError, Leaf, MemoryRule, Site
 from graphspec.contract.ranks import OfRank
+from graphspec.contract.streaming import Roles, Streaming, frame, skipping, whole
 from graphspec.diagnostics import meant
 from graphspec.settings import show
 from graphspec.tensor import Dim, Tensor, ceil_div
@@ -182,6 +183,36 @@ def margin_instead(argument: str, value: object, layer: str) -> str | None:
     if layer.endswith("1D") and isinstance(value, list) and len(value) == 1:
         value = value[0]  # one axis has no list of axes
     return f"write `same`, or put {{layer: {layer}, {word}: {show(value)}}} {place} it"
+
+
+def streamed(
+    roles: Roles, data_format: DataFormat, spans: tuple[int, ...], strides: tuple[int, ...], padding: Any
+) -> Streaming | None:
+    """How windows over a streamed axis go on: those over a step alone, and those over steps that are padded.
+
+    A window spans so many steps besides its first.
+    """
+    start = 1 if data_format == "channels_last" else 2
+    for axis, role in enumerate(roles):
+        place = axis - start
+        if role is None:
+            continue
+        if role == "all" or not 0 <= place < len(spans):
+            return None
+        if strides[place] > 1:
+            return skipping(strides[place])
+        valid = padding == "valid" or (isinstance(padding, tuple) and padding[place] == 0)
+        if (spans[place] and not (valid and role == "padded")) or isinstance(padding, tuple) > valid:
+            return whole("reads steps that come later", _zeros_before(place, spans))
+    return frame(roles)
+
+
+def _zeros_before(place: int, spans: tuple[int, ...]) -> str:
+    """What lets windows read the past."""
+    sides = [[span if axis == place else 0, 0] for axis, span in enumerate(spans)]
+    padding = sides[0] if len(spans) == 1 else sides
+    zeros = f"{{layer: ZeroPadding{len(spans)}D, padding: {padding}}}"
+    return f"let it read zeros and the past: {zeros} before it, and `padding: valid`"
 
 
 class Spatial(Layer, abstract=True):

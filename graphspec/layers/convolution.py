@@ -26,7 +26,7 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import Roles, StepState, Streaming, frame, skipping, whole
+from graphspec.contract.streaming import StepState, Streaming, frame
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import (
     CausalMargin1,
@@ -40,6 +40,7 @@ from graphspec.contract.windows import (
     short,
     slide,
     spatial,
+    streamed,
 )
 from graphspec.tensor import Dim, Tensor, product
 
@@ -69,6 +70,7 @@ class Convolving(Layer, abstract=True):
     """The base of layers with a sliding kernel."""
 
     memory_layout = "data_format"
+    reads_padded = True
 
     if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
         kernel_size: tuple[int, ...]
@@ -83,6 +85,14 @@ class Convolving(Layer, abstract=True):
     @classmethod
     def instead(cls, argument: str, value: object) -> str | None:
         return margin_instead(argument, value, f"ZeroPadding{cls.rank}D")
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """The elements of a window along each axis besides its first."""
+        return tuple(d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return streamed(roles[0], self.data_format, self.reach, self.strides, self.padding)
 
     def channels(self, x: Tensor) -> int:
         """The number of input channels. Raises `LayerError` where it is a dynamic size."""
@@ -118,8 +128,7 @@ class Convolving(Layer, abstract=True):
     def is_plain(self) -> bool:
         """Whether PyTorch's padding is Keras': it refuses `same` with strides, and warns at even kernels."""
         if self.padding == "same":
-            spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
-            return max(self.strides) == 1 and not any(span % 2 for span in spans)
+            return max(self.strides) == 1 and not any(span % 2 for span in self.reach)
         return self.padding != "causal"
 
     def _padding(self, plain: bool) -> tuple[Leaf, Leaf]:
@@ -207,8 +216,6 @@ class Convolving(Layer, abstract=True):
 class _Convolution(Convolving, abstract=True):
     """The base of all convolutions: `weight` [filters, channels / groups, *kernel] and `bias` [filters]."""
 
-    reads_padded = True
-
     filters: Positive
     kernel_size: Window
     strides: Window = (1,)
@@ -254,7 +261,13 @@ class _Convolution(Convolving, abstract=True):
         return Linear(width="filters" if self.groups == 1 else None)
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        return window_of(self, site, roles[0])
+        last = self.data_format == "channels_last"
+        if self.padding != "causal" or not last or roles[0] != (None, "new", None) or max(self.strides) > 1:
+            return super().stream(site, roles)
+        if (span := self.reach[0]) == 0:
+            return frame(roles[0])
+        state = StepState("window", (span, self.channels(site.x)), site.x.dtype)
+        return Streaming("window", (roles[0],), step=StepConvolution(of=self), states=(state,))
 
     def code(self, site: Site) -> Code:
         return self.convolution(site, self.filters, self.groups)
@@ -282,24 +295,6 @@ class Conv3D(_Convolution, also="Conv3d Convolution3D"):
     """A convolution over a volume `[depth, height, width, channels]`."""
 
     examples = (Example({"filters": 4, "kernel_size": 3}, ((5, 4, 6, 3),)),)
-
-
-def window_of(layer: _Convolution, site: Site, roles: Roles) -> Streaming | None:
-    """How a convolution over the streamed axis goes on: it needs the last steps before the new ones."""
-    if any(role is not None for role in roles[2:]) or roles[1] not in ("new", "padded"):
-        return None
-    if layer.rank > 1 or layer.data_format != "channels_last":
-        return None
-    if max(layer.strides) > 1:
-        return skipping(layer.strides[0])
-    span = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
-    if span == 0 and roles[1] == "new":
-        return frame(roles) if layer.padding in ("valid", "same", "causal") else None
-    if layer.padding != ("causal" if roles[1] == "new" else "valid"):
-        return whole("reads steps that come later", "write `padding: causal`")
-    state = StepState("window", (span, layer.channels(site.x)), site.x.dtype)
-    steps = (roles[0], "new", *roles[2:])
-    return Streaming("window", (steps,), step=StepConvolution(of=layer), states=(state,))
 
 
 class StepConvolution(Layer, abstract=True, spec_name="convolution"):

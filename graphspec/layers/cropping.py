@@ -6,7 +6,6 @@ from typing import Any
 
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
 from graphspec.contract.margins import Margins, Margins1, Margins2, Margins3
-from graphspec.contract.stepping import delayed
 from graphspec.contract.streaming import PADDED, Streaming, frame, whole
 from graphspec.contract.windows import AXES, DataFormat, Spatial, spatial
 from graphspec.tensor import Dim, Tensor
@@ -15,8 +14,17 @@ from graphspec.tensor import Dim, Tensor
 class _Cropping(Spatial, abstract=True):
     """Cropping at both ends of each axis."""
 
+    reads_padded = True
+
     cropping: Margins
     """Number of elements to crop at each side."""
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        first = 1 if self.layout == "channels_last" else 2
+        cut = {axis for axis, sides in enumerate(self.cropping, first) if any(sides)}
+        if any(role in ("new", "all") and axis in cut for axis, role in enumerate(roles[0])):
+            return whole("leaves out steps", PADDED)
+        return frame(roles[0])
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)
@@ -53,15 +61,6 @@ class Cropping1D(_Cropping):
     cropping: Margins1 = ((1, 1),)
 
     examples = (Example({}, ((5, 3),)),)
-    reads_padded = True
-
-    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        ((before, after),) = self.cropping
-        if roles[0] == (None, "new", None) and before == after == 0:
-            return frame(roles[0])
-        if roles[0] == (None, "padded", None) and before == 0:
-            return delayed(site.x, after)
-        return whole("leaves out steps", PADDED)
 
 
 class Cropping2D(_Cropping):

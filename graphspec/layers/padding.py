@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.contract.layer import Code, Example, Site
+from graphspec.contract.layer import Code, Example, Layer, Site
 from graphspec.contract.margins import Margins, Margins1, Margins2, Margins3
-from graphspec.contract.stepping import StepsPadded
-from graphspec.contract.streaming import Streaming, frame, whole
+from graphspec.contract.stepping import padded_steps
+from graphspec.contract.streaming import Streaming
 from graphspec.contract.windows import (
     DataFormat,
     Spatial,
@@ -30,6 +30,17 @@ class _ZeroPadding(Spatial, abstract=True):
     def pads(self) -> tuple[tuple[int, int], ...]:
         return self.padding
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        first = 1 if self.layout == "channels_last" else 2
+        pads = [(0, 0)] * site.x.rank
+        pads[first : first + self.rank] = self.padding
+
+        def others(axis: int) -> Layer:
+            kept = [(0, 0) if first + place == axis else pad for place, pad in enumerate(self.padding)]
+            return self.model_copy(update={"padding": tuple(kept)})
+
+        return padded_steps(site.x, roles[0], pads, others)
+
     def code(self, site: Site) -> Code:
         around = dict(zip(self.axes(site), self.padding, strict=True))
         # F.pad takes the last axis first
@@ -45,18 +56,6 @@ class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
     """Zeros before and after."""
 
     examples = (Example({}, ((5, 3),)),)
-
-    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        ((before, after),) = self.padding
-        if roles[0] != (None, "new", None):
-            return None
-        if after:
-            return whole(
-                "adds steps at the end", f"add them at the beginning alone: `padding: [{before or after}, 0]`"
-            )
-        if before == 0:
-            return frame(roles[0])
-        return Streaming("frame", ((None, "padded", None),), step=StepsPadded(before=before))
 
 
 class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from graphspec.contract.input_checks import need_mask
 from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Site
-from graphspec.contract.streaming import Streaming, apart_from, skipping
+from graphspec.contract.streaming import Streaming, apart_from
 from graphspec.contract.windows import (
     DataFormat,
     Margin,
@@ -18,6 +18,7 @@ from graphspec.contract.windows import (
     short,
     slide,
     spatial,
+    streamed,
 )
 from graphspec.tensor import Dim, Tensor, product
 
@@ -36,6 +37,7 @@ class _Pooling(Layer, abstract=True):
     """
 
     memory_layout = "data_format"
+    reads_padded = True
     mode: ClassVar[Literal["max", "avg"]]
 
     pool_size: Window
@@ -46,8 +48,8 @@ class _Pooling(Layer, abstract=True):
     """Whether a window may extend beyond the end."""
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        steps = (self.strides or self.pool_size)[0]
-        return skipping(steps) if self.rank == 1 and roles[0][1] == "new" and steps > 1 else None
+        spans = tuple(size - 1 for size in self.pool_size)
+        return streamed(roles[0], self.data_format, spans, self.steps, self.padding)
 
     @classmethod
     def instead(cls, argument: str, value: object) -> str | None:

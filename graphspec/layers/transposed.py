@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from graphspec.contract.activation_types import activated
 from graphspec.contract.activations import LINEAR, ActivationFunction
@@ -11,6 +11,7 @@ from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Example, LayerError, Linear, ModuleCall, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.streaming import Streaming, enlarged
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.contract.windows import (
     AXES,
@@ -61,6 +62,10 @@ class Transposed(Convolving, abstract=True):
     @classmethod
     def instead(cls, argument: str, value: object) -> str | None:
         return margin_instead(argument, value, f"Cropping{cls.rank}D")
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        first = 1 if self.data_format == "channels_last" else 2
+        return enlarged(roles[0], first, self.strides, self.reach)
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.layer import Code, Example, LayerError, Site
+from graphspec.contract.streaming import Streaming, enlarged
 from graphspec.contract.windows import (
     DataFormat,
     Spatial,
@@ -24,6 +25,9 @@ class UpSampling1D(Spatial):
 
     examples = (Example({}, ((5, 3),)),)
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return enlarged(roles[0], 1, (self.size,))
+
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)
         return self.resized(x, (x.shape[1] * self.size,))
@@ -41,6 +45,9 @@ class _Enlarged(Spatial, abstract=True):
 
     size: Window = (2,)
     data_format: DataFormat = "channels_last"
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return enlarged(roles[0], 1 if self.data_format == "channels_last" else 2, self.size)
 
     def infer(self, x: Tensor) -> Tensor:
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)

@@ -12,7 +12,8 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.broadcasting import ACROSS_EXAMPLES, example_axes, example_axis
 from graphspec.contract.fields import Axis, Positive, Unbounded, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
+from graphspec.contract.stepping import padded_steps
 from graphspec.contract.streaming import Streaming, apart_from, moved
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
@@ -345,6 +346,14 @@ class Pad(Operation, spec_name="pad"):
             if isinstance(size, int) and max(pair) >= size:
                 message = f"`pad` mirrors fewer elements than there are, and {x} has {size} of them"
                 raise LayerError("window-too-large", message, argument="pad_width", inputs=(0,))
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        def others(axis: int) -> Layer:
+            kept = tuple((0, 0) if axis == place else pad for place, pad in enumerate(self.pad_width))
+            return self.model_copy(update={"pad_width": kept})
+
+        zeros = self.mode == "constant" and not self.constant_values
+        return padded_steps(site.x, roles[0], self.pad_width, others) if zeros else None
 
     def shortest(self, x: Tensor) -> tuple[tuple[Dim, int], ...]:
         if self.mode != "reflect":

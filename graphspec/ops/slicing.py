@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Memory, Moved, Site
-from graphspec.contract.stepping import delayed
 from graphspec.contract.streaming import PADDED, Role, Streaming, frame, whole
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
@@ -75,6 +74,11 @@ Item = Slice | int | None
 """A slice, an index, or a new axis."""
 
 WHOLE = Slice()
+
+
+def _cuts_ends(item: Item) -> bool:
+    """Whether it leaves out elements at both ends alone, however many are between."""
+    return isinstance(item, Slice) and item.step == 1 and (item.start or 0) >= 0 >= (item.stop or 0)
 
 
 class GetItem(Operation, spec_name="get_item", also="getitem"):
@@ -172,19 +176,10 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
         given = iter(roles[0])
         for item in self.items(site.x):
             role = None if item is None else next(given)
-            if role == "padded" and (count := self._last_steps(site.x)):
-                return delayed(site.x, count)
-            if role is not None and (item != WHOLE or role == "padded"):
+            if role is not None and item != WHOLE and not (role == "padded" and _cuts_ends(item)):
                 return whole(f"takes `{item}` of the steps", f"let it take all steps, `:`; {PADDED}")
             found += [] if isinstance(item, int) else [role]
         return frame(tuple(found))
-
-    def _last_steps(self, x: Tensor) -> int:
-        """How many of the last steps of axis 1 it leaves out, if it does nothing else; 0 where it does."""
-        batch, steps, *others = self.items(x)
-        if not isinstance(steps, Slice) or any(item != WHOLE for item in (batch, *others)):
-            return 0
-        return max(0, -(steps.stop or 0)) if (steps.start, steps.step) == (None, 1) else 0
 
     def memory(self, x: Tensor) -> Memory:
         return "any" if all(isinstance(item, Slice) for item in self.items(x)) else "spec"

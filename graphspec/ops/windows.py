@@ -6,14 +6,15 @@ Pooling is what the layers do. The kernel of a convolution is a tensor: a `param
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.contract.registry import REGISTRY
-from graphspec.contract.windows import DataFormat, same_pads, short, slide
+from graphspec.contract.streaming import Streaming, streamed_axes
+from graphspec.contract.windows import DataFormat, same_pads, short, slide, streamed
 from graphspec.layers.transposed import Transposed
 from graphspec.ops.matrices import need_floats
 from graphspec.ops.operation import Operation
@@ -31,6 +32,7 @@ class _AsLayer(Operation, abstract=True):
     """What a layer without weights does, as one function for sequences, images and volumes."""
 
     arguments = (Argument("inputs"),)
+    reads_padded = True
     family: ClassVar[str]
 
     data_format: DataFormat = "channels_last"
@@ -59,6 +61,9 @@ class _AsLayer(Operation, abstract=True):
         output = self.layer(inputs).infer(inputs)
         assert isinstance(output, Tensor)
         return output
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return self.layer(site.x).stream(site, roles)
 
     def memory(self, inputs: Tensor) -> Memory:
         return self.layer(inputs).memory(inputs)
@@ -121,6 +126,7 @@ class Conv(Operation, spec_name="conv"):
 
     arguments = (Argument("inputs"), Argument("kernel"))
     depthwise: ClassVar[bool] = False
+    reads_padded = True
 
     strides: Sizes = 1
     padding: Literal["valid", "same"] = "valid"
@@ -149,6 +155,13 @@ class Conv(Operation, spec_name="conv"):
                 raise LayerError("out-of-range", message, argument=name)
             per_axis.append(sizes)
         return width, *per_axis
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        if streamed_axes(roles[1]):
+            return None
+        width, strides, dilation = self.windows(*site.inputs[:2])
+        spans = tuple(gap * (size - 1) for size, gap in zip(width, dilation, strict=True))
+        return streamed(roles[0], self.data_format, spans, strides, self.padding)
 
     def batch(self, inputs: Tensor, kernel: Tensor) -> Dim:
         """The batch of the result: either may be the same for every example."""
@@ -250,6 +263,7 @@ class SeparableConv(Operation, spec_name="separable_conv"):
     """
 
     arguments = (Argument("inputs"), Argument("depthwise_kernel"), Argument("pointwise_kernel"))
+    reads_padded = True
 
     strides: Sizes = 1
     padding: Literal["valid", "same"] = "valid"
@@ -257,6 +271,9 @@ class SeparableConv(Operation, spec_name="separable_conv"):
     dilation_rate: Sizes = 1
 
     examples = (Example({}, ((7, 3), (2, 3, 2), (1, 6, 4))),)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return self.parts()[0].stream(site, roles) if not streamed_axes(roles[2]) else None
 
     def parts(self) -> tuple[Conv, Conv]:
         """The two convolutions."""
@@ -306,6 +323,9 @@ class ConvTranspose(Conv, spec_name="conv_transpose"):
     output_padding: Annotated[NotNegative | tuple[NotNegative, ...] | None, BeforeValidator(as_tuple)] = None
 
     examples = (Example({}, ((7, 3), (2, 4, 3))),)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return None
 
     def channels(self, inputs: Tensor, kernel: Tensor) -> tuple[int, int]:
         last = self.data_format == "channels_last"

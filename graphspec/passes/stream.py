@@ -8,6 +8,7 @@ same. It is for inference: layers that only train are left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -219,9 +220,6 @@ class _Stepper:
             for value in op.outputs.values():
                 self._pass(op.inputs[0], value)
             return
-        padded = any("padded" in self._role(value) for value in op.inputs)
-        if padded and (op.wrapper or op.graph is None) and not (op.layer and op.layer.reads_padded):
-            self._refuse(op, whole("reads steps that are padded", f"pad right before the window; {PADDED}"))
         streams = any(streamed_axes(self._role(value)) for value in op.inputs)
         given = dict.fromkeys(value for value in op.inputs if value in self._given)
         if not streams and given:
@@ -238,8 +236,8 @@ class _Stepper:
             self._layer(graph, op)
 
     def _call(self, graph: Graph, op: Op, inner: Graph) -> None:
-        """An instance of a block: its body, the places, and states where several calls share it: each call has
-        its own.
+        """An instance of a block: its body, and the places and states that it is given. Where several calls
+        share a block, each has its own states.
         """
         for value, argument in op.passed():
             if value is not None and isinstance(argument, Value):
@@ -346,12 +344,17 @@ class _Stepper:
         of_two = (
             [roles[axis] == "new" for axis in axes].count(True) == 1 and len(axes) == 2 if roles else False
         )
+        roles = roles and tuple(
+            "new" if role == "padded" and size == self.size else role
+            for role, size in zip(roles, value.tensor.shape, strict=True)
+        )
         self._roles[value] = roles and tuple(
             role if role in (None, "new", "padded") else known.role if of_two else "all" for role in roles
         )
         plain = op.unit is None and op.wrapper is None and len(op.outputs) == 1 and len(axes) == 1
         steps = [each for each in op.inputs if self._moves(each)]
-        if plain and (isinstance(streamed.step, StepPlaces) or self._of_places.issuperset(steps)):
+        same = streamed.step is None and self._of_places.issuperset(steps)
+        if plain and (same or isinstance(streamed.step, StepPlaces)):
             self._of_places.add(value)
 
     def _ungrouped(self, op: Op, streamed: Streaming) -> list[Any]:
@@ -368,9 +371,18 @@ class _Stepper:
     def _asked(self, op: Op) -> Streaming:
         layer = op.wrapper if op.wrapper is not None else op.layer
         site = op.site() if op.wrapper is None else _outside(op)
-        found = layer.stream(site, self._roles_of(op.arguments)) if layer is not None else None
+        roles = self._roles_of(op.arguments)
+        overlaps = "padded" in _listed(roles) and layer is not None and not layer.reads_padded
+        if overlaps:
+            roles = _renamed(roles, "padded", "new")
+        found = layer.stream(site, roles) if layer is not None else None
         if found is None or found.kind == "whole":
             self._refuse(op, found)
+        if overlaps:
+            if found.kind != "frame" or found.step is not None or found.demands:
+                help = f"pad right before the window; {PADDED}"
+                self._refuse(op, whole("reads steps that are padded", help))
+            found = replace(found, outputs=_renamed(found.outputs, "new", "padded"))
         return found
 
     def _replace(self, graph: Graph, op: Op, streamed: Streaming) -> None:
@@ -490,8 +502,10 @@ class _Stepper:
         for size, role in zip(value.tensor.shape, roles, strict=True):
             named = isinstance(size, Size) and self.name in names_of(size)
             if role == "padded":
-                continue
-            if named != (role == "new") or (role == "new" and size != self.size):
+                more = size - self.size
+                if not (isinstance(more, int) and more > 0):
+                    self._refuse(op, whole("needs more steps before than are padded", f"pad more; {PADDED}"))
+            elif named != (role == "new") or (role == "new" and size != self.size):
                 self._refuse(op, None)
 
     def _refuse(self, op: Op, streamed: Streaming | None) -> NoReturn:
@@ -509,6 +523,19 @@ def _replaced(argument: Any, values: dict[Value, Value]) -> Any:
     if isinstance(argument, tuple):
         return tuple(_replaced(part, values) for part in argument)
     return values.get(argument, argument) if isinstance(argument, Value) else argument
+
+
+def _renamed(roles: Any, old: str, new: str) -> Any:
+    """The same roles, with another name for one."""
+    if isinstance(roles, tuple):
+        return tuple(_renamed(role, old, new) for role in roles)
+    return new if roles == old else roles
+
+
+def _listed(roles: Any) -> Iterator[Any]:
+    """The roles of all axes of nested values."""
+    for role in roles if isinstance(roles, tuple) else ():
+        yield from _listed(role) if isinstance(role, tuple) else (role,)
 
 
 def _only_trains(op: Op) -> bool:

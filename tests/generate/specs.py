@@ -179,6 +179,32 @@ inputs: {x: {shape: [length, 8]}}
 shared: {rnn: {layer: LSTM, units: 8, return_sequences: true}}
 nodes: {a: {call: rnn}, b: {call: rnn}, y: {merge: concatenate, from: [a, b]}}
 """,
+    "shared block, states of each call": """
+inputs: {x: {shape: [length, 8]}, source: {shape: [words, 8]}}
+blocks:
+  inner:
+    inputs: [x, memory]
+    nodes:
+      attention: {layer: MultiHeadAttention, from: {query: x, value: x}, num_heads: 2, key_dim: 3,
+                  use_causal_mask: true}
+      read: {layer: MultiHeadAttention, from: {query: attention, value: memory}, num_heads: 2, key_dim: 3}
+      conv: {layer: Conv1D, filters: 8, kernel_size: 3, padding: causal}
+      sum: {op: cumsum, axis: 1}
+  outer:
+    inputs: [x, memory]
+    shared: {twice: {block: inner}}
+    nodes:
+      a: {call: twice, from: [x, memory]}
+      b: {layer: GRU, units: 8, return_sequences: true}
+      c: {call: twice, from: [b, memory]}
+      out: {layer: LayerNormalization}
+shared: {layer: {block: outer}}
+nodes:
+  read: {layer: GRU, from: source, units: 8, return_sequences: true}
+  a: {call: layer, from: [x, read], repeat: 2}
+  b: {call: layer, from: [x, read]}
+  y: {merge: add, from: [a, b]}
+""",
     "encoder and decoder": """
 inputs: {x: {shape: [length, 8]}, source: {shape: [words, 8]}}
 nodes:
@@ -206,6 +232,42 @@ nodes:
   again: {layer: ZeroPadding1D, padding: [1, 0]}
   shifted: {op: get_item, key: ":, :-1"}
   y: {merge: concatenate, from: [conv, shifted]}
+""",
+    "zeros that many layers read": """
+inputs: {x: {shape: [length, 8]}}
+nodes:
+  padded: {layer: ZeroPadding1D, padding: [5, 0]}
+  a: {layer: Conv1D, filters: 8, kernel_size: 3, activation: relu}
+  b: {layer: LayerNormalization}
+  c: {layer: DepthwiseConv1D, kernel_size: 2}
+  d: {layer: Cropping1D, from: b, cropping: [1, 0]}
+  e: {merge: add, from: [c, d]}
+  f: {layer: MaxPooling1D, pool_size: 2, strides: 1}
+  g: {layer: SeparableConv1D, filters: 8, kernel_size: 2}
+  h: {op: get_item, from: e, key: ":, 1:-1"}
+  y: {merge: add, from: [x, g, h]}
+""",
+    "windows over steps and another axis": """
+inputs: {x: {shape: [length, 6, 2]}}
+nodes:
+  a: {layer: ZeroPadding2D, padding: [[2, 0], [1, 1]]}
+  b: {layer: Conv2D, filters: 3, kernel_size: 3, strides: [1, 2]}
+  c: {op: pad, pad_width: [[0, 0], [1, 0], [0, 0], [0, 0]]}
+  d: {op: average_pool, pool_size: 2, strides: 1}
+  e: {layer: MaxPooling2D, pool_size: [1, 2]}
+  f: {op: transpose, axes: [0, 2, 1, 3]}
+  g: {layer: ZeroPadding2D, padding: [[0, 0], [1, 0]]}
+  kernel: {parameter: [1, 2, 3, 4]}
+  h: {op: conv, from: [g, kernel]}
+  i: {layer: Conv2DTranspose, filters: 2, kernel_size: [2, 1], strides: [2, 1]}
+  y: {op: transpose, axes: [0, 2, 1, 3]}
+""",
+    "tokens that are one step late": _TOKENS
+    + """nodes:
+  a: {op: pad, pad_width: [[0, 0], [2, 0]]}
+  b: {op: get_item, key: ":, 1:-1"}
+  c: {op: one_hot, num_classes: 9}
+  y: {layer: GRU, units: 4, return_sequences: true}
 """,
     "causal layers in a row": _HEAD
     + "nodes: {y: {layer: Conv1D, filters: 8, kernel_size: 3, padding: causal, repeat: 3}}",
@@ -318,10 +380,26 @@ LOOKS_AHEAD: dict[str, tuple[str, str]] = {
         "  y: {op: matmul, from: [x, all]}",
         "all",
     ),
-    "padding that no window reads": (
-        _HEAD + "nodes: {a: {layer: ZeroPadding1D, padding: [1, 0]}, b: {layer: Dense, units: 8}, "
+    "a layer that counts the zeros before": (
+        _HEAD + "nodes: {a: {layer: ZeroPadding1D, padding: [1, 0]}, "
+        "b: {layer: GRU, units: 8, return_sequences: true}, "
         "c: {layer: Cropping1D, cropping: [0, 1]}, y: {merge: add, from: [x, c]}}",
         "b",
+    ),
+    "the last steps of those that are padded": (
+        _HEAD + "nodes: {a: {layer: ZeroPadding1D, padding: [1, 0]}, "
+        'b: {op: get_item, key: ":, -3:"}, y: {layer: Dense, units: 4}}',
+        "b",
+    ),
+    "two steps for one": (_HEAD + "nodes: {a: {layer: UpSampling1D}, y: {layer: Dense, units: 4}}", "a"),
+    "windows that reach ahead": (
+        _HEAD + "nodes: {y: {layer: MaxPooling1D, pool_size: 3, strides: 1, padding: same}}",
+        "y",
+    ),
+    "a transposed convolution": (
+        _HEAD
+        + "nodes: {a: {layer: Conv1DTranspose, filters: 4, kernel_size: 3}, y: {layer: Dense, units: 4}}",
+        "a",
     ),
     "less padding than the window has": (
         _HEAD + "nodes: {a: {layer: ZeroPadding1D, padding: [1, 0]}, "

@@ -136,10 +136,10 @@ def begun(places: Tensor, initial: list[Tensor], states: list[Tensor]) -> list[T
     ]
 
 
-def window(x: Tensor, state: Tensor) -> Tensor:
-    """New steps behind the last ones before them, which the state keeps."""
-    x = torch.cat([state, x], 1)
-    state.copy_(x[:, x.shape[1] - state.shape[1] :])
+def window(x: Tensor, state: Tensor, axis: int = 1) -> Tensor:
+    """New steps along an axis, behind those before them that the state keeps."""
+    x, kept = torch.cat([state, x], axis), state.shape[axis]
+    state.copy_(x.narrow(axis, x.shape[axis] - kept, kept))
     return x
 
 
