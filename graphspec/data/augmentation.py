@@ -26,7 +26,7 @@ def chain(layers: list[dict[str, Any]], tensor: Tensor, more: int = 0) -> str:
     With `more`, that many channels come after those of the image. They are moved with its pixels, and
     otherwise left as they are.
     """
-    from graphspec.data.features.settings import MOVING  # every spec that is checked imports this file
+    from graphspec.data.features.vision import MOVING  # every spec that is checked imports this file
 
     *sides, channels = tensor.shape[1:]
     nodes: dict[str, Mapping[str, Any]] = {}

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from graphspec.data.columns import flat, is_text
 from graphspec.data.encoders.box_files import PictureBoxes, beside, voc, yolo
 from graphspec.data.encoders.boxes import FILES
-from graphspec.data.features.settings import BOXES, BoxesFeature
+from graphspec.data.features.vision import BOXES, BoxesFeature
 from graphspec.data.folders import IMAGES, Found, find
 from graphspec.data.image_drafting import ImageProfile, images, look_at, names_images, some
 from graphspec.data.mistakes import unreadable

@@ -15,7 +15,7 @@ from graphspec.data.arrays import Arrays, open_arrays
 from graphspec.data.binding import bind, check_weights, need_images, unlearned, without
 from graphspec.data.features.next_tokens import pack_misfit
 from graphspec.data.features.plan import FillPlan, of_images, plan_fills
-from graphspec.data.features.settings import TextFeature
+from graphspec.data.features.texts import TextFeature
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import Marked, Split
 from graphspec.data.folders import find

@@ -21,8 +21,9 @@ from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
 from graphspec.data.features.next_tokens import pack_misfit
 from graphspec.data.features.plan import sees_padding
-from graphspec.data.features.settings import Date, TextFeature
+from graphspec.data.features.settings import Date
 from graphspec.data.features.shifts import packed
+from graphspec.data.features.texts import TextFeature
 from graphspec.data.features.windows import Windows
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split

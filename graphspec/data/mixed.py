@@ -17,7 +17,7 @@ from torch import Tensor
 from graphspec.data.batches import Batch, Changed, Examples
 from graphspec.data.draws import Draw, draw
 from graphspec.data.features.plan import target_type
-from graphspec.data.features.settings import BoxesFeature
+from graphspec.data.features.vision import BoxesFeature
 from graphspec.data.mixing import IMAGE, Mixing
 from graphspec.elaborated import BaseProgram
 from graphspec.objectives.detection_settings import Detector

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.data.augmentation import chain
-from graphspec.data.features.settings import MOVING
+from graphspec.data.features.vision import MOVING
 from graphspec.data.rows.boxes import FREE, VISIBLE
 from graphspec.tensor import Tensor as TensorType
 

@@ -20,7 +20,7 @@ from graphspec.data.batches import BLOCKS, InMemory
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.lists import TextEncoder
-from graphspec.data.features.settings import UNSEEN, Shifted
+from graphspec.data.features.texts import UNSEEN, Shifted
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import Array, Filed, Store
 from graphspec.data.streamed import WINDOW

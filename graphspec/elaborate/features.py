@@ -89,7 +89,7 @@ def check_features(
     from graphspec.data.features.following import follow_misfits
     from graphspec.data.features.next_tokens import next_misfits
     from graphspec.data.features.plan import misfits, plan_fills
-    from graphspec.data.features.settings import ImageFeature
+    from graphspec.data.features.vision import ImageFeature
 
     feature_plan = plan_fills(inputs, outputs, data.features, ranges, windows=data.windows)
     problems = [*misfits(feature_plan, outputs, data.windows), *follow_misfits(feature_plan)]

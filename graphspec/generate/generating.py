@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from graphspec.data.features.settings import PADDING
+from graphspec.data.features.texts import PADDING
 from graphspec.generate.batch import Going, GoingBatch, NextToken, Scorer
 from graphspec.generate.beams import Beams
 from graphspec.generate.choosing import output_of, source_of

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.lists import TextEncoder
-from graphspec.data.features.settings import PADDING, UNSEEN
+from graphspec.data.features.texts import PADDING, UNSEEN
 from graphspec.data.mistakes import shown
 from graphspec.data.rows.tokenizers import working
 from graphspec.diagnostics import SpecError, fail

@@ -13,7 +13,8 @@ from torch import Tensor
 from graphspec.data.batches import Batch
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import Fill, plan_fills
-from graphspec.data.features.settings import Category, ImageFeature
+from graphspec.data.features.settings import Category
+from graphspec.data.features.vision import ImageFeature
 from graphspec.data.fields import Checker, fields
 from graphspec.data.lookalikes import is_number
 from graphspec.data.mistakes import need_classes, row_in_words

@@ -17,7 +17,7 @@ from PIL import Image
 from graphspec.compiler import compile
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import ImageFeature
+from graphspec.data.features.vision import ImageFeature
 from graphspec.data.loading import Data, load
 from graphspec.data.rows.boxes import clipped
 from graphspec.diagnostics import SpecError

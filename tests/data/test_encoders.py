@@ -28,7 +28,7 @@ from graphspec.data.encoders.numbers import scaling
 from graphspec.data.encoders.tokenizers import trained
 from graphspec.data.features import parse_features
 from graphspec.data.features.plan import plan_fills
-from graphspec.data.features.settings import TextFeature
+from graphspec.data.features.texts import TextFeature
 from graphspec.data.loading import load
 from graphspec.data.mistakes import lacks
 from graphspec.data.ragged import Ragged

@@ -19,7 +19,7 @@ import graphspec
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.encoders.tokenizers import trained
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import TextFeature
+from graphspec.data.features.texts import TextFeature
 from graphspec.export.columns import encoding, texts
 from graphspec.export.columns.graph import EXTENSIONS, OPSETS, TEXT, WHOLE, GraphWriter
 from graphspec.export.columns.proof import feed

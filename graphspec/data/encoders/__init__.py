@@ -31,7 +31,8 @@ from graphspec.data.encoders.decoding import written
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, pictured, reading_images, sees_padding
-from graphspec.data.features.settings import BoxesFeature, DrawnValues, Shifted
+from graphspec.data.features.texts import DrawnValues, Shifted
+from graphspec.data.features.vision import BoxesFeature
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.cells import Columns, as_table

@@ -13,7 +13,8 @@ from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, re
 from graphspec.data.encoders.box_files import AnnotatedBox, PictureBoxes, beside, voc, yolo
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import BOXES, BoxesFeature, text_of
+from graphspec.data.features.settings import text_of
+from graphspec.data.features.vision import BOXES, BoxesFeature
 from graphspec.data.mistakes import shown
 from graphspec.data.rows.boxes import FREE, clipped
 from graphspec.diagnostics import SpecError, did_you_mean, fail

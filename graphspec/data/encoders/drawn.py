@@ -7,7 +7,7 @@ import numpy as np
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders.base import Column, Encoder, scattered
 from graphspec.data.encoders.categories import CategoryEncoder
-from graphspec.data.features.settings import DrawnValues
+from graphspec.data.features.texts import DrawnValues
 from graphspec.data.rows.fields import InRow
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.features.settings import BYTES, UNSEEN, TextFeature
+from graphspec.data.features.texts import BYTES, UNSEEN, TextFeature
 from graphspec.data.ragged import Ragged, offsets_of
 from graphspec.data.rows.tokenizers import library
 

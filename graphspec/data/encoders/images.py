@@ -17,7 +17,7 @@ import numpy as np
 from graphspec.data.columns import TablePart, is_text, missing_in
 from graphspec.data.encoders.base import Array, CellType, Column, Encoder
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import ImageFeature
+from graphspec.data.features.vision import ImageFeature
 from graphspec.data.memory import cores
 from graphspec.data.mistakes import shown
 from graphspec.diagnostics import did_you_mean

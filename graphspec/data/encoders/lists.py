@@ -16,7 +16,7 @@ from graphspec.data.encoders.base import Array, CellType, Column, ColumnCells, E
 from graphspec.data.encoders.exact import Letters, Lookup
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens
+from graphspec.data.features.texts import PADDING, UNSEEN, TextFeature, Tokens
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged, offsets_of
 from graphspec.data.rows.fields import ElementsInRow, IdCut, InRow, TextInRow

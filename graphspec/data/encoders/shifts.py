@@ -9,7 +9,7 @@ import numpy as np
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders.base import Column, Encoder
 from graphspec.data.encoders.lists import Ids, ListEncoder
-from graphspec.data.features.settings import Shifted
+from graphspec.data.features.texts import Shifted
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import InRow
 

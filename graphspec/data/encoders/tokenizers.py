@@ -9,7 +9,7 @@ from typing import Any
 
 from graphspec.data.encoders import exact
 from graphspec.data.encoders.exact import SPECIAL
-from graphspec.data.features.settings import TextFeature
+from graphspec.data.features.texts import TextFeature
 from graphspec.data.mistakes import shown
 from graphspec.data.rows.tokenizers import library
 from graphspec.diagnostics import fail

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from graphspec.data.encoders.base import Encoder, restored
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import Category, Set, Tokens, text_of
+from graphspec.data.features.settings import Category, Set, text_of
+from graphspec.data.features.texts import Tokens
 
 Ids = NDArray[np.int64]
 SHOWN = 3

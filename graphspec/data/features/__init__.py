@@ -4,22 +4,41 @@ or torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from graphspec.data.features.settings import (
-    FEATURES,
-    SYNONYMS,
-    Feature,
-    FeatureType,
-    Shifted,
-    TextFeature,
-)
-from graphspec.diagnostics import become, did_you_mean, meant, nearest
+from graphspec.data.features.settings import Feature, FeatureType
+from graphspec.data.features.texts import Shifted, TextFeature
+from graphspec.data.features.vision import ImageFeature  # noqa: F401 - FEATURES has what is in that file
+from graphspec.diagnostics import become, by_word, did_you_mean, meant, nearest
 from graphspec.diagnostics.foreign_terms import ENCODINGS, NAMES
 from graphspec.settings import TAKES, Problem, Problems, SettingError, Word, show, unfit, validate
 
 __all__ = ["FEATURES", "Feature", "FeatureType", "parse_features"]
+
+
+def _by_name(base: type[Feature]) -> Iterator[tuple[str, type[Feature]]]:
+    for cls in base.__subclasses__():
+        if cls.made_by:
+            yield cls.model_fields["encode"].default, cls
+        yield from _by_name(cls)
+
+
+FEATURES: dict[str, type[Feature]] = dict(_by_name(Feature))
+"""The encoders by the name that `encode` gives them."""
+SYNONYMS = by_word(
+    number="numeric numerical float int continuous vector",
+    category="binary categorical label enum bool string_lookup",
+    hash="hashing",
+    date="datetime time timestamp",
+    set="multi_hot multilabel",
+    text="string sentence",
+    tokens="sequence list ids",
+    image="picture photo img",
+    boxes="bbox bboxes bounding_boxes objects detection",
+)
+"""What else encoders are called."""
 
 
 def parse_features(value: object) -> dict[str, Feature]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphspec.data.features.plan import Fill, FillPlan, pictured
-from graphspec.data.features.settings import MOVING, BoxesFeature, Feature, ImageFeature
+from graphspec.data.features.settings import Feature
+from graphspec.data.features.vision import MOVING, BoxesFeature, ImageFeature
 from graphspec.settings import Problem
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphspec.data.features.plan import Fill, FillPlan, Misfit, Outputs
-from graphspec.data.features.settings import Listed, Shifted
 from graphspec.data.features.shifts import packed
+from graphspec.data.features.texts import Listed, Shifted
 from graphspec.diagnostics import Diagnostic
 from graphspec.elaborated import BaseProgram
 from graphspec.objectives.losses import SparseLoss

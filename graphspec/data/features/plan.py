@@ -6,16 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graphspec.data.features.settings import (
-    BoxesFeature,
-    Category,
-    Feature,
-    ImageFeature,
-    Listed,
-    Number,
-    Set,
-    Shifted,
-)
+from graphspec.data.features.settings import Category, Feature, Number, Set
+from graphspec.data.features.texts import Listed, Shifted
+from graphspec.data.features.vision import BoxesFeature, ImageFeature
 from graphspec.data.features.windows import Steps, Windows
 from graphspec.diagnostics import did_you_mean
 from graphspec.elaborated import OutputSpec

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from graphspec.data.features.settings import Category, DrawnValues, Feature, Listed, Shifted, TextFeature
+from graphspec.data.features.settings import Category, Feature
+from graphspec.data.features.texts import DrawnValues, Listed, Shifted, TextFeature
 from graphspec.diagnostics import did_you_mean
 from graphspec.settings import Problem
 

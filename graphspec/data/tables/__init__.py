@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphspec.data.config import DataConfig
-from graphspec.data.features.settings import BoxesFeature, ImageFeature
+from graphspec.data.features.vision import BoxesFeature, ImageFeature
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found
 from graphspec.data.mistakes import unreadable

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart, is_list, lists, missing_in, numbers, numbers_of, texts, texts_of
-from graphspec.data.features.settings import BOXES, BoxesFeature
+from graphspec.data.features.vision import BOXES, BoxesFeature
 from graphspec.data.mistakes import row_in_words
 from graphspec.data.tables.base import Table
 from graphspec.diagnostics import Span, SpecError, fail

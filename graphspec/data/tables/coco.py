@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from graphspec.data.features.settings import BOXES
+from graphspec.data.features.vision import BOXES
 from graphspec.data.mistakes import not_utf8, shown, unreadable
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.boxes import CELL, need_coco

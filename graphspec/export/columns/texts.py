@@ -12,7 +12,7 @@ import numpy as np
 
 from graphspec.data.encoders.exact import SPECIAL
 from graphspec.data.encoders.lists import TextEncoder
-from graphspec.data.features.settings import UNSEEN
+from graphspec.data.features.texts import UNSEEN
 from graphspec.data.rows.tokenizers import library
 from graphspec.export.columns.graph import EXTENSIONS, MICROSOFT, WHOLE, GraphWriter
 from graphspec.export.columns.merging import compacted, merged
