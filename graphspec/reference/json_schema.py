@@ -338,10 +338,11 @@ class Writer:
         """A mapping with the keys of a structural class, and no others; some have the types that are `given`.
         A key that has no default, or is `nullable`, may be null, which is as if it were not there.
         """
-        known, types = Schema(), {**self._types(cls), **given}
+        types = {key: self._once(each, "t", LONG) for key, each in self._types(cls).items()}
+        known, types = Schema(), {**types, **given}
         for name, field in cls.model_fields.items():
             key = field.alias or name
-            kind = self._once(types[key], "t", LONG)
+            kind = types[key]
             if field.default is None or key in nullable:
                 kind = self._or_null(kind)
             kind = {"allOf": [kind]} if "$ref" in kind else kind
