@@ -25,6 +25,7 @@ from graphspec.contract.windows import (
 )
 from graphspec.layers.convolution import Convolving
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import formulas_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,7 @@ class Transposed(Convolving, abstract=True):
             return Margin(0, max(stride - span, 0) if wanted is None else wanted, 0)
         # `same` leaves size * stride places, or what `output_padding` says; an odd rest is cut off at the end
         cut = span - stride if wanted is None else span - span % 2 - wanted
-        front = max(cut // 2, 0)
-        behind = cut - front
-        return Margin(front, max(front - behind, 0), max(behind - front, 0))
+        return Margin(cut // 2, 0, cut % 2) if cut >= 0 else Margin(0, -cut, 0)
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         shape = (self.channels(x), self.filters, *self.kernel_size)
@@ -149,7 +148,8 @@ class Transposed(Convolving, abstract=True):
     def code(self, site: Site) -> Code:
         margins = self.margins()
         general = f"CroppedConvTranspose{self.rank}d"
-        target = general if any(margin.crop for margin in margins) else f"nn.ConvTranspose{self.rank}d"
+        crops = any(margin.crop or formulas_in(margin.crop) for margin in margins)
+        target = general if crops else f"nn.ConvTranspose{self.rank}d"
         construct = ModuleCall(
             target,
             {

@@ -174,3 +174,21 @@ def test_unknown_sizes_can_be_exported(
     for more in range(3):
         x = torch.randn(2, *(size + more for size in sizes), 3, dtype=torch.float64)
         assert_equal(exported(x), module(x), f"{more} larger")
+
+
+def test_a_block_takes_each_kernel_of_a_transposed_convolution() -> None:
+    """What an even kernel cuts off at the end is an argument of the class, however the block is used."""
+    text = """
+inputs: {x: {shape: [4, 4, 3]}}
+blocks:
+  up:
+    params: {size: 3}
+    inputs: [x]
+    nodes: {y: {layer: Conv2DTranspose, filters: 2, kernel_size: $size, padding: same}}
+nodes: {y: {block: up}}
+outputs: [y]
+"""
+    module = graphspec.compile(text).module()
+    assert module(torch.ones(1, 4, 4, 3)).shape == (1, 4, 4, 2)
+    even = type(module.y)(3, size=2)
+    assert even(torch.ones(1, 3, 4, 4)).shape == (1, 2, 4, 4)
