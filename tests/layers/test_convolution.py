@@ -190,5 +190,6 @@ outputs: [y]
 """
     module = graphspec.compile(text).module()
     assert module(torch.ones(1, 4, 4, 3)).shape == (1, 4, 4, 2)
-    even = type(module.y)(3, size=2)
+    made: Any = type(module.y)
+    even = made(3, size=2)
     assert even(torch.ones(1, 3, 4, 4)).shape == (1, 2, 4, 4)
