@@ -225,6 +225,8 @@ def predict(
 
     tell = events(progress)
     named = () if weights in ("best", "last") else [Path(weights)]
+    if str(output) == "-":
+        raise misuse("-o", "predictions are written to a file", "name it: `-o predictions.csv`")
     folder = output if not output.suffix or output.is_dir() else None
     if folder is not None:
         output = folder / PREDICTIONS

@@ -330,6 +330,9 @@ def _differs(source: Checker, field: Field, array: Array, help: str | None) -> S
 
 def _other_targets(field: Field, array: Array) -> str | None:
     """The loss for the other way to write classes, where that is what the data hold."""
+    rank, ones = len(field.tensor.shape), [size for size in array.shape[1:] if size == 1]
+    if array.ndim - len(ones) == rank and len(ones) > 0 and array.shape[-1] == 1 and array.ndim > rank + 1:
+        return f"its axes of size 1 are too many: `{field.name}.reshape({len(array)}, -1)`, or without the -1"
     if isinstance(field.loss, SparseLoss) and array.ndim == len(field.tensor.shape) + 1:
         return "these look one-hot: use `categorical_crossentropy`, or class numbers"
     if isinstance(field.loss, Categorical) and (array.ndim < len(field.tensor.shape) or array.shape[-1] == 1):
@@ -345,6 +348,8 @@ def _other_input(field: Field, array: Array) -> str | None:
     shown = f"`shape: {list(actual)}`"
     if len(wanted) == len(actual) == 3 and actual == (wanted[-1], *wanted[:-1]):
         return f"its channels come first: write {shown}, `data_format: channels_first` at the input"
+    if array.shape[::-1][1:] == wanted:
+        return f"the first axis is the batch: save it as `{field.name}.T`, or write {shown} at the input"
     if actual == wanted[:-1]:
         return f"write `shape: {[*actual, 1]}` at the input: the data get their last axis by themselves"
     known = [size for size in wanted if isinstance(size, int)]

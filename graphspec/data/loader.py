@@ -551,6 +551,10 @@ class Loader:
         if all(counts[:2]):
             return
         total = sum(counts)
+        if not total:
+            raise fail(
+                "data-empty", "the training data hold no examples", "a table has rows below its header"
+            )
         if isinstance(division, Split):
             what = f"a validation split of {division.split:g} of {total} examples"
             raise fail("data-empty", f"{what} leaves one part empty", "give more examples")

@@ -113,6 +113,8 @@ def lacks(
     told = f"did you mean `{word}`? {help}".strip() if word else renamed or None
     if what == "column" and word is None and file != IN_MEMORY and any(map(_VALUE.fullmatch, names)):
         told = "the first line names the columns, and seems to be a row: write names above it"
+    if what == "array" and word is None and (names[:1] == ["arr_0"] or file.endswith(".npy")):
+        told = f"name the arrays where they are saved: numpy.savez(FILE, {name}=...)"
     return fail(
         "data-column", f"`{file}` has no {what} `{name}`", told, f"it has {shown or 'none'}", span=span
     )

@@ -202,6 +202,11 @@ def _need(name: str, value: Any, kind: str) -> None:
     word = (isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0) and Iterable in types
     if word or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         help = f"write [{brief(value)}]" if word and isinstance(value, str) else None
+        known = _kinds(value)
+        if name == "spec" and "torch.Module" in known:
+            help = "a module of PyTorch becomes a spec by `graphspec.from_torch(module, example_inputs)`"
+        elif name == "spec" and hasattr(value, "read"):
+            help = "give its path, or its text: `file.read()`"
         raise fail("wrong-type", f"`{name}` is {brief(value)}, but must be {words}", help)
     if isinstance(value, str | os.PathLike) and "\n" not in os.fspath(value):
         _need_word(name, os.fspath(value), is_path=os.PathLike in types)

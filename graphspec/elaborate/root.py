@@ -34,6 +34,7 @@ from graphspec.language.schema import PLAIN, Spec, is_plain
 from graphspec.objectives.history import directions
 from graphspec.passes import Findings, run_passes
 from graphspec.settings import show
+from graphspec.source.overrides import IN_PYTHON
 from graphspec.tensor import Limit, Tensor
 from graphspec.traced import INDEX, formula
 
@@ -144,6 +145,8 @@ def _param_values(context: Context, file: File, params: dict[str, Any], preset: 
             help = did_you_mean(name, file.body.params, _elsewhere(file, name) or listed)
             path = ("params", name)
             span = file.document.key(path) if path in file.document.grafts else None
+            if span is not None and span.file == IN_PYTHON:
+                help = help.replace("write `--set ", "write `")
             context.error("unknown-param", span, f"the spec has no param `{name}` to set", help)
     return values
 

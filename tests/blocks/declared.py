@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -50,7 +50,9 @@ def declared_weights(text: str, preset: str | None = None) -> dict[str, int]:
     body.file = body
     for judged in outputs_of(spec).values():
         body.read(judged, file)
-    while any([group.complete() for group in [*body.groups.values()]]):
+    while any([group.complete() for group in [*body.groups.values()]]) or any(
+        [uses.keep_chain() for uses in [*body.uses.values()]]
+    ):
         pass
     return found
 
@@ -149,6 +151,50 @@ class Group:
 
 
 @dataclass
+class Uses:
+    """The uses of a block in one node, or by the calls of a shared entry: all get what one of them reads of
+    its inputs.
+    """
+
+    bound: list[Mapping[str, Input]] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
+    chained: set[str] = field(default_factory=set)
+    """What a repeated one gets of the one before."""
+    done: set[tuple[int, str]] = field(default_factory=set)
+
+    def use(self, bound: Mapping[str, Input], asked: Iterable[str]) -> dict[str, Input]:
+        """One more, and its inputs, whose reads are noticed; those that its expressions ask about it gets."""
+        self.bound.append(bound)
+        for name in asked:
+            _read(bound[name])
+
+        def noted(name: str, given: Callable[[], Shape | None]) -> Shape | None:
+            self.read.add(name)
+            return given()
+
+        return {name: given and partial(noted, name, given) for name, given in bound.items()}
+
+    def complete(self) -> bool:
+        """Gives each use what any of them reads. Gives whether there was anything to do."""
+        left = {(place, name) for place in range(len(self.bound)) for name in self.read} - self.done
+        self.done |= left
+        for place, name in left:
+            _read(self.bound[place].get(name))
+        return bool(left)
+
+    def keep_chain(self) -> bool:
+        """Lets repeated uses stay a chain, where none of their outputs needs it."""
+        keeps = bool(self.bound) and bool(self.chained) and not self.chained & self.read
+        self.read |= self.chained if keeps else set()
+        return self.complete()
+
+
+def _read(given: Input) -> None:
+    if given is not None:
+        given()
+
+
+@dataclass
 class Instances:
     """The instances of a node: one, a chain, or side by side; `handed` is what a node without any gives."""
 
@@ -169,6 +215,7 @@ class Body:
     whole: Mapping[str, Any]
     file: Body | None = None
     groups: dict[str, Group] = field(default_factory=dict)  # of the whole program, by their paths
+    uses: dict[str, Uses] = field(default_factory=dict)  # as well
     made: dict[str, Instances] = field(default_factory=dict)
     given_out: dict[str, str] = field(init=False)
 
@@ -376,7 +423,9 @@ class Body:
 
     def below(self, block: Mapping[str, Any], scope: Scope, prefix: str, inputs: Mapping[str, Input]) -> Body:
         """A use of a block in this body."""
-        return type(self)(block, scope, prefix, inputs, self.found, self.whole, self.file, self.groups)
+        return type(self)(
+            block, scope, prefix, inputs, self.found, self.whole, self.file, self.groups, self.uses
+        )
 
     def stepped(self, path: str, wraps: dict[str, Any], x: Shape, scope: Scope) -> Shape:
         step = self.step(x)
@@ -406,8 +455,10 @@ class Body:
         scope: Scope,
         output: str | None,
         bodies: list[Body],
+        repeated: bool = False,
     ) -> Shape | None:
         """One use of a block, or a call."""
+        repeated = repeated or "repeat" in node
         if "call" in node:
             entry, owner = self.shared(node["call"])
             if "layer" in entry:
@@ -415,11 +466,11 @@ class Body:
             if not bodies:
                 group = self.groups.setdefault(f"call of {owner.prefix}{node['call']}", Group([]))
                 group.members.append(
-                    lambda key: owner.used(node["call"], entry, inputs, owner.scope, key, bodies)
+                    lambda key: owner.used(node["call"], entry, inputs, owner.scope, key, bodies, repeated)
                 )
             group = self.groups[f"call of {owner.prefix}{node['call']}"]
             group.read.add(output)
-            return owner.used(node["call"], entry, inputs, owner.scope, output, bodies)
+            return owner.used(node["call"], entry, inputs, owner.scope, output, bodies, repeated)
         block = self.whole["blocks"][scope.value(node["block"])]
         if not bodies:
             names = list(block["inputs"])
@@ -429,10 +480,12 @@ class Body:
             assert self.file is not None
             inner = Scope(block.get("params", {}), given, self.file.scope, bound)
             prefix = f"{self.prefix}{path}."
-            bodies.append(self.below(block, inner, prefix, bound))
-            for each in bound.values():
-                if each is not None:
-                    each()
+            uses = self.uses.setdefault(self.prefix + re.sub(r"\.\d+$", "", path), Uses())
+            if repeated:
+                both = [name for name in names if name in outputs_of(block)]
+                uses.chained = {*(both or names[:1])}
+            asked = [name for name in names if f"({name})" in str(block).replace(" ", "")]
+            bodies.append(self.below(block, inner, prefix, uses.use(bound, asked)))
         (body,) = bodies
         given_out = body.given_out
         if (

@@ -145,12 +145,10 @@ class Parquet(Table):
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> Exception:
-        reason = first_line(error)
-        return fail(
-            "data-format",
-            f"`{self.file}` is not a complete Parquet file: {reason}",
-            "write or download it again",
-        )
+        reason, help = first_line(error), "write or download it again"
+        if "magic bytes" in reason:
+            reason, help = "its end is not that of one", f"{help}; a table of text ends in .csv or .tsv"
+        return fail("data-format", f"`{self.file}` is not a complete Parquet file: {reason}", help)
 
 
 def parts(table: pa.Table, size: int = CHUNK) -> Iterator[pa.Table]:
