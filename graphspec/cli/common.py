@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from importlib import import_module
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -81,6 +82,22 @@ def with_options(options: Callable[[], Iterable[Parameter]]) -> Callable[[Callab
     return added
 
 
+def taking(record: type[Any]) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
+    """A command that takes its options as a record, whose fields they are."""
+
+    def made(command: Callable[[Any], None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(**values: Any) -> None:
+            command(record(**values))
+
+        hints = get_type_hints(record, include_extras=True)
+        given = [each.replace(annotation=hints[each.name]) for each in signature(record).parameters.values()]
+        called.__signature__ = Signature(given)  # type: ignore[attr-defined]
+        return called
+
+    return made
+
+
 def option(name: str, kind: Any, default: Any, **about: Any) -> Parameter:
     """An option of this name, with `_` for `-`."""
     written = typer.Option(f"--{name.replace('_', '-')}", **about)
@@ -107,7 +124,7 @@ ELSEWHERE = {
     "report": "report:report",
     "drift": "drift:drift",
     "backtest": "backtest:backtest",
-    "runs": "runs:runs",
+    "runs": "listing:runs",
     "explain": "describing:explain",
     "fmt": "formatting:fmt",
     "server": "serving:server",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from graphspec.diagnostics.terminal import say, say_json
+from graphspec.diagnostics.text import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -115,3 +116,8 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def count_of(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def figure(value: object) -> str:
+    """A number as a table shows it, `-` for anything else."""
+    return plain(value) if isinstance(value, int | float) else "-"

@@ -59,7 +59,7 @@ def repeat(
             place = Path(preset, name) if several else Path(name)
             if not (quiet or as_json):
                 say(f"{place}:")
-            _, interrupted = one(more, preset=preset, run_dir=folder / place)
+            _, interrupted = one(preset, more, folder / place)
             if interrupted is not None:
                 raise typer.Exit(interrupted.exit_code)
     finally:

@@ -6,7 +6,9 @@ import gc
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,9 +29,11 @@ from graphspec.cli.common import (
     need_one_of,
     one_of,
     running,
+    taking,
 )
 from graphspec.cli.printing import print_json, reporting, show
 from graphspec.diagnostics.terminal import say
+from graphspec.files.run_files import SPEC
 from graphspec.train.parallel.launched import follow_launcher, launched
 
 if TYPE_CHECKING:
@@ -131,125 +135,149 @@ GROUPS = {
 """The headings under which `--help` lists the options."""
 
 
-def train(
-    spec: SpecOrRun,
-    data: DataOption = None,
-    weights: Weights = None,
-    earlier: From = None,
-    device: Device = "auto",
-    devices: Devices = None,
-    restarts: Restarts = 0,
-    compile: Compile = "off",
-    batch_size: BatchSize = None,
-    run_dir: RunDir = None,
-    resume: Resume = False,
-    force: Force = False,
-    seeds: Seeds = None,
-    folds: Folds = None,
-    limit: Limit = None,
-    progress: ProgressOption = "auto",
-    plot: Plot = False,
-    verbose: Verbose = False,
-    allow: Allow = None,
-    allow_url: AllowUrl = False,
-    settings: Set = None,
-    presets: Presets = None,
-    as_json: Json = False,
-) -> None:
+@dataclass(slots=True)
+class TrainAsked:
+    """The options of `train`."""
+
+    spec: SpecOrRun
+    data: DataOption = None
+    weights: Weights = None
+    earlier: From = None
+    device: Device = "auto"
+    devices: Devices = None
+    restarts: Restarts = 0
+    compile: Compile = "off"
+    batch_size: BatchSize = None
+    run_dir: RunDir = None
+    resume: Resume = False
+    force: Force = False
+    seeds: Seeds = None
+    folds: Folds = None
+    limit: Limit = None
+    progress: ProgressOption = "auto"
+    plot: Plot = False
+    verbose: Verbose = False
+    allow: Allow = None
+    allow_url: AllowUrl = False
+    settings: Set = None
+    presets: Presets = None
+    as_json: Json = False
+
+    @property
+    def several(self) -> bool:
+        """Whether several processes train."""
+        return (self.devices or 1) > 1 or launched().size > 1
+
+    @property
+    def repeated(self) -> bool:
+        return self.seeds is not None or self.folds is not None
+
+    @property
+    def preset(self) -> str | None:
+        return self.presets[0] if self.presets else None
+
+    def compiling(
+        self, preset: str | None, more: Iterable[str] = (), warnings: bool = True
+    ) -> AbstractContextManager[Program]:
+        """The program of the spec, with more of `--set`."""
+        settings = [*(self.settings or ()), *more]
+        return compiling(self.spec, settings, preset, self.as_json, self.allow, self.allow_url, warnings)
+
+
+@taking(TrainAsked)
+def train(asked: TrainAsked) -> None:
     """Train a spec, and write a run directory.
 
     It holds the spec, the source, the history, weights and checkpoints.
 
     Example: graphspec train specs/digits.yaml --set train.epochs=3
     """
-    from graphspec.cli.training_report import TrainingReport
-    from graphspec.runs.directory import places
-
-    _check_options(resume, force, weights, progress, compile)
-    if batch_size not in (None, "auto"):
-        settings, batch_size = [*(settings or ()), f"train.batch_size={batch_size}"], None
-    if restarts and (devices or 1) == 1:
-        raise misuse("--max-restarts", "it needs several processes: --devices 2 or more")
-    _check_earlier(earlier, resume, weights, devices)
-    if seeds is not None or folds is not None:
-        _check_repeats(spec, seeds, folds, devices, earlier)
-    elif len(presets or ()) > 1:
-        raise misuse("--preset", "several are compared by repeated runs", "add --seeds 5, or name one")
-    preset = presets[0] if presets else None
-    with reporting(as_json):
-        spec, run_dir = _spec_and_run(spec, run_dir, resume)
+    _check_options(asked)
+    if asked.batch_size not in (None, "auto"):
+        asked.settings = [*(asked.settings or ()), f"train.batch_size={asked.batch_size}"]
+        asked.batch_size = None
+    with reporting(asked.as_json):
+        if asked.spec.is_dir():
+            asked.run_dir = _run_of(asked.spec, asked.run_dir, asked.resume)
+            asked.spec = asked.spec / SPEC
     gc.enable()
     mine = launched()
     follow_launcher()
-    if devices is not None and mine.size == 1:
-        if devices > 1:
-            raise typer.Exit(_launch(spec, settings, preset, as_json, devices, restarts, allow))
-    elif devices is not None and devices != mine.local_size:
-        message = f"it is {devices}, but the launcher started {mine.local_size} processes on this machine"
+    if asked.devices is not None and mine.size == 1:
+        if asked.devices > 1:
+            raise typer.Exit(_launch(asked, asked.devices))
+    elif asked.devices is not None and asked.devices != mine.local_size:
+        message = (
+            f"it is {asked.devices}, but the launcher started {mine.local_size} processes on this machine"
+        )
         raise misuse("--devices", message)
     if not mine.is_first:
-        progress, as_json, plot = "none", False, False
-    options: dict[str, Any] = {"device": device, "run_dir": run_dir}
-    options |= {"resume": resume, "overwrite": force, "limit": limit, "compile": compile}
-    options |= {"batch_size": batch_size, "weights": weights, "baselines": True}
-
-    repeated = seeds is not None or folds is not None
-
-    def one(
-        more: Iterable[str] = (), preset: str | None = preset, **changed: Any
-    ) -> tuple[Result, Interrupted | None]:
-        given, all_settings = options | changed, [*(settings or ()), *more]
-        with (
-            compiling(spec, all_settings, preset, as_json, allow, allow_url, not repeated) as program,
-            TrainingReport(progress, as_json, verbose) as report,
-        ):
-            given["root"], given["data"] = places(spec.parent, program, data)
-            if earlier is not None:
-                given["weights"] = _migrated(earlier, program, given, allow, report)
-            return _train(program, report, given, progress != "json", plot)
-
-    if repeated:
-        from graphspec.cli.repeating import repeat
-
-        with ExitStack() as compiled:
-            programs = {
-                name: compiled.enter_context(compiling(spec, settings, name, as_json, allow, allow_url))
-                for name in (presets or (None,))
-            }
-            quiet = progress in ("none", "json")
-            return repeat(programs, one, seeds, folds, run_dir, resume, quiet, as_json)
-    result, interrupted = one()
-    if as_json:
+        asked.progress, asked.as_json, asked.plot = "none", False, False
+    if asked.repeated:
+        return _repeat(asked)
+    result, interrupted = _one(asked, asked.preset)
+    if asked.as_json:
         summary: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
         print_json(summary if interrupted is None else {**summary, "diagnostics": []})
     if interrupted is not None:
         raise typer.Exit(interrupted.exit_code)
 
 
-def _check_repeats(
-    spec: Path, seeds: int | None, folds: int | None, devices: int | None, earlier: Path | None
-) -> None:
+def _one(
+    asked: TrainAsked, preset: str | None, more: Iterable[str] = (), run_dir: Path | None = None
+) -> tuple[Result, Interrupted | None]:
+    """One training; of repeated ones with more of `--set`, in a directory of its own."""
+    from graphspec.cli.training_report import TrainingReport
+    from graphspec.runs.directory import places
+
+    given: dict[str, Any] = {"device": asked.device, "run_dir": run_dir or asked.run_dir}
+    given |= {"resume": asked.resume, "overwrite": asked.force, "limit": asked.limit}
+    given |= {"compile": asked.compile, "batch_size": asked.batch_size, "weights": asked.weights}
+    with (
+        asked.compiling(preset, more, not asked.repeated) as program,
+        TrainingReport(asked.progress, asked.as_json, asked.verbose) as report,
+    ):
+        given["root"], given["data"] = places(asked.spec.parent, program, asked.data)
+        if asked.earlier is not None:
+            given["weights"] = _migrated(asked.earlier, program, given, asked.allow, report)
+        return _train(program, report, {**given, "baselines": True}, asked.progress != "json", asked.plot)
+
+
+def _repeat(asked: TrainAsked) -> None:
+    from graphspec.cli.repeating import repeat
+
+    with ExitStack() as compiled:
+        presets = asked.presets or (None,)
+        programs = {name: compiled.enter_context(asked.compiling(name)) for name in presets}
+        quiet, one = asked.progress in ("none", "json"), partial(_one, asked)
+        counts = asked.seeds, asked.folds
+        return repeat(programs, one, *counts, asked.run_dir, asked.resume, quiet, asked.as_json)
+
+
+def _check_repeats(asked: TrainAsked) -> None:
     """Refuses what `--seeds` and `--folds` do not go with."""
-    option = "--seeds" if seeds is not None else "--folds"
-    if seeds is not None and folds is not None:
+    option = "--seeds" if asked.seeds is not None else "--folds"
+    if asked.seeds is not None and asked.folds is not None:
         raise misuse("--folds", "the seeds or the folds are repeated, not both", "leave --seeds out")
-    if (devices or 1) > 1 or launched().size > 1:
+    if asked.several:
         raise misuse(option, "its trainings follow one another in one process", "leave --devices out")
-    if earlier is not None:
+    if asked.earlier is not None:
         raise misuse(
             option, "all of them start from a file", "write it by `graphspec migrate`, then --weights"
         )
-    if spec.is_dir():
-        raise misuse(option, f"{spec} is a directory", "name the spec, and with --resume also --run-dir")
+    if asked.spec.is_dir():
+        raise misuse(
+            option, f"{asked.spec} is a directory", "name the spec, and with --resume also --run-dir"
+        )
 
 
-def _check_earlier(earlier: Path | None, resume: bool, weights: Path | None, devices: int | None) -> None:
+def _check_earlier(asked: TrainAsked) -> None:
     """Refuses what `--from` does not go with."""
-    if earlier is None:
+    if asked.earlier is None:
         return
-    if resume or weights is not None:
+    if asked.resume or asked.weights is not None:
         raise misuse("--from", "leave --resume and --weights out: a new run starts from one place")
-    if (devices or 1) > 1 or launched().size > 1:
+    if asked.several:
         raise misuse(
             "--from",
             "several processes start from a file",
@@ -279,24 +307,21 @@ def _free(path: Path) -> Path:
     return next(each for each in chain([path], numbers) if not os.path.lexists(each))
 
 
-def _check_options(resume: bool, force: bool, weights: Path | None, progress: str, compile: str) -> None:
+def _check_options(asked: TrainAsked) -> None:
     """Refuses options that do not go together."""
-    if resume and force:
+    if asked.resume and asked.force:
         raise misuse("--resume", "it continues a run, and --force deletes one", "leave one of them out")
-    if resume and weights is not None:
+    if asked.resume and asked.weights is not None:
         raise misuse("--weights", "a new run starts from a file, and --resume continues one")
-    need_one_of(compile, ("auto", "on", "off"), "--compile")
-    need_one_of(progress, WAYS, "--progress")
-
-
-def _spec_and_run(spec: Path, run_dir: Path | None, resume: bool) -> tuple[Path, Path | None]:
-    """The spec, and the run directory; of a run, its own."""
-    from graphspec.files.run_files import SPEC
-
-    if not spec.is_dir():
-        return spec, run_dir
-    run_dir = _run_of(spec, run_dir, resume)
-    return spec / SPEC, run_dir
+    need_one_of(asked.compile, ("auto", "on", "off"), "--compile")
+    need_one_of(asked.progress, WAYS, "--progress")
+    if asked.restarts and (asked.devices or 1) == 1:
+        raise misuse("--max-restarts", "it needs several processes: --devices 2 or more")
+    _check_earlier(asked)
+    if asked.repeated:
+        _check_repeats(asked)
+    elif len(asked.presets or ()) > 1:
+        raise misuse("--preset", "several are compared by repeated runs", "add --seeds 5, or name one")
 
 
 def _train(
@@ -336,20 +361,12 @@ def _train(
     return result, interrupted
 
 
-def _launch(
-    spec: Path,
-    settings: list[str] | None,
-    preset: str | None,
-    as_json: bool,
-    devices: int,
-    restarts: int,
-    allow: list[str] | None,
-) -> int:
+def _launch(asked: TrainAsked, devices: int) -> int:
     """Runs the same command in several processes; a spec with an error starts none."""
-    with compiling(spec, settings, preset, as_json, allow, warnings=False):
+    with asked.compiling(asked.preset, warnings=False):
         from graphspec.train.parallel.launch import launch
 
-        return launch(sys.argv[1:], devices, restarts)
+        return launch(sys.argv[1:], devices, asked.restarts)
 
 
 def _draw(result: Result, name: str) -> None:
@@ -362,8 +379,6 @@ def _draw(result: Result, name: str) -> None:
 
 def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
     """The directory of the run to resume."""
-    from graphspec.files.run_files import SPEC
-
     if not (run / SPEC).is_file():
         specs = sorted(run.glob("*.yaml"))
         raise misuse(
