@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphspec.cli.build_options import BuildAsked
 from graphspec.cli.common import misuse, running, writing
 from graphspec.cli.outputs import OVERWRITES, check_output, need_apart, need_place, of_format, read_by, write
 from graphspec.cli.printing import answer, print_json, print_table, reporting
@@ -30,40 +30,18 @@ CONFIG, VERSION = "config.pbtxt", "1"
 """Of a model in Triton's repository: its configuration, and the folder with its first version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The options of a file that is made of a trained model, as they were given."""
-
-    fastest: bool
-    huggingface: bool
-    quantize: str | None
-    max_loss: float | None
-    triton: bool
-    inputs: str | None
-    force: bool
-    container: bool = False
-    mlflow: bool = False
-
-
-def deploy(
-    asked: Asked,
-    spec: Path,
-    weights: Path | None,
-    output: str | None,
-    format: str | None,
-    others: Mapping[str, object],
-    allow: list[str] | None,
-    as_json: bool,
-) -> None:
-    """Writes the fastest form of a run, one of integers, or a folder of Hugging Face. `others` are options
-    that do not go with it.
-    """
+def deploy(asked: BuildAsked) -> None:
+    """Writes the fastest form of a run, one of integers, or a folder of Hugging Face."""
+    spec, output = asked.spec, asked.output
     option = "--huggingface" if asked.huggingface else "--fastest" if asked.fastest else "--quantize"
     for name, is_asked in (("--container", asked.container), ("--mlflow", asked.mlflow)):
         if is_asked and not asked.fastest:
             raise misuse(name, f"not with {option}")
     options = {
-        **others,
+        **asked.given(),
+        "--merge-adapters": asked.adapters,
+        "--set": asked.settings,
+        "--preset": asked.preset,
         "--fastest": asked.fastest and asked.huggingface,
         "--quantize": asked.quantize and option != "--quantize",
         "--triton": asked.triton and option != "--quantize",
@@ -72,10 +50,10 @@ def deploy(
     for name, value in options.items():
         if value not in (None, False, []):
             raise misuse(name, f"not with {option}")
-    if format not in (None, "onnx") or (format is not None and option != "--quantize"):
+    if asked.format not in (None, "onnx") or (asked.format is not None and option != "--quantize"):
         raise misuse("--format", f"{option} writes its own")
     if asked.huggingface:
-        _huggingface(spec, weights, _empty(output, asked.force), allow, as_json)
+        _huggingface(asked, _empty(output, asked.force))
         return
     check_inputs(asked.inputs, spec, "onnx")
     if asked.quantize is None and asked.max_loss is not None:
@@ -85,7 +63,7 @@ def deploy(
     names = FILES + (CONTAINER if asked.container else ()) + (MLFLOW if asked.mlflow else ())
     path = _folder(output, asked.force, names) if asked.fastest else _file(asked, spec, output)
 
-    with _trained(spec, weights, allow, as_json) as run:
+    with _trained(asked) as run:
         for file in map(path.joinpath, names) if asked.fastest else [path]:
             need_apart(file, [run.weights, *read_by(run.program)])
         encoders = None
@@ -93,9 +71,9 @@ def deploy(
             encoders = encoders_of_run(run.path, run.encoders(), asked.inputs)
         why = why_arrays(run.program, encoders, run.path.is_dir(), "onnx", asked.inputs)
         if asked.fastest:
-            _fastest(run, path, encoders, why, asked, as_json)
+            _fastest(run, path, encoders, why, asked)
         else:
-            _quantized(run, path, encoders, why, asked, as_json)
+            _quantized(run, path, encoders, why, asked)
 
 
 def _empty(output: str | None, force: bool) -> Path:
@@ -108,10 +86,8 @@ def _empty(output: str | None, force: bool) -> Path:
     return folder
 
 
-def _huggingface(
-    spec: Path, weights: Path | None, folder: Path, allow: list[str] | None, as_json: bool
-) -> None:
-    with _trained(spec, weights, allow, as_json) as run:
+def _huggingface(asked: BuildAsked, folder: Path) -> None:
+    with _trained(asked) as run:
         from graphspec.convert.pytorch.to_huggingface import SavedTokenizer, save_huggingface
         from graphspec.generate.texts import Tokenized
         from graphspec.runs.generation import codec
@@ -130,7 +106,7 @@ def _huggingface(
         "class": saved.kind,
         "difference": saved.difference,
     }
-    answer(as_json, "\n".join(lines), format="huggingface", file=str(folder), **details)
+    answer(asked.as_json, "\n".join(lines), format="huggingface", file=str(folder), **details)
 
 
 def _folder(output: str | None, force: bool, names: tuple[str, ...]) -> Path:
@@ -156,7 +132,7 @@ def _folder(output: str | None, force: bool, names: tuple[str, ...]) -> Path:
     return folder
 
 
-def _file(asked: Asked, spec: Path, output: str | None) -> Path:
+def _file(asked: BuildAsked, spec: Path, output: str | None) -> Path:
     if asked.quantize != "int8":
         raise misuse("--quantize", f"{asked.quantize} is not int8")
     if asked.triton:
@@ -171,21 +147,17 @@ def _file(asked: Asked, spec: Path, output: str | None) -> Path:
     return path
 
 
-def _fastest(
-    run: Run, folder: Path, encoders: Encoders | None, why: str | None, asked: Asked, as_json: bool
-) -> None:
+def _fastest(run: Run, folder: Path, encoders: Encoders | None, why: str | None, asked: BuildAsked) -> None:
     from graphspec.runs.shipping import ship
 
     shipped = ship(run, folder, encoders, asked.container, asked.mlflow)
     lines = [f"wrote {folder}: {', '.join(shipped.files)}", *shipped.notes]
     lines += columns_report(shipped.form, why)
     details: dict[str, Any] = {} if why is None else {"tensors": why}
-    answer(as_json, "\n".join(lines), **shipped.to_json(), **details, notes=list(shipped.notes))
+    answer(asked.as_json, "\n".join(lines), **shipped.to_json(), **details, notes=list(shipped.notes))
 
 
-def _quantized(
-    run: Run, path: Path, encoders: Encoders | None, why: str | None, asked: Asked, as_json: bool
-) -> None:
+def _quantized(run: Run, path: Path, encoders: Encoders | None, why: str | None, asked: BuildAsked) -> None:
     """Writes a run as ONNX with integers, and shows what was tried."""
     from graphspec.runs.quantization import quantize
 
@@ -194,7 +166,7 @@ def _quantized(
         with writing(path):
             done = quantize(run, path, most, encoders)
         config = write_config(run.program, path, done.exported, encoders) if asked.triton else None
-    if as_json:
+    if asked.as_json:
         details = {} if why is None else {"tensors": why}
         print_json({"ok": True, **done.exported.to_json(), **done.to_json(), **details, "config": config})
         return
@@ -273,14 +245,14 @@ def making(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _trained(spec: Path, weights: Path | None, allow: list[str] | None, as_json: bool) -> Iterator[Run]:
+def _trained(asked: BuildAsked) -> Iterator[Run]:
     """The run, or the spec whose weights are in files; errors in it or in its use inside end the command."""
     from graphspec.runs.run import Run
 
     sources: dict[str, str] = {}
     gc.enable()
-    with reporting(as_json, sources):
-        run = Run(spec, weights or "best", allow or ())
+    with reporting(asked.as_json, sources):
+        run = Run(asked.spec, asked.weights or "best", asked.allow or ())
         sources |= run.program.sources
         with running(run.program, "build-failed", "the forward pass fails", "try `build RUN` first"):
             yield run
