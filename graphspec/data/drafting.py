@@ -120,11 +120,7 @@ def draft(
     targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
         _need_target(source, table, target)
-    rows = _examples(source, table)
-    hidden = [name for name in rows.column_names if any(hidden_in(name))]
-    for target in {*hidden} & {*targets}:
-        raise fail("data-column", f"column {target!a} cannot be a target: {UNSEEN}", "rename it")
-    rows = rows.drop_columns(hidden)
+    rows, hidden = _legible(_examples(source, table), targets)
     columns, looks, gaps, spoken = _looks(rows, table, targets)
     notes = [f"column `{ascii(name)[1:-1]}` is not read: {UNSEEN}" for name in hidden]
     notes += [note for note in (*_about_file(source, rows), copies(rows) if ask is None else None) if note]
@@ -139,10 +135,7 @@ def draft(
         return forecast(name, path, train, targets, written, looks, gaps, ask, table, tell)
     if any(seen.images is not None for seen in looks if seen.name in targets):
         return draft_masks(name, of_columns(looks, columns, targets[0], table.root), path, train)
-    inputs = [seen for seen in looks if seen.name not in targets]
-    spec_draft = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
-    spec_draft.curves = rows.num_rows >= CURVED_ROWS
-    add_inputs(spec_draft, inputs)
+    spec_draft = _columns_draft(looks, targets, rows.num_rows)
     if not spec_draft.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
         raise fail("data-column", f"`{data}` has no column for an input besides the targets", None, *why)
@@ -151,6 +144,15 @@ def draft(
         seen = next(seen for seen in looks if seen.name == target)
         _output(spec_draft, seen, columns[target], written[target])
     return _text(name, path, train, targets, spec_draft, looks, gaps, notes, rows.num_rows)
+
+
+def _columns_draft(looks: Sequence[ColumnProfile], targets: Sequence[str], rows: int) -> Draft:
+    """The inputs of columns that are no targets."""
+    inputs = [seen for seen in looks if seen.name not in targets]
+    spec_draft = Draft(gaps=any(seen.missing and seen.kind != "left" for seen in inputs))
+    spec_draft.curves = rows >= CURVED_ROWS
+    add_inputs(spec_draft, inputs)
+    return spec_draft
 
 
 def _of_text(
@@ -177,6 +179,14 @@ def _examples(source: Found, table: Table) -> pa.Table:
     if not rows.num_rows:
         raise fail("data-empty", f"`{source.path}` holds no examples")
     return rows.drop_columns("file") if pictures else rows  # which `image` is, too
+
+
+def _legible(rows: pa.Table, targets: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """The rows without the columns whose names no spec may hold, and these names."""
+    hidden = [name for name in rows.column_names if any(hidden_in(name))]
+    for target in {*hidden} & {*targets}:
+        raise fail("data-column", f"column {target!a} cannot be a target: {UNSEEN}", "rename it")
+    return rows.drop_columns(hidden), hidden
 
 
 def _pairs(source: Found, table: Table) -> Interactions | None:
