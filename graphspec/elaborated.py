@@ -18,7 +18,7 @@ from graphspec.diagnostics.arguments import need
 from graphspec.graph import Graph, Value
 from graphspec.language.row_settings import RowSettings
 from graphspec.objectives import Loss, Metric
-from graphspec.objectives.losses import Select
+from graphspec.objectives.loss import Select
 from graphspec.tensor import Limit, Tensor
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from graphspec.graph import Value
 from graphspec.language.row_settings import RowSettings, parse_row_settings
 from graphspec.objectives import LOSSES, Loss, Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.history import loss_names, metric_names
-from graphspec.objectives.losses import Misfit, VectorLoss
+from graphspec.objectives.loss import Misfit
+from graphspec.objectives.losses import VectorLoss
 from graphspec.passes.logits import ending
 from graphspec.settings import show
 from graphspec.source import Path

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from graphspec.elaborated import returned
 from graphspec.objectives.formulas import activate
-from graphspec.objectives.losses import Select
+from graphspec.objectives.loss import Select
 
 if TYPE_CHECKING:
     from graphspec.program import Program

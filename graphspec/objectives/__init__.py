@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from graphspec.diagnostics import become, by_word, write
 from graphspec.diagnostics.foreign_terms import bare
-from graphspec.objectives.losses import Loss
+from graphspec.objectives.loss import Loss
 from graphspec.objectives.metrics import Metric
 from graphspec.settings import Problem, SettingError, Word, show, unfit
 from graphspec.settings.families import Family, Members

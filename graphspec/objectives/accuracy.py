@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from graphspec.objectives.losses import Binary, Fraction, Loss, Misfit, SparseLoss, width_misfit
+from graphspec.objectives.loss import Fraction, Loss, Misfit
+from graphspec.objectives.losses import Binary, SparseLoss, width_misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 

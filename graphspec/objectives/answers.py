@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from graphspec.objectives.boxes import clipped, selected
 from graphspec.objectives.heads import Head
-from graphspec.objectives.losses import Select
+from graphspec.objectives.loss import Select
 
 if TYPE_CHECKING:
     from torch import Tensor as Values

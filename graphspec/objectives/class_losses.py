@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from graphspec.objectives.formulas import normalized
-from graphspec.objectives.losses import (
-    Binary,
-    Categorical,
-    Fraction,
-    SparseLoss,
-    smooth,
-)
+from graphspec.objectives.loss import Fraction
+from graphspec.objectives.losses import Binary, Categorical, SparseLoss, smooth
 
 if TYPE_CHECKING:
     from torch import Tensor as Values

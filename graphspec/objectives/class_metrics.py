@@ -8,7 +8,7 @@ from pydantic import Field
 
 from graphspec.objectives.accuracy import CategoricalMetric, SparseMetric
 from graphspec.objectives.formulas import EPSILON, sums_by_class
-from graphspec.objectives.losses import Loss, Misfit
+from graphspec.objectives.loss import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 

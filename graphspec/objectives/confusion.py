@@ -9,7 +9,7 @@ from pydantic import Field
 
 from graphspec.objectives.curves import Confusion, Thresholds, class_misfit
 from graphspec.objectives.formulas import aligned, divide
-from graphspec.objectives.losses import Fraction, Loss, Misfit
+from graphspec.objectives.loss import Fraction, Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 

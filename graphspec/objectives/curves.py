@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from graphspec.objectives.formulas import EPSILON, aligned, divide
-from graphspec.objectives.losses import Fraction, Loss, Misfit
+from graphspec.objectives.loss import Fraction, Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 

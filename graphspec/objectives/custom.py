@@ -14,7 +14,7 @@ from pydantic import Field
 
 from graphspec.diagnostics import did_you_mean, nearest, write
 from graphspec.objectives.formulas import mean_at
-from graphspec.objectives.losses import Loss, Misfit
+from graphspec.objectives.loss import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.settings import Problem, SettingError, show, unfit
 from graphspec.tensor import DTYPE_WORDS, DTYPES, Dim, Tensor, is_size, symbol

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.objectives.boxes import CROWD
 from graphspec.objectives.detection_settings import Assign, Detector
-from graphspec.objectives.losses import NO_CONTEXT, Bound, LossContext, Misfit, Select
+from graphspec.objectives.loss import NO_CONTEXT, Bound, LossContext, Misfit, Select
 from graphspec.tensor import Dim, Tensor, symbol
 
 if TYPE_CHECKING:

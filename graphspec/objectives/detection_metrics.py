@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from graphspec.objectives.boxes import CROWD
-from graphspec.objectives.losses import Loss, Misfit
+from graphspec.objectives.loss import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor, symbol
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from graphspec.objectives.losses import Loss
+from graphspec.objectives.loss import Loss
 
 Assign = Literal["center", "anchors", "task_aligned", "hungarian"]
 Classes = Literal["focal", "quality_focal", "binary_crossentropy", "categorical_crossentropy"]

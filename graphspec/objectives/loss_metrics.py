@@ -10,7 +10,7 @@ from pydantic import PrivateAttr, create_model
 
 from graphspec.objectives import class_losses, losses, regression_losses
 from graphspec.objectives.formulas import aligned, mean_sums
-from graphspec.objectives.losses import Loss, Misfit
+from graphspec.objectives.loss import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 

@@ -14,11 +14,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from graphspec.objectives.formulas import divide, mean_sums
-from graphspec.objectives.losses import (
-    Loss,
-    Misfit,
-    QuantileLoss,
-)
+from graphspec.objectives.loss import Loss, Misfit
+from graphspec.objectives.losses import QuantileLoss
 from graphspec.settings.families import Named
 from graphspec.tensor import Tensor
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from graphspec.objectives.formulas import EPSILON, activate, aligned
-from graphspec.objectives.losses import NO_CONTEXT, Loss, LossContext, Misfit, Total
+from graphspec.objectives.loss import NO_CONTEXT, Loss, LossContext, Misfit, Total
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from graphspec.objectives.formulas import EPSILON, cosine
-from graphspec.objectives.losses import Misfit, Regression, axis_misfit, one_hot, width_misfit
+from graphspec.objectives.loss import Misfit
+from graphspec.objectives.losses import Regression, axis_misfit, one_hot, width_misfit
 from graphspec.tensor import Tensor
 
 if TYPE_CHECKING:

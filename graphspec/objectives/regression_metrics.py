@@ -8,7 +8,8 @@ from pydantic import Field
 
 from graphspec.objectives.class_metrics import PerClass
 from graphspec.objectives.formulas import EPSILON, aligned, cosine, mean_sums, sums_by_class
-from graphspec.objectives.losses import Loss, Misfit, QuantileLoss, axis_misfit
+from graphspec.objectives.loss import Loss, Misfit
+from graphspec.objectives.losses import QuantileLoss, axis_misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 

@@ -8,7 +8,8 @@ from pydantic import Field, PrivateAttr
 
 from graphspec.objectives.accuracy import CategoricalMetric
 from graphspec.objectives.formulas import mean_sums
-from graphspec.objectives.losses import Loss, Misfit, SparseLoss, width_misfit
+from graphspec.objectives.loss import Loss, Misfit
+from graphspec.objectives.losses import SparseLoss, width_misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.objectives.losses import NO_CONTEXT, Loss, LossContext, Misfit, width_misfit
+from graphspec.objectives.loss import NO_CONTEXT, Loss, LossContext, Misfit
+from graphspec.objectives.losses import width_misfit
 from graphspec.tensor import Dim, Tensor, symbol
 
 if TYPE_CHECKING:

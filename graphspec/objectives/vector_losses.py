@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from graphspec.objectives.formulas import EPSILON
-from graphspec.objectives.losses import NO_CONTEXT, Loss, LossContext, Misfit, VectorLoss
+from graphspec.objectives.loss import NO_CONTEXT, Loss, LossContext, Misfit
+from graphspec.objectives.losses import VectorLoss
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:

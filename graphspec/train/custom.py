@@ -18,7 +18,7 @@ from graphspec.emit.emitted import EmitOptions
 from graphspec.emit.load import make_module
 from graphspec.objectives.custom import TARGET, CustomLoss, CustomMetric
 from graphspec.objectives.formulas import activate, mean_sums
-from graphspec.objectives.losses import NO_CONTEXT, LossContext
+from graphspec.objectives.loss import NO_CONTEXT, LossContext
 
 
 class BoundLoss(CustomLoss):

@@ -15,7 +15,7 @@ from graphspec.data.batches import Batch
 from graphspec.data.candidates import KEYS, SHARES, Candidates
 from graphspec.data.sharing import shares
 from graphspec.objectives.formulas import aligned
-from graphspec.objectives.losses import Total
+from graphspec.objectives.loss import Total
 from graphspec.train import precision as precisions
 from graphspec.train.batch_result import REST, BatchResult, Reading, Term
 from graphspec.train.config import Precision
