@@ -25,6 +25,10 @@ INDIRECT = ("forwarded", "via", "x-forwarded-", "x-real-ip", "origin", "sec-fetc
 """How headers begin of what a proxy has passed on, from wherever it came, or a page in a browser asks."""
 UNREADABLE = 503
 """The status where a run cannot be read again: nothing is wrong with the request."""
+ROWS = frozenset(
+    ["data", "dataframe_records", "examples", "inputs", "instances", "items", "records", "samples"]
+)
+"""What other servers call `rows`."""
 BOOLEANS = (b"true", b"false", b"\0")
 """Bytes of each body with a boolean; bodies of UTF-16 and UTF-32 are not looked at further."""
 PNG = "image/png"
@@ -101,6 +105,10 @@ class Server:
         payload = value_of(body)
         if isinstance(payload, dict) and isinstance(payload.get("rows"), list) and len(payload) == 1:
             return payload["rows"], False
+        if isinstance(payload, dict) and len(payload) == 1:
+            ((word, listed),) = payload.items()
+            if word in ROWS and isinstance(listed, list) and listed and isinstance(listed[0], dict):
+                raise Rejected(400, f"rows are called `rows`, and not `{word}`", help='send {"rows": [...]}')
         if isinstance(payload, list):
             return payload, False
         if isinstance(payload, dict):

@@ -192,6 +192,22 @@ def test_requests_have_limits(port: int) -> None:
     assert told["message"] == "the body is `text/csv`" and "`graphspec predict RUN --data" in told["help"]
 
 
+@pytest.mark.parametrize(
+    ("body", "path", "told"),
+    [
+        (b"{'plain_0': 1}", "/predict", "have double quotes"),
+        (b"", "/predict", "send rows"),
+        (b"3", "/predict", "or a list of these"),
+        (b'{"instances": [{"plain_0": 1}]}', "/predict", 'send {"rows": [...]}'),
+        (b"{}", "/predictions", "did you mean `/predict`?"),
+        (b"{}", "/", "send rows to `/predict` with POST"),
+    ],
+)
+def test_a_body_of_another_form_is_told_its_own(port: int, body: bytes, path: str, told: str) -> None:
+    (mistake,) = ask(port, body, path)[1]["diagnostics"]
+    assert told in mistake["help"]
+
+
 def test_a_host_without_an_address_is_told() -> None:
     for host in ("\u00e9" * 80, "a\0b"):
         with pytest.raises(OSError, match="not the name of a machine"):
