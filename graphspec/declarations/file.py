@@ -151,7 +151,7 @@ def _presets(reader: DeclarationReader, value: Any, body: Body) -> dict[str, dic
                     "unknown-param",
                     ("presets", preset, name),
                     f"the preset `{preset}` sets `{name}`, which is not a param of this file",
-                    did_you_mean(name, params, None),
+                    did_you_mean(name, params, f"declare it: params: {{{name}: {show(item)}}}"),
                     key=True,
                 )
     return {name: settings for name, settings in presets.items() if isinstance(settings, dict)}

@@ -336,6 +336,8 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
             message = f"{a(f'`{node.form}`')} node takes no `{key}`"
             holds = {"layer": "put the layer into a block, and write it on the `block`"}
             remedy = holds.get(node.form or "") if key == "weights" else None
+            if node.weights in ("imagenet", "pretrained", True):
+                remedy = "`graphspec import` takes published networks over, with their weights"
             reader.error("unknown-key", (*path, key), message, remedy, key=True)
     return len(reader.diagnostics) == before
 

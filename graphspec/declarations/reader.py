@@ -156,6 +156,7 @@ _EXAMPLES = {
     "blocks": "{inputs: [x], nodes: {...}}",
     "outputs": "{loss: mse}",
     "params": "32",
+    "presets": "{width: 64}",
 }
 
 

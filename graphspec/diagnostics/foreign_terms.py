@@ -94,6 +94,10 @@ LAYERS: Mapping[str, str] = {
     "SkipConnection": _SUM,
     "skip": _SUM,
     **{word: _std(*use) for words, use in _LIBRARY.items() for word in words.split()},
+    **{
+        f"Bi{name}": f"write {{layer: Bidirectional, wraps: {{layer: {name}, units: ...}}}}"
+        for name in ("LSTM", "GRU")
+    },
     "PositionalEncoding": "write {layer: PositionEmbedding}",
     **dict.fromkeys(
         ["InstanceNormalization", "InstanceNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"],

@@ -152,6 +152,12 @@ _REFUSED: tuple[tuple[type | UnionType, str, str], ...] = (
 )
 
 _ALMOST: NearMisses = (
+    (
+        re.compile(r"^\s*if\s+(.+?)\s*(?:then|:)\s*(.+?)\s+else:?\s+(.+)$"),
+        "`if` is not part of a formula",
+        r"write `where(\1, \2, \3)`",
+    ),
+    (re.compile(r"(?<![\w.])(\d+\.\d*|\.\d+)[fFdDlL]\b"), "a number ends in no letter", r"write `\1`"),
     PRODUCT,
     (
         re.compile(r"^\s*([A-Za-z_]\w*)\s*=(?!=)\s*((?:(?!\bR_).)*\S)\s*$"),

@@ -64,6 +64,12 @@ def parse_generate(value: object) -> dict[str, GenerateSettings]:
     if len(value) != 1:
         what = "names no input" if not value else "names several inputs, and one goes on"
         raise unfit("input-count", f"`generate` {what}", example)
+    ((name, item),) = value.items()
+    if item is not None and not isinstance(item, dict):
+        known = {field.alias or key for key, field in GenerateSettings.model_fields.items()}
+        if name in known | {*GenerateSettings.synonyms}:
+            example = f"below the input that goes on: write generate: {{tokens: {{{name}: {show(item)}}}}}"
+        raise unfit("wrong-type", f"`{name}` of `generate` is a mapping, not {show(item)}", example, name)
     problems, read = Problems(), dict[str, GenerateSettings]()
     for name, item in value.items():
         with problems.under(name):

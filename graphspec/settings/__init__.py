@@ -362,7 +362,7 @@ def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
         wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
     kinds = context.get("kinds", [kind])
     remedy = next(filter(None, (remedy_of(each, given) for each in kinds)), None)
-    if path[-1] == "seed" and kind == "none_required":
+    if path[-1:] == ("seed",) and kind == "none_required":
         remedy = delete("all that is random has one seed, `train: {seed: ...}`")
     literals = context.get("literals", [])
     if literals and remedy in EXAMPLES.values():

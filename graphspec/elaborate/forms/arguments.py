@@ -59,11 +59,20 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
         help = meant(SIGNS[str(name)], str(name), True)
     elif help is None and re.search(r"[-+*/@ ]", str(name)):
         help = f"a formula is a form of its own: {{compute: {name}}}"
+    if help is None and kind == "layer" and _NETWORK.match(word):
+        imported = f"`graphspec import torch torchvision.models:{word.lower()}`"
+        help = f"a network is a spec of its own: {imported}, or `import keras`"
     if help is None and kind == "layer" and re.search(r"(?i)transformer|encoder|decoder|bert|gpt", word):
         help = LAYERS["Transformer"]
     help = help or (f"one of: {', '.join(known)}" if kind == "merge" else "`graphspec layers` lists them all")
     node.error(f"unknown-{kind}", node.span_of(kind), f"unknown {kind} `{name}`", help)
     return (known[near] if certain and near is not None else None), False
+
+
+_NETWORK = re.compile(
+    r"(?i)(?:resnet|resnext|vgg|efficientnet|mobilenet|densenet|inception|xception|convnext|alexnet)\w*$"
+)
+"""Names of published networks."""
 
 
 def _of_call(node: NodeInstance, kind: Kind, near: str, text: str) -> str | None:
@@ -252,6 +261,10 @@ def _of_node(node: NodeInstance, cls: type[Layer], argument: str, raw: Any) -> s
     written = node.written
     if argument == "name" and raw == node.name:
         return delete("the key of a node is its name")
+    names = raw if isinstance(raw, list) else [raw]
+    there = {*node.body.inputs, *node.body.declared.nodes}
+    if cls.kind == "op" and "from" not in written and all(isinstance(x, str) and x in there for x in names):
+        return "its tensors are written under `from`"
     if argument in _SOURCES and "from" not in written:
         return renamed(written, argument, "from", "write its inputs under `from`")
     if argument in _CONDITIONS and "when" not in written:
