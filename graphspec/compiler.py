@@ -25,7 +25,7 @@ from graphspec.source.overrides import Overrides, from_python, in_options
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a caller chooses beside the text of a spec: values of params, a preset, settings by their dotted
+    """Choices of a caller beside the text of a spec: values of params, a preset, settings by their dotted
     paths, and the packages that `module:` may import.
     """
 
@@ -208,7 +208,7 @@ def check_document(
 def _elaborate_again(
     document: Document, path: Path | None, params: Mapping[str, Any], symbols: frozenset[str] | None
 ) -> Elaborated | None:
-    """What a checked document means with these params; None where it is wrong with them. The `symbols`, which
+    """Elaborates a checked document with these params; None where it is wrong with them. The `symbols`, which
     are params, keep their names in the formulas of numbers.
     """
     diagnostics = Diagnostics()

@@ -1,7 +1,8 @@
-"""What a spec means: its graph, the types of its inputs, and the losses and metrics of its outputs.
+"""The result of elaboration: the graph of a spec, the types of its inputs, and the losses and metrics of its
+outputs.
 
-Elaboration makes it; folding, emission and the summary read it. What reads data, trains and draws needs some
-of what `Program` can do, too, which itself needs them: `BaseProgram` names it.
+Folding, emission and the summary read it. Rooms that read data, train and draw need some of what `Program`
+can do, too, which itself needs them: `BaseProgram` names it.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class OutputSpec:
         return self.loss is not None and (self.loss.reads_shares or self.ranks_candidates)
 
     def answered(self, value: TorchTensor, select: Select | None = None) -> TorchTensor:
-        """What people get for what the module returns: boxes for the points of a detector, as in its loss."""
+        """The answer for the output of the module: boxes for the points of a detector, as in its loss."""
         return self.loss.answer(value, select) if self.loss is not None else value
 
     @property
@@ -135,7 +136,7 @@ def returned(outputs: Mapping[str, OutputSpec], logits: bool = False) -> list[st
 
 @dataclass(frozen=True, eq=False)
 class Elaborated:
-    """What a spec without errors means, as far as the front half can tell."""
+    """A spec without errors, as far as the front half can tell."""
 
     name: str
     """The name of the spec: its `name`, else that of its file."""
@@ -160,11 +161,11 @@ class Elaborated:
     maximum_sizes: dict[str, int] = field(default_factory=dict)
     """The largest legal value of each symbolic size that has one."""
     masks: dict[str, Value] = field(default_factory=dict)
-    """What `forward(..., logits=True)` returns in addition to the outputs, for losses."""
+    """Further values that `forward(..., logits=True)` returns, for losses."""
     channels_first: frozenset[str] = frozenset()
     """The inputs that come as [batch, channels, ...], and lie so in memory."""
     defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
-    """What fills the inputs that may be left out."""
+    """The values of inputs that may be left out."""
     generation: dict[str, GenerateSettings] | None = None
     """The settings of `generate`, by input; None without such a section."""
 

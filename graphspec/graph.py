@@ -34,7 +34,7 @@ class ArgumentExpression(NamedTuple):
 OpKind = Literal[
     "layer", "merge", "op", "block", "model", "parameter", "constant", "state", "compute", "module"
 ]
-"""What a node makes: a call makes what the shared entry makes."""
+"""The kind of an op; a call has the kind of the shared entry."""
 
 
 @dataclass(eq=False, slots=True)
@@ -49,7 +49,9 @@ class Value:
 
 
 class WeightAverage(NamedTuple):
-    """What a shared unit averages: the name of another one of its graph, and the share that a step keeps."""
+    """The average of another unit's weights: the name of that unit in its graph, and the share that a step
+    keeps.
+    """
 
     of: str
     momentum: float | Varying

@@ -39,7 +39,7 @@ program compiles others: of `augment`, and of itself with more outputs.
 ElaborateAgain = Callable[
     [Document, Path | None, Mapping[str, Any], frozenset[str] | None], "Elaborated | None"
 ]
-"""What a checked document means with other params, and with names in the formulas of its numbers."""
+"""Elaborates a checked document again, with other params, and with names in the formulas of its numbers."""
 
 
 _AROUND = ("params", "blocks", "shared")
@@ -55,7 +55,7 @@ class Program(BaseProgram):
     folding: Folding | None = None
     """The unfolded program and the plan, if this program is folded."""
     stepping: Step | None = None
-    """What the inputs of this program are, if it is that of a step."""
+    """The inputs of this program, if it is that of a step."""
     _emitted: dict[EmitOptions, Emitted] = field(default_factory=dict)
     _derived: dict[Any, Program] = field(default_factory=dict)
 
@@ -473,7 +473,7 @@ class Folding:
 
 
 def _encoder_of(step: Step) -> dict[str, Any]:
-    """What the program of an encoder has in the place of what that of its step has."""
+    """The fields in which the program of an encoder differs from that of its step."""
     graph = step.encoder
     assert graph is not None
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}

@@ -39,7 +39,7 @@ DTYPE_WORDS = {
     "BoolTensor": "bool",
     "ByteTensor": "uint8",
 }
-"""What else they are called."""
+"""Other names of dtypes."""
 
 
 @dataclass(frozen=True, slots=True)

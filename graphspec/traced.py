@@ -356,7 +356,7 @@ def leafed(value: Any, leaf: Symbolic) -> Any:
 
 
 def attached(given: Any, got: Any) -> Any:
-    """What a library made of a value, with the formulas of the numbers that it kept."""
+    """The result of a library for a value, with the formulas of the numbers that it kept."""
     if isinstance(given, TracedInt | TracedFloat):
         if isinstance(got, int | float) and not isinstance(got, bool) and got == given:
             return traced(got, given.formula)

@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 MADE_BY = "Made by graphspec"
-"""What the files that a command writes say of themselves, so that the next one may replace them."""
+"""Marks the files that a command writes, so that the next one may replace them."""
 DOCUMENTS = 1
 """The version of what `--json` prints: a key that goes or means something else raises it, new ones do not."""
 LANGUAGE = 1

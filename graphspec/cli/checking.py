@@ -1,4 +1,4 @@
-"""What `graphspec check` does with its files."""
+"""The command `graphspec check`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands share: their options, the table of commands, and how wrong usage is reported."""
+"""Shared by commands: their options, the table of commands, and how wrong usage is reported."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class ExplainingGroup(TyperGroup):
     """A group that says what was probably meant by a command that it does not have."""
 
     def unknown(self, args: list[str]) -> tuple[str, str | None]:
-        """What is wrong with a line whose first word is no command, and the remedy."""
+        """The mistake of a line whose first word is no command, and the remedy."""
         raise NotImplementedError
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -282,7 +282,7 @@ def spec_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, MemoryError)
-"""What a module may raise when it runs. torch.OutOfMemoryError is a RuntimeError."""
+"""Errors that a module may raise when it runs. torch.OutOfMemoryError is a RuntimeError."""
 
 
 @contextmanager
@@ -384,8 +384,8 @@ def need_one_of(value: str, words: Sequence[str], option: str) -> None:
 
 
 def events(progress: str) -> Callable[..., None]:
-    """What writes an event of long work, where `--progress` wants it: `tell("stage", name="read")`. Work that
-    has no bar shows nothing with `auto`.
+    """Writes events of long work, where `--progress` wants them: `tell("stage", name="read")`. Work that has
+    no bar shows nothing with `auto`.
 
     Raises `typer.BadParameter` for another way to show progress.
     """

@@ -1,4 +1,4 @@
-"""What a shell can complete: values of options and arguments, by what is already on the line."""
+"""Completions for a shell: values of options and arguments, by the words that are already on the line."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +13,8 @@ def presets(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
-    """What `--set` can change: params of the spec, paths of its training, and in a section that is named all
-    that it says.
+    """The keys that `--set` can change: params of the spec, paths of its training, and in a section that is
+    named all its keys.
     """
     if "=" in incomplete:
         return []
@@ -83,7 +83,7 @@ def rules(incomplete: str) -> list[str]:
 
 
 def _spec(ctx: typer.Context) -> dict[str, Any]:
-    """What the spec on the line holds; nothing where it cannot be read."""
+    """The content of the spec on the line; empty where it cannot be read."""
     from graphspec.diagnostics import Diagnostics
     from graphspec.files.reading import content
     from graphspec.source import read

@@ -107,7 +107,7 @@ def resolve(
 
 
 Page = tuple["ReferenceEntry", "WorkedExample | None"]
-"""What the reference says of a name, and its example at work."""
+"""The reference entry of a name, and its example at work."""
 
 
 def layers(

@@ -110,7 +110,7 @@ def _prompts(path: Path) -> list[str]:
 
 @dataclass(slots=True)
 class _Made:
-    """What follows a prompt: how many tokens, and why no more."""
+    """The continuation of a prompt: how many tokens, and why no more."""
 
     text: str = ""
     tokens: int = 0

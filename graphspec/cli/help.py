@@ -76,7 +76,7 @@ def write_commands(group: TyperGroup, ctx: Any, formatter: Any) -> None:
 
 
 def _wrong(value: object, is_place: bool) -> str | None:
-    """What is wrong with a number, a text or a path, whatever it is for."""
+    """The mistake in a number, a text or a path, whatever it is for."""
     if isinstance(value, float) and math.isnan(value):
         return "it is not a number"
     text = str(value)

@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 
 
 class Sources(ExplainingGroup):
-    """What can be imported: one command for each kind of file."""
+    """Sources of imports: one command for each kind of file."""
 
     def unknown(self, args: list[str]) -> tuple[str, str | None]:
         from graphspec.cli.usage import unknown_source

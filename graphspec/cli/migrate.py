@@ -153,7 +153,7 @@ def migrated(
 
 
 def as_data(migration: Migration, written: Path | None) -> dict[str, Any]:
-    """What `--json` prints."""
+    """The output of `--json`."""
     return {
         "ok": True,
         "file": None if written is None else str(written),
@@ -164,7 +164,9 @@ def as_data(migration: Migration, written: Path | None) -> dict[str, Any]:
 
 
 def table(migration: Migration) -> str:
-    """What became of each tensor, those that differ in their numbers alone as one; then what it means."""
+    """The fate of each tensor, those that differ in their numbers alone as one; then the effect on the
+    outputs.
+    """
     from graphspec.compare.numbers import ranged, without_numbers
 
     groups: dict[Any, list[MigratedWeight]] = {}

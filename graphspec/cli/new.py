@@ -133,7 +133,7 @@ def _forecast(
     past: int | None,
     ahead: int | None,
 ) -> Ask | None:
-    """What the command line says of a forecast; None where it names no column of times."""
+    """The forecast that the options ask for; None where they name no column of times."""
     if time is None:
         for option, value in (("--series", series), ("--past", past), ("--next", ahead)):
             if value:

@@ -1,4 +1,4 @@
-"""What commands print: diagnostics, tables, answers and JSON documents."""
+"""Prints diagnostics, tables, answers and JSON documents of commands."""
 
 from __future__ import annotations
 

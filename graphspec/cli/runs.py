@@ -263,7 +263,7 @@ def _place(output: Path, weights: str, force: bool) -> tuple[Path, Path | None]:
 
 
 def _as_written(output: Path, run: Run) -> Callable[[pa.Table], pa.Table]:
-    """What makes of predictions what a file has: of boxes in .json, COCO's results."""
+    """Converts predictions for a file: boxes in .json become COCO's results."""
     from graphspec.runs.boxes import RESULTS, Boxes, Results
 
     boxes = Boxes(run.program, run.encoders())

@@ -23,7 +23,7 @@ LEAST = 10.0
 
 
 class TrainingReport:
-    """What a training calls back; a context manager, so that the bar is gone in the end.
+    """Callbacks of a training; a context manager, so that the bar is gone in the end.
 
     `quiet` leaves standard output alone. JSON lines go to standard error: one object a line, whose `event` is
     start, step, epoch or note.
@@ -222,7 +222,7 @@ def _first(start: Start) -> list[str]:
 
 
 def _table(seen: Iterable[Any]) -> list[str]:
-    """What a batch looks like to the model."""
+    """Describes a batch, as the model gets it."""
     rows = [["", "", "type", "shape", "min", "mean", "max"]]
     for tensor in seen:
         shape = "x".join(map(str, tensor.shape))

@@ -38,7 +38,7 @@ SHOWN = 10
 
 
 TRAINING = ("graphspec.cli.train", "graphspec.cli.training_report")
-"""What `graphspec train` imports of the commands: trials find it in memory."""
+"""Modules that `graphspec train` imports of the commands: trials find them in memory."""
 RunDir = Annotated[
     Path | None,
     typer.Option("--run-dir", metavar="DIR", help="Directory of the study. [default: runs/NAME-tune]"),

@@ -142,7 +142,7 @@ def _report(plan: Plan, output: Path | None, wrong: list[Diagnostic], as_json: b
 
 
 def as_data(plan: Plan, written: Path | None, wrong: list[Diagnostic]) -> dict[str, Any]:
-    """What `--json` prints."""
+    """The output of `--json`."""
     return {
         "ok": plan.ok,
         "file": None if written is None else str(written),

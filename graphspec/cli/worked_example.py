@@ -73,7 +73,7 @@ def _flow(value: dict[str, Any]) -> str:
 
 
 def _pytorch(source: str) -> tuple[str, ...]:
-    """What the model's class does for the node: its part of `__init__`, and of `forward`."""
+    """The lines of the model's class for the node: its part of `__init__`, and of `forward`."""
     model = next(node for node in reversed(ast.parse(source).body) if isinstance(node, ast.ClassDef))
     lines = source.splitlines()
     excerpt: list[str] = []

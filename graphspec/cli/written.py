@@ -80,7 +80,7 @@ def written(
 
 
 def columns_report(form: ColumnForm | None, why: str | None) -> list[str]:
-    """What a file reads and returns; of one that has arrays for columns, and `why`."""
+    """Describes the columns of a file; of one that has arrays for columns, and `why`."""
     if form is None:
         return [] if why is None else [f"reads and returns the arrays of the model: {why}"]
     named = ", ".join(f"{name} ({_kind(form, name)})" for name in form.columns)

@@ -30,7 +30,7 @@ class Watched(Layer, abstract=True):
 
 
 class WatchedActivity(Watched, abstract=True):
-    """What the output of a layer with an `activity_regularizer` goes through."""
+    """Adds the penalty of a layer's `activity_regularizer` on its output."""
 
     title: ClassVar[str] = "ActivityRegularization"
     by_hand: ClassVar[str] = (

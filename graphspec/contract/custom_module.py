@@ -12,7 +12,7 @@ from graphspec.contract.layer import Argument, Code, Layer, Leaf, Memory, Module
 from graphspec.tensor import Dim, Tensor, symbol
 
 ALWAYS = Ref("...")
-"""What no argument is: so that each is written."""
+"""The default of no argument: so that each is written."""
 
 
 class CustomModule(Layer, abstract=True):

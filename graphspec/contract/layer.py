@@ -180,8 +180,8 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What weights of a layer that grew need, so that it computes the same: by the beginning of their names,
-    `factors` multiply what is old, and what is new of `zero` starts at 0.
+    """The changes to weights of a layer that grew, so that it computes the same: by the beginning of their
+    names, `factors` multiply old values, and new values of `zero` start at 0.
     """
 
     factors: Mapping[str, float] = field(default_factory=dict)
@@ -295,9 +295,7 @@ class Layer(Setting):
 
     @classmethod
     def instead(cls, argument: str, value: object) -> str | None:
-        """What to write instead of a value that an argument refuses; None if the values that it takes are the
-        best advice.
-        """
+        """Remedy for a value that an argument refuses; None if the legal values are the best advice."""
         return None
 
     @classmethod
@@ -366,8 +364,8 @@ class Layer(Setting):
         return ()
 
     def learned(self, *inputs: Any) -> Learned | None:
-        """What its buffers learn of training data before the first step; None where nothing. Until then they
-        are NaN.
+        """The statistics that its buffers learn from training data before the first step; None where it has
+        none. Until then they are NaN.
         """
         return None
 
@@ -434,11 +432,13 @@ class Layer(Setting):
         return None
 
     def fixed_by_inputs(self, *inputs: Any) -> object:
-        """What its inputs fix of its module beside weights: calls that share the module agree in it."""
+        """The properties of its module, beside weights, that its inputs fix: calls that share the module
+        agree in them.
+        """
         return None
 
     def growth(self, old: Layer) -> Growth:
-        """What its weights need, beside their channels, to compute what `old`, a smaller one, did."""
+        """The changes to its weights, beside their channels, to compute the same as `old`, a smaller one."""
         return Growth()
 
     def affine_axis(self, rank: int) -> int | None:

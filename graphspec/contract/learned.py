@@ -1,4 +1,4 @@
-"""What buffers of a layer learn from training data before the first step."""
+"""The statistics that buffers of a layer learn from training data before the first step."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class NamedMembers(ClassesByName[type[Any]]):
         self._makers.update(dict.fromkeys(names, maker))
 
     def add(self, name: str, cls: type[Any]) -> None:
-        """What a class does for itself when it is made."""
+        """Registers a class when it is made."""
         self._loaded[name] = cls
 
     def _load(self, name: str) -> None:

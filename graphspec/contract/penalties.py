@@ -24,7 +24,7 @@ class Regularizer(NamedValue, family="regularizer"):
 
 
 class Constraint(NamedValue, family="constraint"):
-    """What a weight is brought back to after each step."""
+    """Constrains a weight after each step."""
 
     def misfit(self, rank: int) -> str | None:
         """Why it takes no weight of so many axes, if it takes none."""

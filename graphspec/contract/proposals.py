@@ -14,9 +14,9 @@ OF_AXES = (
     "`Reshape` adds and removes axes, global pooling and `Flatten` remove them; a `shape` leaves out the "
     "batch axis"
 )
-"""What gives a tensor another number of axes."""
+"""Layers that give a tensor another number of axes."""
 ONE_CLASS = "put `Flatten` or `GlobalAveragePooling2D` before the last layer for a class for each image"
-"""What makes one vector of an image."""
+"""Layers that make one vector of an image."""
 HALVED = 16
 """By how much a size may be smaller that was halved and doubled: four times, by at most 15."""
 FACTORS = range(2, 129)
@@ -99,7 +99,7 @@ def _of_axis(inputs: tuple[Tensor, ...], small: int, large: int) -> str | None:
 
 
 def _of_multiples(pairs: list[tuple[Dim, Dim]]) -> str | None:
-    """What to write for sizes that differ by how they are rounded, which multiples are not."""
+    """Remedy for sizes that are rounded multiples and differ by the rounding."""
     written: dict[str, int] = {}
     for a, b in pairs:
         names = names_of(a) | names_of(b)
@@ -177,7 +177,7 @@ def _strided(large: Tensor, small: Tensor, position: int, other: int, keep: bool
 
 
 def _halved(pairs: list[tuple[int, int]]) -> str | None:
-    """What to do where sizes were halved and doubled again, and are a little smaller than before."""
+    """Remedy where sizes were halved and doubled again, and are a little smaller than before."""
     if not all(min(pair) % 2 == 0 and max(pair) - min(pair) in range(HALVED) for pair in pairs):
         return None
     return (

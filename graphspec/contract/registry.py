@@ -38,7 +38,7 @@ class LayerClasses(ClassesByName[Class]):
         self.synonyms = {word: name for name, place in places.items() for word in place.also}
 
     def add(self, name: str, cls: Class, also: str) -> None:
-        """What a class does for itself when it is made."""
+        """Registers a class when it is made."""
         self._modules.setdefault(name, cls.__module__)
         self.synonyms.update(dict.fromkeys(also.split(), name))
         self._loaded[name] = cls

@@ -32,7 +32,7 @@ class OrthogonalRegularizer(Regularizer, word="orthogonal_regularizer", aliases=
     factor: Factor = 0.01
     """Factor of the penalty."""
     mode: Literal["rows", "columns"] = "rows"
-    """What is kept orthogonal: the rows, or the columns."""
+    """The orthogonal vectors: the rows, or the columns."""
 
     def misfit(self, rank: int) -> str | None:
         return f"`{self.word}` takes a matrix, and this has {count_axes(rank)}" if rank != 2 else None

@@ -1,4 +1,4 @@
-"""What training remembers of the batches before: a tensor, and what changes it."""
+"""Tensors that training keeps from batch to batch, and their updates."""
 
 from __future__ import annotations
 

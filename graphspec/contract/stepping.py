@@ -142,7 +142,7 @@ class BegunState(Layer, abstract=True, spec_name="begun"):
 
 
 class CarriedStates(Layer, abstract=True, spec_name="carried"):
-    """What it is given, once the states have become new ones."""
+    """Returns its input, once the states have become new ones."""
 
     arguments = (Argument("x"), Argument("new", many=True), Argument("states", many=True))
 

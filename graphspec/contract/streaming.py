@@ -20,8 +20,8 @@ Role = Literal["new", "all", "low", "nought", "padded"] | None
 Roles = tuple[Role, ...]
 """A role for each axis of a value, the batch among them."""
 Kind = Literal["frame", "window", "state", "keys", "place", "whole"]
-"""What an output at a step needs: the inputs at that step; those of the last few; a state; all before, in a
-buffer; how many steps there were; or steps that are yet to come.
+"""The inputs on which an output at a step depends: those at that step; those of the last few; a state; all
+before, in a buffer; how many steps there were; or steps that are yet to come.
 """
 
 LONGEST = symbol("longest")
@@ -30,7 +30,7 @@ LONGEST = symbol("longest")
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """What is kept from step to step: a tensor for each example, zeros before the first step."""
+    """A state that is kept from step to step: a tensor for each example, zeros before the first step."""
 
     name: str
     shape: tuple[Dim, ...]

@@ -19,7 +19,7 @@ DataFormat = Literal["channels_last", "channels_first"]
 
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
-"""What the axes under a window of each rank are called."""
+"""Names of the axes under a window of each rank."""
 
 
 def window(rank: int, least: int = 1) -> Any:

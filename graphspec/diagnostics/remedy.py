@@ -12,16 +12,19 @@ Where = Literal["place", "entry", "key", "comment", "line end", "lines", "value"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change that a remedy makes at the place of its diagnostic. `new` replaces the word `old`, which the
-    place holds once, or else all of the place. With `entry` it replaces the `key: value` whose key or value
-    the place is, and with `key` its key by each word of `new`, all with its value; with `comment` it replaces
-    the blanks before the place, too; at the `line end` it is added to the first line of the place; with
-    `lines` it begins each line of these ranges, from 1, both ends included. With `value` the value at the
-    place, or of the entry whose key it is, becomes the plain `value`; with `around` the mapping or list that
-    holds it does; the entries in these keep their text. A change is `safe` if nothing else can have been
-    meant; one with `only_for` only where the entry has one of these values. `new` may be a name that the spec
-    has `declared`: the mistake may be there. A safe change keeps all numbers, unless it `drops` one that
-    repeats a default. It is made `at` another place than that of the diagnostic, if one is given.
+    """The change that a remedy makes at the place of its diagnostic.
+
+    `new` replaces the word `old`, which the place holds once, or else all of the place. With `entry` it
+    replaces the `key: value` whose key or value the place is, and with `key` its key by each word of `new`,
+    all with its value; with `comment` it replaces the blanks before the place, too; at the `line end` it is
+    added to the first line of the place; with `lines` it begins each line of these ranges, from 1, both ends
+    included. With `value` the value at the place, or of the entry whose key it is, becomes the plain `value`;
+    with `around` the mapping or list that holds it does; the entries in these keep their text.
+
+    A change is `safe` if nothing else can have been meant; one with `only_for` only where the entry has one
+    of these values. `new` may be a name that the spec has `declared`: the mistake may be there. A safe change
+    keeps all numbers, unless it `drops` one that repeats a default. It is made `at` another place than that
+    of the diagnostic, if one is given.
     """
 
     new: str

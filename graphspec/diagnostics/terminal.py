@@ -1,6 +1,7 @@
-"""Writes to the terminal: everything that commands and reports print goes through here. Names of files,
-directories, columns and tensors are the choice of others. A control character in one is written out, as
-`<U+001B>`; printed as it is, the terminal would obey it.
+"""Writes to the terminal: everything that commands and reports print goes through here.
+
+Names of files, directories, columns and tensors are the choice of others. A control character in one is
+written out, as `<U+001B>`; printed as it is, the terminal would obey it.
 """
 
 from __future__ import annotations

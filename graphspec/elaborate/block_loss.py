@@ -87,7 +87,7 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _inputs(node: NodeInstance, values: list[Value]) -> NodeInputs | None:
-    """What an output returns, as the block reads it; None after an error."""
+    """The values of an output, as the block reads them; None after an error."""
     inputs = NodeInputs()
     for value in values:
         if value.tensor.shape[0] != symbol(BATCH):

@@ -188,7 +188,7 @@ def _mix_misfits(
 
 
 def _one_hot(output: OutputSpec) -> str:
-    """What to write instead of class numbers."""
+    """Remedy for class numbers as targets."""
     if output.loss is not None and output.loss.name.startswith("sparse_"):
         instead = output.loss.name.removeprefix("sparse_")
         return f"write `loss: {instead}`: a feature `encode: category` then makes one-hot targets"

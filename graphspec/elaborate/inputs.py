@@ -95,7 +95,7 @@ def given_tensor(tensor: Tensor) -> Tensor:
 
 
 Defaults = dict[str, int | float | bool | str]
-"""What fills the inputs that may be left out."""
+"""The values of inputs that may be left out."""
 
 
 def declared_defaults(

@@ -195,7 +195,7 @@ class NodeInstance:
 
 
 Build = Callable[[NodeInstance], NodeResult]
-"""What builds an instance of any form."""
+"""Builds an instance of any form."""
 
 
 def fewer_help(node: NodeInstance) -> str:

@@ -1,5 +1,5 @@
-"""What a reference stands for: an input, a node's output, one or all instances of a repeated node, or a
-value inside a block or model.
+"""Resolves references: an input, a node's output, one or all instances of a repeated node, or a value inside
+a block or model.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def reference(
 
 
 SECTIONS = ("inputs", "layers", "nodes", "outputs", "self")
-"""What some write before a name."""
+"""Prefixes that other formats put before a name."""
 NUMBERS = {"e": str(math.e), "inf": "1e30"}
 """Numbers that have names elsewhere. Infinity has no other: 1e30 is as good in most formulas, not in all."""
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
@@ -83,7 +83,7 @@ def resolve(
 
 
 def _name_remedy(body: BodyElaborator, head: str, rest: list[str], in_formula: bool) -> str:
-    """What to write for a name that is not known here; `rest` is what follows it."""
+    """Remedy for a name that is not known here; `rest` is the path after it."""
     names, outside = [*body.inputs, *body.declared.nodes], body.of_file
     if len(words := head.split()) > 1 and all(word in names for word in words):
         return write(f"[{', '.join(words)}]")
@@ -108,7 +108,7 @@ def _name_remedy(body: BodyElaborator, head: str, rest: list[str], in_formula: b
 
 @dataclass(frozen=True, slots=True)
 class _Lookup:
-    """What a path stands for that begins with a known name of a body; mistakes are reported at `span`."""
+    """Resolves a path that begins with a known name of a body; mistakes are reported at `span`."""
 
     body: BodyElaborator
     span: Span | None
@@ -199,7 +199,7 @@ class _Lookup:
 
 
 def _output_remedy(result: NodeResult, name: str, word: str) -> str | None:
-    """What to write for an output that an instance does not have."""
+    """Remedy for an output that an instance does not have."""
     names = [key for key in result.outputs if key]
     layer = result.op.layer if result.op is not None else None
     part = _first_part(result)

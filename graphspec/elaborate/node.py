@@ -72,7 +72,7 @@ def _count(body: BodyElaborator, declared: Node) -> Symbolic | None:
 
 
 def _none_of(node: NodeInstance) -> Resolved:
-    """What a node passes on that is repeated 0 times: its first input, as the output of an op without a
+    """The result of a node that is repeated 0 times: its first input, as the output of an op without a
     number.
     """
     first = _first_input(node)
@@ -259,7 +259,7 @@ def _reference(node: NodeInstance, text: Any, path: Path) -> list[Bound]:
 
 
 def _constant_help(node: NodeInstance, number: float, place: str | int) -> str:
-    """What to write for a number among the inputs, which has the `place` of one or its name."""
+    """Remedy for a number among the inputs, which has the `place` of one or its name."""
     if isinstance(number, int) and number < 0 and place == "from":
         rest = {key: item for key, item in node.written.items() if key != "from"}
         words = "leave `from` out: a node reads the one above it" if number == -1 else "write the node's name"
@@ -288,7 +288,7 @@ class InputText:
 
 
 def _reads(node: NodeInstance, edges: list[tuple[str, Path]]) -> list[InputText]:
-    """What a node says that it reads, in order; nothing where it reads the node above."""
+    """The references of a node, in order; empty where it reads the node above."""
     raw, path = node.declared.source, (*node.path, "from")
     if "from" in node.overrides:
         raw, path = node.overrides["from"], (*node.path, "parallel", "from", node.index or 0)

@@ -22,7 +22,7 @@ from graphspec.tensor import show_size
 from graphspec.traced import Symbolic, leafed, outward, plain
 
 _TYPE_NAMES = {"int": "3", "integer": "3", "float": "0.5", "number": "0.5", "bool": "true", "boolean": "true"}
-"""What people write for the type of a param, each with a value of that type."""
+"""Types that people write in place of a param's value, each with a value of that type."""
 
 
 class _Reported(Exception):
@@ -159,7 +159,7 @@ class Scope:
         return None
 
     def param_remedy(self, written: Any, value: Any, sample: str | None = None) -> str | None:
-        """What to do where `written`, whose `value` does not fit, is a param that is null or names a type."""
+        """Remedy where `written`, whose `value` does not fit, is a param that is null or names a type."""
         names = names_in(written)
         if len(names) != 1 or self.params.get(name := next(iter(names)), NOTHING) != value:
             return None

@@ -1,4 +1,4 @@
-"""What is written and never used: nodes that reach no output, inputs, blocks, params and shared layers."""
+"""Finds unused names: nodes that reach no output, inputs, blocks, params and shared layers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _calls(body: Body) -> Iterator[str]:
 
 
 def _wrapped(node: Node) -> Iterator[dict[str, Any]]:
-    """What a node wraps, and what that wraps."""
+    """The layer that a node wraps, and the one inside of that, and so on."""
     wraps: Any = node.wraps
     while isinstance(wraps, dict):
         yield wraps

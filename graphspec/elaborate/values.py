@@ -1,4 +1,4 @@
-"""What a name in a body can stand for: a value of its graph, nothing, or a failure that is reported."""
+"""The targets of names in a body: a value of its graph, nothing, or a failure that is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTHING: Final = Absent.NOTHING
 FAILED: Final = Absent.FAILED
 
 Resolved = Value | Absent
-"""What a reference to one thing gives."""
+"""The target of a reference to one thing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What can go wrong in an export, as diagnostics."""
+"""Failures of an export, as diagnostics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAILURES = (
     ArithmeticError,
     OSError,
 )
-"""What tracing, writing and reading raise for a module that they cannot take: they promise no class of their
+"""Errors of tracing, writing and reading for a module that they cannot take: they promise no class of their
 own.
 """
 

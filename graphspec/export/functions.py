@@ -48,7 +48,7 @@ class Replacing(TorchFunctionMode):
 def _attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *args: Any, **options: Any
 ) -> Tensor:
-    """What `F.scaled_dot_product_attention` computes of [*batch, heads, length, size]."""
+    """`F.scaled_dot_product_attention` of [*batch, heads, length, size]."""
     if query.dim() <= 4:
         return F.scaled_dot_product_attention(query, key, value, attn_mask, *args, **options)
     batch, mask = query.shape[:-3], attn_mask
@@ -60,7 +60,7 @@ def _attention(
 
 
 def _sum(function: Function, *terms: Any, **options: Any) -> Any:
-    """What a sum or a difference is, a small number as a tensor."""
+    """A sum or a difference, with a small number as a tensor."""
     tensor = next((term for term in terms if isinstance(term, Tensor)), None)
     if tensor is not None and tensor.is_floating_point() and tensor.dim():
         one = partial(tensor.new_full, (1,))
@@ -69,13 +69,13 @@ def _sum(function: Function, *terms: Any, **options: Any) -> Any:
 
 
 def _distances(x: Tensor, y: Tensor, p: float = 2.0, **options: Any) -> Tensor:
-    """What `torch.cdist` computes, which ONNX does not know."""
+    """`torch.cdist`, which ONNX does not know."""
     gaps: Tensor = torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), p, -1)
     return gaps
 
 
 def _taken(x: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """What `Tensor.take_along_dim` computes: `gather`, after both are broadcast along all other axes."""
+    """`Tensor.take_along_dim` by `gather`, after both are broadcast along all other axes."""
     dim %= x.dim()
     before, after = (
         torch.broadcast_shapes(x.shape[part], indices.shape[part])

@@ -17,7 +17,7 @@ from graphspec.export import failures
 
 Arrays = Mapping[str, Any]
 FAILURES = (*failures.FAILURES, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
-"""What the tools of quantization raise for a model that they cannot take."""
+"""Errors of the tools of quantization for a model that they cannot take."""
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 """The operators with weights that become integers."""
 
@@ -35,7 +35,7 @@ class Int8Writer:
 
 
 class DynamicInt8(Int8Writer):
-    """What goes into a product is scaled when it is computed: by its range in that batch."""
+    """Scales the inputs of a product when it is computed: by their range in that batch."""
 
     name = "dynamic"
 
@@ -69,7 +69,7 @@ class DynamicInt8(Int8Writer):
 
 
 class StaticInt8(Int8Writer):
-    """What goes into a product is scaled by its range in `examples`, batches of inputs."""
+    """Scales the inputs of a product by their range in `examples`, batches of inputs."""
 
     name = "static"
 

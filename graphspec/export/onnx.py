@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from graphspec.program import Program
 
 PRODUCER = "graphspec"
-"""What a file names as its producer, in its first bytes."""
+"""The name of a file's producer, in its first bytes."""
 OPSET = 20
 """The version of ONNX: the first that splits and matches texts."""
 ERRORS_ONLY = 3

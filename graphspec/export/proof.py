@@ -20,7 +20,7 @@ Run = Callable[[list[Tensor]], dict[str, Tensor]]
 """From the inputs, in the spec's order, to the outputs by name."""
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""What outputs may differ by: of each number, and of the largest one where that is above 1."""
+"""The tolerances of outputs: of each number, and of the largest one where that is above 1."""
 
 ALIKE = 0.95
 """The share of boxes that must be there in both."""
@@ -35,7 +35,7 @@ class Comparison:
 
 
 def outputs_of(program: BaseProgram, value: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a module returns, by the spec's names."""
+    """The outputs of a module, by the spec's names."""
     return dict(value) if isinstance(value, Mapping) else {next(iter(program.outputs)): value}
 
 

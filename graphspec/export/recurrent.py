@@ -132,7 +132,7 @@ def _direction(
 def _loop(
     self: Any, x: Tensor, initial_state: Sequence[Tensor] | None = None, mask: Tensor | None = None
 ) -> Tensor | tuple[Tensor, ...]:
-    """What the `forward` of `Scanned` computes for inference."""
+    """The `forward` of `Scanned` for inference."""
     kernel = self.weight_ih_l0.unflatten(0, (self.gates, -1)).mT
     zeros = x.new_zeros(x.shape[0], self.weight_hh_l0.shape[-1])
     states = [state.expand_as(zeros) for state in initial_state or [zeros] * self.states]
@@ -160,7 +160,7 @@ def _loop(
 def _over_steps(
     cell: Callable[..., Any], sequences: State, states: State, mask: Tensor | None = None
 ) -> State:
-    """What the emitted function `scan` computes."""
+    """The emitted function `scan`, for export."""
     batch, count = sequences[0].shape[0], len(states)
     start = tuple(state.expand(batch, *state.shape[1:]).clone() for state in states)
 

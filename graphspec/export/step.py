@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphspec.program import Program
 
 BATCH, LENGTH, LONGEST = 3, 4, 9
-"""What is traced: so many sequences, new steps, and steps in all."""
+"""The sizes of a trace: so many sequences, new steps, and steps in all."""
 TOLERANCE = 1e-4
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphspec.program import Program
 
 EXAMPLE_BATCH, EXAMPLE_SIZE = 3, 8
-"""What is traced: so many examples, and named sizes of at least this."""
+"""The sizes of a trace: so many examples, and named sizes of at least this."""
 LARGER = (2, 8, 64)
 """The smallest values that named sizes may be given so as to stay free, where strides make small ones 1."""
 

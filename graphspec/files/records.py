@@ -1,5 +1,6 @@
-"""Reads the records of a run by their types: the files of a run may come from anybody. Unknown keys of a
-record are left out: a later version may have written them.
+"""Reads the records of a run by their types: the files of a run may come from anybody.
+
+Unknown keys of a record are left out: a later version may have written them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Records that this user has signed on this machine; everything else is computed again. A run directory may
-come from anybody, with all that was measured, proved and permitted in it. Such a record is believed only
-where this user has signed it, and nothing but this file reads one. The key is kept outside of all runs, in
-the user's state directory, or in the one for temporary files where that cannot be written.
+"""Records that this user has signed on this machine; everything else is computed again.
+
+A run directory may come from anybody, with all that was measured, proved and permitted in it. Such a record
+is believed only where this user has signed it, and nothing but this file reads one. The key is kept outside
+of all runs, in the user's state directory, or in the one for temporary files where that cannot be written.
 """
 
 from __future__ import annotations

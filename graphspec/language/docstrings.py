@@ -1,6 +1,7 @@
-"""Reads the docstrings under the fields of classes. Python drops these texts, so that no class is made slower
-for them; they are read from the source when someone asks. A field that a class inherits, or gives only
-another type or default, is explained by its base.
+"""Reads the docstrings under the fields of classes.
+
+Python drops these texts, so that no class is made slower for them; they are read from the source when someone
+asks. A field that a class inherits, or gives only another type or default, is explained by its base.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ WORDS = {
     "num_kv_heads": "num_key_value_heads",
     **ARGUMENT_WORDS,
 }
-"""What others call arguments of attention."""
+"""Names of other libraries for arguments of attention."""
 
 TENSORS = (
     Argument("query"),

@@ -128,7 +128,7 @@ class Cell(Layer, abstract=True):
         raise TypeError(f"{type(self).__name__} says no layers")
 
     def stack(self) -> CellStack:
-        """What runs one step of it."""
+        """Runs one step of it."""
         *below, _ = self.layers(return_state=True, return_sequences=True)
         return CellStack((*below, self.layers(return_state=True)[-1]))
 

@@ -204,7 +204,7 @@ class Permute(Layer):
         return Code("{x}.permute(*{dims})", constants={"dims": (0, *self.dims)})
 
     def _remedy(self, axes: list[int]) -> str | None:
-        """What to write for an order that begins with the batch, as PyTorch's do, or for another one."""
+        """Remedy for an order that begins with the batch, as PyTorch's do, or for another wrong one."""
         if self.dims[:1] == (0,) and sorted(self.dims[1:]) == axes:
             return f"leave out the batch: `dims: {list(self.dims[1:])}`"
         return f"for example `dims: {axes[::-1]}`" if axes else None

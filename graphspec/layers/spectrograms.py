@@ -107,7 +107,7 @@ class STFTSpectrogram(Layer):
     """
 
     mode: Literal["log", "magnitude", "psd", "real", "imag", "angle", "stft"] = "log"
-    """What is returned of each frequency: `log`, `magnitude`, `psd` and others."""
+    """The result for each frequency: `log`, `magnitude`, `psd` and others."""
     frame_length: Annotated[int, Field(ge=2)] = 256
     """Samples of a frame."""
     frame_step: Positive | None = None
@@ -117,7 +117,7 @@ class STFTSpectrogram(Layer):
     periodic: bool = False
     """Whether the window is periodic."""
     scaling: Literal["density", "spectrum"] | None = "density"
-    """What the window is divided by."""
+    """The sum by which the window is divided."""
     padding: Literal["valid", "same"] = "valid"
     expand_dims: bool = False
     """Whether channels keep an axis of their own."""

@@ -30,7 +30,7 @@ from graphspec.traced import formulas_in
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """What is cut off the full output along one axis; it has `(size - 1) * stride + span` places.
+    """The elements to cut off the full output along one axis, of `(size - 1) * stride + span` places.
 
     PyTorch cuts `padding` off both ends and adds `output_padding` at the end; `crop` is cut off there, too.
     """
@@ -125,7 +125,7 @@ class Transposed(Convolving, abstract=True):
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
 
     def margins(self) -> tuple[Margin, ...]:
-        """What is cut off the full output, and added to it, along each axis."""
+        """The margins of the full output along each axis."""
         wanted = self.output_padding or (None,) * self.rank
         return tuple(map(self._margin, self.spans(), self.strides, wanted))
 

@@ -1,4 +1,5 @@
 """The roles of axes of a layer's weights: channels that it reads, channels that it gives, rows of a table.
+
 Nothing is listed by layer: the channels of each input, and each argument that is a number, are doubled in
 turn, and the sizes that then double depend on it. Of `Dense(units=32)` on 8 channels the kernel [32, 8]
 doubles along axis 0 with `units`, as the output does, and along axis 1 with the input.

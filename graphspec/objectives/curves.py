@@ -89,7 +89,7 @@ class CurveMetric(Confusion):
 
     @property
     def label_factors(self) -> Sequence[float] | None:
-        """What the values of each label count in the one curve."""
+        """The weight of each label's values in the one curve."""
         return None
 
     def _thresholds(self, output: Values) -> Values:

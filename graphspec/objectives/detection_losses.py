@@ -33,7 +33,7 @@ class Detection(Detector):
 
     @property
     def head(self) -> Head:
-        """What the output means; the size of the picture is known."""
+        """The meaning of the output; the size of the picture is known."""
         from graphspec.objectives import heads
 
         kinds: dict[Assign, type[Head]] = {
@@ -70,7 +70,7 @@ class Detection(Detector):
         return (None, None) if count is None else (CROWD + 1 - count, (None, None, None, None, count - 1))
 
     def legal_target(self, output: Values, relative: Values) -> Values | None:
-        """What it would answer itself, at most ten boxes, without their scores."""
+        """Its own answer, at most ten boxes, without their scores."""
         return self.answer(output)[:, :10, [0, 1, 2, 3, 5]]
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:

@@ -33,7 +33,7 @@ SIZES: dict[Size, tuple[float, float]] = {
 MOST = 100
 """How many boxes of a class count in a picture."""
 TARGET = 2.0
-"""What a target has in the place of a score."""
+"""Fills the place of a score in a target."""
 
 
 def _listed(value: object) -> object:

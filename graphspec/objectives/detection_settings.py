@@ -39,7 +39,7 @@ def _pair(value: object) -> object:
 
 
 class Detector(Loss):
-    """What a detector's output means, and how its loss and its answers are computed."""
+    """The meaning of a detector's output, and how its loss and its answers are computed."""
 
     assign: Assign = "center"
     """Which points answer for a box."""

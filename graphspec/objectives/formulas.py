@@ -1,4 +1,4 @@
-"""What the formulas of losses and metrics have in common, on torch tensors.
+"""Common parts of the formulas of losses and metrics, on torch tensors.
 
 torch is imported inside of functions: a spec is checked without it.
 """

@@ -1,4 +1,5 @@
-"""What a detector's output means: which point or query answers for which target, its boxes and its losses.
+"""The meaning of a detector's output: which point or query answers for which target, its boxes and its
+losses.
 
 A head has the settings of a `Detector`. Targets are [n, most, 5], corners in pixels and the class; class -1
 is no box. All shapes are known from settings, so that steps compile and wait for nothing, but for the
@@ -27,8 +28,8 @@ WIDEST = math.log(1000 / 16)
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """What each point answers for: a row of the targets, [n, points, 5], which counts as much as its
-    `weight`, [n, points], 0 for none; and the points whose class counts, all where that is None.
+    """The target of each point: a row of the targets, [n, points, 5], which counts as much as its `weight`,
+    [n, points], 0 for none; and the points whose class counts, all where that is None.
     """
 
     rows: Values
@@ -92,7 +93,7 @@ class DenseHead(Head):
 
     @abstractmethod
     def assigned(self, boxes: Values, output: Values, target: Values) -> Assigned:
-        """What each point answers for; nothing here has a gradient."""
+        """Assigns targets to points; nothing here has a gradient."""
 
     def scores(self, output: Values) -> Values:
         if self.loss.has_background:
@@ -369,7 +370,7 @@ class Hungarian(Head):
         return 1 - overlap(self.loss.boxes, a, b)
 
     def _costs(self, logits: Values, shares: Values, goal: Values, kinds: Values) -> Values:
-        """What it costs that a target is a query's: [n, most, queries]."""
+        """The costs of assigning targets to queries: [n, most, queries]."""
         chance = (
             logits.softmax(-1)
             .transpose(1, 2)

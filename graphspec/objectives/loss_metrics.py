@@ -24,7 +24,7 @@ class OfLoss(Metric):
     direction = "down"
     of: ClassVar[type[Loss]]
     fields_of: ClassVar[type[Loss] | None] = None
-    """What says what its arguments mean."""
+    """The loss whose docstrings explain its arguments."""
     _level: int | None = PrivateAttr(None)
     """Of an output of quantiles, the place of the one that is compared: that in the middle."""
 

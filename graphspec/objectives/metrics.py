@@ -108,7 +108,7 @@ class Metric(Named):
         return mean_sums(self.each(output, target), weight)
 
     def value(self, sums: Values) -> Values:
-        """What follows from the sums: a number, or one for each class or threshold."""
+        """The metric of these sums: a number, or one for each class or threshold."""
         return divide(sums[0], sums[1])
 
     def statistics(self, output: Values, target: Values, weight: Values | None = None) -> Values:

@@ -68,7 +68,7 @@ class Correlation(Metric):
         return super().misfit(output, activation, loss)
 
     def of_moments(self, variances: tuple[Values, Values], apart: Values, together: Values) -> Values:
-        """What follows from variances, the squared difference of the means, and the covariance."""
+        """The metric of variances, the squared difference of the means, and the covariance."""
         raise NotImplementedError(f"{type(self).__name__} has no formula")
 
     def _of_sums(self, sums: Values) -> Values:

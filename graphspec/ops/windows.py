@@ -29,7 +29,7 @@ Sizes = Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
 
 
 class _AsLayer(Operation, abstract=True):
-    """What a layer without weights does, as one function for sequences, images and volumes."""
+    """A layer without weights, as one function for sequences, images and volumes."""
 
     arguments = (Argument("inputs"),)
     reads_padded = True
@@ -281,7 +281,7 @@ class SeparableConv(Operation, spec_name="separable_conv"):
         return first, Conv(data_format=self.data_format)
 
     def between(self, inputs: Tensor, depthwise: Tensor, pointwise: Tensor) -> Tensor:
-        """What the first gives. Raises `LayerError` where the kernels do not fit."""
+        """The result of the depthwise convolution. Raises `LayerError` where the kernels do not fit."""
         first, _ = self.parts()
         need_floats(self.spec_name, inputs, depthwise, pointwise)
         intermediate = first.infer(inputs, depthwise)

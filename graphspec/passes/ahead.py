@@ -1,6 +1,7 @@
-"""Values at steps ahead of a new one, and at that step itself, as far as constants tell. So a mask is known
-for one that hides later steps, however it is computed: a comparison of places, a triangle, a sum with large
-negative numbers, a product with zeros.
+"""Values at steps ahead of a new one, and at that step itself, as far as constants tell.
+
+So a mask is known for one that hides later steps, however it is computed: a comparison of places, a triangle,
+a sum with large negative numbers, a product with zeros.
 """
 
 from __future__ import annotations

@@ -52,8 +52,9 @@ def ends_in(value: Value) -> str | None:
 
 def ending(value: Value) -> str:
     """The range of a value: the activation that it ends in, `linear` for a layer that applies none, `unknown`
-    where the values come from elsewhere, as in an average of probabilities. Beyond `ends_in` this looks
-    through layers that only rearrange, for activations of each element alone.
+    where the values come from elsewhere, as in an average of probabilities.
+
+    Beyond `ends_in` this looks through layers that only rearrange, for activations of each element alone.
     """
     *_, last = inside(value)
     op = last.op

@@ -16,7 +16,7 @@ from graphspec.runs.engines import Engine, of_rows
 
 @dataclass(eq=False, repr=False)
 class Answering:
-    """What computes, and how each output becomes columns."""
+    """The engine, and the columns of each output."""
 
     engine: Engine
     written: Mapping[str, OutputColumns]

@@ -1,7 +1,8 @@
-"""What a run from elsewhere is: what it reads, what code it would need, whether its files are what it says.
+"""Audits a run from elsewhere: the files that it reads, the code that it would need, whether its files are
+what it claims.
 
 Nothing of it is believed, and no code of it is run: its spec is compiled, its weights are read as tensors,
-and what it keeps for engines is compared with the module on numbers that are drawn afresh.
+and its files for engines are compared with the module on numbers that are drawn afresh.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ RUNS_CODE = (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".so", ".dll", ".dylib
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of a part of a run."""
+    """A finding about a part of a run."""
 
     part: str
     verdict: Verdict
@@ -41,7 +42,7 @@ class Finding:
 
 
 def audits(path: Path, allow: Sequence[str] = ()) -> dict[Path, list[Finding]]:
-    """What is found of a run, or of each run in a directory. Raises `SpecError` (run-missing)."""
+    """The findings of a run, or of each run in a directory. Raises `SpecError` (run-missing)."""
     inside = [] if holds_run(path) else sorted(row.path for row in list_runs(path))
     found = {}
     for each in inside or [path]:
@@ -55,7 +56,7 @@ def audits(path: Path, allow: Sequence[str] = ()) -> dict[Path, list[Finding]]:
 
 
 def audit(run: Run) -> Iterator[Finding]:
-    """What is found of a run in a directory, part by part."""
+    """The findings of a run in a directory, part by part."""
     try:
         program = run.program
     except SpecError as error:
@@ -76,7 +77,7 @@ def _first(error: SpecError) -> str:
 
 
 def _failed(part: str, error: SpecError) -> Finding:
-    """What is said of a part that the module cannot be made for."""
+    """The finding about a part that the module cannot be made for."""
     if error.diagnostics[0].code == "module-not-allowed":
         return Finding(part, "note", "it is not looked at: that needs the code above")
     return Finding(part, "wrong", _first(error))

@@ -23,7 +23,7 @@ TEXT = 11
 SHADE = 255
 """The grey of letters."""
 RESULTS = ".json"
-"""What files of COCO's results end in."""
+"""The file name extension of COCO's results."""
 
 
 def is_boxes(columns: OutputColumns) -> bool:
@@ -121,7 +121,7 @@ class Results:
 
 
 def _image(row: Mapping[str, Any], number: int) -> int | str:
-    """What COCO calls the picture of a row."""
+    """The id of a row's picture in COCO's results."""
     if row.get("id") is not None:
         found: int | str = row["id"]
         return found

@@ -1,4 +1,4 @@
-"""What a model returns as the columns that people read."""
+"""Converts the outputs of a model to the columns that people read."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def columns_of(
     probabilities: bool,
     units: Values = MappingProxyType({}),
 ) -> pa.Table:
-    """What a model returns for some rows as columns, as people read them. `units` are the scales that rows
-    have of their own, by target.
+    """Converts the outputs of a model for some rows to columns, as people read them. `units` are the scales
+    that rows have of their own, by target.
     """
     values = of_rows(values)
     if encoders is not None:

@@ -74,7 +74,7 @@ class RunFiles:
 
     @property
     def lengths(self) -> dict[str, int]:
-        """What the named sizes of the inputs usually are in the data that it learned from."""
+        """The usual values of the inputs' named sizes, in the data that it learned from."""
         return self.about().lengths
 
     def weights(self, name: str, program: object = None) -> Path:
@@ -147,7 +147,7 @@ class RunFiles:
 
 
 def history_of(directory: Path) -> Values:
-    """What `history.jsonl` in a directory says, up to the first line that is no epoch."""
+    """The values in a directory's `history.jsonl`, up to the first line that is no epoch."""
     values: Values = {}
     for index, entry in enumerate(_lines(directory / HISTORY)):
         for name, value in entry.items():
@@ -279,7 +279,7 @@ def list_studies(parent: Path) -> list[StudyRow]:
 
 
 def entries(path: Path) -> list[Path]:
-    """What is in a directory; nothing where it is not one."""
+    """The files of a directory; none where it is not one."""
     return sorted(path.iterdir()) if path.is_dir() else []
 
 

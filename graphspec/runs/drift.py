@@ -57,7 +57,7 @@ class ColumnDrift:
     missing_p: float
     unseen: float
     shown: str
-    """What changed most, in words."""
+    """The largest change, in words."""
 
     @property
     def drifted(self) -> bool:
@@ -93,7 +93,7 @@ class SampledColumn:
 
 
 def drift(run: Run, data: Any, device: str = "auto") -> Drift:
-    """What differs between the rows of `data` and those that a run learned from. Raises `SpecError`."""
+    """Compares the rows of `data` with those that a run learned from. Raises `SpecError`."""
     encoders, config = run.encoders(), run.program.data
     if encoders is None or config is None or (run.files.synthetic and config.train is None):
         message = f"`{run.path}` learned from no table, and drift compares columns"
@@ -167,7 +167,9 @@ def _rows(run: Run, encoders: Encoders, data: Any) -> TablePart:
 
 
 def _answers(run: Run, before: Sequence[Any], data: Any, device: str) -> Iterator[ColumnDrift]:
-    """What the model answers for the rows of training, in one table or several, and for the new ones."""
+    """Compares the model's answers for the rows of training, in one table or several, with those for the new
+    ones.
+    """
     key = run.program.data.key if run.program.data is not None else None
     tables = [
         pa.concat_tables(

@@ -1,4 +1,4 @@
-"""What computes a program's outputs: PyTorch, or another engine that runs its export."""
+"""Engines that compute a program's outputs: PyTorch, or another one that runs its export."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Engine(Protocol):
         ...
 
     def logits(self, inputs: Mapping[str, Any]) -> Values:
-        """What the module returns with `logits=True`: outputs without the activations that losses take
+        """The result of the module with `logits=True`: outputs without the activations that losses apply
         themselves, and masks.
         """
         ...
@@ -79,7 +79,9 @@ class Engine(Protocol):
 
 @dataclass(eq=False, repr=False)
 class Default:
-    """What fills an input that may be left out: a number, or what is drawn from `random_normal` or else."""
+    """The value of an input that may be left out: a number, or the name of a distribution, such as
+    `random_normal`.
+    """
 
     value: float | str
     sizes: tuple[int, ...]
@@ -97,7 +99,7 @@ class Default:
 
 @dataclass(eq=False, repr=False)
 class Interface:
-    """What goes into the export of a program, and what comes out, by name."""
+    """The inputs and the outputs of a program's export, by name."""
 
     inputs: tuple[str, ...]
     defaults: Mapping[str, Default]
@@ -106,7 +108,7 @@ class Interface:
     """In a file with logits, what each output is without its activation."""
     masks: tuple[str, ...]
     returned: tuple[str, ...]
-    """What such a file returns, in order."""
+    """The results of such a file, in order."""
 
     @classmethod
     def of(cls, program: BaseProgram) -> Interface:
@@ -124,7 +126,9 @@ class Interface:
 
 
 def of_rows(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What an engine gives, with as many rows of what is the same for all: a state or a parameter."""
+    """The results of an engine, with as many rows of a result that is the same for all: a state or a
+    parameter.
+    """
     count = max(map(len, values.values()), default=0)
     return {name: each if len(each) == count else np.repeat(each, count, 0) for name, each in values.items()}
 
@@ -161,11 +165,11 @@ class FileEngine:
             ) from None
 
     def compute(self, arrays: Values, names: Sequence[str]) -> Sequence[Any]:
-        """What the engine itself returns under these names."""
+        """The results of the engine itself under these names."""
         raise NotImplementedError
 
     def named(self, places: Sequence[T]) -> dict[str, T]:
-        """What a file returns, in its order, by name."""
+        """The results of a file, in its order, by name."""
         interface = self.interface
         return dict(
             zip(
@@ -216,7 +220,7 @@ class TorchEngine:
             return arrays | {name: values[name].cpu().numpy() for name in self.masks}
 
     def _computed(self, inputs: Mapping[str, Any], **asked: bool) -> Any:
-        """What the module returns."""
+        """Runs the module."""
         ordered = [self._tensor(inputs.get(name)) for name in self.inputs]
         if self._torch.get_num_threads() == self.threads:  # what `computing` asks takes as long as a layer
             return self.module(*ordered, **asked)

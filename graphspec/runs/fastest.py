@@ -46,7 +46,7 @@ SECONDS = 0.3
 ROUNDS = 200
 """How often at most."""
 LONGEST = 1024
-"""What is timed has no more steps: with more the same engine is the fastest."""
+"""Timed inputs have no more steps: with more the same engine is the fastest."""
 OTHERS: Mapping[str, type[OnnxEngine | OpenVinoEngine]] = {
     "onnxruntime": OnnxEngine,
     "openvino": OpenVinoEngine,
@@ -54,7 +54,7 @@ OTHERS: Mapping[str, type[OnnxEngine | OpenVinoEngine]] = {
 
 
 class TrainedModel(Protocol):
-    """What is exported and timed: of a run, or of a spec with weights in files."""
+    """A model to export and time: of a run, or of a spec with weights in files."""
 
     @property
     def path(self) -> Path: ...
@@ -141,8 +141,8 @@ class _Shelf:
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """What a measurement holds for: this spec and its weights, this version, this machine, these
-        packages.
+        """The conditions under which a measurement holds: this spec and its weights, this version, this
+        machine, these packages.
         """
         weights = self.run.weights
         spec = "\0".join(self.program.sources.values())
@@ -241,7 +241,7 @@ class _Shelf:
         return f"engine: {name}, the fastest of {others} for {Trial(self.rows, self.sizes)}"
 
     def _known(self, what: str) -> dict[str, Any]:
-        """What the run remembers under the present key, by the number of rows and engine: differences
+        """The record of the run under the present key, by the number of rows and engine: differences
         (`apart`), or `seconds`.
         """
         about = self._recalled()
@@ -260,7 +260,7 @@ class _Shelf:
         remember(self._folder, kept_file(self.place, MEASURED_ENDING), {"key": self.key, **known})
 
     def _recalled(self) -> dict[str, Any]:
-        """What the run remembers; nothing where it has code of its own, which may be another by now."""
+        """The record of the run; empty where it has code of its own, which may have changed since."""
         if self.place is None or any(True for _ in custom.files(self.program)):
             return {}
         return recall(self.run.path, kept_file(self.place, MEASURED_ENDING))

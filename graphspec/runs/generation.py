@@ -1,4 +1,4 @@
-"""What a run makes of prompts."""
+"""Continues prompts by the model of a run."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def maker(
     encoders: Encoders | None,
     given: Mapping[str, Any],
 ) -> Maker:
-    """What makes texts with the trained module that `load` gives; `given` are settings in the place of those
-    of the spec. Raises `SpecError`.
+    """Makes texts with the trained module that `load` returns; `given` are settings in the place of those of
+    the spec. Raises `SpecError`.
     """
     name, settings = chosen(program, given)
     source, tokenizer = source_of(program, name), _beside(files)
@@ -61,7 +61,7 @@ def _beside(files: RunFiles | SpecFiles) -> Any:
 
 
 def codec(program: Program, files: RunFiles | SpecFiles, encoders: Encoders | None) -> TextCodec:
-    """What the input of a run reads that goes on."""
+    """The codec of the input that `generate` continues."""
     return texts_of(encoders, chosen(program, {})[0], _beside(files))
 
 

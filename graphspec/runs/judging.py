@@ -1,4 +1,4 @@
-"""What judges a module on examples: losses and metrics, and of forecasts their errors by step."""
+"""Judges a module on examples: losses and metrics, and of forecasts their errors by step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from graphspec.train.penalties import Penalties
 
 
 class Judge:
-    """What computes the outputs of a program on a device, with its losses and metrics."""
+    """Computes the outputs of a program on a device, with its losses and metrics."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Judge:
     ):
         self.program, self.encoders, self.module, self.size = program, encoders, module, batch_size
         self.notes: Sequence[str] = ()
-        """What is to be said of the last examples."""
+        """Messages about the last examples."""
         units = encoders.units() if encoders is not None else {}
         self.objective = Objective(
             program.inputs, bound(program, place), place, penalties, units, candidates=candidates
@@ -55,7 +55,7 @@ class Judge:
         return {**values, **beside, "examples": len(examples), "by_step": steps}
 
     def _step_errors(self, examples: Examples) -> StepErrors | None:
-        """What sums the errors of forecasts step by step; None where windows forecast no numbers."""
+        """Sums the errors of forecasts step by step; None where windows forecast no numbers."""
         if self.encoders is None or self.program.data is None or self.program.data.windows is None:
             return None
         if not isinstance(examples, Windowed) or not naive.forecasts(self.encoders):

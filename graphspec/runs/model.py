@@ -28,7 +28,7 @@ class Model:
     engine: Engine
     encoders: Encoders | None
     notes: Sequence[str] = ()
-    """What to say of the engine."""
+    """Messages about the engine."""
     reader: RowReader | ArrayReader | None = field(init=False)
     answering: Answering = field(init=False)
     _arrays: PlainRows | None = field(init=False)
@@ -56,8 +56,8 @@ class Model:
 
 
 def reader_of(program: BaseProgram, encoders: Encoders | None) -> RowReader | ArrayReader | None:
-    """What reads rows for a program; None where a row alone says too little: of windows, and of targets
-    with a scale of each row's own.
+    """Reads rows for a program; None where a row alone has too little: of windows, and of targets with a
+    scale of each row's own.
     """
     if encoders is None:
         return ArrayReader(program)

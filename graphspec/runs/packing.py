@@ -1,4 +1,4 @@
-"""What surrounds the fastest form of a run in its folder: a server for a container, and a model of MLflow."""
+"""Packs the fastest form of a run: a server for a container, and a model of MLflow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PACKAGES = {
     "onnxruntime": ("onnxruntime", "numpy"),
     "openvino": ("openvino", "numpy"),
 }
-"""What the Python of each engine imports."""
+"""The packages that the Python of each engine imports."""
 DOCKER = """\
 # {made}
 FROM python:{python}-slim
@@ -185,7 +185,7 @@ def mlflow_model(target: Folder, needs: list[str], name: str, example: Mapping[s
 
 
 def _predicted(folder: Path, example: Mapping[str, Any]) -> dict[str, Any]:
-    """What the Python of a folder gives for the example."""
+    """The predictions of a folder's Python for the example."""
     other = sys.modules.pop("model", None)
     sys.path.insert(0, str(folder))
     try:

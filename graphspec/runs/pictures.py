@@ -44,7 +44,7 @@ class Drawings:
 
     @property
     def picture(self) -> ImageEncoder:
-        """What reads the picture: another one, once a folder of images is read."""
+        """The encoder of the picture: another one, once a folder of images is read."""
         encoder = self._encoders[self._input]
         assert isinstance(encoder, ImageEncoder)
         return encoder

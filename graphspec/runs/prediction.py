@@ -145,7 +145,7 @@ class Predictor:
         self.tiles: Tiles | None = None
         """How pictures are cut that keep their size."""
         self.notes: list[str] = []
-        """What was made of the data, to be said aloud: lines."""
+        """Messages about the data."""
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
 
     def of_table(self, source: Found, options: DataFile, every_window: bool) -> Iterator[pa.Table]:

@@ -73,9 +73,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """What was written, all forms that were tried, the first in float32, and on what they were scored and
-    timed.
-    """
+    """The written form, and all that were tried, the first in float32, with their scores and times."""
 
     exported: Exported
     forms: tuple[Form, ...]

@@ -1,4 +1,4 @@
-"""What a run finds for queries: of the keys of its training rows those that suit each best."""
+"""Recommends: finds the best keys of a run's training rows for each query."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from graphspec.runs.prediction import Predictor, Sizes
 from graphspec.train.ranking import without_seen
 
 SCORE = ".score"
-"""What follows the name of an output in that of the column with scores."""
+"""The ending of the name of a column with scores, after that of an output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +117,7 @@ class Finder:
         return {name: values[name] for name in self.indices} | prints
 
     def columns(self, values: Mapping[str, Any], scored: bool) -> pa.Table:
-        """What is found for some queries, of `__call__`."""
+        """The columns of candidates that `__call__` finds for some queries."""
         columns: dict[str, Any] = {}
         for name, index in self.indices.items():
             vectors, prints = (torch.from_numpy(np.asarray(values[key])) for key in (name, f"{name}.query"))
@@ -134,16 +134,14 @@ class FoundAnswering:
         self.finder, self.engine, self.written = finder, finder.engine, dict[str, Any]()
 
     def answers(self, read: Sequence[RowArrays]) -> list[dict[str, Any]]:
-        """What is found for rows whose arrays have the same shapes, each after its keys."""
+        """The candidates for rows whose arrays have the same shapes, each after its keys."""
         arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in read[0].arrays}
         found = self.finder.columns(self.finder(arrays), scored=True).to_pylist()
         return [{**of.keys, **row} for of, row in zip(read, found, strict=True)]
 
 
 def _names(program: BaseProgram, name: str, candidates: Candidates, encoders: Encoders | None) -> list[Any]:
-    """What people call the candidates: the value of their first category, or their number where data are
-    arrays.
-    """
+    """Names of the candidates: the value of their first category, or their number where data are arrays."""
     for word in candidates.towers.key:
         ids = candidates.rows[word].reshape(len(candidates), -1)
         encoder = encoders.encoders.get(word) if encoders is not None else None

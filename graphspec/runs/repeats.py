@@ -27,7 +27,7 @@ class RunGroup:
     rows: tuple[RunRow, ...]
     """Those that have completed an epoch."""
     word: str = "run"
-    """What tells them apart: `seed` or `fold`."""
+    """The name of the varied setting: `seed` or `fold`."""
 
     @property
     def names(self) -> list[str]:

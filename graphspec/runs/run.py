@@ -96,7 +96,7 @@ class Run:
 
     @property
     def lengths(self) -> dict[str, int]:
-        """What the named sizes of the inputs usually are, where the run knows."""
+        """The usual values of the inputs' named sizes, where the run knows them."""
         return self.files.lengths
 
     @property
@@ -221,8 +221,8 @@ class Run:
     def judge(
         self, encoders: Encoders | None, place: Any, engine: str = "torch", batch_size: int | None = None
     ) -> tuple[Judge, Sequence[str]]:
-        """What measures the model on a device, or another engine, with its losses and metrics; and lines that
-        say which engine it is. Raises `SpecError`.
+        """Measures the model on a device, or another engine, with its losses and metrics; and lines that say
+        which engine it is. Raises `SpecError`.
         """
         from graphspec.runs.engine_module import EngineModule
         from graphspec.runs.engines import FileEngine
@@ -250,7 +250,7 @@ class Run:
 
     @checked
     def finder(self, top: int, device: str = "auto", engine: str = "torch", rows: int = 1) -> Finder:
-        """What finds the `top` keys of training rows for each query. Raises `SpecError`."""
+        """Finds the `top` keys of training rows for each query. Raises `SpecError`."""
         from graphspec.runs.recommending import Finder
 
         model = self.model(device, engine, rows)
@@ -426,7 +426,7 @@ class Run:
 
     @checked
     def maker(self, settings: Mapping[str, Any], device: str = "auto") -> Maker:
-        """What makes texts, with these settings in the place of those of `generate` in the spec."""
+        """Makes texts, with these settings in the place of those of `generate` in the spec."""
         from graphspec.runs.generation import maker
         from graphspec.train import device as devices
 
@@ -440,8 +440,8 @@ class Run:
 
     @checked
     def model(self, device: str = "auto", engine: str = "torch", rows: int = 1) -> Model:
-        """What predicts on a device: it reads rows, computes, and writes predictions. It is kept until the
-        weights change.
+        """The model, which predicts on a device: it reads rows, computes, and writes predictions. It is kept
+        until the weights change.
 
         `engine` is torch, onnxruntime or openvino, or auto: the fastest with so many rows at a time of those
         that are installed here and agree with torch, to 1e-4 of each number and 1e-5 of the largest. The run
@@ -487,7 +487,7 @@ class Run:
         return (program, folded) if apart <= allowed else (self.program, module)
 
     def encoders(self) -> Encoders | None:
-        """What the encoders learned from the training data; None if the data were arrays or synthetic."""
+        """The encoders, as they learned from the training data; None if the data were arrays or synthetic."""
         state = self.files.encoders(self.program)
         if state is None:
             return None
@@ -549,7 +549,7 @@ def data_parts(
 
 
 def _written(file: Path | None) -> tuple[int, int] | None:
-    """What changes when a file is written again; None where there is none."""
+    """Changes when a file is written again; None where there is none."""
     try:
         about = os.stat(file) if file is not None else None
     except OSError:

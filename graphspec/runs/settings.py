@@ -13,9 +13,9 @@ from graphspec.files.run_files import SPEC
 from graphspec.source import read
 
 NAMES = ("name", "language")
-"""What a spec says of itself, and not of a model."""
+"""Keys of a spec that do not describe its model."""
 ABSENT = "-"
-"""What stands for a setting that a spec does not have."""
+"""Marks a setting that a spec does not have."""
 
 
 def differing(runs: Sequence[Path]) -> dict[str, list[Any]]:

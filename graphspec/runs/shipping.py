@@ -88,7 +88,7 @@ TEXTS = {"onnxruntime": ONNX, "openvino": OPENVINO, "torch": TORCH}
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """What a folder holds: the engine that its `predict.py` runs, the files, and what to say of them."""
+    """The content of a folder: the engine that its `predict.py` runs, the files, and messages."""
 
     folder: Path
     engine: str

@@ -27,7 +27,7 @@ from graphspec.runs.engines import Engine, Values
 TOGETHER = 16
 """Tiles that are computed together."""
 EDGE = 4
-"""What part of an overlap at the edge of a tile does not count: there a model sees its own padding."""
+"""The share of an overlap that does not count at the edge of a tile: there a model sees its own padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Tiles:
                 yield part, own, reading.checked(own, checker, part)
 
     def _field(self, field: Field, encoders: Encoders, size: tuple[int, int]) -> Field:
-        """What a field is in a picture of another size."""
+        """The field in a picture of another size."""
         if not isinstance(encoders.encoders.get(field.name), ImageEncoder):
             return field
         count, _, _, *rest = field.tensor.shape

@@ -24,7 +24,7 @@ from graphspec.train.config.adapters import AdapterSettings
 from graphspec.weights.adaptable import EinsumTerms, adapted
 
 PREFIX = "base_model.model."
-"""What PEFT's keys begin with."""
+"""The prefix of PEFT's keys."""
 PARTS = ("lora_A.weight", "lora_B.weight", "lora_embedding_A", "lora_embedding_B")
 
 

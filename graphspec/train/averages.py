@@ -25,7 +25,7 @@ class Averages:
         self.momenta: list[float | Varying] = list(
             dict.fromkeys(each.momentum for *_, each in self._averages)
         )
-        """What averages keep of themselves, each other one once."""
+        """The start and the values that averages keep of themselves, each other one once."""
         self._kept = [each.to if isinstance(each, Varying) else each for each in self.momenta]
         self._again = any(op.layer is not None and op.layer.opaque for op in graph.walk())
         """Whether code of one's own may assign other tensors to its buffers at each step."""

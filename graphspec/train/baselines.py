@@ -1,5 +1,5 @@
-"""What is reached without the model: by constants, the last season, a linear model, boosted trees; measured
-on the same rows by the same losses and metrics.
+"""Baselines without the model: constants, the last season, a linear model, boosted trees; measured on the
+same rows by the same losses and metrics.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _is_known(output: OutputSpec) -> bool:
 
 
 def _same(program: BaseProgram) -> str:
-    """What constants are called."""
+    """The name of constants in messages."""
     kinds = {isinstance(output.loss, Categorical | Binary) for output in program.outputs.values()}
     if len(kinds) > 1:
         return "the mean or the majority"

@@ -45,7 +45,7 @@ APART = 1e4
 PIXELS = 255
 REACH = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 REACH |= dict.fromkeys(("relu", "softplus", "exponential"), (0.0, math.inf))
-"""What activations give, from the least to the most."""
+"""The range of activations, from the least to the most."""
 MULTIPLYING: frozenset[Any] = frozenset({F.linear, F.conv1d, F.conv2d, F.conv3d})
 RELUS: frozenset[Any] = frozenset(
     {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}

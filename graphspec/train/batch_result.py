@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 REST = "."
-"""What the name of a term begins with that no output's own is: penalties, and outputs whose weight is
-learned. Where a step makes several updates, each has one.
+"""The prefix of a term that belongs to no output: penalties, and outputs whose weight is learned. Where a
+step makes several updates, each has one.
 """
 
 

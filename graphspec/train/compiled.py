@@ -55,7 +55,7 @@ LARGE = 60
 
 @dataclass(frozen=True, slots=True)
 class CompileChoice:
-    """What is compiled: whole steps, or submodules by their paths; nothing where there are none, and why."""
+    """The parts to compile, and why: whole steps, or submodules by their paths; empty where nothing is."""
 
     why: str
     step: bool = False
@@ -76,7 +76,7 @@ def choose(
     world: World,
     sizes: Mapping[str, int] | None = None,
 ) -> CompileChoice:
-    """What a training of so many steps compiles.
+    """Chooses the parts that a training of so many steps compiles.
 
     `sizes` are the values that named sizes have in every batch, None if they differ. The choice depends on
     the spec, the data and the steps of the whole run alone, so that a resumed run goes on in the same way.
@@ -117,7 +117,7 @@ def choose(
 
 
 class Compiled:
-    """What is compiled of a training, and what compiling took."""
+    """The compiled parts of a training, and the time of compilation."""
 
     def __init__(
         self,
@@ -371,7 +371,7 @@ def _instances(graph: Graph, definitions: Container[Definition], prefix: str = "
 
 
 def _kind(graph: Graph) -> str:
-    """What torch compiles an instance of a block for."""
+    """The key of an instance of a block: torch compiles once for each."""
     ops = [(op.name, op.layer, op.present, op.site()) for op in graph.walk()]
     return repr((graph.definition, [value and value.tensor for value in graph.inputs.values()], ops))
 

@@ -135,9 +135,10 @@ def _need_arguments(function: Callable[..., Any], path: str, arguments: Mapping[
 def _values(
     bound: BoundLoss | BoundMetric, output: Tensor | Sequence[Tensor], target: Tensor | None, weighted: bool
 ) -> Tensor:
-    """What it gives, a value for each example: [n] or [n, ...]. One number counts for all of them.
+    """The value of a custom loss or metric for each example: [n] or [n, ...]. One number counts for all of
+    them.
 
-    Raises `SpecError` (loss-misfit) for what is neither, and for one number where examples have weights.
+    Raises `SpecError` (loss-misfit) for another shape, and for one number where examples have weights.
     """
     first = output if isinstance(output, Tensor) else output[0]
     values = bound.function(output, target)

@@ -307,7 +307,7 @@ def _of_classes(program: BaseProgram, output: OutputSpec, target: Tensor) -> Ten
 
 
 def _fill(program: BaseProgram, output: OutputSpec) -> Fill | None:
-    """What fills the target of an output."""
+    """The fill of an output's target."""
     data = program.data or DataConfig()
     feature_plan = plan_fills(
         program.inputs, program.outputs, data.features, program.ranges, windows=data.windows

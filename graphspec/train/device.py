@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LARGE = 1e9
 """FLOPs of a training step (forward and backward, all examples) from which on several threads pay."""
 TYPICAL = 128
-"""What a symbolic size is taken to be in that estimate."""
+"""The assumed value of a symbolic size in that estimate."""
 
 
 def choose(name: str = "auto") -> torch.device:

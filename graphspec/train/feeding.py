@@ -1,4 +1,4 @@
-"""What the updates of a step read: batches of all training rows, or of the sources that a step names."""
+"""Feeds the updates of a step: with batches of all training rows, or of the sources that a step names."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Feed:
 
 
 def feed(config: TrainConfig, data: Data) -> Feed:
-    """What a phase with these settings reads."""
+    """The batches that a phase with these settings reads."""
     wanted = [(step.data, step.batch_size or config.batch_size) for step in config.updates]
     together = config.optimizers[0].gradient_accumulation_steps or 1
     distinct = list(dict.fromkeys(wanted))

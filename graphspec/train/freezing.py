@@ -1,4 +1,4 @@
-"""What trains: weights that stay as they are, all the time, in a phase or for some epochs."""
+"""Freezes weights: all the time, in a phase or for some epochs."""
 
 from __future__ import annotations
 

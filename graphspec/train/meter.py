@@ -203,14 +203,14 @@ class Meter:
 
 
 def _numbers(values: Sequence[float | Tensor]) -> Sequence[float]:
-    """What of these is on the device is read at once."""
+    """Reads all values that are on the device at once."""
     tensors = [value for value in values if isinstance(value, Tensor)]
     read = iter(torch.stack(tensors).tolist() if tensors else ())
     return [next(read) if isinstance(value, Tensor) else value for value in values]
 
 
 def _weight(metric: Metric, mask: Tensor | None, weights: Tensor | None) -> Tensor | None:
-    """What a metric's values count: nothing where there is no target, and the example's weight if asked."""
+    """The weight of a metric's values: 0 where there is no target, and the example's weight if asked."""
     if not metric.weighted or weights is None:
         return mask
     return weights if mask is None else aligned(weights, mask) * aligned(mask, weights)

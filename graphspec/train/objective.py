@@ -28,7 +28,7 @@ from graphspec.train.penalties import Penalties
 
 @dataclass(frozen=True, slots=True)
 class StepTotals:
-    """What the parts of one large batch have in common: how many examples, and how many positions count in
+    """The common totals of the parts of one large batch: how many examples, and how many positions count in
     each output's loss. None where they count as many as in this part and in its shares in other processes.
     """
 
@@ -151,9 +151,9 @@ class Objective:
         return loss, terms, outputs, targets, masks
 
     def totals(self, module: nn.Module, parts: Sequence[Batch]) -> StepTotals | None:
-        """What the parts of one large batch have in common; None of a single one that no process shares.
+        """The common totals of the parts of one large batch; None of a single one that no process shares.
 
-        Only where the model makes masks must it run to know what counts; of several parts once more.
+        Only where the model makes masks must it run to count; of several parts once more.
         """
         if len(parts) == 1 and self.world.alone:
             return None

@@ -31,9 +31,10 @@ class TrainOptions:
     """The arguments of a training."""
 
     data: Path | Given | None = None
-    """What replaces the training data of the spec."""
+    """Replaces the training data of the spec."""
     root: Path | None = None
-    """What the paths in the spec's `data:` are relative to; by default the working directory."""
+    """The directory that the paths in the spec's `data:` are relative to; by default the working directory.
+    """
     weights: Path | None = None
     """A `.safetensors` file with all weights of the module, which a new run starts from."""
     device: str = "auto"
@@ -48,7 +49,7 @@ class TrainOptions:
     limit: int | None = None
     """How many examples of each file are read."""
     epochs: int | None = None
-    """What replaces the spec's."""
+    """Replaces the spec's number of epochs."""
     callbacks: Iterable[Any] = ()
     """Objects with methods of `Callback`."""
     compile: Way = "off"
@@ -86,7 +87,7 @@ class TrainOptions:
         return replace(self, started=None, progress=None, waiting=_nobody, stopping=_silent, tell=_nobody)
 
     def compared(self, device: str) -> dict[str, Any]:
-        """What all processes must have been given alike."""
+        """The options that all processes must have alike."""
         alike = {name: getattr(self, name) for name in ("limit", "epochs", "batch_size", "compile")}
         alike |= {"data": self.data is not None, "weights": self.weights is not None, "device": device}
         return alike | {"resume": self.resume, "overwrite": self.overwrite}

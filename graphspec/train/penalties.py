@@ -20,7 +20,7 @@ from graphspec.weights import Held, held_weights, layers
 Formula = Callable[[Tensor], Tensor]
 
 EPSILON = 1e-7
-"""What Keras adds to a norm before it divides by it."""
+"""The number that Keras adds to a norm before it divides by it."""
 
 
 class Penalties:

@@ -1,4 +1,4 @@
-"""What a training needs before its first step: the module, what judges it, where it runs, its callbacks."""
+"""Prepares a training before its first step: the module, its objective, its devices, its callbacks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from graphspec.train.stored import restoring
 
 
 def compiled(parts: TrainingParts, dataset: Data, given: TrainOptions) -> Compiled:
-    """What is compiled of the module; the choice is reported, unless nothing is compiled."""
+    """The compiled parts of the module; the choice is reported, unless nothing is compiled."""
     program, spread, way = parts.program, parts.spread, given.compile
     sizes = _sizes(program, dataset.training) if way != "off" else None
     choice = choose(program, way, parts.epochs * parts.steps, parts.device.type, spread.world, sizes)
@@ -46,7 +46,7 @@ def compiled(parts: TrainingParts, dataset: Data, given: TrainOptions) -> Compil
 
 
 def phases(parts: TrainingParts, compiled: Compiled) -> Phases:
-    """What makes the phases of a training."""
+    """The phases of a training."""
     rest = parts.freezing, compiled, parts.epochs, parts.steps
     return Phases(parts.program, parts.spread.module, parts.objective, parts.penalties, *rest)
 
@@ -61,8 +61,8 @@ def prepare(
     weights: Path | None,
     looks: bool = True,
 ) -> TrainingParts:
-    """What a training needs. A new one starts from `weights` where there are some, and reports what a batch
-    looks like unless `looks` is false; another goes on from `state`.
+    """The parts of a training. A new one starts from `weights` where there are some, and describes a batch
+    unless `looks` is false; another goes on from `state`.
     """
     config, sharded = program.training, is_sharded(program, world)
     epochs = config.epochs if given.epochs is None else given.epochs
@@ -121,8 +121,8 @@ def _objective(
 
 
 def look(program: BaseProgram, root: Path | None) -> tuple[Diagnostic, ...]:
-    """What a training would warn of before its first step, after the data of its spec are read. Nothing is
-    written. Raises `SpecError` for whatever is wrong with the data.
+    """The warnings of a training before its first step, after the data of its spec are read. Nothing is
+    written. Raises `SpecError` for any mistake in the data.
     """
     if program.data is None or program.data.train is None:
         return ()

@@ -107,7 +107,7 @@ class Result:
     synthetic: bool = False
     """Whether it learned from synthetic data."""
     baselines: dict[str, Values] = field(default_factory=dict)
-    """What is reached on the validation data without the model, by what answers instead."""
+    """The metrics of baselines on the validation data."""
 
     def __repr__(self) -> str:
         values = ", ".join(

@@ -25,7 +25,7 @@ from graphspec.train.stored import progress_of, restoring
 from graphspec.version import __version__
 
 FREE = (("train", "epochs"), ("train", "parallel"), ("language",))
-"""What may differ between a run and what goes on with it: a run may be given more epochs, be spread
+"""The settings that may differ between a run and its continuation: a run may be given more epochs, be spread
 otherwise, and its spec be translated.
 """
 

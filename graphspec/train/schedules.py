@@ -1,4 +1,4 @@
-"""What the schedules of `graphspec.train.config` compute: Keras' formulas, on plain numbers.
+"""The schedules of `graphspec.train.config`: Keras' formulas, on plain numbers.
 
 rate = schedule(CosineDecay(warmup_steps=100), learning_rate=0.001, steps=2000)
 rate(0), rate(100), rate(2000)      0.0, 0.001, 0.0

@@ -43,7 +43,7 @@ from graphspec.train.varying import Varied
 
 @dataclass(slots=True)
 class TrainingParts:
-    """What a training is made of, before it has a run directory."""
+    """The parts of a training, before it has a run directory."""
 
     program: BaseProgram
     spread: Spread
@@ -242,7 +242,7 @@ class Training(TrainingParts):
         return joined(parts)
 
     def _of_process(self) -> dict[str, State]:
-        """What each process has of its own."""
+        """The state of this process alone."""
         if not self.world.alone:
             self.meter.settle()
         tensors, numbers = self.meter.state_dict()
@@ -272,8 +272,8 @@ class Training(TrainingParts):
             self._restore_of_process(state, progress.processes)
 
     def _restore_of_process(self, state: State, processes: int) -> None:
-        """What each process had of its own; to another number of them the first one takes what was
-        gathered, and random states go to those that had one.
+        """Restores the state of each process; with another number of them the first one takes all that was
+        gathered, and random states go to processes of the same rank.
         """
         rank = self.world.rank
         same = processes == self.world.size

@@ -81,7 +81,7 @@ class StepRow:
         return made
 
     def _given(self, batch: Batch, rates: Tensor) -> list[Tensor]:
-        """What differs from step to step of what a graph takes."""
+        """The inputs of a graph that differ from step to step."""
         groups = zip((batch.arrays, batch.weights, batch.masks), self._names, strict=True)
         return [group[name] for group, names in groups for name in names] + [rates]
 

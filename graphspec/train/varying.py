@@ -33,8 +33,8 @@ def value_at(varying: Varying, steps: int, of_epoch: int) -> Rate:
 
 
 class Varied:
-    """What varies in a training. The numbers are tensors where a compiled step reads them, and are set before
-    each step; between epochs, and at the end, they are those that evaluation takes.
+    """The values that vary in a training. The numbers are tensors where a compiled step reads them, and are
+    set before each step; between epochs, and at the end, they are those that evaluation takes.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
-"""What torch's kernels on CPUs take beside their results: those of convolutions, pooling and LSTMs. Without
-it the estimate of a step is a quarter to a half of what models with LSTMs take, with convolutions 0.8.
+"""The memory of torch's kernels on CPUs beside their results: of convolutions, pooling and LSTMs. Without it
+the estimate of a step is a quarter to a half of the memory of models with LSTMs, with convolutions 0.8.
 
 It follows from shapes and strides, which tensors on the meta device have. `bench/memory.py` compares it with
 what torch's allocator gives out.

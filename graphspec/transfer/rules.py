@@ -44,11 +44,12 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 
 
 class Origin(Setting):
-    """The source of a target: one tensor of the file, or several, and how they become it. In this order:
-    several become one along `axis` (or their `sum`); a tensor in Keras' `layout` becomes PyTorch's; a matrix
-    is transposed, or the axes permuted; one of the parts named by `split` is taken, which lie along `axis`,
-    within each of `groups` equal blocks of it, or the rest from `start` on; columns that stand for the pixels
-    of an image in the order `flatten` are put into the spec's.
+    """The source of a target: one tensor of the file, or several, and how they become it.
+
+    In this order: several become one along `axis` (or their `sum`); a tensor in Keras' `layout` becomes
+    PyTorch's; a matrix is transposed, or the axes permuted; one of the parts named by `split` is taken, which
+    lie along `axis`, within each of `groups` equal blocks of it, or the rest from `start` on; columns that
+    stand for the pixels of an image in the order `flatten` are put into the spec's.
     """
 
     source: Names = Field(alias="from", min_length=1)

@@ -1,7 +1,8 @@
-"""Estimates a training on some GPUs before any is rented: memory, bytes that are sent, and hours. All follows
-from shapes and from figures of the cards' makers. Hours are a range, as nothing was run: between a step that
-reaches `BEST` of a card's products and sends while it computes, and one that reaches `WORST` of them, waits
-for data, and is launched operation by operation.
+"""Estimates a training on some GPUs before any is rented: memory, bytes that are sent, and hours.
+
+All follows from shapes and from figures of the cards' makers. Hours are a range, as nothing was run: between
+a step that reaches `BEST` of a card's products and sends while it computes, and one that reaches `WORST` of
+them, waits for data, and is launched operation by operation.
 """
 
 from __future__ import annotations

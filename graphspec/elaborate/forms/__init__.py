@@ -1,4 +1,4 @@
-"""What each form of node builds, a file a form; and what can be told of a node before it is built.
+"""Builds the forms of nodes, a file a form, and names facts about a node before it is built.
 
 Forms that few specs use are imported by those.
 """

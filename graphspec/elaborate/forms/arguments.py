@@ -314,7 +314,7 @@ def _of_layers(written: dict[str, Any], count: int) -> str | None:
 _SOURCES = frozenset(
     ["bottom", "inbound", "inbound_nodes", "input", "input_from", "inputs", "source", "sources"]
 )
-"""What other formats call `from`."""
+"""Names of other formats for `from`."""
 
 
 def _of_a_tensor(cls: type[Layer], size: str) -> str:

@@ -21,7 +21,7 @@ class _Average(Setting):
 
 
 def read_average(node: NodeInstance) -> WeightAverage | None:
-    """What an entry averages; None after an error."""
+    """The average that an entry declares; None after an error."""
     declared, of = node.body.declared, node.declared.average_of
     others = [word for word, entry in declared.shared.items() if entry.form != "average_of"]
     if of not in others:

@@ -19,7 +19,7 @@ from graphspec.language.schema import MISSING
 from graphspec.tensor import Tensor, show_size
 
 PLAIN_NAMES = ("x", "input", "inputs")
-"""What people call the first input of a layer that has another name for it."""
+"""Usual names for the first input of a layer that has another name for it."""
 
 
 def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:

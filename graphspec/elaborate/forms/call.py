@@ -171,8 +171,8 @@ def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
 
 
 def _made(op: Op) -> tuple[Any, ...]:
-    """What the module of an op is made with: its layer's arguments, what that fixes of its inputs, the shapes
-    of its weights. A layer without a module may have other arguments at each call.
+    """The arguments of an op's module: those of its layer, the properties that its inputs fix, the shapes of
+    its weights. A layer without a module may have other arguments at each call.
     """
     if op.layer is None or not op.present:
         return (op.present, *(weight.shape for weight in op.weights()))

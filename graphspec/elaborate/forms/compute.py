@@ -52,7 +52,7 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "abs": abs,
     **NUMERIC,
 }
-"""What plain numbers are computed by, before there is a tensor."""
+"""Functions of plain numbers, before there is a tensor."""
 VALUES = {**WORDS, **CONSTANTS}
 """Names of values, where no node and no input is called so."""
 
@@ -117,7 +117,7 @@ class PlainOperand:
 
 
 Operand = Value | PlainOperand | list[Any]
-"""What a part of a formula is: a tensor, a plain value, or a list with a tensor in it."""
+"""A part of a formula: a tensor, a plain value, or a list with a tensor in it."""
 
 
 @dataclass(slots=True)
@@ -272,7 +272,7 @@ class FormulaBuilder:
         raise TypeError(f"no value of {type(part).__name__}")
 
     def values(self, parts: Iterable[Part]) -> list[Operand]:
-        """What all of some parts are; a mistake in one of them hides none in another."""
+        """The values of all parts; a mistake in one hides none in another."""
         operands: list[Operand] = []
         broken = False
         for part in parts:

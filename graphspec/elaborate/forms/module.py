@@ -17,7 +17,7 @@ from graphspec.settings import show
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
 
 OWN_KEYS = (*MADE, "data_format", "arguments")
-"""What a node with a module says beside the constructor's arguments."""
+"""Keys of a node with a module beside the constructor's arguments."""
 
 
 def build(node: NodeInstance) -> NodeResult:

@@ -82,7 +82,7 @@ def _names(cell: NodeInstance) -> tuple[list[str], list[str]]:
 
 
 class _Cut:
-    """What a cell is given at a step: `inputs`; `outer` are the values around that they are cut from.
+    """Cuts the inputs of a cell at a step: `inputs`; `outer` are the values around that they are cut from.
     Raises `LayerError`.
     """
 

@@ -25,14 +25,14 @@ from graphspec.export.columns.graph import EXTENSIONS, NUMBER, OPSETS, TEXT, WHO
 
 WORDS: dict[int, str] = {TEXT: "text", NUMBER: "number", WHOLE: "integer"}
 PREFIX, MODEL = "graphspec/", "model/"
-"""What the names of values inside a file begin with, so that columns keep theirs; those of the model go on
-with the second one.
+"""Prefixes of the names of values inside a file, so that columns keep theirs; names of the model's values
+begin with both.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnForm:
-    """What a file reads and returns, as its metadata say it."""
+    """The columns that a file reads and returns, as its metadata have them."""
 
     columns: dict[str, str]
     """By column, `text`, `number` or `integer`; `list of text`, ... of one that holds lists."""

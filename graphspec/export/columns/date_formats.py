@@ -27,7 +27,7 @@ DIGITS: Mapping[str, tuple[str, str]] = {
     "%S": (r"[0-5]?\d", r"[0-5]\d"),
     "%f": (r"\d{1,6}", r"\d{6}"),
 }
-"""What a number matches: alone, and among others that follow each other, where it has all its digits."""
+"""Patterns of a number: alone, and among others that follow each other, where it has all its digits."""
 WIDTHS = {"%Y": 4, "%j": 3, "%f": 6}
 """How many digits that are, if not 2."""
 NAMES: Mapping[str, list[str]] = {
@@ -40,7 +40,7 @@ NAMES: Mapping[str, list[str]] = {
 ALIKE = (("%Y", "%y"), ("%m", "%b", "%B", "%j"), ("%d", "%j"), ("%H", "%I"))
 """Fields of which a format has one."""
 PIECES = "[0-9]+|[A-Za-z]+"
-"""What a text is cut into; all else in it is known from the format."""
+"""Cuts a text into pieces; all else in it is known from the format."""
 
 
 def unreadable(format: str) -> str | None:
@@ -68,7 +68,7 @@ def _parts(format: str) -> list[str]:
 
 
 def _groups(format: str) -> list[list[str]]:
-    """What the format says of each piece of a text: the fields of a number, a name, or letters."""
+    """The parts of a format for each piece of a text: the fields of a number, a name, or letters."""
 
     def kind(part: str) -> str:
         if part in DIGITS:
@@ -79,7 +79,7 @@ def _groups(format: str) -> list[list[str]]:
 
 
 def pattern_of(format: str) -> str:
-    """What texts match that a file reads, some of those that Python's `strptime` does."""
+    """The pattern of texts that a file reads, some of those that Python's `strptime` does."""
     among = {part for group in _groups(format) if len(group) > 1 for part in group}
     return "".join(_pattern(part, part in among) for part in _parts(re.sub(r"\s+", " ", format)))
 

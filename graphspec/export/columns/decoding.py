@@ -1,4 +1,4 @@
-"""What a model returns as people read it: labels with their probabilities, numbers in their own units."""
+"""Decodes the outputs of a model for people: labels with their probabilities, numbers in their own units."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from graphspec.export.columns.traced import GraphValue, functions
 from graphspec.tensor import Tensor, unit_of
 
 UNDONE = ("transform", "shift", "scale")
-"""What of a curve is undone in an answer."""
+"""The steps of a curve that an answer undoes."""
 
 
 @dataclass(slots=True)

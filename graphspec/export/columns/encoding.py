@@ -45,7 +45,7 @@ KINDS = {"number": NUMBER, "integer": WHOLE}
 
 @dataclass(slots=True)
 class Inside:
-    """What of the inputs of a model is made inside the file."""
+    """The inputs of a model that the file computes from columns."""
 
     values: dict[str, str] = field(default_factory=dict)
     """By input, its value in the graph."""
@@ -357,7 +357,7 @@ WRITTEN: Mapping[type, Callable[..., str]] = {
     TextInRow: ColumnEncoding.text,
     PlainInRow: ColumnEncoding.plain,
 }
-"""What writes an encoder, by its record of one row; the inputs of others a file takes encoded."""
+"""Writes an encoder, by its record of one row; the inputs of others a file takes encoded."""
 
 
 def _foreign(encoder: TextEncoder) -> Reason | None:
@@ -383,4 +383,4 @@ OUTSIDE: Mapping[type, Callable[[Any], Reason | None]] = {
     DatesInRow: lambda encoder: encoder.feature.format and unreadable(encoder.feature.format),
     PlainInRow: lambda encoder: "it is an array already" if encoder.fill.tensor.dtype == "bfloat16" else None,
 }
-"""What says why an encoder stays outside, by its record of one row."""
+"""Explains why an encoder stays outside, by its record of one row."""

@@ -87,7 +87,7 @@ def _predicted(
     lengths: Mapping[str, Any],
     row: Row,
 ) -> list[Row]:
-    """What `predict` makes of the outputs for a row: of a window a row for each step."""
+    """The prediction from the outputs for a row: of a window a row for each step."""
     windows = program.data.windows if program.data is not None else None
     steps = windows.rows if windows is not None else 1
     units = {}
@@ -222,7 +222,7 @@ def _table(columns: Sequence[str], form: ColumnForm, row: Row, steps: Steps) -> 
 def _array(
     encoder: Encoder, form: ColumnForm, row: Row, least: Mapping[str, int], example: torch.Tensor
 ) -> np.ndarray:
-    """What an encoder makes of a row, with a batch axis of 1."""
+    """The encoding of a row, with a batch axis of 1."""
     steps = encoder.fill.steps or Steps(0, 1)
     values = encoder.encode(_table([*encoder.columns, *encoder.beside], form, row, steps)).values
     if encoder.fill.field_tensor is not encoder.fill.tensor:

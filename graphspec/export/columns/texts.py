@@ -22,12 +22,13 @@ LETTERS = (
     r"\p{L}\p{Nl}\p{M}\p{Nd}\p{Pc}\x{200c}\x{200d}\x{24b6}-\x{24e9}"
     r"\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}"
 )
-"""What `\\w` is to the tokenizers library: alphabetic, marks, digits, connectors, joiners."""
+"""The letters that `\\w` matches in the tokenizers library: alphabetic, marks, digits, connectors, joiners.
+"""
 WORDS = {
     "Whitespace": rf"[{LETTERS}]+|[^{LETTERS}{SPACES}]+",
     "WhitespaceSplit": rf"[^{SPACES}]+",
 }
-"""What is a token to each way to split texts; the third one takes every letter."""
+"""The tokens of each way to split texts; the third one takes every letter."""
 LETTER_BY_LETTER = "Split"
 UNUSUAL = (
     "dropout",
@@ -147,8 +148,8 @@ def words_of(encoder: TextEncoder) -> list[str]:
 
 @cache
 def _normal() -> str:
-    """What texts match that NFC leaves as they are: without a letter that it may change, or two marks in a
-    row, whose order it may turn.
+    """The pattern of texts that NFC leaves as they are: without a letter that it may change, or two marks in
+    a row, whose order it may turn.
     """
     mark = f"[{_pattern(_ranges(_marks() - _composing()))}]?"
     return f"({mark}[^{_pattern(_ranges(_marks() | _composing()))}])*{mark}"

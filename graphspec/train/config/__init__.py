@@ -1,6 +1,6 @@
-"""What `train:` in a spec may say: Keras' optimizers, with its names and defaults, and the run's settings.
+"""The section `train:` of a spec: Keras' optimizers, with its names and defaults, and the run's settings.
 
-Nothing here imports torch; what the optimizers compute is in `graphspec.train.optimizers`.
+Nothing here imports torch; the optimizers themselves are in `graphspec.train.optimizers`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ READERS = {
     "phases": parse_phases,
     "callbacks": parse_callbacks,
 }
-"""What reads the keys whose values have names of their own."""
+"""Readers of the keys whose values have names of their own."""
 
 
 Precision = Literal["float32", "tf32", "bf16"]
@@ -284,7 +284,7 @@ def _in_callbacks(key: str, beside: dict[str, Any]) -> str | None:
 
 
 def _varying(config: TrainConfig) -> list[Problem]:
-    """What cannot be where other weights train from one update to another."""
+    """Mistakes of a training in which other weights train from one update to another."""
     if not config.varies:
         return []
     problems = []

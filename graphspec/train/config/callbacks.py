@@ -1,4 +1,6 @@
-"""What `train.callbacks` may say. `callbacks/settings.py` has them, and is imported when one is named."""
+"""The section `train.callbacks`. `callbacks/settings.py` has the callbacks, and is imported when one is
+named.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ class CallbackSettings(Named):
     """The settings of a callback. In a spec its name is its key."""
 
     made_by: ClassVar[str] = ""
-    """What runs, as `file:class` of `graphspec.train.callbacks`; "" where the loop does it."""
+    """The class that runs it, as `file:class` of `graphspec.train.callbacks`; "" where the loop does it."""
     steers: ClassVar[bool] = False
     """Whether it changes the course of a training, or needs its weights: then every process has it."""
     ends: ClassVar[bool] = False
@@ -35,7 +37,7 @@ class CallbackSettings(Named):
         yield from ()
 
     def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
-        """What about it does not suit a `train:` section, given the values of an epoch; paths are its own."""
+        """Problems of it in a `train:` section, given the values of an epoch; paths are its own."""
         yield from ()
 
 

@@ -107,7 +107,7 @@ class OptimizerSettings(Named):
 
     @property
     def slots(self) -> dict[str, float]:
-        """What it remembers for each trainable weight, without the average, and where that starts."""
+        """The slots for each trainable weight, without the average, and their first values."""
         return zeros("momentum", "velocity")
 
     def parts(

@@ -71,7 +71,7 @@ def in_optimizer(key: str, beside: dict[str, Any], default: str) -> str | None:
 
 
 NOTHING = {"optimizer": "adam", "parameter_groups": "[]", "freeze": "[]", "steps": "[{}]"}
-"""What says that none of these is there; of an optimizer there is always one."""
+"""The values that mean the absence of each; of an optimizer there is always one."""
 
 
 def _no_null(*keys: str) -> Any:

@@ -1,4 +1,4 @@
-"""What learning rate schedules share. `decays.py` has them, and is imported when one is named."""
+"""The base of learning rate schedules. `decays.py` has them, and is imported when one is named."""
 
 from __future__ import annotations
 

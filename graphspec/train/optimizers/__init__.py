@@ -76,7 +76,7 @@ class Optimizer:
         self._rate = float(value)  # and not one of numpy's, which no checkpoint holds
 
     def rates(self, step: int) -> list[float]:
-        """What the groups' updates take as learning rates in a step, from the number of steps before it."""
+        """The learning rates of the groups in a step, from the number of steps before it."""
         rate = self._rate if self.schedule is None else self.schedule(step)
         pairs = zip(self._groups, self._starts, strict=True)
         return [own for group, before in pairs for own in group.rates(rate, step + 1 - before)]
@@ -114,7 +114,7 @@ class Optimizer:
 
     @property
     def touched(self) -> Tensors:
-        """What `trace` changes: the weights that the loss reaches, and what is remembered for them."""
+        """The tensors that `trace` changes: the weights that the loss reaches, and their slots."""
         return self.moved + [each for group in self._groups for own in group.state.values() for each in own]
 
     def trace(self, gradients: Tensors, rates: Sequence[Tensor]) -> None:

@@ -16,7 +16,7 @@ from graphspec.train.schedules import schedule
 from graphspec.weights import held_weights
 
 OWN = "loss_weight/"
-"""What the names of learned loss weights begin with; they are no weights of the model, and never decay."""
+"""The prefix of learned loss weights; they are no weights of the model, and never decay."""
 
 
 def need_trainable(program: BaseProgram, module: nn.Module, config: TrainConfig) -> None:

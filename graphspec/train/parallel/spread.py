@@ -283,7 +283,7 @@ def _keeps_statistics(layer: nn.Module) -> bool:
 
 
 def _without_buffers() -> dict[str, Any]:
-    """What keeps DDP from sending statistics around, whose mean is taken after each step; it has two names
+    """Keeps DDP from sending statistics around, whose mean is taken after each step; the option has two names
     in the versions of torch.
     """
     known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
