@@ -167,9 +167,14 @@ def _holds_pixels(name: str, data: DataConfig | None) -> bool:
 
 
 def _takes_images(graph: Graph) -> bool:
-    """Whether an input has rows and columns; of one size with a name these are pairs of the same things."""
-    shapes = (value.tensor.shape for value in graph.inputs.values() if value is not None)
-    return any(len(shape) > 3 and (shape[1] != shape[2] or isinstance(shape[1], int)) for shape in shapes)
+    """Whether an input has rows and columns. Where these are as many, it may be pairs of the same things: an
+    image has a number as size then, and the channels of one.
+    """
+    shapes = [value.tensor.shape for value in graph.inputs.values() if value is not None]
+    return any(
+        len(shape) > 3 and (shape[1] != shape[2] or (isinstance(shape[1], int) and shape[-1] in (1, 3, 4)))
+        for shape in shapes
+    )
 
 
 def _of_output(spec: OutputSpec, value: Value, graph: Graph) -> Iterator[tuple[str, str, str, str]]:

@@ -18,7 +18,7 @@ def prune(root: Graph) -> Graph:
     """The graph without the ops that no output needs, and without the outputs of ops that nobody reads. An
     instance of a block is not given what it reads for none of its outputs.
 
-    Instances that share a class when emitted keep the same outputs: all instances of a repeated node, and all
+    Instances that share a class when emitted keep the same outputs: all instances of a `repeat`, and all
     calls of a shared one. Other instances of a block keep an output that another one needs if they compute it
     anyway.
     """
@@ -59,7 +59,8 @@ class _Need:
                 instances[op.node].append(op)
                 self._instances[op] = instances[op.node]
                 shared = op.unit is not None and op.unit.shared
-                group: object = op.unit if shared else (graph, op.node)
+                alone = op.repeated == "parallel"
+                group: object = op.unit if shared else op if alone else (graph, op.node)
                 self._groups[group].append(op)
                 self._group_of[op] = group
                 if op.updates and (state := op.arguments[0].op) is not None:
@@ -85,10 +86,13 @@ class _Need:
 
     def _keep_chains(self) -> bool:
         """Keeps what repeated instances get of the one before, where they need it for none of their outputs:
-        they stay a chain. Returns whether more is needed now.
+        they stay a chain; and the first output of a parallel instance that nothing reads, whose place in the
+        list stays. Returns whether more is needed now.
         """
         for op in [op for graph in self.graphs for op in graph.ops if op in self.live]:
             group = self._group_of[op]
+            if op.repeated == "parallel" and not self._keys[group]:
+                self._read(op, next(iter(op.outputs)))
             if op.graph is None or op.repeated != "repeat" or group in self._chained:
                 continue
             places = [place for place, name in enumerate(op.graph.inputs) if name in _chain(op)]

@@ -482,7 +482,9 @@ def test_the_patience_that_is_advised_acts(epochs: int, callback: str, remedy: s
         ("x: {shape: [12, 8]}", "x[:, :, None] - x[:, None]", False),
         ("x: {shape: [length, length, 8]}", "2 * x", False),
         ("x: {shape: [height, width, 8]}", "2 * x", True),
-        ("x: {shape: [12, 12, 8]}", "2 * x", True),
+        ("x: {shape: [12, 12, 8]}", "2 * x", False),
+        ("x: {shape: [12, 12, 3]}", "2 * x", True),
+        ("x: {shape: [12, 14, 8]}", "2 * x", True),
     ],
 )
 def test_a_map_of_pairs_has_a_class_for_each_pair(inputs: str, pairs: str, warns: bool) -> None:

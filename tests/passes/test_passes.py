@@ -129,6 +129,12 @@ INSTANCES = {
             "m: {block: two, parallel: {from: [[x, y], [z, y]]}}, n: {merge: add, from: m.*}",
             "m.0.d m.1.d",
         ),
+        ("same", "m: {block: same, from: [x, y], parallel: 2}, n: {compute: m.0.p + m.1.q}", "m.0.d m.1.e y"),
+        (
+            "same",
+            "m: {block: same, from: [x, y], parallel: 3}, n: {compute: m.0.q + x}",
+            "m.0.e m.1.d m.2.d y",
+        ),
         ("asks", "n: {block: asks, from: [x, y]}", "n.d y"),
     ],
 )
