@@ -134,8 +134,6 @@ class Interpreter:
             if (type(value), value) != (type(default), default)
         }
         module = target(*positional, **keyword)
-        if "nn.Buffer" not in construct.around:
-            return module
         return self.template(construct.around, {"module": module})
 
 

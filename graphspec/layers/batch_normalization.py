@@ -80,6 +80,13 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
                 help="leave `unbiased` out: the statistics of many examples hardly differ",
                 argument="unbiased",
             )
+        if self.unbiased and mask is not None and mask.rank > 1:
+            raise LayerError(
+                "out-of-range",
+                "`unbiased` statistics of BatchNormalization leave out no masked steps",
+                help="leave `unbiased` out: the statistics of many examples hardly differ",
+                argument="unbiased",
+            )
         known_channels(x, self.axis, layer="BatchNormalization")
         need_fillable(
             self,
@@ -126,13 +133,15 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         # 0.01, not 0.010000000000000009
         eps, momentum = float_of(self.epsilon), round(1 - self.momentum, 12)
         if self.unbiased:
-            affine: tuple[Leaf, Leaf] = (self.scale, True)
+            affine: tuple[Leaf, Leaf] = (self.scale or self.center, True)
+            gone = [name for name, there in (("weight", self.scale), ("bias", self.center)) if not there]
+            around = f'without({{module}}, "{gone[0]}")' if len(gone) == 1 else "{module}"
             keyword: dict[str, tuple[Leaf, Leaf]] = {
                 "eps": (eps, 1e-5),
                 "momentum": (momentum, 0.1),
                 "affine": affine,
             }
-            construct = ModuleCall(f"nn.{base_name}", sizes, keyword)
+            construct = ModuleCall(f"nn.{base_name}", sizes, keyword, around=around)
         else:
             keyword = {"eps": (eps, None), "momentum": (momentum, None)}
             keyword |= {"center": (self.center, True), "scale": (self.scale, True)}

@@ -67,6 +67,26 @@ nodes:
   s: {merge: add, from: [both, a]}
   y: {layer: GlobalAveragePooling1D}
 outputs: [y]""",
+    "instances that read a parameter of the one before, beside a batch": f"""{X}
+blocks:
+  p: {{inputs: [x, z], nodes: {{w: {{parameter: [6]}}, s: {{merge: add, from: [x, z, w]}}}}, outputs: {{x: w, s: s}}}}
+nodes:
+  a: {{block: p, repeat: 2, from: [x, x]}}
+  y: {{merge: add, from: [a.s, a, x]}}
+outputs: [y]""",
+    "normalizations with a factor or an offset alone": f"""{SEQ}
+nodes:
+  n: {{layer: BatchNormalization, center: false, unbiased: true}}
+  d: {{layer: Dense, units: 4}}
+  m: {{layer: BatchNormalization, scale: false, unbiased: true}}
+outputs: [m]""",
+    "parallel instances of which each gives another output": f"""{X}
+blocks:
+  two: {{inputs: [x], nodes: {{a: {{layer: Dense, units: 4}}, b: {{layer: Dense, units: 5, from: x}}}}, outputs: [a, b]}}
+nodes:
+  both: {{block: two, parallel: 2, from: x}}
+  y: {{merge: concatenate, from: [both.0.a, both.1.b]}}
+outputs: [y]""",
     "two outputs with their losses, one of a middle node": f"""{X}
 nodes:
   h: {{layer: Dense, units: 5, activation: gelu}}
@@ -219,7 +239,8 @@ def test_outputs_and_gradients_are_those_of_the_graph(name: str) -> None:
     for key, value in wanted.items():
         torch.testing.assert_close(found[key], value, rtol=1e-9, atol=1e-9)
     torch.stack([value.square().sum() for value in found.values()]).sum().backward()
-    assert program.summary().total_params == sum(value.numel() for value in module.state_dict().values())
+    kept = {key: value for key, value in module.state_dict().items() if "num_batches_tracked" not in key}
+    assert program.summary().total_params == sum(value.numel() for value in kept.values())
     step, generator = 1e-6, torch.Generator().manual_seed(2)
     along = {
         key: torch.randn(weight.shape, generator=generator, dtype=weight.dtype)

@@ -47,7 +47,7 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
         for seed, batch in enumerate(batches):
             inputs_now = fresh(imported, inputs, batch, seed, hides)
             with torch.no_grad():
-                expected = flat(module(**inputs_now))
+                expected = _outputs(module, inputs_now, batch)
                 actual = _run(imported, ours, _used(imported, inputs_now))
                 last = apart(actual, _batch_first(imported, expected))
             if not last <= TOLERANCE and apart(_again(module, inputs_now), expected) <= TOLERANCE:
@@ -61,6 +61,15 @@ def prove(imported: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> Tor
                 raise fail("import-differs", f"{message}{where}", REPORT)
         check_trained(imported)
         return TorchProof(worst, batches, *_trained(imported, module, ours, inputs, hides))
+
+
+def _outputs(module: nn.Module, inputs: Mapping[str, Tensor], batch: int) -> list[Tensor]:
+    """What the module gives; its own errors are that it takes no such batch."""
+    try:
+        return flat(module(**inputs))
+    except Exception as error:
+        message = f"`{type(module).__name__}` fails for a batch of {batch}: {str(error)[:200]}"
+        raise fail("import-unsupported", message, "use `x.shape[0]`, or -1, in place of the number") from error
 
 
 def _again(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:

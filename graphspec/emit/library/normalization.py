@@ -8,6 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def without(norm: nn.Module, name: str) -> nn.Module:
+    """A normalization without its `weight` or its `bias`."""
+    norm.register_parameter(name, None)
+    return norm
+
+
 class UncountedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalization whose count of batches is in no file, and may be in any."""
 
