@@ -55,6 +55,8 @@ class Computed:
         )
         with torch.no_grad():
             value = target(*args, **kwargs)
+        if word.startswith("empty"):  # whatever memory had: each element is written before it is read
+            value.zero_()
         if not isinstance(value, (Tensor, list, tuple)):
             return value
         free = self._is_open()
@@ -193,7 +195,7 @@ def _arange(w: NodeWriter, out: Any, start: Any = 0, step: Any = 1) -> Laid:
     return w.cast(numbers, dtype_of(out))
 
 
-@handles(*CREATES, "full", "zeros", "ones")
+@handles(*CREATES, "full", "zeros", "ones", "empty")
 def _filled(w: NodeWriter, out: Any, function: str, fill_value: Any = None) -> Laid:
     """A tensor of one number, stretched."""
     number = 1 if "ones" in function else fill_value if "full" in function else 0
