@@ -24,7 +24,7 @@ Forward = Callable[..., Tensor]
 class Made(nn.Module):
     """A module of a function, with the layers that it calls."""
 
-    def __init__(self, forward: Forward, **layers: nn.Module):
+    def __init__(self, forward: Forward, **layers: Any):
         super().__init__()
         self.function = forward
         for name, layer in layers.items():
@@ -34,7 +34,7 @@ class Made(nn.Module):
         return self.function(self, x)
 
 
-def same(forward: Forward, x: Tensor, dynamic: Any = None, **layers: nn.Module) -> graphspec.FromTorch:
+def same(forward: Forward, x: Tensor, dynamic: Any = None, **layers: Any) -> graphspec.FromTorch:
     """The module imported, which computes and learns the same."""
     imported = graphspec.from_torch(Made(forward, **layers), x, dynamic=dynamic or {})
     assert imported.proved is not None and imported.proved.outputs < 1e-5
@@ -143,6 +143,42 @@ def test_bags_of_any_length_with_weights() -> None:
 
     bag, table = nn.EmbeddingBag(10, 5, mode="sum"), nn.Embedding(10, 1)
     same(weighed, IDS, {"x": ["length"]}, bag=bag, table=table)
+
+
+def test_memory_that_is_filled_is_no_constant() -> None:
+    def woven(module: Any, x: Tensor) -> Tensor:
+        whole = torch.empty(x.shape[0], 2 * x.shape[1], 3)
+        whole[:, 0::2] = module.dense(x)
+        whole[:, 1::2] = -whole[:, 0::2]
+        return whole
+
+    torch.full((2, 10, 3), torch.nan)  # memory that the import may get
+    same(woven, torch.randn(2, 5, 4), dense=nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize("there", ["weight", "bias"])
+def test_a_batch_normalization_with_a_factor_or_an_offset_alone(there: str) -> None:
+    def normalized(module: Any, x: Tensor) -> Tensor:
+        norm, given = module.norm, {there: module.vector}
+        return F.batch_norm(x, norm.running_mean, norm.running_var, training=module.training, **given)
+
+    same(
+        normalized,
+        torch.randn(4, 3),
+        norm=nn.BatchNorm1d(3, affine=False),
+        vector=nn.Parameter(torch.randn(3)),
+    )
+
+
+def test_a_module_that_fails_for_another_batch_is_told() -> None:
+    def fixed(module: Any, x: Tensor) -> Tensor:
+        out: Tensor = module.gru(x, torch.ones(1, 2, 3))[0]
+        return out
+
+    with pytest.raises(
+        SpecError, match=r"\[import-unsupported\]: `\w+` fails for a batch of 3: Expected hidden"
+    ):
+        same(fixed, torch.randn(2, 5, 4), gru=nn.GRU(4, 3, batch_first=True))
 
 
 def test_bags_with_offsets_are_told() -> None:

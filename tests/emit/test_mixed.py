@@ -69,7 +69,8 @@ nodes:
 outputs: [y]""",
     "instances that read a parameter of the one before, beside a batch": f"""{X}
 blocks:
-  p: {{inputs: [x, z], nodes: {{w: {{parameter: [6]}}, s: {{merge: add, from: [x, z, w]}}}}, outputs: {{x: w, s: s}}}}
+  p: {{inputs: [x, z], nodes: {{w: {{parameter: [6]}}, s: {{merge: add, from: [x, z, w]}}}},
+      outputs: {{x: w, s: s}}}}
 nodes:
   a: {{block: p, repeat: 2, from: [x, x]}}
   y: {{merge: add, from: [a.s, a, x]}}
@@ -82,7 +83,8 @@ nodes:
 outputs: [m]""",
     "parallel instances of which each gives another output": f"""{X}
 blocks:
-  two: {{inputs: [x], nodes: {{a: {{layer: Dense, units: 4}}, b: {{layer: Dense, units: 5, from: x}}}}, outputs: [a, b]}}
+  two: {{inputs: [x], nodes: {{a: {{layer: Dense, units: 4}}, b: {{layer: Dense, units: 5, from: x}}}},
+      outputs: [a, b]}}
 nodes:
   both: {{block: two, parallel: 2, from: x}}
   y: {{merge: concatenate, from: [both.0.a, both.1.b]}}

@@ -69,7 +69,9 @@ def _outputs(module: nn.Module, inputs: Mapping[str, Tensor], batch: int) -> lis
         return flat(module(**inputs))
     except Exception as error:
         message = f"`{type(module).__name__}` fails for a batch of {batch}: {str(error)[:200]}"
-        raise fail("import-unsupported", message, "use `x.shape[0]`, or -1, in place of the number") from error
+        raise fail(
+            "import-unsupported", message, "use `x.shape[0]`, or -1, in place of the number"
+        ) from error
 
 
 def _again(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
