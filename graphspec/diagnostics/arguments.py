@@ -168,7 +168,8 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
 
 def _plain(value: object) -> object:
     """An integer of NumPy as one of Python."""
-    return int(value) if isinstance(value, Integral) and type(value).__module__ == "numpy" else value
+    is_integer = isinstance(value, Integral) and type(value).__module__ == "numpy"
+    return int(value) if is_integer and type(value).__name__ != "timedelta64" else value
 
 
 def need(**given: Any) -> None:

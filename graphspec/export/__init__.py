@@ -7,7 +7,8 @@ free; what was written is read back, and compared with the module at other sizes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,15 @@ class Exported:
         }
 
 
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turns a failure to write into a diagnostic."""
+    try:
+        yield
+    except OSError as error:
+        raise fail("output-file", f"`{path}` cannot be written: {error.strerror or error}") from None
+
+
 @checked
 def export(
     program: Program,
@@ -110,7 +120,7 @@ def export(
     description = json.dumps(_description(program, traced))
     inputs = list(inputs_at(program, traced.example).values())
     draws = drawn(program, module, inputs)
-    with beside(path) as folder:
+    with _telling(path), beside(path) as folder:
         written = folder / path.name
         if format == "onnx":
             run = onnx.write(program, traced, named, returned(program.outputs, logits), description, written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ FAILURES = (
 own.
 """
 
-
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""Errors that say nothing of the module."""
 _LACKING = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 
 
@@ -35,13 +37,17 @@ _LACKING = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 def failing(
     program: Program, what: str, failures: tuple[type[BaseException], ...] = FAILURES
 ) -> Iterator[None]:
-    """Turns `failures` into a diagnostic (export-failed) at the node whose emitted line raised one."""
+    """Turns `failures` into a diagnostic (export-failed) at the node whose emitted line raised one.
+    Raises `OSError` where a disk failed.
+    """
     try:
         yield
     except failures as error:
         root: BaseException = error  # torch wraps what was raised in advice for its own developers
         while root.__cause__ is not None:
             root = root.__cause__
+        if isinstance(root, OSError) and root.errno in OF_DISKS:
+            raise root from None
         place = program.place_of(root) or program.place_of(error)
         lacking = _LACKING.match(str(root))
         why = f"ONNX has no operator for PyTorch's `{lacking[1]}`" if lacking else first_line(root)

@@ -172,7 +172,7 @@ class _Shelf:
                 self._write(sha256=digest(file))
                 return file
             except SpecError as error:
-                if error.diagnostics[0].code != "run-directory":
+                if error.diagnostics[0].code not in ("run-directory", "output-file"):
                     raise  # else a run that cannot be written is exported each time
         self._own = tempfile.TemporaryDirectory(prefix="graphspec-engine-")
         file = Path(self._own.name) / f"model{EXPORT_ENDING}"

@@ -108,6 +108,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "another number": (lambda: PROGRAM.loss(PROGRAM.module()(X), Y[:1]), "data-shape", "different numbers"),
     "an output": (lambda: PROGRAM.loss(X[:, :2] + 0.5, Y), "data-shape", "the shape [2, 2]"),
     "what is none": (lambda: PROGRAM.loss({}, Y), "data-column", "there is no output"),
+    "a time": (lambda: PROGRAM.memory(np.timedelta64(3, "s")), "wrong-type", "batch_size"),  # type: ignore[arg-type]
+    "a folder that is not there": (
+        lambda: graphspec.export.export(PROGRAM, "pt2", "missing/m.pt2"), "output-file", "cannot be written",
+    ),
     "weights": (lambda: PROGRAM.loss(PROGRAM.module()(X), Y, weights=[1, 2]), "wrong-type", "as_tensor"),
     "an input": (
         lambda: PROGRAM.activations(PROGRAM.module(), X.numpy(), ["y"]), "wrong-type", "as_tensor",
