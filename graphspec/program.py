@@ -452,6 +452,7 @@ class Program(BaseProgram):
             trace = trace.tb_next
         return place
 
+    @checked
     def place_of_line(self, file: str, line: int) -> Span | None:
         """The place in the spec of a line of a module that was made of this program. `file` is the name
         that Python has for its emitted source.

@@ -37,6 +37,7 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
             "beams",
             "tiles",
             "top",
+            "line",
         ),
         ((Integral,), "a whole number"),
     ),
@@ -45,6 +46,7 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     **dict.fromkeys(("begin", "end"), ((str, Integral), "a token, or its number")),
     "preset": (TEXT, "a name"),
     "name": (TEXT, "a name"),
+    "file": (TEXT, "a name"),
     "format": (TEXT, "'pt2' or 'onnx'"),
     "engine": (TEXT, "a name, such as 'torch'"),
     **dict.fromkeys(("progress", "noted", "batches", "rewrite"), ((Callable,), "a function")),
@@ -168,8 +170,9 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
 
 def _plain(value: object) -> object:
     """An integer of NumPy as one of Python."""
-    is_integer = isinstance(value, Integral) and type(value).__module__ == "numpy"
-    return int(value) if is_integer and type(value).__name__ != "timedelta64" else value
+    if not isinstance(value, Integral) or type(value).__module__ != "numpy":
+        return value
+    return value if type(value).__name__ == "timedelta64" else int(value)
 
 
 def need(**given: Any) -> None:
@@ -201,7 +204,8 @@ def _need(name: str, value: Any, kind: str) -> None:
     types, words = KINDS[kind]
     number: Any = value
     word = (isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0) and Iterable in types
-    if word or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+    of_time = "numpy.timedelta64" in _kinds(value)  # an integer of NumPy
+    if word or of_time or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         help = f"write [{brief(value)}]" if word and isinstance(value, str) else None
         known = _kinds(value)
         if name == "spec" and "torch.Module" in known:
