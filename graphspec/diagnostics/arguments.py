@@ -219,6 +219,8 @@ def _need(name: str, value: Any, kind: str) -> None:
         wrong = next((key for key in value if not isinstance(key, str)), None)
         if wrong is not None:
             raise fail("wrong-type", f"a key of `{name}` is {brief(wrong)}, but must be a name")
+    if isinstance(value, Integral) and name != "seed" and number >= 2**63:
+        raise fail("out-of-range", f"`{name}` is {value}, but must be below 2**63")
     if name == "seed" and number not in SEEDS:
         raise fail("out-of-range", f"`seed` is {value}, but must have 64 bits at most")
     if Integral in types and name not in ("seed", "begin", "end", "tiles") and number < 1:

@@ -108,6 +108,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "another number": (lambda: PROGRAM.loss(PROGRAM.module()(X), Y[:1]), "data-shape", "different numbers"),
     "an output": (lambda: PROGRAM.loss(X[:, :2] + 0.5, Y), "data-shape", "the shape [2, 2]"),
     "what is none": (lambda: PROGRAM.loss({}, Y), "data-column", "there is no output"),
+    "too many": (lambda: PROGRAM.memory(10**30), "out-of-range", "`batch_size`"),
     "a time": (lambda: PROGRAM.memory(np.timedelta64(3, "s")), "wrong-type", "batch_size"),  # type: ignore[arg-type]
     "a folder that is not there": (
         lambda: graphspec.export.export(PROGRAM, "pt2", "missing/m.pt2"), "output-file", "cannot be written",
