@@ -243,6 +243,8 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
     if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
         scope = node.body.scope
         value = node.evaluate(raw, str(problem.path[0]))
+        if isinstance(value, list) and raw[:1] == "$" and raw[1:].isidentifier():
+            help = f"for an instance of each, give it as `repeat: {{{raw[1:]}: {show(value)}}}`"
         help = scope.param_remedy(raw, value) or scope.insertion(raw, node.index) or help
     if problem.code == "wrong-type":
         size = raw
