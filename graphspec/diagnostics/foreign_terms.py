@@ -39,7 +39,7 @@ _LIBRARY: Mapping[str, tuple[str, str]] = {
     "GatedResidualNetwork GRN": ("gated_residual", ""),
     "InvertedResidual MBConv MBConvBlock": ("inverted_residual", ", filters: 64"),
     "MLPMixer MlpMixer MixerBlock MixerLayer": ("mlp_mixer", ", tokens: 64, hidden: 256"),
-    "RoPE Rope RotaryEmbedding RotaryPositionalEmbedding": ("rope", ""),
+    "RoPE Rope RotaryPositionalEmbedding": ("rope", ""),
     "SPPF SPP": ("sppf", ", filters: 64"),
     "SqueezeExcite SqueezeExcitation SEBlock SELayer SEModule": ("squeeze_excite", ""),
     "SwiGLU LlamaMLP": ("swiglu", ", hidden: 256"),

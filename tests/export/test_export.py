@@ -577,7 +577,7 @@ def test_build_says_where_weights_come_from(spec: Path) -> None:
         (["--format", "pt2", "-o", "-"], "pt2 is not text"),
         (["--format", "py", "-o", "x.onnx"], "x.onnx would hold py help: give --format onnx"),
         (["-o", "x.onnx", "--no-check"], "onnx is always compared with the module"),
-        (["-o", "x.pt"], "x.pt ends in none of .py, .pt2, .onnx: give --format, or another name"),
+        (["-o", "x.pt"], "x.pt ends in none of .py, .pt2, .onnx help: give --format, or another name"),
         (["--format", "onnx", "-o", "x.py"], "x.py would hold onnx help: give --format py"),
         (["--format", "pt2", "-o", "lacking/x.pt2"], "there is no directory lacking"),
     ],

@@ -24,6 +24,7 @@ MERGES = {"Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multipl
 BASES = {"Initializer", "Regularizer", "Constraint", "LearningRateSchedule"}
 """Classes that those of one's own derive from, in places where a spec takes none of one's own."""
 FOREIGN = {"OneCycleLR", "ReduceLROnPlateau", "LambdaLR", "LBFGS", "lbfgs"}
+FOREIGN |= {"StepLR", "step", "step_lr", "step_decay"}
 """Names of PyTorch that are refused with what to write."""
 ELSEWHERE = {
     "SeedGenerator": "`seed` stands under `train`",
