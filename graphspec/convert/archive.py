@@ -34,7 +34,7 @@ WEIGHTS = "model.weights.h5"
 
 
 _OF_DAMAGE = (NotImplementedError, OSError, RuntimeError, EOFError, ValueError, struct.error)
-"""What zipfile raises for a damaged archive, beside errors of its own."""
+"""Errors of zipfile for a damaged archive, beside errors of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ INSTEAD = {
     "ravel": "{op: ravel} makes one vector of each example",
     "diag": "{op: diagonal, axis1: 1, axis2: 2} reads each example's diagonal",
 }
-"""What a spec has for the function."""
+"""Replacements in a spec for each function."""
 
 
 def depth(value: Any) -> int:

@@ -59,7 +59,7 @@ class KerasLayer:
     calls: list[Call] = field(default_factory=list)
     model: KerasModel | None = None
     stored: str = ""
-    """What Keras 3 calls it in a file of weights."""
+    """The name that Keras 3 gives it in a file of weights."""
     again: bool = False
     """Whether the file says that this layer is the same object as one before it."""
 
@@ -125,7 +125,7 @@ INDICES = {
     **dict.fromkeys(("Embedding", "CategoryEncoding", "one_hot", "multi_hot"), "x"),
     **dict.fromkeys(("take", "take_along_axis"), "indices"),
 }
-"""What takes integers, and as which argument: Keras casts what they read, whatever its type is."""
+"""Layers and functions that read integers, and the argument: Keras casts it, whatever its type is."""
 OF_INDICES = frozenset(["Embedding", "CategoryEncoding", "OneHot", "MultiHot", "NotEqual"])
 """Classes of Keras that only read indices of an input; the last one makes the mask of an `Embedding`."""
 

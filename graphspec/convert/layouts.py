@@ -190,8 +190,9 @@ def _meet(batched: Sequence[KerasTensor]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What a function reads: the shape of its first tensor with a batch, the axes of that in the spec, and
-    the shape of what it gives."""
+    """The layout before a function: the shape of its first tensor with a batch, the axes of that in the spec,
+    and the shape of its result.
+    """
 
     name: str
     shape: Shape

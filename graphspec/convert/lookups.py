@@ -32,7 +32,7 @@ class LookedUp:
     notes: list[str] = field(default_factory=list)
 
     def read(self, source: ConvertedInput, name: str) -> tuple[ConvertedValue, ConvertedNode | None]:
-        """What reads the ids that an input holds now; and the node that encodes them, if there is one."""
+        """The reader of the ids that an input holds now; and the node that encodes them, if there is one."""
         source.dtype = "int64"
         value = ConvertedValue(source)
         if self.feature["encode"] == "text":

@@ -58,7 +58,7 @@ def describe(mask: Any) -> Description | None:
 
 
 def written(layer: KerasLayer, call: Call, known: dict[KerasTensor, Description]) -> Description | None:
-    """What an operation of Keras computes, where masks are computed so; `known` are those before it."""
+    """Describes an operation of Keras, as computations of masks use it; `known` are those before it."""
     kind, axis = layer.class_name, layer.config.get("axis")
     args = [item for arg in call.args for item in (arg if isinstance(arg, list) else [arg])]
     descriptions = [known.get(arg) if isinstance(arg, KerasTensor) else None for arg in args]

@@ -123,7 +123,7 @@ class ConvertedBody:
 
 
 Read = ConvertedValue | tuple[ConvertedValue, ...]
-"""What is in one slot of a node."""
+"""The value in one slot of a node."""
 
 
 def rename(

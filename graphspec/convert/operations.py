@@ -21,7 +21,7 @@ CALLED_WITH = {
     "searchsorted": ("sorted_sequence", "values"),
     "slice_update": ("inputs", "start_indices", "updates"),
 }
-"""What Keras calls functions with by place, where that is not the order of tensors before constants."""
+"""The order of arguments with which Keras calls functions, where constants come before tensors."""
 UNSAID: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("axis", "axisa", "axisb", "axisc"), (-1,)),
     **dict.fromkeys(("flash_attention", "attn_logits_soft_cap", "x"), (None,)),
@@ -37,7 +37,7 @@ UNSAID: dict[str, tuple[Any, ...]] = {
 
 @dataclass(slots=True)
 class _Operands:
-    """What a function is called with, by our names: tensors, constants in the place of tensors, arguments."""
+    """The arguments of a function, by our names: tensors, constants in the place of tensors, arguments."""
 
     tensors: list[tuple[str, KerasTensor]] = field(default_factory=list)  # that have a batch
     constants: dict[str, Any] = field(default_factory=dict)
@@ -116,7 +116,7 @@ def _reads(
     values: Mapping[KerasTensor, ConvertedValue],
     layouts: Layouts | None,
 ) -> list[tuple[str, Read]]:
-    """What a function reads; its constants are nodes."""
+    """The inputs of a function; its constants are nodes."""
     is_einsum = name == "einsum"
     read: list[tuple[str, Read]] = [
         (slot, values[tensor] if layouts is None else layouts.read(tensor, not is_einsum))
@@ -187,7 +187,7 @@ def _configured(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
 
 
 def _operands(cls: type[Layer], layer: KerasLayer, call: Call, layouts: Layouts | None) -> _Operands:
-    """What an operation is called with. Raises `Unsupported`."""
+    """The arguments of an operation. Raises `Unsupported`."""
     operands = _Operands(arguments=_configured(cls, layer))
     if cls.variadic:
         operands.tensors = [("", tensor) for tensor in only_tensors(call.args)]

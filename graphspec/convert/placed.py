@@ -30,7 +30,7 @@ class PlacedValues:
         self.shapes: dict[KerasTensor, Shape | None] = {t: t.shape for t in tensors_in(calls)}
 
     def read(self, tensor: KerasTensor) -> ConvertedValue:
-        """What the layer at hand reads of a tensor. Raises `Unsupported`."""
+        """The value that the current layer reads of a tensor. Raises `Unsupported`."""
         lone = self.layouts.lone(tensor) and not self.whole
         return self.layouts.value(tensor, True) if lone else self.values[tensor]
 

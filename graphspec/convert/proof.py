@@ -43,11 +43,11 @@ ERRS: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (lambda layer: layer.spec_name == "MelSpectrogram", "cuts each signal by the loudest of its batch"),
     (lambda layer: layer.spec_name == "RandomCrop", "passes whole images through in inference"),
 )
-"""What Keras computes wrongly on torch, or other than its documentation says."""
+"""Layers that Keras computes wrongly on torch, or other than its documentation says."""
 
 
 def errs(program: Program) -> list[str]:
-    """What Keras itself computes wrongly of a program, where it runs on torch."""
+    """The layers of a program that Keras itself computes wrongly on torch."""
     import keras
 
     if keras.backend.backend() != "torch":
@@ -147,7 +147,7 @@ def _beside(module: Any, inputs: Mapping[str, Tensor], model: Any) -> float:
 
 
 def _tensors(outputs: Any) -> list[Tensor]:
-    """What Keras' model gives, on whatever backend, as tensors."""
+    """The outputs of Keras' model, on whatever backend, as tensors."""
     return [
         torch.as_tensor(x.detach().cpu().numpy() if isinstance(x, Tensor) else _array(x))
         for x in _flat(outputs)

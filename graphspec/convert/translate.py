@@ -330,7 +330,9 @@ class Translator:
         return Stored((*self.path, layer.name), (*self.groups, "layers", layer.stored))
 
     def _value(self, tensor: KerasTensor) -> ConvertedValue:
-        """What a layer reads of a tensor: Keras casts floats of other widths to float32 before layers."""
+        """The value that a layer reads of a tensor: Keras casts floats of other widths to float32 before
+        layers.
+        """
         value = self.values[tensor] if self.placed is None else self.placed.read(tensor)
         if value.maker not in self.other_floats or "float" not in tensor.dtype:
             return value
@@ -385,7 +387,7 @@ class Translator:
         ]
 
     def _described(self, mask: KerasTensor) -> Any:
-        """What a mask is computed of, where the language computes such masks; else the mask itself."""
+        """The description of a mask, where the language computes such masks; else the mask itself."""
         return self.written.get(mask) or mask
 
     def _same_mask(self, mask: Any, carried_masks: tuple[Any, ...]) -> None:

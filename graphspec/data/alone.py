@@ -82,7 +82,7 @@ def _by_group(groups: Sequence[Any], y: Array, learned: Array, classes: bool) ->
 
 
 def _nearest(x: Array, y: Array, known: Array, learned: Array, classes: bool) -> Array:
-    """What the learned rows on both sides say: the line between them, of classes the nearer one's."""
+    """Predicts from the learned rows on both sides: by the line between them, classes by the nearer one."""
     points, first = np.unique(x[known], return_index=True)
     at = np.where(np.isfinite(x), x, points[0])[~learned]
     values = y[known][first]

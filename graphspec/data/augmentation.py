@@ -16,7 +16,7 @@ from graphspec.tensor import Tensor
 MIXING = ("MixUp", "CutMix", "Mosaic")
 """Layers that mix examples, which is done to whole batches."""
 PREFIX, OTHERS = "Random", ("Solarization",)
-"""What the names of the layers begin with that augment, and those that have other names."""
+"""The prefix of the augmenting layers' names, and the names without it."""
 IMAGE = "image"
 
 

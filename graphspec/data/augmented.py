@@ -23,7 +23,7 @@ from graphspec.elaborated import BaseProgram
 MOST = 255
 """The largest value of a picture."""
 APART = 0x9E3779B97F4A7C15
-"""What the seeds of two layers one after the other differ in."""
+"""The difference between the seeds of two consecutive layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Follower:
         return F.one_hot(ids.long(), self.channels).float()
 
     def restored(self, moved: Tensor, values: Tensor) -> Tensor:
-        """What was moved, in the form of the `values` that it was made of."""
+        """The moved values, in the form of the `values` from which they were made."""
         if not self.mask:
             return _restored(moved, values)
         if self.channels == 1:

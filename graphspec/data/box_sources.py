@@ -66,8 +66,8 @@ KINDS = ("label", "class", "classname", "category", "categoryname", "name", "lab
 
 @dataclass(frozen=True, slots=True)
 class BoxData:
-    """What a first spec says of pictures with boxes: values of `train` and `validation`, features, classes;
-    and of each box how long its side is as a share of that of its picture, where this is known.
+    """The draft of a spec for pictures with boxes: values of `train` and `validation`, features, classes; and
+    the length of each box's side as a share of its picture's, where it is known.
     """
 
     train: str

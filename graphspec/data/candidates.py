@@ -1,7 +1,7 @@
-"""What may be found for a query: the keys of all training rows, each once, and which queries they belong to.
+"""The candidates for queries: the keys of all training rows, each once, and the queries to which they belong.
 
-A key, a movie for example, is what the inputs of its tower are in some row, whatever row that is; a query,
-a user, likewise. Each is known by a fingerprint of these inputs.
+A key, a movie for example, is the inputs of its tower in some row, whatever row that is; a query, a user,
+likewise. Each is known by a fingerprint of these inputs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from graphspec.elaborated import BaseProgram, Towers, towers
 from graphspec.tensor import Tensor as Type
 
 KEYS, SHARES = ".keys", ".shares"
-"""What follows the name of an output in those of arrays: the fingerprint of each row's key, int64 [n], and
-the share of training rows that have it, float32 [n].
+"""The endings of two arrays' names, after that of an output: the fingerprint of each row's key, int64 [n],
+and the share of training rows that have it, float32 [n].
 """
 STATE = ("prints", "counts", "queries", "found")
-"""What a file has of it beside its rows."""
+"""The arrays in a file beside its rows."""
 ROWS = 4096
 """Rows that are looked at together."""
 
@@ -91,7 +91,7 @@ class Candidates:
         return cls(of, rows, prints, counts, both[0].contiguous(), both[1].contiguous())
 
     def state(self, name: str) -> dict[str, Tensor]:
-        """What a file holds of it, under the name of its output."""
+        """The arrays for a file, under the name of its output."""
         rows = {f"{name}.row.{word}": array for word, array in self.rows.items()}
         return rows | {f"{name}.{word}": getattr(self, word) for word in STATE}
 

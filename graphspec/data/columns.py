@@ -39,7 +39,7 @@ class TablePart:
     place: Callable[[int], str]
     decimal: str = "."
     root: Path = Path()
-    """What paths in its columns are relative to."""
+    """The directory to which paths in its columns are relative."""
     span: Callable[[int, str], Span | None] = nowhere
     """Where a cell stands in a file, by such a number and the column."""
     predicted: bool = False

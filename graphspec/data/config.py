@@ -1,4 +1,4 @@
-"""What `data:` in a spec may say. Nothing here imports torch."""
+"""The section `data:` of a spec. Nothing here imports torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the columns of a table seem to hold, each with its reason: what a first spec is written from."""
+"""The apparent content of a table's columns, each with its reason: the source of a first spec."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from graphspec.data.spec_words import flow, word
 CLASSES = 20
 """A target of whole numbers has at most so many values where it is classes."""
 GAPS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "None", "?", "-")
-"""What stands for a missing value in columns that are numbers or dates otherwise. In others, `None` may be a
-value. So may `NA` among codes of two letters (Namibia, North America), `-` beside `+`, and each of them where
-there is but one other value.
+"""Texts for a missing value in columns that are numbers or dates otherwise. In others, `None` may be a value.
+So may `NA` among codes of two letters (Namibia, North America), `-` beside `+`, and each of them where there
+is but one other value.
 """
 SPOKEN = 0.3
 """The share of rows in which words may stand for missing numbers or dates, at most; there are up to
@@ -81,7 +81,7 @@ class ColumnProfile:
     width: int = 0
     """The numbers of a vector, or the values of a set."""
     separator: str | None = None
-    """What is between the values of a set, where a text has them; None where a list does."""
+    """The text between the values of a set; None where a list holds them."""
     writing: Writing | None = None
     """How texts write numbers, where it takes keys to read them."""
     frequent: int = 0
@@ -103,16 +103,16 @@ class ColumnProfile:
 
 
 def look(name: str, column: pa.Array, folder: Path | None = None) -> ColumnProfile:
-    """What a column holds; `folder` is what names of images in it start from."""
+    """Profiles a column; names of images in it start from `folder`."""
     return profile(name, without(column, gaps_of(column)), folder)
 
 
 def profile(
     name: str, column: pa.Array, folder: Path | None, decimal: str = ".", asked: bool = False
 ) -> ColumnProfile:
-    """What a column holds, in which what stands for missing values is missing. `decimal` is the decimal mark
-    of texts that are more than a number. Of a column that is asked for, as targets are, numbers are read
-    however few there are, and though they number the rows.
+    """Profiles a column whose missing values are null. `decimal` is the decimal mark of texts that are more
+    than a number. In a column that is asked for, as targets are, numbers are read however few there are, and
+    though they number the rows.
     """
     there = column.drop_null()
     kind, reason = _kind(there)
@@ -154,9 +154,9 @@ def profile(
 
 
 def alone(seen: ColumnProfile, column: pa.Array, folder: Path | None, decimal: str) -> ColumnProfile:
-    """What there is to learn from a column that is left out, where no other one is there to be read: numbers
-    of the rows are numbers, and of texts that differ in nearly every row the letters are read. One whose name
-    says that it identifies rows stays left out.
+    """Profiles a column that would be left out, where there is no other to read: numbers of the rows are
+    numbers, and of texts that differ in nearly every row the letters are read. One whose name identifies rows
+    stays left out.
     """
     if seen.kind != "left" or seen.distinct < 2 or IDENTIFIER.search(seen.name):
         return seen

@@ -1,5 +1,5 @@
-"""What a table seems to mean and does not say, told with its first spec: a header that is a row, a row that
-is a footer, words among numbers, times that do not rise.
+"""Notes on a table, beside its first spec: a header that is a row, a row that is a footer, words among
+numbers, times that do not rise.
 """
 
 from __future__ import annotations

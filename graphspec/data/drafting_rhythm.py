@@ -1,5 +1,5 @@
-"""What the rows of a long table say of a forecast: spacing, gaps, seasons, the lengths of a window, and which
-naive forecast is the closest.
+"""Finds the rhythm of a long table: spacing, gaps, seasons, the lengths of a window, and which naive forecast
+is the closest.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PERIODS = {"hour": DAY, "weekday": 7 * DAY, "day_of_year": 366 * DAY}
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the command line says of a forecast: the columns of time and of series, and lengths."""
+    """A forecast, as the options ask for it: the columns of time and of series, and lengths."""
 
     time: str
     series: tuple[str, ...] = ()
@@ -47,8 +47,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """What the rows say: the spacing as `every` has it, gaps and whether they are to be filled, the season of
-    naive forecasts, the lengths of a window, and the parts of dates that come again.
+    """The rhythm of rows: the spacing as `every` has it, gaps and whether they are to be filled, the season
+    of naive forecasts, the lengths of a window, and the parts of dates that come again.
     """
 
     every: str | None
@@ -76,7 +76,9 @@ def rhythm_of(
     table: Any,
     tell: Callable[[str], None],
 ) -> Rhythm:
-    """What the rows say of a forecast of `target`. `tell` is told what they need before they can be read."""
+    """The rhythm of the rows for a forecast of `target`. `tell` gets the repairs that they need before they
+    can be read.
+    """
     format = time.formats[0] if time.formats else None
     stamps = Stamps.of(ask.time, columns[ask.time], format)
     arrow_table = pa.table(dict(columns))

@@ -26,7 +26,7 @@ CALENDAR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What a forecast reads of the columns, by what is known when."""
+    """The columns of a forecast, by the time at which they are known."""
 
     past: list[ColumnProfile]
     """Numbers of each step of the past, those of the targets first."""

@@ -1,4 +1,4 @@
-"""What the steps of `mix` draw for a batch, and what that makes of its arrays."""
+"""Draws for a batch by the steps of `mix`, and applies the draws to its arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from graphspec.data.rows.boxes import FREE, VISIBLE
 
 
 class Draw(ABC):
-    """What one step draws for a batch of n examples."""
+    """The draw of one step for a batch of n examples."""
 
     pastes: bool
     """Whether parts of images are pasted; else these are blended as all arrays are."""
@@ -197,7 +197,7 @@ def _seen(boxes: Tensor, there: Tensor, rectangle: Tensor) -> Tensor:
 
 
 def _common(boxes: Tensor, other: Tensor) -> Tensor:
-    """What boxes have in common with another one, as far as they meet."""
+    """The intersections of boxes with another one."""
     first = torch.maximum(boxes[..., :2], other[..., :2])
     last = torch.minimum(boxes[..., 2:4], other[..., 2:4])
     return torch.cat((first, torch.maximum(first, last)), -1)
@@ -210,7 +210,7 @@ def _inside(ends: Tensor, size: int) -> Tensor:
 
 
 def draw(step: Mixing, count: int, random: np.random.Generator) -> Draw:
-    """What a step draws for `count` examples."""
+    """Draws for `count` examples."""
     if isinstance(step, Mosaic):
         return _mosaics(step, count, random)
     partner = torch.from_numpy(random.permutation(count))

@@ -30,7 +30,8 @@ from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
 Array = NDArray[Any]
 UNIT = ".unit"
-"""What follows the name of a target in that of the array with the scales of each row, [n, 2 * columns]."""
+"""The ending of the name of the array with the scales of each row, [n, 2 * columns], after that of a target.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,7 @@ class Checker:
                 yield Diagnostic("data-shape", message, None, help=help)
 
     def _held(self, name: str, value: int, array: str) -> tuple[str, int]:
-        """What the size of an array with this name is, in words, and the factor that the name has there."""
+        """The size of an array with this name, in words, and the factor that the name has there."""
         units = [unit_of(size) for size in self.wanted[array].tensor.shape]
         factor = next((unit[1] for unit in units if unit is not None and unit[0] == name), 1)
         shown = f"{factor} * {name}" if factor > 1 else name
@@ -291,8 +292,8 @@ def _shaped(source: Checker, field: Field, array: Array, sizes: dict[str, tuple[
 
 
 def _expected(size: Dim, value: int, field: Field, sizes: dict[str, tuple[int, str]]) -> int:
-    """What a size must be: itself, or what its names are bound to; a free name is bound to what makes it
-    `value`, -1 where nothing does.
+    """The expected value of a size: itself, or the value of its names; a free name takes the value that makes
+    the size `value`, -1 where none does.
     """
     unit = unit_of(size)
     if unit is not None:
@@ -472,7 +473,7 @@ def _range_help(field: Field, array: Array, high: int) -> str | None:
 
 
 def _masks(array: Array) -> str:
-    """What to write where the classes are pixels of an image, with other numbers."""
+    """Remedy where the classes are pixels of an image, with other numbers."""
     values = np.unique(array).tolist() if array.ndim > 2 else []
     return f"; of images, `values: {values}` at the feature names the classes" if 1 < len(values) < 20 else ""
 

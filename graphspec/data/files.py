@@ -17,7 +17,7 @@ from graphspec.settings import Path, Problem, Problems, Setting, SettingError, s
 FORMATS = by_word(
     delimited=".csv .tsv", lines=".jsonl .json", parquet=".parquet", arrays=".npz .npy", texts=".txt"
 )
-"""What is read, by the ending of its name."""
+"""The readable formats, by the endings of names."""
 COMPRESSED = (".gz", ".zst")
 """Endings that may follow that of a text format."""
 INSTEAD = by_word(
@@ -30,7 +30,7 @@ INSTEAD = by_word(
         "rename it: a table of text ends in .csv or .tsv": ".dat .data",
     }
 )
-"""What to do with files that are not read, by their ending."""
+"""Remedies for files of other formats, by their ending."""
 READ = (
     ".csv, .tsv, .jsonl, .json and .txt (also .gz, .zst), .parquet, .npz, .npy, "
     "a folder of one of them, or of images"

@@ -1,4 +1,4 @@
-"""What a path of `data:` stands for: a file, shards in a folder or of a pattern, or images. Opens no file."""
+"""Resolves a path of `data:`: a file, shards in a folder or of a pattern, or images. Opens no file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LITTER = {"thumbs.db", "desktop.ini"}
 """Files that systems leave in folders of images."""
 MAGIC = set("*?[")
 STREAMED = f"write what comes through it to a file; graphspec reads {READ}"
-"""What to do about a pipe: files are read several times, and the ending of their name says their format."""
+"""Remedy for a pipe: files are read several times, and the ending of their name decides their format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Found:
     empty: tuple[str, ...] = ()
     """Folders beside those of the classes that hold no image, and so are none."""
     held: Given | None = None
-    """What is in memory, and in no file."""
+    """Data in memory, which are in no file."""
 
     def first(self, count: int) -> Found:
         """The first `count` images of all classes in turn; files of other kinds are as they were."""
@@ -64,7 +64,7 @@ class Found:
 
     @property
     def remarks(self) -> Iterator[str]:
-        """What is to be said aloud about these files."""
+        """Messages about these files."""
         for name in self.empty:
             yield f"the folder `{name}` in `{self.path}` holds no images, so it is not a class"
 

@@ -35,7 +35,7 @@ GREY, ALPHA = {"1", "L", "I", "I;16", "F"}, {"LA", "PA", "RGBA"}
 
 @dataclass(frozen=True, slots=True)
 class ImageProfile:
-    """What was seen of images: the shape of an input for them, and the folder that their paths start from,
+    """The profile of images: the shape of an input for them, and the folder that their paths start from,
     relative to that of the table.
     """
 
@@ -102,7 +102,7 @@ def some(values: Sequence[Any]) -> Sequence[Any]:
 def look_at(
     sources: Sequence[Path | io.BytesIO], root: str | None = None, longest: int = LONGEST
 ) -> ImageProfile | None:
-    """What the headers of images say; None where none can be read. No side of the input is longer than
+    """Profiles images by their headers; None where none can be read. No side of the input is longer than
     `longest`.
     """
     headers = [seen for source in sources if (seen := _seen(source)) is not None]

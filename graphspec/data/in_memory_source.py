@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NAME = IN_MEMORY
-"""What messages call it."""
+"""Its name in messages."""
 KINDS = (
     "a path, a dict of arrays, a pandas or polars frame, a pyarrow table, a list of dicts, "
     "or a torch Dataset of dicts"

@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What a run reads; validation and test where `data:` has them.
+    """The data of a run; validation and test where `data:` has them.
 
-    `notes` are the lines to be said aloud before training: that data are synthetic, what was filled or cut.
-    `fingerprint` is a digest of all examples and of how they are kept: equal data in another format have the
-    same, and a run that is resumed needs it to be the same.
+    `notes` are lines to print before training: that data are synthetic, what was filled or cut. `fingerprint`
+    is a digest of all examples and of how they are kept: equal data in another format have the same, and a
+    run that is resumed needs it to be the same.
     """
 
     training: Examples
@@ -59,7 +59,7 @@ class Data:
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
     encoders: Encoders | None = None
-    """What was learned from training rows; None where the examples are arrays, or synthetic."""
+    """The encoders that learned from training rows; None where the examples are arrays, or synthetic."""
     warnings: tuple[Diagnostic, ...] = ()
     candidates: Mapping[str, Candidates] = field(default_factory=dict)
     """By output, the keys of training rows, where a training reads them."""
@@ -136,7 +136,7 @@ def _read(
     limit: int | None,
     encoders: Encoders | None,
 ) -> Data:
-    """What files hold, on the CPU."""
+    """Reads files, on the CPU."""
     loader = Loader(program, limit or sys.maxsize, encoders)
     config = loader.config
     validation = config.validation if isinstance(config.validation, DataFile) else None

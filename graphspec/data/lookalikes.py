@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 GAPS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", "")
-"""What stands for a missing value, in small letters."""
+"""Texts for a missing value, in small letters."""
 UNIT = r"[%‰°$€£¥]?[^\W\d_]{0,8}[²³]?(?:/[^\W\d_]{1,4}[²³]?)?"
 EXPONENT = r"(?:[eE][+-]?\d+)?"
-"""What may end a number."""
+"""The end of a number."""
 MEASURED = re.compile(
     r"(?P<before>[$€£¥]?)\s*[+-]?"
     r"(?:(?P<grouped>[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?)|(?:\d+(?:[.,]\d+)?|[.,]\d+)"
@@ -82,10 +82,10 @@ def is_iso(text: str) -> bool:
 
 
 def number_remedy(cell: str, column: Iterable[str | None], decimal: str = ".") -> str | None:
-    """What to do about a text in a column of numbers; None for a text that is only that.
+    """Remedy for a text in a column of numbers; None for a text that is no number at all.
 
-    `column` are the texts beside it: they tell a decimal comma from a thousand's. `decimal` is the decimal
-    mark that was read by.
+    `column` are the other texts: they tell a decimal comma from a thousand's. `decimal` is the decimal mark
+    that was read by.
     """
     text = cell.strip()
     if text.lower() in GAPS:

@@ -92,7 +92,7 @@ def of_folders(data: Path, target: str) -> tuple[Path, MaskPairs] | None:
 
 
 def _ending(masks: Path, first: Path) -> str:
-    """What follows the name of the first picture in that of its mask."""
+    """The ending of a mask's name, after the name of its picture, by the first picture."""
     folder = masks / first.parent
     names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
     fitting = [name for name in names if name.startswith(first.stem) and name.lower().endswith(IMAGES)]
@@ -162,7 +162,7 @@ class MaskProfile:
 
 
 def look(pairs: MaskPairs) -> MaskProfile:
-    """What the masks hold. Raises `SpecError`, a data-... code with the file."""
+    """Profiles masks. Raises `SpecError`, a data-... code with the file."""
     step = -(-len(pairs.masks) // LOOKED)
     counts = np.zeros(256, np.int64)
     for picture, mask in zip(pairs.pictures[::step], pairs.masks[::step], strict=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from graphspec.diagnostics import Diagnostic, Label, Span, SpecError, did_you_mean, fail, nearest
 
 CLOCKS = "where clocks were set back, write times with their offset, as 2024-10-27T02:00+01:00"
-"""What to do where summer time ends: an hour is there twice."""
+"""Remedy where summer time ends: an hour is there twice."""
 SHOWN = 40
 """Characters of a value that a message shows."""
 
@@ -85,7 +85,7 @@ def missing(path: Path) -> SpecError:
 
 
 def not_utf8(likely: str) -> str:
-    """What to do about a text in another encoding."""
+    """Remedy for a text in another encoding."""
     return f"save it as UTF-8, or name its encoding in the spec: {{path: ..., encoding: {likely}}}"
 
 
@@ -94,7 +94,7 @@ def unreadable(path: object, error: OSError) -> SpecError:
 
 
 IN_MEMORY = "data"
-"""What messages call data that are no file."""
+"""The name of data that are no file, in messages."""
 NAME = "Name the"
 
 
@@ -121,7 +121,7 @@ def lacks(
 
 
 def remedy(what: str, name: str) -> str:
-    """What to do about a column or array that has another name."""
+    """Remedy for a column or array that has another name."""
     return f"{NAME} {what} `{name}`; another name of a target is the output's `target`"
 
 

@@ -28,7 +28,7 @@ FEWEST = 12
 WHOLE = 0.999
 """How much of a place comes from inside of the picture where none comes from what fills the rest."""
 RIDGE = 1e-12
-"""What keeps the equations of a picture without a place solvable."""
+"""Keeps the equations of a picture without a place solvable."""
 
 
 def tracking(layers: list[dict[str, Any]], picture: TensorType) -> str:

@@ -35,7 +35,7 @@ STREAM, COUNTED = ("arrays", "tokens"), ("masks", "tokens")
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What outputs say: a target, the outputs that have it, and how many places later its tokens are."""
+    """A target of outputs: its name, the outputs that have it, and how many places later its tokens are."""
 
     target: str
     outputs: tuple[str, ...]
@@ -43,7 +43,7 @@ class Next:
 
 
 def next_of(encoders: Encoders) -> tuple[Next, ...]:
-    """What the outputs say of a text that goes on."""
+    """The targets of outputs for a text that goes on."""
     return tuple(
         Next(
             fill.field,
@@ -90,7 +90,7 @@ class Stream:
         return InMemory(arrays, dtypes, masks=masks, block=block)
 
     def notes(self, lengths: Mapping[str, int], file: str, unseen: Sequence[int]) -> list[str]:
-        """What became of the tokens of each part, of which some were not seen in training: a line. Raises
+        """Describes the tokens of each part, of which some were not seen in training: a line. Raises
         `SpecError` (data-empty) where a part has no row.
         """
         said = []

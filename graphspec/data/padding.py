@@ -17,7 +17,9 @@ WINDOW = 50
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """What the host has, on a device. The host does not wait for a GPU: it has pinned memory for this."""
+    """Copies values from the host to a device. The host does not wait for a GPU: it has pinned memory for
+    this.
+    """
     if device.type != "cuda" or values.is_cuda:
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)

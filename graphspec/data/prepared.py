@@ -40,7 +40,7 @@ ROWS = 65_536
 BLOCK_ROWS = 4096
 """Rows of a block."""
 AGAIN = "delete the file, and run `graphspec prepare` again: it makes what is missing"
-"""What to do about a shard that is damaged, or not there."""
+"""Remedy for a shard that is damaged or missing."""
 LABELS = ("training", "validation", "test")
 Label = Annotated[str, Limits(pattern="^(training|validation|test)$")]
 Size = Annotated[int, Limits(ge=0, lt=2**31)]
@@ -99,7 +99,7 @@ class Shard(PreparedRecord):
 
 
 class Index(PreparedRecord):
-    """What a folder of prepared data holds. `key` has the digest of each thing that decides it."""
+    """The content of a folder of prepared data. `key` has the digest of each thing that decides it."""
 
     format: str
     version: int
@@ -198,8 +198,8 @@ def need_same(program: BaseProgram, index: Index, folder: Path) -> None:
 
 
 def checked(program: BaseProgram, index: Index, wanted: Sequence[Field], folder: Path) -> Check:
-    """What compares values with what a program takes. Raises `SpecError` (data-column, data-shape,
-    data-dtype) where the arrays are others.
+    """Checks values against the inputs of a program. Raises `SpecError` (data-column, data-shape, data-dtype)
+    where the arrays differ.
     """
     sizes = program.minimum_sizes, program.maximum_sizes
     checker = Checker(remote.shown(folder), row_in_words, wanted, *sizes, typed=True)

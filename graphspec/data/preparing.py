@@ -67,7 +67,7 @@ PATIENCE = 5.0
 NAMES = re.compile(rf"({'|'.join(LABELS)})-[0-9]+\.arrow|shard-[0-9]+\.json|{re.escape(INDEX)}")
 """The names of what is written."""
 SHARD = "shard"
-"""What the record of a shard is signed for."""
+"""The kind of a shard's signed record."""
 RETRIES = 3
 """So often a pool of processes of which one died is made again."""
 
@@ -87,7 +87,7 @@ def holds_other(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a preparation gave: the index, and how many shards were made; the others were there."""
+    """The result of a preparation: the index, and how many shards were made; the others were there."""
 
     index: Index
     made: int
@@ -95,7 +95,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a process needs to encode a shard of one table."""
+    """The input of a process that encodes a shard of one table."""
 
     folder: Path
     key: str
@@ -308,7 +308,7 @@ def _encode_there(works: Works, task: Task) -> Shard:
 
 
 def _shard_of(result: Callable[[], Shard], works: Works, task: Task) -> Shard:
-    """What a process made. Its mistakes are those of this process, which knows where rows are written."""
+    """The shard of a process. Its mistakes are raised in this process, which knows the places of rows."""
     try:
         return result()
     except SpecError:
@@ -316,7 +316,7 @@ def _shard_of(result: Callable[[], Shard], works: Works, task: Task) -> Shard:
 
 
 _HERE: list[Works] = []
-"""What this process was given when it began."""
+"""The work of this process, set when it begins."""
 
 
 def _begin(works: Works) -> None:

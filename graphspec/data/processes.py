@@ -62,10 +62,10 @@ ALONE = Alone()
 
 
 def read_once(processes: Processes, read: Callable[[], T]) -> T:
-    """What `read` returns in the first process, in all: equal values, whose arrays are memory that they share
-    until one of them writes to its own. All processes call this.
+    """The result of `read` in the first process, for all: equal values, whose arrays are memory that they
+    share until one of them writes to its own. All processes call this.
 
-    Raises in all what `read` raises as `SpecError`, and data-space where the file cannot be written.
+    Raises in all the `SpecError` of `read`, and data-space where the file cannot be written.
     """
     if processes.size == 1:
         return read()

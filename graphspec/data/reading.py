@@ -27,7 +27,7 @@ from graphspec.diagnostics import fail
 
 GROUPS = ("arrays", "weights", "masks")
 LABELS = ("training", "validation", "test")
-"""What the parts are called, by their number."""
+"""Names of the parts, by their number."""
 
 
 def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> None:
@@ -95,7 +95,7 @@ def encode(
 def checked(
     encoders: Encoders, checker: Checker, part: TablePart, labels: Mapping[str, Mask] | None = None
 ) -> Encoded:
-    """What some rows become, every value legal. Raises `SpecError` with the first mistake of each field."""
+    """Encodes some rows, and checks every value. Raises `SpecError` with the first mistake of each field."""
     encoded = encoders.encode(part, labels)
     for name in [name for name in encoded.arrays if name in checker.wanted]:
         array = checker.check(name, encoded.arrays[name], int(part.rows[0]))
@@ -179,7 +179,7 @@ def row_bytes(wanted: Iterable[Field]) -> int:
 
 
 def examples(store: Store, wanted: Iterable[Field], padding: Padding) -> InMemory | Streamed:
-    """What was collected, as examples on the CPU."""
+    """The collected rows, as examples on the CPU."""
     dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
     if store.filed:
         files: list[dict[str, Any]] = [

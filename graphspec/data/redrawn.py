@@ -1,4 +1,4 @@
-"""What a training draws of features: values that others have, in each epoch other ones.
+"""Features that a training draws again in each epoch, from values that others have.
 
 They depend on the seed, the epoch and the batch's place in it, and on no device.
 """

@@ -39,7 +39,7 @@ def shown(path: Path) -> str:
 
 
 def located(path: Path) -> tuple[str | Path, FileSystem | None]:
-    """What pyarrow opens, and in which filesystem; None is the local one."""
+    """The path that pyarrow opens, and its filesystem; None is the local one."""
     if not is_remote(path):
         return path, None
     return "/".join(path.parts[1:]), _system(path.parts[1])
@@ -117,7 +117,7 @@ def put(path: Path, content: Any) -> None:
 
 
 def unreadable(path: Path, error: OSError) -> SpecError:
-    """What object storage answered, with what can be done about it."""
+    """Explains an answer of object storage, with a remedy."""
     reason, bucket = str(error).strip().splitlines()[0], path.parts[1]
     if "NO_SUCH_BUCKET" in reason or "bucket does not exist" in reason.lower():
         return fail(

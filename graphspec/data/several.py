@@ -99,7 +99,7 @@ class SeveralTables:
             source.parts = loader.row_parts(source.table, self.encoders, division)
 
     def _division(self, source: SourceTable) -> Split | Marked | None:
-        """What divides the rows of a source."""
+        """The division of a source's rows."""
         division = self.config.validation
         if not isinstance(division, Split | Marked) or division.data not in (None, source.name):
             return None

@@ -45,7 +45,7 @@ WORDS = {
     "test": TEST,
     "2": TEST,
 }
-"""What a column of parts may hold, in small or capital letters."""
+"""The values of a column of parts, in small or capital letters."""
 
 
 def of_array(source: Any, name: str, rows: int) -> TablePart:

@@ -252,7 +252,7 @@ class Store:
 
     @property
     def digest(self) -> str:
-        """What was added: of equal arrays it is equal, however they were cut."""
+        """A digest of all added arrays: of equal ones it is equal, however they were cut."""
         hasher = hashlib.blake2b(str(self.length).encode(), digest_size=16)
         for name in sorted(self._digests):
             hasher.update(self._digests[name].digest())

@@ -17,7 +17,7 @@ from graphspec.tensor import Tensor
 BATCHES = 10
 """How many batches of examples there are."""
 TEACHER = 1
-"""What is added to the seed for the copy's weights."""
+"""The number that is added to the seed for the copy's weights."""
 
 
 def synthetic(program: BaseProgram, wanted: list[Field], count: int, seed: int) -> InMemory:

@@ -81,12 +81,12 @@ nodes:  # each reads the node above it, unless it has `from`
 outputs:
   next: {loss: sparse_categorical_crossentropy, metrics: [perplexity]}  # among how many tokens it wavers
 """
-"""What a first spec says of its network."""
+"""The network of a first spec."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextLook:
-    """What was seen of texts: documents, characters (estimated from the first ones), and different ones."""
+    """The profile of texts: documents, characters (estimated from the first ones), and different ones."""
 
     documents: int
     characters: int

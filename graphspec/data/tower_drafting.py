@@ -42,8 +42,8 @@ class Interactions:
 
 
 def interactions(table: Table, rows: pa.Table) -> Interactions | None:
-    """What a table, of which these are the first rows, says of who has what; None where it is of another
-    kind, or where that is in doubt.
+    """The interactions in a table, of which these are the first rows; None where it is of another kind, or in
+    doubt.
     """
     columns = {name: flat(rows.column(name)) for name in rows.column_names}
     named = [next((n for n in columns if _words(n) & words), None) for words in (QUERIES, KEYS)]

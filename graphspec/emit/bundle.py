@@ -47,7 +47,7 @@ def bundle(program: BaseProgram, emitted: Emitted) -> Emitted:
 
 
 def _known(tree: ast.Module, imports: list[ast.ImportFrom]) -> dict[str, str]:
-    """What each name of the emitted file stands for, without those that its custom imports bind."""
+    """The meaning of each name of the emitted file, without those that its custom imports bind."""
     statements = [node for node in tree.body if node not in imports]
     return {name: PYTHON for name in _reads(tree) if name in BUILTINS} | _bound(statements)
 
@@ -159,7 +159,7 @@ class _Source:
 
 
 PYTHON = "Python"
-"""What a name stands for that no file defines or imports."""
+"""The meaning of a name that no file defines or imports."""
 BUILTINS = frozenset([*dir(builtins), "__name__", "__class__"])
 
 
@@ -180,7 +180,7 @@ def _loads(name: ast.Name) -> bool:
 
 
 def _bound(body: Iterable[ast.AST]) -> dict[str, str]:
-    """What imports bind names to, and definitions to themselves."""
+    """The names that imports bind, and definitions."""
     bindings: dict[str, str] = {}
     for node in body:
         if isinstance(node, ast.Import):

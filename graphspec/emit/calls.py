@@ -207,7 +207,7 @@ class Calls:
     def _updating(
         self, op: Op, wrapper: Updating, module: ast.expr | None, arguments: Sequence[Argument]
     ) -> ast.expr:
-        """What changes a state: a function of it, of what the batch is, and of what else is as it is."""
+        """The update of a state: a function of it, of values of the batch, and of fixed ones."""
         assert op.graph is not None and op.arguments[0].op is not None
         space = names.Namespace({*self.group.helpers, "self"})
         called = [space.claim(names.local(word)) for word in op.graph.inputs]
@@ -280,7 +280,7 @@ class Calls:
         return result, self._ending(slot, op, code, number), first and out > 2
 
     def _ended(self, op: Op, result: ast.expr, ending: Ending | None, first: bool) -> ast.expr:
-        """What is wrapped with its activation, in the order of the spec."""
+        """The result with its activation around it, in the order of the spec."""
         return turned(ending.apply(result) if ending else result, op.inner_outputs[0].rank, first, False)
 
     def _of_wrapper(self, slot: Slot, number: int, word: str) -> ast.expr:

@@ -18,10 +18,10 @@ from graphspec.graph import Value
 HOLE = "HOLE_"
 """How the name of a hole begins while its template is a tree."""
 ALL = "all"
-"""What the hole `{*}` is called: all inputs of a merge, as arguments."""
+"""The name of the hole `{*}`: all inputs of a merge, as arguments."""
 
 Filling = Mapping[str, "ast.expr | Sequence[ast.expr]"]
-"""What is put into a template's holes: an expression each; under `*`, several."""
+"""The expressions for a template's holes: one each; under `*`, several."""
 
 
 @dataclass(eq=False, slots=True)
@@ -305,7 +305,7 @@ def folded(node: ast.expr) -> ast.expr:
 
 
 def _without_sign(node: ast.expr) -> ast.expr | None:
-    """What a term takes away; None where it has no minus before it."""
+    """The subtrahend of a term; None where it has no minus before it."""
     match node:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return operand
@@ -340,7 +340,7 @@ def _folded_bool(node: ast.BoolOp) -> ast.expr:
 FOLDED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     kind: ARITHMETIC[kind] for kind in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Pow)
 }
-"""What is computed on integers; all else stays as the spec has it."""
+"""The arithmetic of integers; all else stays as the spec has it."""
 IDENTITIES: dict[type, type[ast.cmpop]] = {ast.Eq: ast.Is, ast.NotEq: ast.IsNot}
 """How a value is compared with None."""
 

@@ -1,4 +1,4 @@
-"""What the code of a function no longer needs: names of known values, assignments that nothing reads."""
+"""Removes dead code of a function: names of known values, assignments that nothing reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What emission is asked for, and the value that it returns."""
+"""The options of emission, and its result."""
 
 from __future__ import annotations
 

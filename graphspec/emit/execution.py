@@ -17,7 +17,7 @@ from typing import Any
 PREFIX = "graphspec_emitted_"
 
 _FILES: dict[str, str] = {}
-"""What tracebacks call a source: its program's name, with a number where another source has it."""
+"""The name of a source in tracebacks: its program's name, with a number where another source has it."""
 _NUMBERS: Counter[str] = Counter()
 """How many sources of each program's name there are."""
 _HELD: Counter[str] = Counter()

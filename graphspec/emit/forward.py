@@ -202,7 +202,7 @@ class Forward(ForwardScope):
         )
 
     def _passed(self, slot: Slot, op: Op) -> Value | None:
-        """What is read instead of an op where an instance lacks it."""
+        """The value read in place of an absent node."""
         instead = self.group.template.passed.get(slot.position, op.inputs[0] if op.inputs else None)
         if instead is None and op.when is not None and op.passes:  # its input is nothing there, too
             return op.inputs[0]

@@ -19,8 +19,9 @@ from graphspec.passes.logits import ending
 
 @dataclass(frozen=True, slots=True)
 class SharedCode:
-    """What the uses of one node share. `alike`: one code serves all, each for its sizes. `needed`: keywords
-    that some use gives. `common`: what all take of a code for any size because one needs it.
+    """The common properties of one node's uses. `alike`: one code serves all, each for its sizes. `needed`:
+    keywords that some use gives. `common`: arguments of a code for any size that all take because one needs
+    them.
     """
 
     alike: bool
@@ -109,7 +110,7 @@ class LayerCodes:
         return replace(code, construct=_with_keywords(code.construct, {**shared.common, **usual}))
 
     def _shared_by(self, peers: Sequence[Op], channels_first: bool) -> SharedCode:
-        """What the codes of all uses of a node have in common."""
+        """The common properties of the codes of all uses of a node."""
 
         def codes(settled: bool) -> list[Code]:
             pairs = [(self._padded.get(peer, peer.layer), peer.site(channels_first)) for peer in peers]

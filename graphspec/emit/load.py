@@ -24,7 +24,7 @@ from graphspec.weights import averages, counts_batches, inside, no_file, shapes,
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
-"""What torch's allocators say; on CPUs they raise RuntimeError."""
+"""Messages of torch's allocators; on CPUs they raise RuntimeError."""
 ENGINES = tuple(
     f"/torch/{room}/" for room in ("autograd", "_dynamo", "_inductor", "_functorch", "export", "onnx")
 )
@@ -141,7 +141,7 @@ def run_as(program: Elaborated, made: nn.Module, module: nn.Module, inputs: Any)
 
 
 def inputs_of(program: Elaborated, given: Any) -> dict[str, torch.Tensor]:
-    """What is given for the inputs of a program, by name. Raises `SpecError` (data-column, data-shape,
+    """The values for the inputs of a program, by name. Raises `SpecError` (data-column, data-shape,
     wrong-type).
     """
     names = [*program.inputs]

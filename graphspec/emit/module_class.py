@@ -245,7 +245,7 @@ class ModuleClass:
         return own if self.graph.definition.block is None else own is (leaf.kind == "param")
 
     def leaf_value(self, leaf: Symbolic, body: int, index: int) -> Any:
-        """What a name in a formula is in an instance. Raises `LookupError` where it is nothing."""
+        """The value of a name in a formula, in an instance. Raises `LookupError` where it has none."""
         graph = self.bodies[body]
         if leaf.kind == "index":
             return index

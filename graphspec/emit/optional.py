@@ -57,7 +57,7 @@ def _optional(statement: Statement) -> OptionalNode | None:
 
 
 def _condition(node: OptionalNode | None) -> tuple[object, ...] | None:
-    """What the neighbours under one condition have in common."""
+    """The common properties of neighbours under one condition."""
     if node is None:
         return None
     return node.inverted, flat(node.test), *(read.variable for read in reads(node.test))

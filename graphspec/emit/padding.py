@@ -28,7 +28,7 @@ def padded_inputs(program: BaseProgram, rows: int, sizes: Mapping[str, int], see
 
 
 def _fills(program: BaseProgram) -> dict[str, float]:
-    """What pads each input that may be of any length: 0, or what a mask takes for padding."""
+    """The padding of each input that may be of any length: 0, or the value that a mask takes for padding."""
     ragged = [n for n, each in program.inputs.items() if each.rank > 1 and names_of(each.shape[1])]
     if divides_integers(program.graph):
         ragged = [name for name in ragged if program.inputs[name].is_float]

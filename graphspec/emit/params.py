@@ -178,7 +178,7 @@ def _conditions(program: Elaborated) -> set[Condition]:
 
 
 def _read(when: Expression) -> Iterator[Symbolic]:
-    """What a condition may be over, in formulas."""
+    """The names that a condition may have in formulas."""
     for word in when.names:
         yield from (formula("param", word), formula("file", word))
     yield from (formula("size", word, -1) for word in when.channels)

@@ -25,7 +25,7 @@ class Presence:
 
     @property
     def test(self) -> ast.expr:
-        """What is true where the node is present."""
+        """The condition that is true where the node is present."""
         return fill("{module} is not None", {"module": self.attribute}) if self.is_none else self.attribute
 
     def choose(self, there: ast.expr, passed: ast.expr) -> ast.expr:

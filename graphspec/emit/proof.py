@@ -49,7 +49,7 @@ def prove(program: Elaborated, module: nn.Module) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredOutputs:
-    """What a custom module gives beside what its calls declare. `sizes` are those of this run."""
+    """Outputs of a custom module beside those that its calls declare. `sizes` are those of this run."""
 
     unit: Unit
     sizes: dict[str, int]
@@ -110,7 +110,7 @@ def channels_first(tensor: Tensor) -> Tensor:
 
 
 def describe(value: Any) -> str:
-    """What a module gave, in words."""
+    """Describes the result of a module, in words."""
     if isinstance(value, torch.Tensor):
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
     if isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""What is asked of statements of the library: what they assign, and kinds of expressions."""
+"""Reads statements of the library: their assignments, and kinds of expressions."""
 
 from __future__ import annotations
 

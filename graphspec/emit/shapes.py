@@ -16,7 +16,7 @@ from graphspec.graph import Graph, Op, Value
 
 @dataclass(frozen=True, slots=True)
 class OpShape:
-    """What two ops must have in common to share a statement."""
+    """The properties that two ops must share to share a statement."""
 
     outputs: tuple[str, ...]
     frozen: bool
@@ -30,8 +30,8 @@ class OpShape:
 
 @dataclass(frozen=True, slots=True)
 class SlotShape:
-    """What two nodes must have in common. A node that is left out has no `ops`, and only hands on `passed`;
-    a loop has one op, and the classes of its instances where they differ.
+    """The properties that two nodes must share. An absent node has no `ops`, and only passes `passed` on; a
+    loop has one op, and the classes of its instances where they differ.
     """
 
     node: str
@@ -49,8 +49,8 @@ class SlotShape:
 
 @dataclass(frozen=True, slots=True)
 class BodyShape:
-    """What two bodies must have in common to share a class: nodes, inputs (a rank, or None if one is not
-    given), outputs, and the shared modules that it and the blocks inside it call.
+    """The properties that two bodies must share to share a class: nodes, inputs (a rank, or None if one is
+    not given), outputs, and the shared modules that it and the blocks inside it call.
     """
 
     slots: tuple[SlotShape, ...]

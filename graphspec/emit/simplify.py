@@ -27,7 +27,7 @@ Constants = Mapping[str, ast.expr]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known about a function.
+    """Facts about a function.
 
     The names in `present` are not None. `attributes` of `self` are constants. `defaults` are those of other
     definitions, whose calls may leave out arguments with their default values.

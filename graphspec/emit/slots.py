@@ -255,8 +255,8 @@ def kind_of(op: Op) -> str | None:
 
 
 def output_key(op: Op, word: str) -> str:
-    """What instances of a node call an output: the only one of a block that a param names has no name, as
-    each block has its own.
+    """The name of an output for all instances of a node: the only one of a block that a param names has no
+    name, as each block has its own.
     """
     return "" if len(op.outputs) == 1 and kind_of(op) is not None else word
 

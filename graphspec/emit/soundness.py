@@ -1,4 +1,4 @@
-"""What every emitted file must be: each class and function is used, and each argument decides something."""
+"""Checks every emitted file: each class and function is used, and each argument decides something."""
 
 from __future__ import annotations
 

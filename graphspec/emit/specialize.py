@@ -174,7 +174,7 @@ Kept = TypeVar("Kept")
 
 
 def _kept(key: tuple[object, ...], make: Callable[[], Kept]) -> Kept:
-    """What is made of a definition and the facts about it, which most files have in common."""
+    """The result for a definition and the facts about it, which most files have in common."""
     if key not in _KEPT:
         if len(_KEPT) >= KEPT:
             _KEPT.clear()

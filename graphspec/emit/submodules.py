@@ -22,8 +22,9 @@ from graphspec.traced import plain as untraced
 
 @dataclass(frozen=True, slots=True)
 class Submodule:
-    """What one expression creates: the modules of `cells`, which are of a slot unless they are lent. New
-    arguments are called after `hint`. Of a repeated node it is instance `number`, or if `looped` all of them.
+    """The modules that one expression creates: those of `cells`, which are of a slot unless they are lent.
+    New arguments are called after `hint`. Of a repeated node it is instance `number`, or if `looped` all of
+    them.
     """
 
     cells: dict[Cell, Op]

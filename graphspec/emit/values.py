@@ -73,7 +73,7 @@ class ValueWriter:
         )
 
     def _first(self, *ways: Callable[[], ast.expr | None]) -> ast.expr | None:
-        """What the first way gives that gives anything; one that gives nothing takes no argument."""
+        """The first code that these ways give; a way that gives none takes no argument."""
         for way in ways:
             before = dict(self.group.args)
             code = way()

@@ -92,7 +92,7 @@ class SourceWriter:
                     self._statement(forward, part, indent + 4)
 
     def _targets(self, targets: Sequence[Variable | None], indent: int) -> str:
-        """What is written before the value of an assignment; of long targets each has a line."""
+        """The text before the value of an assignment; of long targets each has a line."""
         prefix = f"{', '.join(map(_target, targets))} = "
         if len(targets) == 1 or indent + len(prefix) < WIDTH:
             return prefix
@@ -231,8 +231,8 @@ def _size_expression(size: Dim, known: Mapping[str, tuple[str, int]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SizeCheck:
-    """What a size of an input must be: `refused` is the condition under which it is not; `must` says what it
-    must be, `several` what adjacent axes must be.
+    """A check of an input's size: `refused` is the condition under which it fails; `must` describes the legal
+    sizes, `several` those of adjacent axes.
     """
 
     name: str
@@ -269,7 +269,7 @@ def size_checks(
 
 
 def _checks(program: Elaborated, group: ModuleClass, limits: Mapping[str, str]) -> Iterator[SizeCheck]:
-    """What each size of each input must be."""
+    """The checks of each size of each input."""
     seen: dict[str, tuple[str, str, int]] = {}  # of each size the input, its expression, and its factor
     for name, tensor in program.inputs.items():
         for axis, size in enumerate(tensor.shape):

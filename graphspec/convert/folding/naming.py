@@ -49,7 +49,7 @@ def kind(node: ConvertedNode) -> str:
 
 
 def stem(item: Item) -> str:
-    """What an item would be called in the whole model; "" where nothing says."""
+    """The name of an item in the whole model; "" where it follows from nothing."""
     names = [_user_name(unit) for unit in item.units]
     if not all(names):
         return ""
@@ -87,7 +87,7 @@ def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
 
 
 def _longer(item: Item) -> str:
-    """What the nodes of an item begin with, and the next word of the first: `block_13`, say."""
+    """The common beginning of an item's nodes, and the next word of the first: `block_13`, say."""
     front = common_prefix(item.nodes())
     first = next((node.name for node in item.nodes() if not node.automatic), "")
     return front + first.removeprefix(front).partition("_")[0] if front else ""

@@ -18,7 +18,9 @@ from graphspec.convert.nodes import CalledEntry, ConvertedBody, ConvertedNode, C
 
 
 class Source(NamedTuple):
-    """What an item reads: an output of an earlier item of its part; with a negative position, an input."""
+    """The source of an item's input: an output of an earlier item of its part; with a negative position, an
+    input.
+    """
 
     position: int
     output: int = 0
@@ -49,8 +51,8 @@ Wires = tuple[Wire, ...]
 
 
 class ItemKey(NamedTuple):
-    """What two items must share to be one item of a part: a node that is like no other (`alone`), the part
-    that they are instances of, or everything of a node but the values of its arguments.
+    """The properties that two items must share to be one item of a part: a node that is like no other
+    (`alone`), the part that they are instances of, or everything of a node but the values of its arguments.
     """
 
     kind: Literal["alone", "part", "leaf"]
@@ -73,7 +75,7 @@ class Item:
                 yield from unit.nodes()
 
     def named(self) -> Iterator[ConvertedNode | Instance]:
-        """What has a name in it: an attribute of a class stands for all nodes inside."""
+        """The named units in it: an attribute of a class has the name of all nodes inside."""
         for unit in self.units:
             if isinstance(unit, ConvertedNode) or (unit.part.classed and unit.name):
                 yield unit
@@ -99,7 +101,7 @@ class Instance:
             yield from item.nodes()
 
     def value(self, target: Source) -> ConvertedValue:
-        """What a target is here."""
+        """The value of a target in this instance."""
         if target.input is not None:
             return self.sources[target.input]
         unit = self.items[target.position].units[-1]
@@ -230,7 +232,9 @@ class Parts:
 
 
 def leaf_key(node: ConvertedNode) -> ItemKey:
-    """What two nodes must share to be one node of a part: everything but the values of arguments."""
+    """The properties that two nodes must share to be one node of a part: everything but the values of
+    arguments.
+    """
     if node.form == "call" or node.body is not None or node.entry is not None:
         return ItemKey("alone", id(node))
     fixed = tuple(

@@ -1,4 +1,4 @@
-"""What the names of nodes say about which belong together."""
+"""Groups nodes by their names."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class WithName(Protocol):
 
 
 def common_prefix(nodes: Iterable[WithName]) -> str:
-    """What the names of nodes begin with, but for those that Keras gave."""
+    """The common beginning of nodes' names, without names that Keras gave."""
     return prefix([node.name for node in nodes if not node.automatic])
 
 
 def common_name(nodes: Iterable[WithName]) -> str | None:
-    """What makes nodes belong together by name: the same beginning, the same end, or a number at the end.
+    """The common name of nodes: the same beginning, the same end, or a number at the end.
 
-    "" where names say nothing: all are Keras' own, or one word with numbers. None where they have nothing in
-    common.
+    "" where names do not decide: all are Keras' own, or one word with numbers. None where they have nothing
+    in common.
     """
     names = [node.name for node in nodes if not node.automatic]
     if len(names) < 2:
@@ -39,8 +39,8 @@ def common_name(nodes: Iterable[WithName]) -> str | None:
 
 
 def prefix(names: list[str]) -> str:
-    """What names have in common up to an underscore, or their end: `conv2_block1_` of conv2_block1_1_conv and
-    conv2_block1_out, `project_` of project and project_bn.
+    """The common beginning of names up to an underscore, or their end: `conv2_block1_` of conv2_block1_1_conv
+    and conv2_block1_out, `project_` of project and project_bn.
     """
     if not names:
         return ""

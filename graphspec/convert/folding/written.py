@@ -26,7 +26,7 @@ from graphspec.language.schema import MISSING
 from graphspec.weights.names import Namespace, attribute
 
 SIZES = {1: ("length",), 2: ("length",), 3: ("height", "width"), 4: ("depth", "height", "width")}
-"""What sizes that are not known are called, by the number of axes but the batch."""
+"""Names of sizes that are not known, by the number of axes but the batch."""
 
 
 @dataclass(frozen=True, slots=True)

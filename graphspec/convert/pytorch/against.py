@@ -44,7 +44,9 @@ BATCHES = (2, 3)
 
 @dataclass(frozen=True, slots=True)
 class Equality:
-    """What was found equal, to these parts of the largest value. `gradients` is None where `why` says so."""
+    """The compared parts and their differences, relative to the largest value. `gradients` is None where
+    `why` explains it.
+    """
 
     weights: int
     outputs: float
@@ -65,7 +67,7 @@ def against(program: Program, module: nn.Module, name: str, rules: Rules | None 
 
 
 def made(target: str, allow: list[str]) -> nn.Module:
-    """What `module_of` makes, with the same random weights each time."""
+    """The result of `module_of`, with the same random weights each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return module_of(target, allow)
@@ -123,7 +125,7 @@ class _Pair:
         return Equality(len(self.plan.matches), worst, gradients, why)
 
     def _outputs(self, inputs: Mapping[str, Tensor], ours: list[Tensor]) -> list[Tensor]:
-        """What the other one gives; it may take images with their channels first."""
+        """The outputs of the other module; it may take images with their channels first."""
         known: list[Tensor] | None = None
         errors: list[Exception] = []
         for turned in dict.fromkeys((self.turned, False, True)):
@@ -151,7 +153,7 @@ class _Pair:
     # --- where they differ
 
     def _difference(self, inputs: Mapping[str, Tensor], worst: float) -> Diagnostic:
-        """What is said of outputs that differ: the first node with weights that does, or those before it."""
+        """Explains outputs that differ: by the first node with weights that does, or those before it."""
         message = f"the outputs of the spec differ from those of `{self.name}` by {worst:.1e} of the largest"
         before: tuple[str, Op] | None = None
         for ours, theirs, op, (read, given) in self._calls(inputs):
@@ -238,7 +240,7 @@ class _Pair:
 
 @contextmanager
 def _recorded(module: nn.Module, paths: Any) -> Iterator[dict[str, tuple[list[Tensor], list[Tensor]]]]:
-    """What submodules read and give at their first call, by path, in the order in which calls end."""
+    """The inputs and outputs of submodules at their first call, by path, in the order in which calls end."""
     found: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
 
     def keep(path: str, read: Any, given: Any) -> None:
@@ -284,7 +286,7 @@ def _gap(ours: list[Tensor], theirs: list[Tensor]) -> float:
 
 
 def _settings(op: Op, theirs: nn.Module, path: str) -> str:
-    """What both layers are set to, for the eye."""
+    """The settings of both layers, for comparison by eye."""
     layer = op.layer
     said = (
         ", ".join(f"{key}: {getattr(layer, key)}" for key in sorted(layer.model_fields_set)) if layer else ""

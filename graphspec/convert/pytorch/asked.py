@@ -1,4 +1,4 @@
-"""What `import torch` is asked for: the module that a package makes, its inputs, its weights."""
+"""The arguments of `import torch`: the module that a package makes, its inputs, its weights."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class BadOption(Exception):
 
 
 def module_of(target: str, allow: list[str]) -> nn.Module:
-    """What `PKG:CALLABLE`, or `FILE.py:CALLABLE`, makes, called without arguments. Raises `SpecError`
-    (module-not-allowed, module-missing, import-unsupported).
+    """The module that `PKG:CALLABLE`, or `FILE.py:CALLABLE`, makes, called without arguments. Raises
+    `SpecError` (module-not-allowed, module-missing, import-unsupported).
     """
     home, word, root = place_of(target)
     if home.endswith(".py") and word:
@@ -76,7 +76,7 @@ def place_of(target: str) -> tuple[str, str, Path]:
 
 
 def _no_name(target: Path) -> str:
-    """What is wrong with a target that is not a module and a name in it."""
+    """Explains a target that is not a module and a name in it."""
     if target.suffix == ".py":
         return f"{target} is a file: write the module and the name in it, such as `{target.stem}:Net`"
     if target.suffix in WEIGHTS:

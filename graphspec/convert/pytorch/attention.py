@@ -76,7 +76,7 @@ def _with_heads(mask: Any) -> Any:
 
 
 def _mask(w: NodeWriter, mask: Any, query: Laid, scores: tuple[Size, ...]) -> Any:
-    """What a node reads as its mask or bias; `scores` is the shape of what it is added to."""
+    """The mask or bias that a node reads; `scores` is the shape to which it is added."""
     if isinstance(mask, Known):
         natural = Laid(query.value, scores, ((0,), (1,), (2,), (3,)), scores)
         return w.held(arranged(mask, natural).map(lambda t: t.reshape(*[1] * (3 - t.dim()), *t.shape)))

@@ -67,7 +67,7 @@ class _Recorded(fx.Interpreter):
 
 
 def _traced(converter: Converter, inputs: Mapping[str, Tensor]) -> dict[fx.Node, Any]:
-    """What each node of the traced graph gives on new inputs."""
+    """The outputs of each node of the traced graph on new inputs."""
     program = converter.traced.program
     holders = [node for node in program.graph.nodes if node.op == "placeholder"]
     known = [converter.values.get(node) for node in holders]
@@ -106,7 +106,7 @@ def _differences(
 
 
 def _run(converter: Converter, graph: NodeGraph, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What nodes of a spec give, each of which is an output of it."""
+    """The outputs of a spec's nodes; each becomes an output of it."""
     names = [item.name for item in converter.inputs]
     for k, node in enumerate(graph.nodes):
         node.name = f"n{k}"
@@ -189,7 +189,7 @@ def _submodule(
 
 
 def _outputs(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[tuple[str, int, Tensor]]:
-    """What each call of a submodule gives, its first tensor, in the order in which calls end."""
+    """The outputs of each call of a submodule, its first tensor, in the order in which calls end."""
     found: list[tuple[str, int, Tensor]] = []
     count: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""What does not depend on data: computed once, or written as nodes where that would freeze parameters."""
+"""Values without data: computed once, or written as nodes where that would freeze parameters."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _detach(w: NodeWriter, self: Any) -> Any:
 
 
 def stopped(w: NodeWriter, x: Any) -> Any:
-    """What nothing learns through."""
+    """Stops the gradient of a value."""
     if isinstance(x, Laid):
         return w.stopped(x)
     if isinstance(x, Known) and w.learns(x):

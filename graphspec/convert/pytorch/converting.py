@@ -194,7 +194,7 @@ class Converter:
     def _as_nodes(
         self, node: fx.Node, arguments: dict[str, Any], values: dict[fx.Node, Any], origin: CallOrigin
     ) -> Any:
-        """What depends on parameters alone, as nodes."""
+        """Writes a value that depends on parameters alone, as nodes."""
         before, self.writer.origin = self.writer.origin, origin
         try:
             return self._handled(node, arguments, values)
@@ -243,7 +243,7 @@ class Converter:
         return converted
 
     def _more(self, node: fx.Node, word: str) -> dict[str, Any]:
-        """What some handlers want to know of the module that calls."""
+        """Further facts about the calling module, for some handlers."""
         more: dict[str, Any] = {}
         module = self.modules.get(_path(node) or "")
         if word == "batch_norm":

@@ -74,7 +74,7 @@ CALLED_AS = {
     r"transformer_encoder_layer.*": "TransformerEncoderLayer",
     r"\w*scaled_dot_product\w*": "scaled_dot_product_attention",
 }
-"""What users call functions that PyTorch calls by names of its own."""
+"""Users' names for functions that have other names inside PyTorch."""
 
 
 def called_as(node: fx.Node) -> str:
@@ -177,7 +177,7 @@ def handles(*names: str) -> Callable[[HandlerT], HandlerT]:
 
 
 def handler_of(function: str) -> Handler | None:
-    """What translates a function: its own handler, or that of the op or activation that it is."""
+    """The handler that translates a function: its own, or that of the op or activation that it is."""
     return HANDLERS.get(function) or derived(function)
 
 
@@ -197,7 +197,7 @@ def our_word(form: Kind, function: str) -> str:
 
 @cache
 def derived(function: str) -> Handler | None:
-    """What translates a function that is an activation, or an op of single elements, by what these say."""
+    """A handler for an activation, or an op of single elements, derived from our classes."""
     if activation_of(function) is not None:
         return HANDLERS["an activation"]
     word = our_word("op", function)

@@ -115,7 +115,7 @@ def _training_notes(
     frozen: tuple[str, ...],
     weights: Mapping[str, Tensor],
 ) -> Iterator[str]:
-    """What the spec does not train, or drop, as the module does."""
+    """Differences in training: parts that the spec does not train, or drop, as the module does."""
     if frozen:
         yield f"folded in: {_listed(frozen)}: the spec holds what was computed of them, and trains that"
     for path, place in spec.places.items():
@@ -243,7 +243,7 @@ def _names_of(body: ConvertedBody) -> set[str]:
 
 
 def _rows(writer: Any, nodes: list[ConvertedNode]) -> Any:
-    """What each module of the user's became."""
+    """The nodes of each of the user's modules."""
     words_by_module: dict[tuple[str, str], list[str]] = {}
     for node in nodes:
         modules = writer.origins[node].modules

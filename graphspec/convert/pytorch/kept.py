@@ -26,7 +26,7 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def uncompiled(module: nn.Module) -> Iterator[nn.Module]:
-    """What `torch.compile` was given; meanwhile nothing in it is compiled."""
+    """The module inside `torch.compile`; meanwhile nothing in it is compiled."""
     with torch.compiler.set_stance("force_eager"):
         yield getattr(module, "_orig_mod", module)
 
@@ -91,7 +91,7 @@ _GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.Ra
 
 
 def _back(source: Any) -> Callable[[], None]:
-    """What sets a source of random numbers to where it is now."""
+    """Restores a source of random numbers to its present state."""
     if isinstance(source, np.random.Generator):
         state = source.bit_generator.state
         return lambda: setattr(source.bit_generator, "state", state)

@@ -63,7 +63,7 @@ class Laid:
         return axis
 
     def real(self, i: int) -> tuple[int, ...]:
-        """What a torch axis consists of, without axes of size 1, where there are others."""
+        """The axes of the spec in a torch axis, without those of size 1, where there are others."""
         axis = self.axes[i]
         kept = tuple(j for j in axis if self.sizes[j] != 1)
         return kept or axis[:1]

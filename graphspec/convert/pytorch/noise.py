@@ -1,5 +1,5 @@
-"""What training alone makes of a tensor, as layers: what ours does with the same random numbers, on data of
-every kind. All else is no layer.
+"""Finds the layers of dropout and noise: functions that ours computes, too, with the same random numbers, on
+data of every kind. All else is no layer.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def _between(target: fx.Node, base: fx.Node) -> list[fx.Node] | None:
 
 @dataclass(frozen=True, slots=True)
 class NoiseFunction:
-    """What nodes make of a tensor, and of the numbers between 0 and 1, or of the normal distribution, that
-    their one random function draws.
+    """The function of nodes: of a tensor, and of the numbers between 0 and 1, or of the normal distribution,
+    that their one random function draws.
     """
 
     needed: list[fx.Node]
@@ -110,7 +110,7 @@ class NoiseFunction:
 
 
 def _drawn(node: fx.Node, args: Any, kwargs: Any, numbers: Tensor) -> Tensor:
-    """What a random function gives where it draws these numbers."""
+    """The result of a random function where it draws these numbers."""
     target: Any = node.target
     listed = target._schema.arguments
     arguments = {each.name: each.default_value for each in listed if each.has_default_value()}

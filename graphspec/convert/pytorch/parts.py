@@ -87,7 +87,7 @@ def _without_writing(graph: fx.Graph, node: fx.Node) -> None:
 def _shown_again(
     graph: fx.Graph, old: fx.Node, new: fx.Node, place: fx.Node, changed: set[fx.Node]
 ) -> fx.Node:
-    """What shows a tensor of before, after `place` shows the new one; returns the last node made."""
+    """Replaces views of the old tensor after `place` by those of the new one; returns the last node made."""
     for view in [user for user in old.users if user < place and user not in changed]:
         if not shows(view) or not _is_read_after(view, place):
             continue

@@ -156,8 +156,8 @@ def _spatial(w: NodeWriter, x: Laid, settings: dict[str, Any]) -> Laid:
 
 
 def _noise(w: NodeWriter, x: Laid, layer: str, settings: dict[str, Any]) -> Laid:
-    """What training adds. `noise` says along which axes values are dropped apart: the batch alone, in
-    stochastic depth.
+    """The noise or dropout of training. `noise` lists the axes along which values are dropped apart: the
+    batch alone, in stochastic depth.
     """
     arguments = dict(settings)
     if layer == "SpatialDropout":

@@ -44,28 +44,26 @@ DROPPED = {
 }
 """Keys of where a model is from, how it was stored, and how it is called: it is computed in float32."""
 UNREAD = {*DROPPED, *REACHING, *QUANTIZED}
-"""What the library does not get to see."""
+"""Keys that the library does not get."""
 LABELS = ("id2label", "label2id")
 """Keys of texts of any kind, of which only the number counts."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "USE_HUB_KERNELS": "NO"}
 IMPLEMENTATION = "_implementation"
-"""What keys have in their names that say how the same is computed. The library's default is taken."""
+"""Marks keys that choose between equal computations. The library's default is taken."""
 IMPLEMENTATIONS = {
     *("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3", "flash_attention_4"),
     *("batched_mm", "grouped_mm", None, True, False),
 }
-"""What they may say."""
+"""The legal values of such keys."""
 REPEATED = re.compile(r"(n|num)_.*(layers?|blocks|experts|stages)|depths?|.*_(layers|depth)")
 MOST = 4096
 """Parts of a model that are made one by one; keys that say how many match `REPEATED`."""
 PLACE = re.compile(r"[/\\:\x00-\x1f]")
-"""What the name of a file or of a repository has, and an address, and no word of the library."""
+"""Matches the names of files and repositories, and addresses, but no word of the library."""
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    """What `config.json` says of the model. Raises `SpecError` (import-format, import-unsafe,
-    import-unsupported).
-    """
+    """The content of `config.json`. Raises `SpecError` (import-format, import-unsafe, import-unsupported)."""
     path = folder / "config.json"
     if not path.is_file():
         message = f"`{folder}` has no config.json" if folder.is_dir() else f"there is no folder `{folder}`"

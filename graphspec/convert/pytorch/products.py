@@ -319,7 +319,7 @@ def _constant(
 def _of_matrices(
     w: NodeWriter, out: Any, function: str, self: Any = None, A: Any = None, B: Any = None, **given: Any
 ) -> Laid:
-    """What is computed of each of the matrices along the last two axes."""
+    """A function of each of the matrices along the last two axes."""
     if given.get("upper") or given.get("left") is False:
         raise Unsupported("it takes matrices from the other side", "transpose them")
     op = {"inverse": "inv"}.get(function, function.removeprefix("linalg_"))

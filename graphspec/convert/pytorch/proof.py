@@ -309,7 +309,7 @@ def _own_gradient(
 
 
 _RUNS_NOT = Exception
-"""What a module says of training, or of inputs that are not its own, is its own."""
+"""Errors of a module in training, or with inputs that are not its own, may be of any class."""
 
 
 def _learned(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[str, Tensor]) -> _Learned:
@@ -386,7 +386,7 @@ def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> tuple[
     state |= dict(module.named_parameters(remove_duplicate=False))
 
     def look(name: str) -> Tensor | None:
-        """What is not trained there has the gradient 0."""
+        """The gradient of a weight; 0 where it is not trained."""
         tensor = state.get(name)
         return None if tensor is None else torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 

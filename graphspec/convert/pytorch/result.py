@@ -1,4 +1,4 @@
-"""What an import of a module gives."""
+"""The result of an import of a module."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TorchProof:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a conversion was made of, and what it became."""
+    """The sources of a conversion, and its result."""
 
     graph: TracedModule
     sizes: Mapping[Any, str]

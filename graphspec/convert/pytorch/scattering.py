@@ -77,7 +77,7 @@ def _select_scatter(w: NodeWriter, self: Any, src: Any, out: Any, dim: int, inde
 
 
 def _pieces(w: NodeWriter, x: Any, i: int, start: Any, stop: Any) -> Iterator[Any]:
-    """What lies in a range of an axis: the parts that the tensor was joined of, where these are known."""
+    """The parts of a range of an axis: those that the tensor was joined of, where these are known."""
     if start == stop:
         return
     axis, parts = w.joined.get(x, (i, [x])) if isinstance(x, Laid) else (i, [x])
@@ -104,7 +104,7 @@ def _cut(w: NodeWriter, part: Any, i: int, first: Any, last: Any) -> Any:
 
 @handles("copy")
 def _copy(w: NodeWriter, self: Any, src: Any, out: Any) -> Any:
-    """What is written, in the shape and the type of the part that it is written into."""
+    """The written value, in the shape and the type of the part that it is written into."""
     if isinstance(src, Known):
         return src.map(lambda t: _stretched(t.to(out.dtype), out.shape))
     return w.cast(write(w, "expand", self=src, out=out), dtype_of(out))
@@ -131,8 +131,8 @@ def _fixed(size: Any) -> int:
 
 
 def _written_at(w: NodeWriter, x: Any, src: Any, i: int, places: list[int], out: Any) -> Laid:
-    """What is written at constant places along an axis: one number where a mask is true, or the elements of
-    both tensors, joined, in their order.
+    """Writes at constant places along an axis: one number where a mask is true, or the elements of both
+    tensors, joined, in their order.
     """
     size = _fixed(out.shape[i])
     if len({*places}) < len(places):

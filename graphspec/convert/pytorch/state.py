@@ -64,7 +64,7 @@ def origins(
 def gradients(
     graph: Graph, where: Mapping[str, StoredPlace], weights: Weights, look: Callable[[str], Tensor | None]
 ) -> dict[str, Tensor]:
-    """What the gradient of each weight must be, given those of the module's parameters; NaN where the module
+    """The expected gradient of each weight, given those of the module's parameters; NaN where the module
     leaves a row as it is.
     """
     expected = {}

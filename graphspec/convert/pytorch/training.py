@@ -1,6 +1,6 @@
-"""What a module does in training alone: dropout and noise, found by tracing it in both modes.
+"""Finds dropout and noise of a module by tracing it in both modes.
 
-The graph of inference gets them where that of training has them: all that follows sees one graph.
+The graph of inference gets them where that of training has them: all later passes see one graph.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ MODES = frozenset(by_word(of="training train dropout_p dropout use_input_stats m
 
 @contextmanager
 def marked(module: nn.Module) -> Iterator[None]:
-    """What modules without parameters return, of the user's or nn.Identity, is a node of its own in a graph:
-    those that are alike stay so, whether they drop something or nothing.
+    """Makes a node for each result of modules without parameters, of the user's or nn.Identity: modules that
+    are alike stay so, whether they drop something or nothing.
     """
     with ExitStack() as changes:
         for each in module.modules():
@@ -185,7 +185,7 @@ class ModeComparison:
                 self._tell(b)
 
     def _addition(self, node: fx.Node, reader: fx.Node, place: int) -> None:
-        """What training adds, read there: only where the argument in inference is what it is of."""
+        """Notes an addition of training, read there: only where the argument in inference is its source."""
         leaves = _leaves(reader)
         if place >= len(leaves) or leaves[place] is not self.twins[self.bases[node]]:
             self.unknown.append(_at(node))
@@ -438,7 +438,7 @@ def _class(node: fx.Node) -> str:
 
 
 def _kinds(node: fx.Node) -> Iterator[str]:
-    """What tells modules that are alike: their class, and their place in a class of the user's."""
+    """The properties of modules that are alike: their class, and their place in a class of the user's."""
     stack = [(path, str(kind)) for path, kind in (node.meta.get("nn_module_stack") or {}).values()]
     users = [(path, kind) for path, kind in stack if not kind.startswith("torch.nn.")]
     if stack and stack[-1] in users:
@@ -468,7 +468,7 @@ def _at(node: fx.Node) -> str:
 
 
 def _key(node: fx.Node, twin: Any) -> Any:
-    """What a node computes, by the nodes of inference that it reads; None where it reads others."""
+    """The computation of a node, by the nodes of inference that it reads; None where it reads others."""
     target: Any = node.target
     listed = list(target._schema.arguments) if isinstance(target, torch._ops.OpOverload) else []
     skipped = MODES | {"p"} if word_of(node) in DROPOUTS else MODES

@@ -276,7 +276,7 @@ def _handmade(w: NodeWriter, softmax: ConvertedNode, read: Readers) -> HandMade 
 
 
 def _unscaled(value: Any) -> tuple[Any, float]:
-    """What is multiplied or divided by a number, and the factor."""
+    """The value before a product with or a division by a number, and the factor."""
     node = value.maker
     scaled = isinstance(node, ConvertedNode) and node.form == "op" and node.what in ("multiply", "divide")
     if not scaled or "x2" not in node.arguments or len(node.reads) != 1:

@@ -189,7 +189,7 @@ class NodeWriter:
         return replace(x, value=ConvertedValue(node))
 
     def after(self, value: ConvertedValue, what: str, /, **arguments: Any) -> ConvertedValue:
-        """What a layer or an op makes of a value on its way to others."""
+        """The result of a layer or an op for a value on its way to others."""
         return ConvertedValue(self.node(_form(what), what, arguments, [("x", value)], main=False))
 
     def cast(self, x: Laid, dtype: str) -> Laid:
@@ -407,7 +407,7 @@ class NodeWriter:
     # --- what is known as a node
 
     def constant(self, x: Any) -> Tensor | None:
-        """What an operand is if nothing trains it; along open sizes as it was traced."""
+        """The tensor of an operand that nothing trains; along open sizes as it was traced."""
         if isinstance(x, Known):
             return None if self.learns(x) else x.tensor
         return self.traced.get((x.value, x.axes)) if isinstance(x, Laid) else None

@@ -24,7 +24,7 @@ from graphspec.convert.tracing.symbolic import (
 
 @dataclass(frozen=True, slots=True)
 class Finishing:
-    """What is left to do to the graph of a trace. What it changes is undone by `stack`."""
+    """The last changes of a trace's graph. `stack` undoes its other changes."""
 
     batch: int
     words: Iterable[str]  # the names of the outputs

@@ -1,5 +1,5 @@
-"""What there is to know and to change of a live Keras model: which layers are code of the user's, where their
-weights are held, and how to leave all as it was.
+"""Reads a live Keras model: which layers are code of the user's, where their weights are held. Afterwards all
+is as it was.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class CountsExamples(Untraceable):
 
 
 def as_tensor(operation: Any, x: Any) -> Any:
-    """What `convert_to_tensor` makes of a tensor."""
+    """`convert_to_tensor` of a tensor."""
     import keras
 
     same = operation.dtype is None or keras.backend.standardize_dtype(operation.dtype) == x.dtype
@@ -119,7 +119,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def picked(x: Any, key: Any) -> Any:
-    """What an index picks: None alone, too, which Keras knows of tensors with numbers only."""
+    """The selection of an index: also of None alone, which Keras knows of tensors with numbers only."""
     import keras
 
     return keras.ops.get_item(x, (None, Ellipsis) if key is None else key)

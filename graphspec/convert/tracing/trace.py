@@ -468,7 +468,7 @@ class _Trace:
     # --- names, and what is left to change in the graph
 
     def _name(self, layer: Any) -> None:
-        """What a layer is called: as it was, or by its attribute of the custom layer around it."""
+        """Names a layer: as it was, or by its attribute of the custom layer around it."""
         if id(layer) in self.names:
             return
         owner = self.owners[-1] if self.owners else None
@@ -487,7 +487,7 @@ class _Trace:
 
 
 def _message(error: BaseException) -> str:
-    """What an error says, without what Keras writes around it."""
+    """The message of an error, without the text that Keras writes around it."""
     text = re.sub(
         r"\x1b\[\d+m|Exception encountered when calling .*?\n|Arguments received by [\s\S]*", "", str(error)
     )

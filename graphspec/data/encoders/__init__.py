@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Encoded", "Encoders"]
 
 MASKS = "masks:MaskEncoder"
-"""What encodes a target that is an image."""
+"""The encoder of a target that is an image."""
 PARTS = ("", "training", "validation", "test")
 OF_BOXES = ("without boxes", "with crowds", "with boxes clipped", "with boxes left out")
 TOLD = (*PARTS, "unseen", "filled", "cut", "without a target", *OF_BOXES)
@@ -413,8 +413,8 @@ class Encoders:
         return "; ".join(lone) if len(classes) > 1 else ""
 
     def counted(self, part: str = "") -> list[str]:
-        """What was unseen, filled or cut in the encoded rows of a part of the data: a line for each feature
-        with such rows. Rows that were encoded without `labels` belong to the part "".
+        """Counts of unseen, filled and cut cells in the encoded rows of a part of the data: a line for each
+        feature with such rows. Rows that were encoded without `labels` belong to the part "".
         """
         return [f"{name}: {counts}" for name in self.encoders if (counts := self._counts_of(name, part))]
 

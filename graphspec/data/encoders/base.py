@@ -1,4 +1,4 @@
-"""What every encoder does: learn from training rows, turn columns into an array, turn predictions back."""
+"""The base of every encoder: learn from training rows, turn columns into an array, turn predictions back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 
 def restored(kind: Any, value: Any) -> Any:
-    """What a file says as a value of a type. Raises `ValueError` where it cannot be one."""
+    """Converts a value of a file to a type. Raises `ValueError` where it does not fit."""
     return _adapter(kind).validate_python(value)
 
 
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class CellType:
-    """What people write in a cell of a column: a value of that kind, or nested lists of such values."""
+    """The type of a column's cells: a value of that kind, or nested lists of such values."""
 
     kind: Literal["number", "integer", "date", "text", "picture"]
     sizes: tuple[Dim | None, ...] = ()
@@ -122,7 +122,7 @@ class Encoder(ABC):
         self.ignore = ignore
         """Whether a target may be missing."""
         self.root = Path()
-        """What the files that its feature names are relative to."""
+        """The directory to which files that its feature names are relative."""
         self.notes: list[str] = []
         self.limit: int | None = None
         """The first rows that it learns from, where `--limit` says how many."""
@@ -170,7 +170,7 @@ class Encoder(ABC):
         return None
 
     def cell(self, column: int = 0) -> CellType:
-        """What a cell of one of its columns holds."""
+        """The type of the cells in one of its columns."""
         return CellType("text")
 
     def in_row(self) -> InRow | None:
@@ -226,10 +226,10 @@ class Encoder(ABC):
         return self.fill_help
 
     target_help = ""
-    """What may come before that a target may be missing."""
+    """Precedes the advice that a target may be missing."""
 
     fill_help = "write `fill: ...` at the feature"
-    """What to write where a value of an input is missing."""
+    """Remedy where a value of an input is missing."""
 
 
 def any_of(mask: Mask) -> Mask:

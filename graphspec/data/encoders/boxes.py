@@ -49,7 +49,7 @@ class BoxEncoder(Encoder):
 
     @property
     def picture(self) -> ImageEncoder:
-        """What reads the pictures that the boxes lie in."""
+        """The encoder of the pictures in which the boxes are."""
         if self._picture is None:
             help = "give the model an input of pictures, with `encode: image`"
             raise fail("feature-misfit", f"the boxes `{self.name}` lie in no picture of an input", help)

@@ -369,7 +369,7 @@ FEW = 20
 
 
 def _enough(values: Sequence[str], count: int) -> str:
-    """What to do about a target with another number of values than the output has classes."""
+    """Remedy for a target whose number of values differs from the output's classes."""
     if count == 1:
         return "there is nothing to tell apart: give data with rows of each class"
     if count > FEW and all(is_number(value) for value in values):

@@ -137,7 +137,7 @@ class ImageEncoder(Encoder):
         self._latest = None
 
     def _picture(self, part: TablePart, name: str, index: int, value: Any, read: Callable[[Any], Any]) -> Any:
-        """What `read` makes of a picture. Raises `SpecError`."""
+        """The result of `read` for a picture. Raises `SpecError`."""
         source = self.source(part, index, value)
         word = f"picture `{value}`" if isinstance(value, str) else "the picture"
         try:

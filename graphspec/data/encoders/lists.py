@@ -369,7 +369,7 @@ class TextEncoder(ListEncoder):
 
     @property
     def text_ids(self) -> TextIds:
-        """What gives the ids of one text, or of a pair."""
+        """Encodes one text, or a pair, as ids."""
         return TextIds(self.tokenizer, self.feature.part == "types")
 
     def filling(self) -> list[int]:

@@ -118,7 +118,7 @@ class Floats(Encoder):
     """The base of numbers and dates: columns of floats, [n, width]."""
 
     labels: tuple[str, ...]
-    """What each float is called in messages."""
+    """The name of each float in messages."""
     feature: Number | Date
 
     def __init__(self, fill: Fill, ignore: bool = False):

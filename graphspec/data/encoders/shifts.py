@@ -1,4 +1,4 @@
-"""What comes next: the tokens of another feature, each in the place of one before it."""
+"""Encodes the next tokens: those of another feature, each in the place of the one before it."""
 
 from __future__ import annotations
 

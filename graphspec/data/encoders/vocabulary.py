@@ -144,5 +144,5 @@ def _alike_note(name: str, vocabulary: Vocabulary) -> list[str]:
 
 
 def look_of(value: str) -> str:
-    """What all values have that differ only by `DIFFERENCES`."""
+    """A form that values share if they differ only by `DIFFERENCES`."""
     return normalize("NFC", " ".join(value.split()).casefold())

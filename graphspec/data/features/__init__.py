@@ -38,7 +38,7 @@ SYNONYMS = by_word(
     image="picture photo img",
     boxes="bbox bboxes bounding_boxes objects detection",
 )
-"""What else encoders are called."""
+"""Further names of encoders."""
 
 
 def parse_features(value: object) -> dict[str, Feature]:

@@ -1,4 +1,4 @@
-"""What `augment` moves together: inputs of one picture, and the targets that are images."""
+"""The values that `augment` moves together: inputs of one picture, and the targets that are images."""
 
 from __future__ import annotations
 

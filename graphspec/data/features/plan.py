@@ -25,10 +25,10 @@ Outputs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What fills one field. Without a feature it is columns of the field's name: `x`, or `x_0`, `x_1`, ...
+    """The source of one field. Without a feature it is columns of the field's name: `x`, or `x_0`, `x_1`, ...
 
-    `tensor` is what a row of the table becomes. Where a window has several `steps` of it,
-    `field_tensor` is that of the field, and else the same.
+    `tensor` is the type of one row. Where a window has several `steps` of it, `field_tensor` is that of the
+    field, and else the same.
     """
 
     field: str
@@ -115,7 +115,7 @@ def plan_fills(
 
 
 def _stepped(fill: Fill, windows: Windows) -> Fill:
-    """What a row becomes of a field that has several steps: the field without their axis, the first one."""
+    """The fill of one row, for a field that has several steps: without their axis, the first one."""
     steps, tensor = windows.steps(fill.feature), fill.tensor
     if steps is None:
         return fill
@@ -152,7 +152,7 @@ def pictured(plan: FillPlan, feature: BoxesFeature) -> Fill | None:
 
 
 def image_misfits(plan: FillPlan) -> Iterator[tuple[Fill, Misfit]]:
-    """What keeps a folder of images from filling the inputs of a plan of `of_images`."""
+    """Reasons why a folder of images cannot fill the inputs of a plan of `of_images`."""
     inputs = [fill for fill in plan.fills if not fill.target]
     pictures = [fill for fill in inputs if isinstance(fill.feature, ImageFeature)]
     for fill in pictures:
@@ -198,7 +198,7 @@ def classes_of(output: OutputSpec, target: Tensor) -> int | None:
 
 
 def target_type(output: OutputSpec) -> Tensor | None:
-    """What an output is compared with; None where nothing reads a target."""
+    """The type of an output's target; None where nothing reads a target."""
     tensor = output.tensors[0]
     if output.loss is not None and output.loss.takes_target:
         return output.loss.target(tensor)
@@ -464,6 +464,6 @@ def _binary(output: OutputSpec) -> bool:
 
 
 def vocabulary_of(feature: Feature, *, target: bool) -> int | None:
-    """What `$(vocabulary(name))` stands for: the declared number of ids, None where training data tell."""
+    """The value of `$(vocabulary(name))`: the declared number of ids, None where training data decide it."""
     made = feature.feature_type(target=target)
     return made.shape[0] if isinstance(feature, Set) else made.vocabulary

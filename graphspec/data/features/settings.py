@@ -39,8 +39,8 @@ Part = Literal[PlainPart, DateWave, TimeWave]
 
 @dataclass(frozen=True, slots=True)
 class FeatureType:
-    """What one row becomes: sizes (None where they depend on the data), a dtype, and the declared number of
-    ids, if any.
+    """The type of one encoded row: sizes (None where they depend on the data), a dtype, and the declared
+    number of ids, if any.
     """
 
     shape: tuple[int | None, ...]
@@ -81,7 +81,7 @@ class Feature(Setting):
         "a target"
     }
     made_by: ClassVar[str] = ""
-    """What encodes columns, as `file:class` of `graphspec.data.encoders`."""
+    """The encoder of its columns, as `file:class` of `graphspec.data.encoders`."""
     target: ClassVar[bool] = True
     """Whether an output can be compared with what it makes."""
 
@@ -104,7 +104,7 @@ class Feature(Setting):
         return False
 
     def feature_type(self, *, target: bool) -> FeatureType:
-        """What it makes of one row, as an input or as a target."""
+        """The type of one encoded row, as an input or as a target."""
         raise NotImplementedError
 
 
@@ -199,7 +199,7 @@ class Category(Several):
     values: Annotated[list[Value], Field(min_length=1)] | None = None
     min_count: Count = 1
     unseen: Literal["own", "error"] | None = None
-    """What happens to a value that training has not seen."""
+    """Treatment of a value that training has not seen."""
     fill: str | None = None
 
     @field_validator("vocabulary", mode="before")

@@ -13,7 +13,7 @@ from graphspec.diagnostics import did_you_mean
 from graphspec.settings import Problem
 
 NEXT = "features: {tokens: {column: text, encode: text, pack: 256}, next: {of: tokens, shift: 1}}"
-"""What a first spec of such texts has."""
+"""The features in a first spec of such texts."""
 
 
 def packed(features: Mapping[str, Feature]) -> tuple[str, TextFeature] | None:
@@ -23,7 +23,7 @@ def packed(features: Mapping[str, Feature]) -> tuple[str, TextFeature] | None:
 
 
 def shift_misfits(config: Any) -> Iterator[Problem]:
-    """What of `data` cannot be had together with texts that go on; of the paths of the keys in `data`."""
+    """Problems of `data` with texts that go on; of the paths of the keys in `data`."""
     features: Mapping[str, Feature] = config.features
     for name, feature in features.items():
         if isinstance(feature, Shifted):

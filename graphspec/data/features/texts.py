@@ -66,7 +66,7 @@ class TextFeature(Listed):
     pair: Text | None = None
     """The column of the second text of each row, which a tokenizer of a file appends to the first."""
     part: Literal["ids", "types"] = "ids"
-    """What of a tokenizer's result it is: ids, or types, which tell the texts of a pair apart."""
+    """The part of a tokenizer's result: ids, or types, which tell the texts of a pair apart."""
 
     _goes_on: bool = PrivateAttr(False)
 

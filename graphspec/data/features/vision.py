@@ -109,7 +109,7 @@ class BoxesFeature(Feature):
     most: Count | None = None
     """Most boxes of a picture; by default those that training rows have."""
     invalid: Literal["error", "drop"] = "error"
-    """What boxes without an area, or outside of their picture, are: mistakes, or left out."""
+    """Treatment of boxes without an area, or outside of their picture: mistakes, or left out."""
 
     phrases: ClassVar = {"columns": "columns: [x1, y1, x2, y2, label]"}
 

@@ -33,7 +33,7 @@ SPACING = re.compile(r"\s*(\d{1,6})?\s*([a-z]+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """What lies between two steps: microseconds of dates, a difference of numbers, or months."""
+    """The difference between two steps: microseconds of dates, a difference of numbers, or months."""
 
     amount: float
     months: bool = False
@@ -66,7 +66,7 @@ class Windows(Setting):
     every: Annotated[str, Field(min_length=1)] | Annotated[float, Field(gt=0)] | None = None
     """Time between two steps: 1h, 15min, 1d, 1mo, or a number."""
     gaps: Literal["error", "skip", "fill"] = "error"
-    """What happens where steps are missing: `error`, `skip` or `fill`."""
+    """Treatment of missing steps: `error`, `skip` or `fill`."""
     season: Count = 1
     """Steps of a season: 24 for the hours of a day."""
     format: Text | None = None
@@ -84,7 +84,7 @@ class Windows(Setting):
 
     @property
     def spacing(self) -> Spacing | None:
-        """What lies between two steps; None where rows are steps, however far apart they are."""
+        """The difference between two steps; None where rows are steps, however far apart they are."""
         if isinstance(self.every, str):
             return spacing_of(self.every)
         return Spacing(float(self.every)) if self.every is not None else None
@@ -147,7 +147,7 @@ def parse_windows(value: Any) -> Windows:
 
 
 def window_misfits(config: Any) -> Iterator[Problem]:
-    """What of `data` cannot be had together with `windows`; of the paths of the keys in `data`."""
+    """Problems of `data` with `windows`; of the paths of the keys in `data`."""
     windows, features = config.windows, config.features
     for name, feature in features.items():
         if feature.steps is not None and windows is None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 FREE = -1
-"""What stands in rows without a box."""
+"""Fills rows without a box."""
 VISIBLE = 0.1
 """The share of its area that has to be left of a box that is cut off."""
 

@@ -1,4 +1,4 @@
-"""What the meaning of a cell is written with: operators and a few functions, of arrays or of a single number.
+"""The functions of encoders: operators and a few functions, of arrays or of a single number.
 
 Those of torch's tensors and of graphs of ONNX are where these are imported.
 """

@@ -1,4 +1,6 @@
-"""What a model returns as the columns that people read: classes by name, numbers in their own unit, lists."""
+"""Converts the outputs of a model to the columns that people read: classes by name, numbers in their own
+unit, lists.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from graphspec.tensor import Dim, value_of
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Activation = Literal["softmax", "sigmoid"]
-"""What makes probabilities of logits."""
+"""The function from logits to probabilities."""
 
 
 class OutputColumns(Protocol):

@@ -106,8 +106,8 @@ class FieldOfRow(Protocol):
 
 @dataclass(eq=False, repr=False)
 class EncodedField:
-    """What an encoder makes of a row, in the type of its field, each number from `low` to `high`. A list may
-    be of any length of `least` to `most`, of the size of that name; a shorter one is padded.
+    """The encoding of a row, in the type of its field, each number from `low` to `high`. A list may be of any
+    length of `least` to `most`, of the size of that name; a shorter one is padded.
     """
 
     name: str

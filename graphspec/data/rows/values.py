@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 Transform = Literal["log1p", "sqrt", "quantile"]
-"""What may be done to a number before it is scaled."""
+"""Functions of a number before it is scaled."""
 HALVES = re.compile("[\ud800-\udfff]")
 """Half of a character that takes two numbers in UTF-16."""
 TICKS = 1_000_000

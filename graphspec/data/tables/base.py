@@ -1,4 +1,4 @@
-"""What every table can do."""
+"""The base of every table."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Table(ABC):
     """The decimal mark of numbers in columns of text."""
 
     empty_help: str | None = None
-    """What a file of this kind without rows has, and what it lacks."""
+    """Describes a file of this kind without rows: its content, and its lack."""
 
     def __init__(self, path: Path, na_values: Sequence[str]):
         self.file = shown(path)
-        """What messages call it."""
+        """Its name in messages."""
         self.root = path.parent
-        """What paths in its columns are relative to."""
+        """The directory to which paths in its columns are relative."""
         self.na_values = tuple(na_values)
         self.asked: set[str] = set()
         """The columns whose values are texts where some are; where a schema says their types, it is right."""

@@ -26,7 +26,7 @@ from graphspec.diagnostics import Span, SpecError, fail
 DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}
 """Those that people use, as a spec writes them."""
 NO_ROWS = ("Empty CSV", "Could not skip")
-"""What pyarrow says of a file that ends with its header."""
+"""The messages of pyarrow for a file that ends with its header."""
 
 
 class Delimited(Table):
@@ -205,7 +205,7 @@ class Delimited(Table):
                 raise _Misread(line, str(error)) from None
 
     def _explained(self, error: pa.ArrowInvalid) -> SpecError:
-        """What pyarrow noticed, with its place."""
+        """Explains an error of pyarrow, with its place."""
         text = str(error)
         if "UTF8" in text:
             return self._not_utf8()
@@ -284,7 +284,7 @@ class _Row:
 
 
 class _Misread(Exception):
-    """What Python's reader says of a row that begins at `line`."""
+    """A message of Python's reader about a row that begins at `line`."""
 
     def __init__(self, line: int, reason: str):
         super().__init__(reason)

@@ -399,7 +399,7 @@ def _joined(name: str, before: pa.DataType | None, now: pa.DataType) -> pa.DataT
 
 
 def _hint(line: bytes) -> str:
-    """What is wrong with a line that is not a JSON object."""
+    """Explains a line that is not a JSON object."""
     text = line.strip()
     if text.endswith(b"},"):
         return "lines are not separated by commas: remove the comma at the end of each"

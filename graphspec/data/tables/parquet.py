@@ -33,7 +33,7 @@ NUMBER = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
-    """What a row group has of a column whose values differ in size: texts, or lists."""
+    """The part of a row group in a column whose values differ in size: texts, or lists."""
 
     name: str
     about: Any

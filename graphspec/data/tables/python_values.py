@@ -21,7 +21,7 @@ HALF = "it holds half of a character"
 Cell = tuple[int, Any]
 """A value, or an element of one, with its row."""
 REFUSED = (pa.ArrowException, TypeError, ValueError, OverflowError)
-"""What pyarrow raises for values that make no column."""
+"""Errors of pyarrow for values that make no column."""
 
 
 def table_of(columns: Mapping[str, Sequence[Any]], file: str, first: int = 0) -> pa.Table:

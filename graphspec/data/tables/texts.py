@@ -23,7 +23,7 @@ PIECE = 2**20
 LONGEST = 2**28
 """Bytes of a document that is one row, at most."""
 MARK, LETTER = b"\xef\xbb\xbf", 4
-"""What some texts begin with, and bytes of a character at most."""
+"""The mark at the begin of some texts, and bytes of a character at most."""
 Rows = NDArray[np.int64]
 
 

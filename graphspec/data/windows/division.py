@@ -87,7 +87,7 @@ def window_parts(line: Timeline, at: Rows, parts: Parts, windows: Windows) -> ND
 
 
 def notes(line: Timeline, at: Rows, of: NDArray[np.int8] | None, windows: Windows) -> list[str]:
-    """What was made of the rows: lines."""
+    """Describes the use of the rows, in lines."""
     series = len(line.starts) - 1
     said = f"{len(at):,} windows of {len(line):,} steps of {series:,} series" if series > 1 else ""
     lines = [said or f"{len(at):,} windows of {len(line):,} steps"]

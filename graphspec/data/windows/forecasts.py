@@ -1,4 +1,4 @@
-"""What models of windows return, with a row for each step that comes."""
+"""Converts the outputs of models of windows, to a row for each step that comes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from graphspec.data.features.plan import Fill
 
 
 def forecast(encoders: Encoders, target: str) -> Fill | None:
-    """What fills a target of steps that come; None of any other."""
+    """The fill of a target of steps that come; None of any other."""
     fill = next((each for each in encoders.plan.fills if each.field == target), None)
     return fill if fill is not None and fill.steps is not None and fill.steps.first > 0 else None
 

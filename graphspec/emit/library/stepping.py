@@ -138,8 +138,8 @@ def begun(places: Tensor, initial: list[Tensor], states: list[Tensor]) -> list[T
 
 def window(x: Tensor, state: Tensor, axis: int = 1) -> Tensor:
     """New steps along an axis, behind those before them that the state keeps."""
-    x, kept = torch.cat([state, x], axis), state.shape[axis]
-    state.copy_(x.narrow(axis, x.shape[axis] - kept, kept))
+    x, steps = torch.cat([state, x], axis), state.shape[axis]
+    state.copy_(x.narrow(axis, x.shape[axis] - steps, steps))
     return x
 
 
