@@ -12,16 +12,17 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from graphspec.data.ahead import ahead
+from graphspec.data.order import windows
 from graphspec.data.padding import Padding, Rows, sent
 
 GATHERED = 32 * 2**20
 """Bytes that are gathered at a time: several small batches in one indexing, or one large batch."""
-BLOCKS = 64
-"""Blocks of neighbours that are in memory together, where examples are in files."""
 SPLIT = -1
 """The stream of the validation split, among the epochs counted from 0."""
 RANDOM = -2
@@ -39,14 +40,14 @@ class Batch:
     are, bool [n] or [n, steps] (missing and padded ones are False; an output without an entry has all). What
     is not counted is in no mean, and its value in `arrays` is legal but means nothing.
 
-    `whole` is the number of examples of the batch of which this is a process' share, else None. A process
+    Of a share of a process `counts` has the number of examples of each process, else it is None. A process
     without a share is `idle`: it runs an example of the others, which counts for nothing.
     """
 
     arrays: Mapping[str, Tensor]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     masks: Mapping[str, Tensor] = field(default_factory=dict)
-    whole: int | None = field(default=None, kw_only=True)
+    counts: Sequence[int] | None = field(default=None, kw_only=True)
     idle: bool = field(default=False, kw_only=True)
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ class Batch:
     @property
     def total(self) -> int:
         """The number of examples of the step, over all processes."""
-        return len(self) if self.whole is None else self.whole
+        return len(self) if self.counts is None else sum(self.counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +67,15 @@ class Shuffle:
     epoch: int
 
     def order(self, count: int, block: int | None = None) -> Tensor:
-        """A permutation of `count` indices, int64. With `block`, neighbours stay near: blocks of that size
-        are shuffled, then the examples within each group of `BLOCKS` blocks.
+        """A permutation of `count` indices, int64. With `block`, neighbours stay near: the order is that of
+        files whose blocks have that size.
         """
         if block is None:
             return torch.randperm(count, generator=generator(self.seed, self.epoch))
-        blocks = torch.randperm(-(-count // block), generator=generator(self.seed, self.epoch))
-        parts = []
-        for window, some in enumerate(blocks.split(BLOCKS)):
-            near = (some[:, None] * block + torch.arange(block)).flatten()
-            near = near[near < count]
-            mixed = torch.randperm(len(near), generator=generator(self.seed, self.epoch, window))
-            parts.append(near[mixed])
+        borders, parts = even_borders(0, count, block), []
+        for window in windows(borders, (self.seed, self.epoch)):
+            near = torch.cat([torch.arange(*each) for each in window.ranges])
+            parts.append(near[torch.from_numpy(window.rows)])
         return torch.cat(parts)
 
 
@@ -281,13 +279,14 @@ def _gather(arrays: Mapping[str, Any], rows: Tensor | None, part: slice) -> dict
 
 
 def cut(
-    batch_size: int,
+    batch_size: int | Sequence[int],
     groups: Sequence[Mapping[str, Any]],
     dtypes: Mapping[str, torch.dtype],
     device: torch.device | None,
     padding: Padding,
 ) -> Iterator[Batch]:
-    """Batches of at most `batch_size` from arrays, weights and what counts, which are as long as another.
+    """Batches of at most `batch_size`, or of these sizes, from arrays, weights and what counts, which are as
+    long as another.
 
     Arrays go to `device` first, in the type that they are kept in, and then become `dtypes`. Rows of
     different lengths are padded, each batch on its own.
@@ -300,13 +299,14 @@ def cut(
     count = len(next(iter(arrays.values())))
     masks = {name: mask for name, mask in groups[2].items() if name not in counted}
     even = ({name: a for name, a in arrays.items() if name not in rows}, groups[1], masks)
-    number = -(-count // batch_size)
-    pieces = (_split(group, batch_size, number) for group in even)
-    for index, groups in enumerate(zip(*pieces, strict=True)):
+    if isinstance(batch_size, int):
+        batch_size = [min(batch_size, count - first) for first in range(0, count, batch_size)]
+    pieces = (_split(group, batch_size) for group in even)
+    stop = 0
+    for size, *groups in zip(batch_size, *pieces, strict=True):
         batch = Batch(*groups)
+        first, stop = stop, stop + size
         if rows:
-            first = index * batch_size
-            stop = min(first + batch_size, count)
             parts, those = ({n: r.part(first, stop) for n, r in each.items()} for each in (rows, counted))
             batch = _padded(batch, parts, those, padding)
         yield batch
@@ -316,11 +316,11 @@ def _on(array: Tensor | Rows, device: torch.device) -> Tensor | Rows:
     return array.to(device) if isinstance(array, Rows) else sent(array, device)
 
 
-def _split(group: Mapping[str, Tensor], size: int, number: int) -> Iterable[Mapping[str, Tensor]]:
-    """The arrays of a group, cut into `number` batches."""
+def _split(group: Mapping[str, Tensor], sizes: Sequence[int]) -> Iterable[Mapping[str, Tensor]]:
+    """The arrays of a group, cut into batches."""
     if not group:
-        return repeat({}, number)
-    pieces = zip(*(array.split(size) for array in group.values()), strict=True)
+        return repeat({}, len(sizes))
+    pieces = zip(*(array.split(sizes) for array in group.values()), strict=True)
     return [dict(zip(group, parts, strict=True)) for parts in pieces]
 
 
@@ -337,6 +337,11 @@ def _padded(batch: Batch, rows: Mapping[str, Rows], counted: Mapping[str, Rows],
     }
     masks |= {output: mask.padded(lengths[padding.targets[output]]) for output, mask in counted.items()}
     return Batch({**batch.arrays, **arrays}, batch.weights, {**batch.masks, **masks})
+
+
+def even_borders(first: int, stop: int, size: int) -> NDArray[np.int64]:
+    """Where blocks of `size` rows begin from a row to before another, and where the last one ends."""
+    return np.append(np.arange(first, stop, size), stop)
 
 
 def generator(seed: int, stream: int, part: int | None = None) -> torch.Generator:

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from graphspec.data import reading
-from graphspec.data.batches import BLOCKS, InMemory
+from graphspec.data.batches import InMemory
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.features.texts import UNSEEN, Shifted
+from graphspec.data.order import BLOCKS
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import Array, Filed, Store
 from graphspec.data.streamed import WINDOW

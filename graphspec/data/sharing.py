@@ -37,7 +37,7 @@ class Shared(Rebatched):
         def of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: tensor[part] for name, tensor in tensors.items()}
 
-        return Batch(of(batch.arrays), of(batch.weights), of(batch.masks), whole=count, idle=idle)
+        return Batch(of(batch.arrays), of(batch.weights), of(batch.masks), counts=counts, idle=idle)
 
 
 def shares(count: int, size: int) -> list[int]:

@@ -1,25 +1,26 @@
 """Examples that do not fit in memory, read from files while training goes on.
 
-The order of an epoch has two levels. The examples stand in blocks of neighbours; the blocks are shuffled, and
-`BLOCKS` of them at a time are a window, whose examples are shuffled among themselves. So files are read in
-long ranges, one window is in memory and the next one is read meanwhile, and what an epoch sees where depends
-on the seed, the epoch and the number of examples alone.
+The order of an epoch is that of `order.windows`. Files are read in long ranges, one window is in memory and
+the next one is read meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from graphspec.data.ahead import ahead
-from graphspec.data.batches import BLOCKS, Batch, Shuffle, cut, generator, sent_ahead
+from graphspec.data.batches import Batch, Examples, Shuffle, cut, even_borders, generator, sent_ahead
+from graphspec.data.order import BLOCKS, LANES, Numbers, Window, windows
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
+from graphspec.data.sharing import Shared
 from graphspec.data.store import RowsInFiles
 
 Groups = Sequence[Mapping[str, Any]]
@@ -41,6 +42,8 @@ class Streamed:
     padding: Padding = Padding()  # noqa: RUF009 - a frozen value
     rows: tuple[int, int] | None = None
     """From which row to before which; without it there are all."""
+    process: tuple[int, int] = (0, 1)
+    """Which of how many processes this is that train together: it has its share of each batch."""
 
     def __len__(self) -> int:
         first, stop = self._range
@@ -59,70 +62,117 @@ class Streamed:
         return not any(array.ragged for array in self.arrays.values())
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
+        rank, size = self.process
+        if size > 1 and shuffle is None:
+            return Shared(replace(self, process=(0, 1)), rank, size).batches(batch_size, None, start)
         return sent_ahead(self._batches(batch_size, shuffle, start), self.device)
 
     def _batches(self, batch_size: int, shuffle: Shuffle | None, start: int) -> Generator[Batch, None, None]:
         left: Groups | None = None
-        for begin, window, order in ahead(self._read(shuffle, start)):
-            missing = -begin % batch_size  # of a batch begun before, which is seen where nothing is left
-            if missing and left is not None:
-                left = joined(left, chosen(window, order[:missing]))
-                if length_of(left) < batch_size:
-                    continue
-                yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
-            begin, order = begin + missing, order[missing:]
+        begun: Any = 0
+        for window, groups in ahead(self._read(shuffle, start)):
+            order, pieces = torch.from_numpy(window.rows), _Pieces.of(window, batch_size, self.process[1])
             if shuffle is not None and self.padding.bucket is not None:  # brought together within a window
-                mixed = generator(shuffle.seed, shuffle.epoch, begin)
-                order = self.padding.bucketed(order, window[0], batch_size, mixed)
-            end = len(order) - len(order) % batch_size
-            step = batch_size * max(1, self._block * BLOCKS // (8 * batch_size))
-            for first in range(0, end, step):  # cut as in a whole epoch: see `InMemory`
-                stop, seen = min(first + step, end), max(0, start - begin - first)
-                if seen < stop - first:
-                    some = chosen(window, order[first:stop])
-                    batches = cut(batch_size, some, self.dtypes, self.device, self.padding)
-                    yield from islice(batches, -(-seen // batch_size), None)
-            left = chosen(window, order[end:]) if end < len(order) else None
-        if left is not None:
-            yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
+                first = pieces.edges[pieces.continues]
+                mixed = generator(shuffle.seed, shuffle.epoch, window.begin + first)
+                near = self.padding.bucketed(order[first:], groups[0], batch_size, mixed)
+                order = torch.cat((order[:first], near))
+            last = window.begin + window.count == len(self)
+            whole = len(pieces.sizes) - (pieces.ends and not last)
+            if pieces.continues and left is not None:  # else the batch that was begun before is seen
+                left, begun = joined(left, chosen(groups, order[: pieces.edges[1]])), begun + pieces.counts[0]
+                if not whole:
+                    continue
+                yield from self._cut(left, [length_of(left)], [begun])
+            # cut as in a whole epoch: see `InMemory`
+            step = max(1, window.count // (8 * batch_size))
+            for piece in range(pieces.continues, whole, step):
+                stop = min(piece + step, whole)
+                seen = -(-max(0, start - window.begin - pieces.marks[piece]) // batch_size)
+                if seen < stop - piece:
+                    some = chosen(groups, order[pieces.edges[piece] : pieces.edges[stop]])
+                    batches = self._cut(some, pieces.sizes[piece:stop], pieces.counts[piece:stop])
+                    yield from islice(batches, seen, None)
+            left = None
+            if whole < len(pieces.sizes):
+                left, begun = chosen(groups, order[pieces.edges[whole] :]), pieces.counts[whole]
+
+    def _cut(self, groups: Groups, sizes: Sequence[int], counts: Sequence[Any]) -> Iterator[Batch]:
+        """Batches of these sizes; `counts` has those of all processes."""
+        batches = cut(sizes, groups, self.dtypes, self.device, self.padding)
+        if self.process[1] == 1:
+            yield from batches
+            return
+        for batch, size, every in zip(batches, sizes, counts, strict=True):
+            if not size:  # an example of another process, which counts for nothing
+                first = self._range[0]
+                one = [
+                    _read(group, [(first, first + 1)]) for group in (self.arrays, self.weights, self.masks)
+                ]
+                (batch,) = cut(1, one, self.dtypes, self.device, self.padding)
+            yield replace(batch, counts=every.tolist(), idle=not size)
 
     def windows(self, shuffle: Shuffle, start: int = 0) -> Iterator[Groups]:
         """The rows in the order of `shuffle`, some at a time, without the first `start`."""
-        for begin, window, order in ahead(self._read(shuffle, start)):
-            yield chosen(window, order[max(0, start - begin) :])
+        for window, groups in ahead(self._read(shuffle, start)):
+            yield chosen(groups, torch.from_numpy(window.rows[max(0, start - window.begin) :]))
 
-    def _read(self, shuffle: Shuffle | None, start: int) -> Generator[tuple[int, Groups, Tensor], None, None]:
-        """The windows of `_windows`, read."""
-        for begin, ranges, order in self._windows(shuffle, start):
-            yield begin, [_read(group, ranges) for group in (self.arrays, self.weights, self.masks)], order
-
-    def _windows(self, shuffle: Shuffle | None, start: int) -> Iterator[tuple[int, Ranges, Tensor]]:
-        """Of each window the number of examples before it, the ranges of its rows, and their order; those
-        that lie before `start` are passed over.
-        """
-        (offset, _), count, size = self._range, len(self), max(1, self._block)
-        blocks = -(-count // size)
-        order = torch.arange(blocks)
-        if shuffle is not None:
-            order = torch.randperm(blocks, generator=generator(shuffle.seed, shuffle.epoch))
-        begin = 0
-        for window, first in enumerate(range(0, blocks, BLOCKS)):
-            numbers = order[first : first + BLOCKS].tolist()
-            ranges = [(number * size, min((number + 1) * size, count)) for number in numbers]
-            rows = sum(stop - begin for begin, stop in ranges)
-            if begin + rows > start:
-                mixed = torch.arange(rows)
-                if shuffle is not None:
-                    mixed = torch.randperm(rows, generator=generator(shuffle.seed, shuffle.epoch, window))
-                yield begin, [(offset + first, offset + stop) for first, stop in ranges], mixed
-            begin += rows
+    def _read(self, shuffle: Shuffle | None, start: int) -> Generator[tuple[Window, Groups], None, None]:
+        """The windows of an epoch, but for those before `start`, and their rows."""
+        by = None if shuffle is None else (shuffle.seed, shuffle.epoch)
+        for window in windows(self._borders, by, *self.process, start=start):
+            yield window, [_read(group, window.ranges) for group in (self.arrays, self.weights, self.masks)]
 
     @property
-    def _block(self) -> int:
-        """Examples in a block."""
-        groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.masks)
-        row = sum(int(array.row) for group in groups for array in group.values())
-        return WINDOW // (BLOCKS * max(1, row))
+    def _borders(self) -> Numbers:
+        """Where blocks begin, and the last one ends."""
+        first, stop = self._range
+        known = next(iter(self.arrays.values())).borders
+        if known is None:
+            groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.masks)
+            row = sum(int(array.row) for group in groups for array in group.values())
+            return even_borders(first, stop, max(1, WINDOW // (BLOCKS * max(1, row))))
+        inside = known[(known > first) & (known < stop)]
+        return np.concatenate(([first], inside, [stop]))
+
+
+def share_of(examples: Examples, rank: int, size: int) -> Examples:
+    """The share of process `rank` of `size` in each batch. Of files in a shuffled order it reads its share
+    alone, unless rows are brought together by their length, or there are more processes than lanes.
+    """
+    if isinstance(examples, Streamed) and size <= LANES and examples.padding.bucket is None:
+        return replace(examples, process=(rank, size))
+    return Shared(examples, rank, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """A window where batches begin. `marks` are the places in it of all processes at which pieces begin, and
+    the last one ends, and `edges` those of this one; a piece is of one batch, with `sizes` rows here, and
+    `counts` [pieces, processes] of each process.
+    """
+
+    marks: list[int]
+    edges: list[int]
+    sizes: list[int]
+    counts: Any
+    continues: bool
+    """Whether the first piece is of a batch that began before."""
+    ends: bool
+    """Whether the last one is of a batch that goes on."""
+
+    @classmethod
+    def of(cls, window: Window, batch_size: int, processes: int) -> _Pieces:
+        end = window.begin + window.count
+        marks = np.arange(-window.begin % batch_size, window.count, batch_size)
+        marks = np.unique(np.concatenate(([0], marks, [window.count])))
+        edges = np.searchsorted(window.places, marks)
+        ranks = np.arange(processes)
+        rounds, rest = np.divmod(marks[:, None], LANES)
+        before = rounds * -(-(LANES - ranks) // processes) + -(-np.maximum(0, rest - ranks) // processes)
+        sizes, counts = np.diff(edges).tolist(), np.diff(before, axis=0)
+        goes_on = end % batch_size > 0
+        return cls(marks.tolist(), edges.tolist(), sizes, counts, window.begin % batch_size > 0, goes_on)
 
 
 def _read(group: Mapping[str, RowsInFiles], ranges: Ranges) -> dict[str, Any]:

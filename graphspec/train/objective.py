@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.data.candidates import KEYS, SHARES, Candidates
-from graphspec.data.sharing import shares
 from graphspec.objectives.formulas import aligned
 from graphspec.objectives.loss import Total
 from graphspec.train import precision as precisions
@@ -213,7 +212,7 @@ class Objective:
     def _total(self, name: str, target: Tensor | None, batch: Batch, mask: Tensor | None) -> Total:
         loss, weight = self.outputs[name].loss, batch.weights.get(name)
         target = target if loss.takes_target else None
-        if batch.whole is not None and loss.compares_examples:
+        if batch.counts is not None and loss.compares_examples:
             target, weight, mask = (
                 None if one is None else self._gathered(one, batch) for one in (target, weight, mask)
             )
@@ -237,7 +236,7 @@ class Objective:
         value = (
             [*(outputs[key] for key in output.keys), *beside] if len(output.tensors) > 1 else outputs[name]
         )
-        if batch.whole is not None and self._compares(name, value, target):
+        if batch.counts is not None and self._compares(name, value, target):
             return self._compared(name, value, target, batch, mask, totals)
         total = totals.positions[name] if totals is not None and totals.positions is not None else None
         part = output.loss.evaluate(value, target, output.activation, weight, mask, total)
@@ -294,7 +293,8 @@ class Objective:
 
     def _gathered(self, rows: Tensor, batch: Batch) -> Tensor:
         """The rows of all processes, of which a batch is a share."""
-        return self.world.rows(rows, shares(batch.total, self.world.size))
+        assert batch.counts is not None
+        return self.world.rows(rows, batch.counts)
 
     def _divisor(
         self, name: str, target: Tensor | None, count: int, weight: Tensor | None, mask: Tensor | None

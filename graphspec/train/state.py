@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from graphspec import custom
 from graphspec.data.batches import Examples
-from graphspec.data.sharing import Shared
+from graphspec.data.streamed import share_of
 from graphspec.elaborated import BaseProgram
 from graphspec.files.reading import content
 from graphspec.train.adapters import written_weights
@@ -148,7 +148,7 @@ class Training(TrainingParts):
 
     def shared(self, examples: Examples) -> Examples:
         """The examples, or what of each batch is this process' share."""
-        return examples if self.world.alone else Shared(examples, self.world.rank, self.world.size)
+        return examples if self.world.alone else share_of(examples, self.world.rank, self.world.size)
 
     def follow(self) -> None:
         """Follows the callbacks of the first process: the others have no custom callbacks."""

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphspec.compiler import compile
-from graphspec.data import batches, streamed
+from graphspec.data import order, streamed
 from graphspec.data import store as stores
 from graphspec.data.batches import Shuffle
 from graphspec.data.loading import load
 from graphspec.data.store import Budget, Store
-from graphspec.data.streamed import Streamed
+from graphspec.data.streamed import Streamed, share_of
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 from tests import processes
@@ -42,6 +42,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 3 rows, 4 of them in a window: a row of `made` has 25 bytes."""
     monkeypatch.setattr(streamed, "WINDOW", 3 * 4 * 25)
     monkeypatch.setattr(streamed, "BLOCKS", 4)
+    monkeypatch.setattr(order, "BLOCKS", 4)
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 5), st.booleans())
@@ -62,6 +63,25 @@ def test_an_epoch_sees_each_example_once_and_can_begin_anywhere(
         assert torch.equal(batch.weights["y"], x / 2) and torch.equal(batch.masks["y"], x % 3 > 0)
 
 
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 5), st.integers(2, 5), st.booleans())
+def test_processes_share_each_batch(count: int, size: int, seen: int, processes: int, shuffled: bool) -> None:
+    found = examples(made(count))
+    shuffle = Shuffle(3, 1) if shuffled else None
+    whole = [sorted(batch.arrays["x"].tolist()) for batch in found.batches(size, shuffle)]
+    parts = [
+        list(share_of(found, rank, processes).batches(size, shuffle, seen * size))
+        for rank in range(processes)
+    ]
+    assert {len(batches) for batches in parts} == {len(whole[seen:])}
+    for expected, *shares in zip(whole[seen:], *parts, strict=True):
+        counts = [0 if batch.idle else len(batch) for batch in shares]
+        assert all(list(batch.counts or ()) == counts for batch in shares)
+        assert sorted(x for b in shares if not b.idle for x in b.arrays["x"].tolist()) == expected
+        for batch in shares:
+            x = batch.arrays["x"]
+            assert torch.equal(batch.weights["y"], x / 2) and torch.equal(batch.masks["y"], x % 3 > 0)
+
+
 def test_order_is_that_of_seed_and_epoch() -> None:
     found = examples(made(100))
 
@@ -75,13 +95,13 @@ def test_order_is_that_of_seed_and_epoch() -> None:
     assert len({tuple(order(seed, epoch)) for seed in (1, 2) for epoch in (0, 1, 2)}) == 6
 
 
-def test_each_window_is_shuffled_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "BLOCKS", 4)
+def test_each_window_is_shuffled_in_its_own_way() -> None:
     shuffle, found = Shuffle(3, 1), examples(made(48))
     in_memory = shuffle.order(48, 3).tolist()
     in_files = [x for batch in found.batches(8, shuffle) for x in batch.arrays["x"].tolist()]
-    for order in (in_memory, in_files):
-        within = [[sorted(order[i : i + 12]).index(x) for x in order[i : i + 12]] for i in range(0, 48, 12)]
+    for found_order in (in_memory, in_files):
+        parts = [found_order[i : i + 12] for i in range(0, 48, 12)]
+        within = [[sorted(part).index(x) for x in part] for part in parts]
         assert len(set(map(tuple, within))) == 4
     assert in_memory == in_files
 

@@ -459,7 +459,7 @@ outputs: {y: {loss: mse, loss_weight: learned}}
     module = program.module()
     objective = Objective(["x"], program.outputs, CPU, Penalties(program.graph, module))
     row = {"x": torch.ones(1, 4), "y": torch.ones(1, 1)}
-    idle, meter = Batch(row, whole=1, idle=True), objective.meter()
+    idle, meter = Batch(row, counts=(1,), idle=True), objective.meter()
     result = objective(module, idle)
     meter.add(result, idle)
     assert result.loss.item() == 0 and meter.count == 0

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphspec.data import reading
-from graphspec.data.batches import BLOCKS, InMemory
+from graphspec.data.batches import InMemory
 from graphspec.data.encoders import Encoders
 from graphspec.data.features.plan import Fill, FillPlan
 from graphspec.data.fields import UNIT, Field
+from graphspec.data.order import BLOCKS
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import FiledRows, InFiles, Store, folder, on_disk

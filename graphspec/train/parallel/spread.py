@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from graphspec.contract.moving import Moving
 from graphspec.custom import nodes
 from graphspec.data.batches import Batch
-from graphspec.data.sharing import shares
 from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
 from graphspec.train.parallel.world import World
@@ -59,7 +58,7 @@ class Spread:
         with nullcontext() if last else self._unsynchronized():
             yield
         waiting, self._waiting = self._waiting, []
-        counts = shares(batch.total, self.world.size)
+        counts = batch.counts or (batch.total,)
         for (
             state,
             change,
