@@ -90,7 +90,9 @@ def lane_starts(count: int) -> Numbers:
 
 
 def _in_lanes(drawn: NDArray[np.uint64]) -> Numbers:
-    """The row at each place of a window."""
+    """The row at each place of a window. So few that lanes would hardly mix them have one order."""
+    if len(drawn) < LANES * LANES:
+        return np.argsort(drawn, kind="stable")
     rows, starts = np.empty(len(drawn), np.int64), lane_starts(len(drawn))
     for lane in range(LANES):
         start, stop = starts[lane], starts[lane + 1]

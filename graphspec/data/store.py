@@ -45,8 +45,6 @@ class RowsInFiles(Protocol):
 
     ragged: bool
     length: int
-    borders: NDArray[np.int64] | None
-    """Where blocks begin that are read as a whole, and where the last one ends; None of single rows."""
 
     @property
     def row(self) -> int: ...
@@ -60,7 +58,6 @@ class InFiles(ABC):
     """An array in files, rows along the first axis."""
 
     ragged = False
-    borders = None
 
     def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...]):
         """`shape` is that of a row."""
@@ -137,7 +134,6 @@ class FiledRows:
     """Rows of different lengths: their elements in a file, where each begins in memory."""
 
     ragged = True
-    borders = None
 
     def __init__(self, values: InFiles):
         self.values = values

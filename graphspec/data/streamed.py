@@ -126,14 +126,9 @@ class Streamed:
     @property
     def _borders(self) -> Numbers:
         """Where blocks begin, and the last one ends."""
-        first, stop = self._range
-        known = next(iter(self.arrays.values())).borders
-        if known is None:
-            groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.masks)
-            row = sum(int(array.row) for group in groups for array in group.values())
-            return even_borders(first, stop, max(1, WINDOW // (BLOCKS * max(1, row))))
-        inside = known[(known > first) & (known < stop)]
-        return np.concatenate(([first], inside, [stop]))
+        groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.masks)
+        row = sum(int(array.row) for group in groups for array in group.values())
+        return even_borders(*self._range, max(1, WINDOW // (BLOCKS * max(1, row))))
 
 
 def share_of(examples: Examples, rank: int, size: int) -> Examples:

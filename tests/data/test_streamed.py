@@ -43,6 +43,8 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed, "WINDOW", 3 * 4 * 25)
     monkeypatch.setattr(streamed, "BLOCKS", 4)
     monkeypatch.setattr(order, "BLOCKS", 4)
+    for module in (order, streamed):
+        monkeypatch.setattr(module, "LANES", 3)
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 5), st.booleans())
