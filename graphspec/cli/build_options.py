@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import (
-    Allow,
-    Json,
-    Preset,
-    Set,
-    one_of,
-)
+from graphspec.cli.common import Allow, Json, Preset, Set, one_of
 from graphspec.cli.outputs import Force
-
-if TYPE_CHECKING:
-    pass
 
 FORMATS = ("py", "pt2", "onnx")
 OutputOption = Annotated[

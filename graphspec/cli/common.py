@@ -355,10 +355,16 @@ def replacing_both(part: Path, main: Path) -> Iterator[tuple[Path, Path]]:
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """A file that cannot be written ends the command."""
+    from graphspec.diagnostics import SpecError
+
     try:
         yield
     except OSError as error:
         raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
+    except SpecError as error:
+        if error.diagnostics[0].code != "output-file":
+            raise
+        raise misuse("-o", error.diagnostics[0].message, error.diagnostics[0].help) from None
 
 
 def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:

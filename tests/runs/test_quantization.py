@@ -145,7 +145,7 @@ nodes:
 def test_a_file_that_cannot_be_written_ends_the_command(options: list[str], tmp_path: Path) -> None:
     file = tmp_path / f"{'x' * 250}.onnx"  # what is renamed to it has a name that is too long
     done = build(*sums(tmp_path), *options, "-o", file)
-    assert done.exit_code == 1 and "cannot be written" in done.output.replace("\n", " "), done.output
+    assert done.exit_code == 2 and "cannot be written" in done.output.replace("\n", " "), done.output
 
 
 def test_integers_are_timed_on_rows_as_long_as_those_of_the_run(
