@@ -90,49 +90,9 @@ def _filled(node: ast.expr, holes: Filling) -> ast.expr:
             case ast.Tuple(elts=[*items]) | ast.List(elts=[*items]):
                 parts = [each for item in items for each in _spliced(item, holes)]
                 return part if same_items(parts, items) else with_fields(part, elts=parts)
-        return _of_turned(part)
+        return part
 
     return rewritten(node, change)
-
-
-def _of_turned(node: ast.expr) -> ast.expr:
-    """A property of a tensor whose axes are permuted, read off the tensor itself."""
-    match node:
-        case ast.Attribute(value=ast.Call(func=ast.Attribute(value=x, attr="permute" | "transpose"))):
-            return ast.Attribute(x, node.attr, node.ctx) if node.attr in ("device", "dtype") else node
-        case ast.Subscript(
-            value=ast.Attribute(
-                value=ast.Call(func=ast.Attribute(value=x, attr="permute" | "transpose" as how), args=args),
-                attr="shape",
-            ),
-            slice=index,
-        ):
-            axis, axes = _integer(index), [each for each in map(_integer, args) if each is not None]
-            if axis is None or not axes or len(axes) < len(args):
-                return node
-            if how == "permute":
-                axis_before = axes[axis] % len(axes)
-            elif len({each < 0 for each in (axis, *axes)}) == 2:
-                return node  # which of them are the same axis depends on the rank
-            else:
-                axis_before = {axes[0]: axes[1], axes[1]: axes[0]}.get(axis, axis)
-            return ast.Subscript(ast.Attribute(x, "shape", node.ctx), literal(axis_before), node.ctx)
-    return node
-
-
-def number_in(node: object) -> int | float | None:
-    """The number that a tree spells, as `literal` does."""
-    match node:
-        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return number
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -number
-    return None
-
-
-def _integer(node: ast.expr) -> int | None:
-    number = number_in(node)
-    return number if isinstance(number, int) else None
 
 
 def _spliced(item: ast.expr, holes: Filling) -> Sequence[ast.expr]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection
-from functools import lru_cache
 
 from graphspec.emit.code import walk, with_fields
-from graphspec.emit.library_source import KEPT
 from graphspec.emit.rewriting import is_none
 
 
@@ -78,19 +76,3 @@ def _never_none(argument: ast.arg) -> ast.arg:
     if isinstance(annotation, ast.BinOp) and is_none(annotation.right):
         return ast.copy_location(ast.arg(argument.arg, annotation.left), argument)
     return argument
-
-
-def result_type(returns: ast.expr | None, body: list[ast.stmt]) -> ast.expr | None:
-    """The type of a result: `Tensor` for `Tensor | tuple[Tensor, ...]` where nothing returns a tuple."""
-    if isinstance(returns, ast.BinOp) and isinstance(returns.right, ast.Subscript):
-        return returns if any(map(_returns_tuple, body)) else returns.left
-    return returns
-
-
-@lru_cache(KEPT)
-def _returns_tuple(statement: ast.stmt) -> bool:
-    values = [each.value for each in walk(statement) if isinstance(each, ast.Return) and each.value]
-    values += [
-        part for value in values if isinstance(value, ast.IfExp) for part in (value.body, value.orelse)
-    ]
-    return any(isinstance(value, ast.Tuple) for value in values)

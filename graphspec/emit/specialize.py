@@ -23,11 +23,7 @@ from graphspec.emit.library_calls import Function, LibraryCall, LibraryCalls, op
 from graphspec.emit.library_source import KEPT, Node, known_names, library_code, needed, read_names
 from graphspec.emit.printer import flat
 from graphspec.emit.rewriting import assigned
-from graphspec.emit.signatures import (
-    defaults_by_place,
-    result_type,
-    without,
-)
+from graphspec.emit.signatures import defaults_by_place, without
 from graphspec.emit.simplify import Facts, simplified
 
 ROUNDS = 12
@@ -159,10 +155,9 @@ class Reduction:
 
         def cut() -> ast.FunctionDef:
             body = simplified(node.body, constants, facts)
-            returns = result_type(node.returns, body)
-            if same_items(body, node.body) and arguments is node.args and returns is node.returns:
+            if same_items(body, node.body) and arguments is node.args:
                 return node
-            changed: ast.FunctionDef = with_fields(node, args=arguments, body=body, returns=returns)
+            changed: ast.FunctionDef = with_fields(node, args=arguments, body=body)
             return changed
 
         shown: list[Mapping[str, Any]] = [constants, self.attributes, called]

@@ -92,7 +92,7 @@ class GRU(KerasRNN, nn.GRU):  # type: ignore[misc]
         super().__init__(input_size, hidden_size, batch_first=True)
         self.return_sequences = return_sequences
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Any:  # type: ignore[override]
         y, h = super().forward(x)
         return y if self.return_sequences else h[0]
 

@@ -5,6 +5,8 @@
 -> price float32[N, 1].
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +34,7 @@ class GRU(nn.GRU):
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size, batch_first=True)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, mask: Tensor) -> Any:  # type: ignore[override]
         y, _ = super().forward(unmasked_first(x, mask))
         y = last_unmasked(y, mask)
         return y[:, -1]

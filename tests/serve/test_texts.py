@@ -143,7 +143,7 @@ def test_a_client_of_the_completions_api(runs: dict[str, Run], server: tuple[int
 
 def test_completions_without_a_seed_are_drawn_anew(server: tuple[int, Server]) -> None:
     port, _ = server
-    # At this temperature each of the nine likeliest tokens is as likely as the next: two texts are equal once in 9^30.
+    # At this temperature the nine likeliest tokens are alike: two texts are equal once in 9^30.
     asked = {"model": "says", "prompt": "3", "max_tokens": 30, "temperature": 1e6}
     texts = {ask(port, asked, "/v1/completions")[1]["choices"][0]["text"] for _ in range(3)}
     assert len(texts) == 3

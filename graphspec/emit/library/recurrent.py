@@ -93,7 +93,7 @@ class OneState(OneWay):
         x: Tensor,
         initial_state: list[Tensor] | None = None,
         mask: Tensor | None = None,
-    ) -> Tensor | tuple[Tensor, ...]:
+    ) -> Any:
         state = None
         if initial_state is not None:
             state = initial_state[0].expand(x.shape[0], -1)[None].contiguous()
@@ -153,7 +153,7 @@ class LSTM(OneWay, nn.LSTM):  # type: ignore[misc]
         x: Tensor,
         initial_state: list[Tensor] | None = None,
         mask: Tensor | None = None,
-    ) -> Tensor | tuple[Tensor, ...]:
+    ) -> Any:
         state = None
         if initial_state is not None:
             h, c = (s.expand(x.shape[0], -1)[None].contiguous() for s in initial_state)
