@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from graphspec.contract.streaming import LONGEST
 from graphspec.generate.config import GenerateSettings
 from graphspec.generate.sampling import next_tokens, penalized
 from graphspec.generate.stepper import Stepper, Steppers
 from graphspec.program import Program
+from graphspec.tensor import Tensor as Type
+from graphspec.tensor import sizes_of, value_of
 
 Reason = Literal["end", "length", "context"]
 """Why a sequence ended: by its last token, at `length` new ones, or where the model takes no more."""
@@ -33,6 +37,11 @@ class Going:
     """The tokens of the prompt, where that is another input's."""
     made: int = 0
     ended: Reason | None = None
+
+    @property
+    def prompt(self) -> Sequence[int]:
+        """The tokens that it was given."""
+        return self.ids[: len(self.ids) - self.made] if self.source is None else self.source
 
     @property
     def longest(self) -> int:
@@ -84,7 +93,6 @@ class Scorer:
         self.others, self.unsaid, self.encoder, self.source = others, unsaid, encoder, source
         self.logits = {"logits": True} if step.outputs[output].activation is not None else {}
         self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
-        self._bytes = [self._bytes_of(room) for room in (1, 2)]
 
     def start(self, begun: Sequence[Going], longest: int) -> tuple[Steppers, Tensor]:
         """New sequences with room for so many tokens."""
@@ -105,14 +113,23 @@ class Scorer:
         made = stepper.step({self.name: tokens[:, None]}, **self.logits)
         return self._sayable(made[self.output][:, -1])
 
-    def state_bytes(self, longest: int) -> int:
-        """The memory of the states of one sequence with room for so many tokens."""
-        return self._bytes[0] + (longest - 1) * (self._bytes[1] - self._bytes[0])
-
-    def _bytes_of(self, room: int) -> int:
-        stepper = Stepper(self.step, self.module, room)
-        stepper.begin(1)
-        return sum(state.nbytes for state in stepper.states.values())
+    def state_bytes(self, sequences: Collection[Going]) -> int:
+        """The memory of the states of one sequence with room for the longest of these, and for what is
+        computed of the longest source.
+        """
+        assert self.step.stepping is not None
+        given = {name: tensor.shape for name, tensor in self.others.items()}
+        if self.source is not None:
+            given |= {self.source: (max(len(each.source or ()) for each in sequences),)}
+        encoder = self.step.encoder
+        inputs = {} if encoder is None else encoder.inputs
+        unbatched = {name: Type(each.shape[1:], each.dtype) for name, each in inputs.items()}
+        sizes = sizes_of(unbatched, given) | dict.fromkeys(LONGEST.names, max(e.longest for e in sequences))
+        states = self.step.stepping.states
+        return sum(
+            prod(value_of(size, sizes) for size in each.shape[1:]) * getattr(torch, each.dtype).itemsize
+            for each in states
+        )
 
     def _sayable(self, scores: Tensor) -> Tensor:
         scores = scores.float()

@@ -28,7 +28,7 @@ class Exchange:
         self.telling = telling
         self.texts, self.tokens = [""] * len(prompts), [0] * len(prompts)
         self.ended: list[str | None] = [None] * len(prompts)
-        self.given = sum(len(each.ids) for each in prompts[::samples])
+        self.given = sum(len(each.prompt) for each in prompts[::samples])
         """Tokens of prompts, each once."""
         self._stops = [Stops(stops) for _ in prompts]
         self._first: Said | None = None

@@ -60,7 +60,7 @@ class Continuer:
 
     def begin(self, prompts: Sequence[Going]) -> Telling:
         """Lets texts join as soon as there is room. Raises `Rejected` where they never fit, or not now."""
-        size = self.maker.scorer.state_bytes(max(each.longest for each in prompts))
+        size = self.maker.scorer.state_bytes(prompts)
         if size > self.limits.max_states:
             message = (
                 f"the states of the text take {size:,} bytes; at most {self.limits.max_states:,} are held"
@@ -80,16 +80,17 @@ class Continuer:
     def _admitted(self) -> list[Text]:
         """The oldest of those that wait, as many as there is room for."""
         joining: list[Text] = []
-        longest = max((each.going.longest for each in self.running), default=0)
+        going = [each.going for each in self.running]
         while self.waiting:
-            text, count = self.waiting[0], len(self.running) + len(joining) + 1
-            longest = max(longest, text.going.longest)
-            size = count * self.maker.scorer.state_bytes(longest)
+            text, count = self.waiting[0], len(going) + 1
+            size = count * self.maker.scorer.state_bytes([*going, text.going])
             full = count > self.limits.max_texts or size > self.limits.max_states
             if text.is_open and full and count > 1:
                 break
             self.waiting.popleft()
-            joining += [text] if text.is_open else []
+            if text.is_open:
+                joining.append(text)
+                going.append(text.going)
         return joining
 
     async def _run(self) -> None:
@@ -103,7 +104,7 @@ class Continuer:
                 self._task = None
                 return
             self.running += joining
-            self.counts.tokens[self.name, "prompt"] += sum(len(each.going.ids) for each in joining)
+            self.counts.tokens[self.name, "prompt"] += sum(len(each.going.prompt) for each in joining)
             call = asyncio.get_running_loop().run_in_executor
             made = await call(self._thread, self._round, left, joining, list(self.running))
             for text, said in made:

@@ -44,17 +44,32 @@ generate: {tokens: {length: 6, top_k: 9}}
 """
 """A text is numbers of tokens; a sequence has keys and values of 64 bytes for each token."""
 STATE = 2 * 8 * 4
+TRANSLATES = """
+inputs: {words: {shape: [source], dtype: int64}, said: {shape: [length], dtype: int64}}
+nodes:
+  codes: {layer: Embedding, from: words, input_dim: 30, output_dim: 6}
+  memory: {layer: GRU, units: 8, return_sequences: true}
+  tokens: {layer: Embedding, from: said, input_dim: 30, output_dim: 8,
+    embeddings_initializer: {name: random_normal, stddev: 2.0}}
+  read: {layer: MultiHeadAttention, from: {query: tokens, value: memory}, num_heads: 2, key_dim: 4}
+  heard: {layer: GRU, units: 8, return_sequences: true}
+  next: {layer: Dense, units: 30, kernel_initializer: {name: random_normal, stddev: 2.0}}
+outputs: [next]
+generate: {said: {length: 6, top_k: 9, begin: 1}}
+"""
+"""What is computed of a source is 32 bytes for each of its tokens; a text has a state of 32 bytes."""
 SILENT = "inputs: {x: {shape: [3]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n"
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("texts")
-    for name, text in {"says": SAYS, "silent": SILENT}.items():
+    texts = {"says": SAYS, "silent": SILENT, "translates": TRANSLATES}
+    for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)
         module = graphspec.compile(text).module(seed=1)
         save(folder / f"{name}.safetensors", dict(module.state_dict()), {})
-    return {n: Run(folder / f"{n}.yaml", folder / f"{n}.safetensors") for n in ("says", "silent")}
+    return {n: Run(folder / f"{n}.yaml", folder / f"{n}.safetensors") for n in texts}
 
 
 @contextmanager
@@ -259,6 +274,25 @@ def test_the_memory_of_states_is_limited(runs: dict[str, Run]) -> None:
         )
         status, found = ask(port, {"prompt": ["1", "2", "3", "4"], "length": 9}, "/generate")
         assert status == 200 and [each["tokens"] for each in found["texts"]] == [9] * 4, "two at a time"
+
+
+def test_texts_of_sources_that_are_read_once(runs: dict[str, Run]) -> None:
+    """Their states count by the length of the source; their prompts are its tokens."""
+    path = "/runs/translates/generate"
+    with serving(runs, max_states=3 * 32 + 32) as (port, _):
+        sources = ["3 4 5", "7", "8 9", "7"]
+        expected = list(runs["translates"].generate(sources, seed=3))
+        status, found = ask(port, {"prompt": sources, "seed": 3}, path)
+        assert status == 200 and [each["text"] for each in found["texts"]] == expected
+        status, found = ask(port, {"prompt": "3 4 5 6"}, path)
+        message = "the states of the text take 160 bytes; at most 128 are held"
+        assert status == 413 and found["diagnostics"][0]["message"] == message
+        asked = {"model": "translates", "prompt": "3 4 5", "seed": 3, "echo": True}
+        status, found = ask(port, asked, "/v1/completions")
+        assert found["usage"]["prompt_tokens"] == 3 and found["choices"][0]["text"] == f"3 4 5{expected[0]}"
+        for wrong, words in (("", "empty"), ("30", "30 of the prompt"), ("la", "not the number")):
+            status, found = ask(port, {"prompt": wrong}, path)
+            assert status == 422 and words in found["diagnostics"][0]["message"]
 
 
 def test_one_text_that_fails_harms_no_other(
