@@ -118,7 +118,7 @@ class Scorer:
         computed of the longest source.
         """
         assert self.step.stepping is not None
-        given = {name: tensor.shape for name, tensor in self.others.items()}
+        given: dict[str, Sequence[int]] = {name: tuple(tensor.shape) for name, tensor in self.others.items()}
         if self.source is not None:
             given |= {self.source: (max(len(each.source or ()) for each in sequences),)}
         encoder = self.step.encoder
