@@ -23,6 +23,7 @@ from graphspec.data.mixed import mixing
 from graphspec.data.mixture import Mixture
 from graphspec.data.opening import Opening, opening
 from graphspec.data.prepared import (
+    KEPT,
     LABELS,
     Label,
     arrays_of,
@@ -223,7 +224,8 @@ def _prepared(
     check = checked(program, index, wanted, folder)
 
     def part(label: Label) -> Examples | None:
-        groups = arrays_of(folder, index, label, limit, check)
+        room = most if size <= most else KEPT
+        groups = arrays_of(folder, index, label, limit, check, room)
         if groups is None:
             return None
         if size <= most:

@@ -2,7 +2,7 @@
 
 The folder has `index.json`, written last, and shards: Arrow files, one for each part of the data in each
 range of rows of the source. A shard is in blocks of rows, each with a checksum, which is compared when the
-block is first read. The files are mapped: a training has in memory what it is reading.
+block is read. The files are mapped, few at a time: a training has in memory what it is reading.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import hashlib
 import json
 import math
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict, Strict
@@ -39,6 +41,8 @@ ROWS = 65_536
 """Rows of the source in a shard."""
 BLOCK_ROWS = 4096
 """Rows of a block."""
+FILES, KEPT = 48, 128 * 2**20
+"""Files of a part of the data that are open together, and bytes of blocks: twice what is read at a time."""
 AGAIN = "delete the file, and run `graphspec prepare` again: it makes what is missing"
 """Remedy for a shard that is damaged or missing."""
 LABELS = ("training", "validation", "test")
@@ -228,48 +232,86 @@ def checked(program: BaseProgram, index: Index, wanted: Sequence[Field], folder:
     return check
 
 
+class Recent(Generic[T]):
+    """Values by their keys, as many of those that were used last as have at most the size `most` together,
+    or one.
+    """
+
+    def __init__(self, most: int):
+        self.most = most
+        self._size = 0
+        self._kept: dict[Any, tuple[T, int]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, make: Callable[[], tuple[T, int]]) -> T:
+        """The value of a key; `make` gives one that is not kept, and its size."""
+        with self._lock:
+            if key in self._kept:
+                known = self._kept[key] = self._kept.pop(key)  # the last one now
+                return known[0]
+        value, size = make()
+        with self._lock:
+            self._size += size - self._kept.pop(key, (None, 0))[1]
+            self._kept[key] = value, size
+            while self._size > self.most and len(self._kept) > 1:
+                self._size -= self._kept.pop(next(iter(self._kept)))[1]
+        return value
+
+
 class Mapped:
-    """One shard's file: its blocks, each compared with its checksum when it is first read, and its values
-    with what a training takes.
+    """One shard's file: its blocks, each compared with its checksum when it is read, and its values with what
+    a training takes when that is for the first time. `files` has the open files of a part of the data, and
+    `kept` its blocks.
     """
 
     def __init__(
-        self, folder: Path, shard: ShardFile, columns: Sequence[KeptArray], check: Check | None = None
+        self,
+        folder: Path,
+        shard: ShardFile,
+        columns: Sequence[KeptArray],
+        check: Check | None = None,
+        files: Recent[Any] | None = None,
+        kept: Recent[pa.RecordBatch] | None = None,
     ):
         self.path, self.blocks = folder / shard.file, shard.blocks
         self.columns, self.check = columns, check
         self.starts = offsets_of([rows for rows, _ in shard.blocks])
-        self._reader: Any = None
-        self._batches: dict[int, pa.RecordBatch] = {}
+        self._files, self._kept = files or Recent(1), kept or Recent(0)
+        self._checked = np.zeros(len(shard.blocks), bool)
 
     def batch(self, number: int) -> pa.RecordBatch:
         """A block. Raises `SpecError` (data-format) for a damaged one."""
+        return self._kept.get((self.path, number), partial(self._read, number))
+
+    def _read(self, number: int) -> tuple[pa.RecordBatch, int]:
         import pyarrow as pa
 
-        if number not in self._batches:
-            try:
-                if self._reader is None:
-                    reader = pa.ipc.open_file(remote.opened(self.path))
-                    if reader.schema != schema_of(self.columns):
-                        raise self._damaged(number, "has other arrays than the index says")
-                    self._reader = reader
-                batch = self._reader.get_batch(number)
-                batch.validate(full=True)
-            except (OSError, pa.ArrowException, IndexError) as error:
-                raise self._damaged(number, f"cannot be read: {error}") from None
-            rows, checksum = self.blocks[number]
-            if batch.num_rows != rows or checksum_of(batch) != checksum:
-                raise self._damaged(number, "is not what was written")
+        try:
+            batch = self._files.get(self.path, partial(self._open, number)).get_batch(number)
+            batch.validate(full=True)
+        except (OSError, pa.ArrowException, IndexError) as error:
+            raise self._damaged(number, f"cannot be read: {error}") from None
+        rows, checksum = self.blocks[number]
+        if batch.num_rows != rows or checksum_of(batch) != checksum:
+            raise self._damaged(number, "is not what was written")
+        if not self._checked[number]:
             self._need_values(number, batch)
-            self._batches[number] = batch
-        return self._batches[number]
+            self._checked[number] = True
+        return batch, batch.nbytes
+
+    def _open(self, number: int) -> tuple[Any, int]:
+        import pyarrow as pa
+
+        reader = pa.ipc.open_file(remote.opened(self.path))
+        if reader.schema != schema_of(self.columns):
+            raise self._damaged(number, "has other arrays than the index says")
+        return reader, 1
 
     def whole(self) -> bool:
         """Whether all blocks are what was written."""
         try:
             for number in range(len(self.blocks)):
                 self.batch(number)
-                self._batches.clear()
         except SpecError:
             return False
         return True
@@ -360,13 +402,15 @@ def _values(column: KeptArray, array: Any) -> Array:
 
 
 def arrays_of(
-    folder: Path, index: Index, label: Label, most: int | None, check: Check
+    folder: Path, index: Index, label: Label, most: int | None, check: Check, room: int = KEPT
 ) -> dict[str, dict[str, Any]] | None:
     """The arrays of a part of prepared data, by group and name; None where it has no rows. They have `most`
-    rows, the first ones. `check` gets the values of each block when it is first read.
+    rows, the first ones. `check` gets the values of each block when it is first read; blocks of so many bytes
+    as there is `room` for stay open.
     """
     parts = [shard.parts[label] for shard in index.shards if label in shard.parts]
-    files = [Mapped(folder, part, index.columns, check) for part in parts]
+    opened, kept = Recent[Any](FILES), Recent[Any](room)
+    files = [Mapped(folder, part, index.columns, check, opened, kept) for part in parts]
     if not files:
         return None
     groups: dict[str, dict[str, Any]] = {"arrays": {}, "weights": {}, "masks": {}}
