@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import sys
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from graphspec.cli.app import app
 from graphspec.data import loading, prepared, preparing
 from graphspec.data import prepared as store_room
 from graphspec.data.batches import Examples, Shuffle
-from graphspec.data.prepared import BLOCK_ROWS, FILES, checksum_of, digest_of
+from graphspec.data.prepared import BLOCK_ROWS, checksum_of, digest_of
 from graphspec.data.preparing import prepare
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
@@ -101,28 +100,6 @@ def test_few_files_and_blocks_are_open_at_a_time(tmp_path: Path, monkeypatch: py
     need_equal(found.training, whole)
     maps = {each.path for each in psutil.Process().memory_maps(grouped=False)}
     assert len(done.index.shards) > 15 and len([path for path in maps if path.startswith(str(store))]) <= 4
-
-
-@pytest.mark.parametrize("most", [1, 2**40])
-def test_a_store_of_many_files_opens_few_of_them(
-    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether its rows are held in memory or read as they are used; each block stays open for one reading."""
-    monkeypatch.setattr(preparing, "ROWS", 2)
-    monkeypatch.setattr(prepared, "KEPT", 1)
-    spec = with_files(tmp_path)
-    done = prepare(spec, tmp_path / "store", root=tmp_path, workers=1)
-    assert len(done.index.shards) == 150
-    table = loading.load(spec, None, tmp_path, CPU)
-    monkeypatch.setattr(loading, "memory_limit", lambda: most)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + FILES + 10, hard))
-    try:
-        few = loading.load(spec, tmp_path / "store", None, CPU)
-        need_equal(few.training, table.training)
-        need_equal(few.validation, table.validation)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_one_that_is_interrupted_goes_on_to_the_same_bytes(
