@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.data import loading, prepared, preparing
+from graphspec.data import loading, preparing
 from graphspec.data import prepared as store_room
 from graphspec.data.batches import Examples, Shuffle
 from graphspec.data.prepared import BLOCK_ROWS, checksum_of, digest_of
