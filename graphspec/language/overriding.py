@@ -32,6 +32,7 @@ def setting_path(word: str) -> str | None:
     `train.optimizer.learning_rate`. None for a word that is no setting, or one of several.
     """
     from graphspec.train.config import TrainConfig
+    from graphspec.train.config.callbacks import CALLBACKS
     from graphspec.train.config.optimizers import SGD, Adam
     from graphspec.tune.config import TuneConfig
 
@@ -46,7 +47,8 @@ def setting_path(word: str) -> str | None:
         name = key if key in cls.model_fields else synonyms.get(key)
         if name in cls.model_fields and name != "name":
             return f"{path}.{name}"
-    return DEEP.get(key)
+    callback = CALLBACKS.synonyms.get(key, key)
+    return f"train.callbacks.{callback}" if callback in CALLBACKS.members else DEEP.get(key)
 
 
 def whole_path(key: str, document: Mapping[str, Any]) -> str | None:
@@ -98,8 +100,8 @@ def _meant_otherwise(document: Document, head: str, rest: list[str]) -> Wrong | 
         meant = whole_path(".".join([head, *rest]), document.value)
         help = f"write `--set {meant}=...`" if meant else did_you_mean(head, Spec.model_fields, listed)
         return f"a spec has no `{head}`", help
-    if head == "train" and len(rest) == 1 and (meant := setting_path(rest[0])) and meant.count(".") > 1:
-        return f"`train` has no `{rest[0]}`", f"write `--set {meant}=...`"
+    if head == "train" and (meant := setting_path(rest[0])) and meant.count(".") > 1:
+        return f"`train` has no `{rest[0]}`", f"write `--set {'.'.join([meant, *rest[1:]])}=...`"
     return None
 
 

@@ -167,6 +167,10 @@ def test_layers_says_what_to_write_for_a_word_without_one_name(word: str, meant:
         ("lr=0.1", "write `--set train.optimizer.learning_rate=...`"),
         ("epochs=3", "write `--set train.epochs=...`"),
         ("train.lr=0.1", "write `--set train.optimizer.learning_rate=...`"),
+        (
+            "train.backup_and_restore.save_freq=20",
+            "write `--set train.callbacks.backup_and_restore.save_freq=...`",
+        ),
         ("optimizer.learning_rate=0.1", "write `--set train.optimizer.learning_rate=...`"),
         ("train.optimizer.lr=0.1", "did you mean `learning_rate`?"),
         ("val_split=0.2", "write `--set data.validation.split=...`"),
