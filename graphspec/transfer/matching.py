@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from graphspec.language.naming import identifier
+from graphspec.transfer.attention import attention_rules
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.misfits import ONES, relation
 from graphspec.transfer.moving import Flat, Move, MovedPart, MoveError, channels_first, order_of
@@ -113,12 +114,18 @@ class Plan:
 
 
 def match(
-    targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules, origins: WeightOrigins | None = None
+    targets: Sequence[Target],
+    checkpoint: Checkpoint,
+    rules: Rules,
+    origins: WeightOrigins | None = None,
+    *,
+    proven: bool = False,
 ) -> Plan:
-    """The plan for a checkpoint, perhaps of a module that was imported, with `origins`. Raises `SpecError`
+    """The plan for a checkpoint, perhaps of a module that was imported, with `origins`. Where outputs are
+    compared afterwards, `proven`, the parts of attention are also found by their order. Raises `SpecError`
     (weights-ambiguous) where two sets of names in it would do.
     """
-    return Matcher(targets, checkpoint, rules, origins).run()
+    return Matcher(targets, checkpoint, rules, origins).run(proven)
 
 
 class Matcher:
@@ -133,7 +140,7 @@ class Matcher:
         self.pytorch = load_rules("pytorch").rules
         self.names = Names(checkpoint.tensors, rules.prefix)
 
-    def run(self) -> Plan:
+    def run(self, proven: bool = False) -> Plan:
         plan = self.plan
         plan.fresh = [key for key in plan.targets if matches_any(self.rules.fresh, key)]
         self.names.elect(self._expected(), self.checkpoint.path)
@@ -148,7 +155,9 @@ class Matcher:
         self._by_origins()
         self._by_rules(self.pytorch, "pytorch")
         self._by_names()
-        self._by_order()
+        if proven:
+            self._by_rules(attention_rules(self._open(), self._left()), "order")
+        self._by_order(proven)
         plan.stale = [
             pattern
             for pattern in self.rules.fresh
@@ -169,6 +178,10 @@ class Matcher:
                 key in told for told in (plan.matches, plan.fresh, plan.fixed, plan.misfits, plan.absent)
             )
         ]
+
+    def _left(self) -> list[StoredCheckpoint]:
+        """The tensors of the file that nothing takes yet."""
+        return [self.plan.stored[key] for key in self.plan.unused]
 
     def _expected(self) -> Iterator[str]:
         """Every name by which the file may call a weight."""
@@ -289,11 +302,8 @@ class Matcher:
                     for target in variable:
                         self._try(target, (stored.key,), "name", Move(keras=target.weight))
 
-    def _by_order(self) -> None:
-        plan = self.plan
-        taken = plan.used | set(plan.dropped)
-        left = [stored for key, stored in plan.stored.items() if key not in taken]
-        pairs, plan.ambiguous = by_order(self._open(), left, self.checkpoint.ordered)
+    def _by_order(self, apart: bool) -> None:
+        pairs, self.plan.ambiguous = by_order(self._open(), self._left(), self.checkpoint.ordered, apart)
         for target, stored, how in pairs:
             keras = stored.number is not None or stored.leaf != target.key.rpartition(".")[2]
             move = Move(keras=target.weight) if keras else Move(flat=self._flat(target, self.rules.flatten))

@@ -45,17 +45,19 @@ class Left:
 
 
 def by_order(
-    targets: Iterable[Target], stored: Iterable[StoredCheckpoint], ordered: bool
+    targets: Sequence[Target], stored: Iterable[StoredCheckpoint], ordered: bool, apart: bool = False
 ) -> tuple[list[Pair], list[Ambiguous]]:
     """Pairs of weights and tensors, and what could be paired in several ways. `ordered` tells that the file
-    has its layers in their order.
+    has its layers in their order; `apart` lets the layers within a layer be matched one by one.
     """
     wanted, left = list(_wanted(targets)), list(_left(stored))
+    inner = list(_wanted(targets, apart))
     pairs: list[Pair] = []
     for way in (_named, _kerasnamed, _variables):
         done = {target.key for target, _, _ in pairs}
         used = {tensor.key for _, tensor, _ in pairs}
-        here = [(way(unit), unit) for unit in wanted if not done & {t.key for t in unit.targets}]
+        units = inner if way is _named else wanted
+        here = [(way(unit), unit) for unit in units if not done & {t.key for t in unit.targets}]
         there = [(way(unit), unit) for unit in left if not used & {t.key for t in unit.tensors}]
         pairs += _paired(
             [(key, unit) for key, unit in here if key], [(key, unit) for key, unit in there if key], ordered
@@ -65,10 +67,10 @@ def by_order(
     return pairs, list(_open(wanted, left, done, used))
 
 
-def _wanted(targets: Iterable[Target]) -> Iterator[Wanted]:
+def _wanted(targets: Iterable[Target], apart: bool = False) -> Iterator[Wanted]:
     groups: dict[str, list[Target]] = {}
     for target in targets:
-        groups.setdefault(target.path, []).append(target)
+        groups.setdefault(target.key.rpartition(".")[0] if apart else target.path, []).append(target)
     for path, group in groups.items():
         name = group[0].layer
         yield Wanted(path, snake_case(STORED_AS.get(name, name)), tuple(group))

@@ -83,6 +83,125 @@ class Two(Net):
     def forward(self, image, mask):
         return super().forward(image)
 """
+GPT_SPEC = """
+inputs: {ids: {shape: [6], dtype: int64}}
+blocks:
+  block:
+    inputs: [x]
+    nodes:
+      norm1: {layer: LayerNormalization, epsilon: 0.00001, from: x}
+      attention:
+        {layer: MultiHeadAttention, num_heads: 2, key_dim: 4, use_causal_mask: true, from: [norm1, norm1]}
+      sum1: {merge: add, from: [x, attention]}
+      norm2: {layer: LayerNormalization, epsilon: 0.00001}
+      up: {layer: Dense, units: 32, activation: gelu}
+      down: {layer: Dense, units: 8}
+      sum2: {merge: add, from: [sum1, down]}
+    outputs: [sum2]
+nodes:
+  words: {layer: Embedding, input_dim: 11, output_dim: 8}
+  first: {block: block}
+  second: {block: block}
+  norm: {layer: LayerNormalization, epsilon: 0.00001}
+  head: {layer: Dense, units: 11, use_bias: false}
+outputs: [head]
+"""
+GPT_CODE = """
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    order = (0, 1, 2)
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(8, 24)
+        self.proj = nn.Linear(8, 8)
+
+    def forward(self, x):
+        parts = self.qkv(x).chunk(3, -1)
+        q, k, v = (parts[i].unflatten(-1, (2, 4)).transpose(1, 2) for i in self.order)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class Swapped(Attention):
+    order = (0, 2, 1)
+
+
+class Block(nn.Module):
+    def __init__(self, attention):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(8)
+        self.attn = attention()
+        self.ln_2 = nn.LayerNorm(8)
+        self.fc = nn.Linear(8, 32)
+        self.out = nn.Linear(32, 8)
+
+    def forward(self, x):
+        x = x + self.attn(self.ln_1(x))
+        return x + self.out(nn.functional.gelu(self.fc(self.ln_2(x))))
+
+
+class GPT(nn.Module):
+    attention = Attention
+
+    def __init__(self):
+        super().__init__()
+        self.wte = nn.Embedding(11, 8)
+        self.blocks = nn.ModuleList([Block(self.attention), Block(self.attention)])
+        self.ln_f = nn.LayerNorm(8)
+        self.lm_head = nn.Linear(8, 11, bias=False)
+
+    def forward(self, ids):
+        x = self.wte(ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.lm_head(self.ln_f(x))
+
+
+class Wrong(GPT):
+    attention = Swapped
+
+
+class Flat(nn.Module):
+    # it holds the layers of its attention itself
+    def __init__(self, attention):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(8)
+        self.__dict__["attn"] = inner = attention()
+        self.proj, self.qkv = inner.proj, inner.qkv
+        self.ln_2 = nn.LayerNorm(8)
+        self.fc = nn.Linear(8, 32)
+        self.out = nn.Linear(32, 8)
+
+    forward = Block.forward
+
+
+def flat(attention=Attention):
+    net = GPT()
+    net.blocks = nn.ModuleList([Flat(attention), Flat(attention)])
+    return net
+
+
+class Apart(Attention):
+    def __init__(self):
+        super().__init__()
+        del self.qkv, self.proj
+        self.to_q, self.to_k, self.to_v, self.proj = (nn.Linear(8, 8) for _ in range(4))
+
+    def qkv(self, x):
+        return torch.cat([self.to_q(x), self.to_k(x), self.to_v(x)], -1)
+
+
+class Projections(GPT):
+    attention = Apart
+
+
+def flat_wrong():
+    return flat(Swapped)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +209,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("against")
     (folder / "spec.yaml").write_text(SPEC)
     (folder / "hand_written.py").write_text(CODE)
+    (folder / "gpt.yaml").write_text(GPT_SPEC)
+    (folder / "hand_gpt.py").write_text(GPT_CODE)
     return folder
 
 
@@ -139,6 +260,45 @@ def test_an_equal_module_has_a_certificate_that_is_compared_again(folder: Path, 
 def test_what_differs_is_named(folder: Path, name: str, code: str, words: str) -> None:
     status, said = prove(folder, name)
     assert status == 1 and f"error[{code}]" in said and words in said and "--fresh" not in said
+
+
+@pytest.mark.parametrize("name", ["GPT", "flat", "Projections"])
+def test_a_layer_of_query_key_and_value_is_taken_apart(folder: Path, tmp_path: Path, name: str) -> None:
+    file, twin = tmp_path / "proof.json", f"{folder / 'hand_gpt.py'}:{name}"
+    words = ["--allow", "hand_gpt", "--json"]
+    command = ["prove", str(folder / "gpt.yaml"), "--against", twin, "-o", str(file), *words]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    record = json.loads(file.read_text())
+    assert record["weights"] == 36 and record["outputs"] < 1e-5 and record["gradients"] < 1e-5
+    again = CliRunner().invoke(app, ["verify", str(file), *words])
+    assert again.exit_code == 0 and json.loads(again.stdout)["same"] == {"module": True, "weights": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Wrong", "first at `attention`, which is `blocks.0.attn` there"),
+        ("flat_wrong", "what `first.norm2` reads differs"),
+    ],
+)
+def test_parts_in_another_order_differ_until_a_rule_says_so(
+    folder: Path, tmp_path: Path, name: str, words: str
+) -> None:
+    command = ["prove", str(folder / "gpt.yaml"), "--against", f"{folder / 'hand_gpt.py'}:{name}"]
+    command += ["--allow", "hand_gpt"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1 and "error[import-differs]" in done.output and words in done.output
+    assert name != "Wrong" or "`value` is in `blocks.0.attn.qkv`" in done.output
+    rules = tmp_path / "rules.yaml"
+    layer = "attn.qkv" if name == "Wrong" else "qkv"
+    text = "weights:\n"
+    for i, ours in enumerate(("first", "second")):
+        text += f"  {ours}.attention.{{part}}.{{w}}:\n    from: blocks.{i}.{layer}.{{w}}\n"
+        text += "    split: {part: [query, value, key]}\n"
+    rules.write_text(text)
+    done = CliRunner().invoke(app, [*command, "--rules", str(rules)])
+    assert done.exit_code == 0, done.output
 
 
 def test_wrong_use_is_told(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class _Pair:
         self.program, self.theirs, self.name = program, module, name
         self.state = module.state_dict()
         wanted = list(targets(program.graph))
-        self.plan = matched(wanted, self._checkpoint(self.state), rules)
+        self.plan = matched(wanted, self._checkpoint(self.state), rules, proven=True)
         wrong = complaints(self.plan, Path(name), Path(program.name), rules)
         if not self.plan.ok:
             help = "both need the same weights; `--rules FILE` says which are one, where their names differ"
@@ -165,7 +166,8 @@ class _Pair:
                 return Diagnostic("import-differs", where, (nodes or [op])[0].span)
             if _gap(*given) > TOLERANCE:
                 where = f"{message}, first at `{op.name}`, which is `{theirs}` there"
-                return Diagnostic("import-differs", where, op.span, help=_settings(op, self.theirs, theirs))
+                help = self._order_of_parts(ours) or _settings(op, self.theirs, theirs)
+                return Diagnostic("import-differs", where, op.span, help=help)
             before = ours, op
         after = f", after `{before[0]}`" if before is not None else ""
         return Diagnostic("import-differs", f"{message}{after}", None)
@@ -174,10 +176,7 @@ class _Pair:
         """The layers that have their weights of one module there, in the order of their calls: both paths,
         the op, and what both read and give.
         """
-        pairs: dict[str, str] = {}
-        for key, found in self.plan.matches.items():
-            path = self.plan.targets[key].path
-            pairs.setdefault(path, found.sources[0].rpartition(".")[0])
+        pairs = self._layers()
         ops = dict(layers(self.program.graph))
         with torch.no_grad(), _recorded(self.ours, pairs) as ours:
             self.ours(*inputs.values())
@@ -190,6 +189,39 @@ class _Pair:
                 if match is not None and match.move.flat is not None:  # columns in the order of the spec's
                     other_read = [Move(flat=match.move.flat).apply([x]) for x in other_read]
                 yield path, pairs[path], ops[path], ((read, other_read), (given, other_given))
+
+    def _layers(self) -> dict[str, str]:
+        """The module there that has the weights of each layer and of no other, by the layer's path."""
+        sources: dict[str, set[str]] = {}
+        owners: dict[str, set[str]] = {}
+        for key, found in self.plan.matches.items():
+            path, above = self.plan.targets[key].path, {name.rpartition(".")[0] for name in found.sources}
+            if found.move.part is not None:  # a layer of several parts computes what ours has inside
+                above |= {
+                    m.rpartition(".")[0] for m in above if isinstance(self.theirs.get_submodule(m), nn.Linear)
+                }
+            sources.setdefault(path, set()).update(found.sources)
+            owners.setdefault(path, set()).update(above)
+        pairs: dict[str, str] = {}
+        for path, names in sources.items():
+            modules = owners[path]
+            module = _common(modules)
+            inside = {name for name in self.plan.used if name.startswith(f"{module}.")}
+            if len(modules) == 1 or inside == names:
+                pairs[path] = module
+        return pairs
+
+    def _order_of_parts(self, path: str) -> str:
+        """What the layers in a layer were taken to be, where their order alone says so."""
+        taken: dict[str, str] = {}
+        for key, match in self.plan.matches.items():
+            part = key.rpartition(".")[0]
+            if part.startswith(f"{path}.") and match.how == "order":
+                taken[part.removeprefix(f"{path}.")] = match.sources[0].rpartition(".")[0]
+        if not taken:
+            return ""
+        said = ", ".join(f"`{part}` is in `{module}`" for part, module in taken.items())
+        return f"{said}, by their order alone: `--rules FILE` says otherwise, with `split` for parts of one"
 
     # --- gradients
 
@@ -257,6 +289,14 @@ def _recorded(module: nn.Module, paths: Any) -> Iterator[dict[str, tuple[list[Te
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _common(paths: set[str]) -> str:
+    """The path of the module that all of these are, or are in."""
+    steps = takewhile(
+        lambda each: len(set(each)) == 1, zip(*(path.split(".") for path in paths), strict=False)
+    )
+    return ".".join(each[0] for each in steps)
 
 
 def _between(before: Op | None, op: Op) -> list[Op]:

@@ -1,0 +1,49 @@
+"""Rules for layers of a file that are query, key and value of an attention layer in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphspec.transfer.checkpoints import StoredCheckpoint
+from graphspec.transfer.patterns import pattern
+from graphspec.transfer.rules import Origin, Rule
+from graphspec.transfer.targets import Target
+
+PARTS = ("query", "key", "value")
+Shapes = dict[str, tuple[int, ...]]
+
+
+def attention_rules(targets: Iterable[Target], left: Iterable[StoredCheckpoint]) -> list[Rule]:
+    """A rule for each open attention layer, where as many layers of the file, in their order, have the shapes
+    of its query, key and value joined. The order of the three is a guess.
+    """
+    wanted: dict[str, dict[str, Shapes]] = {}
+    for target in targets:
+        layer, _, rest = target.key.removeprefix(f"{target.path}.").partition(".")
+        wanted.setdefault(target.path, {}).setdefault(layer, {})[rest] = target.shape
+    units: dict[str, Shapes] = {}
+    for tensor in left:
+        if not set(tensor.key) & set("{*}"):  # these have a meaning in rules
+            units.setdefault(tensor.unit, {})[tensor.leaf] = tensor.shape
+    layers = {path: joined for path, parts in wanted.items() if (joined := _joined(parts))}
+    rules: list[Rule] = []
+    for shapes in {str(joined): joined for joined in layers.values()}.values():
+        mine = [path for path, joined in layers.items() if joined == shapes]
+        theirs = [name for name in units if units[name] == shapes]
+        if len(mine) != len(theirs):
+            continue
+        for path, name in zip(mine, theirs, strict=True):
+            to = pattern(f"{path}.{{part}}.{{w}}", (("part", PARTS),))
+            origin = Origin.model_validate({"from": (f"{name}.{{w}}",), "split": {"part": PARTS}})
+            rules.append(Rule(to, origin))
+    return rules
+
+
+def _joined(parts: dict[str, Shapes]) -> Shapes | None:
+    """The shapes of query, key and value one after the other, where these are open and have the same axes."""
+    query, *others = [parts.get(part, {}) for part in PARTS]
+    if not query or any(each.keys() != query.keys() for each in others):
+        return None
+    if any(each[leaf][1:] != query[leaf][1:] for each in others for leaf in query):
+        return None
+    return {leaf: (sum(parts[part][leaf][0] for part in PARTS), *query[leaf][1:]) for leaf in query}
