@@ -63,6 +63,8 @@ def remedy_of(kind: str, given: object) -> str | None:
     if shortened := re.fullmatch(r"(\d+(?:\.\d+)?) ?([kKM])", number):
         value = float(shortened[1]) * {"M": 1e6}.get(shortened[2], 1e3)
         return write_value(f"{value:.0f}" if value.is_integer() else f"{value:g}", safe=False)
+    if re.fullmatch("0[bB][01]+", number):
+        return write_value(str(int(number, 2)))
     if _ARITHMETIC.fullmatch(number):
         return write(f"$({number})")
     if not _NUMBER.fullmatch(number):
@@ -73,7 +75,7 @@ def remedy_of(kind: str, given: object) -> str | None:
 
 def _plain(text: str) -> str:
     """A text with the dashes and digits that numbers have: `1e\u20133` as `1e-3`."""
-    return re.sub(r"[\uff10-\uff19]", lambda digit: str(int(digit[0])), text.translate(LOOKALIKES))
+    return re.sub(r"(?![0-9])\d", lambda digit: str(int(digit[0])), text.translate(LOOKALIKES))
 
 
 def in_list(cls: type[BaseModel], key: str | int, given: object) -> str | None:

@@ -20,6 +20,13 @@ DENSE = "a: {layer: Dense, units: 3"
 NODES = [
     # a value in the habit of another language
     ("a: {layer: Dense, units: 1_000}", "wrong-type", "1_000", "write 1000"),
+    ("a: {layer: Dense, units: 0b11}", "wrong-type", "0b11", "write 3"),
+    (
+        "a: {layer: Dense, units: \u0663\u0662}",
+        "wrong-type",
+        "\u0663\u0662",
+        "write 32: `\u0663\u0662` has signs that only look like these",
+    ),
     ("a: {layer: Dense, units: [64]}", "wrong-type", "[64]", "write 64"),
     ("a: {layer: Dense, units: null}", "wrong-type", "null", "write a number"),
     ("a: {layer: Dense, units: {value: 3}}", "wrong-type", "{value: 3}", "write a number"),
