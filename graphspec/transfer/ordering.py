@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,6 +60,9 @@ def by_order(
         units = inner if way is _named else wanted
         here = [(way(unit), unit) for unit in units if not done & {t.key for t in unit.targets}]
         there = [(way(unit), unit) for unit in left if not used & {t.key for t in unit.tensors}]
+        if apart:  # what cannot be paired says nothing of the order of the others
+            counts = [Counter(key for key, _ in side) for side in (here, there)]
+            here = [(key, unit) for key, unit in here if counts[0][key] == counts[1][key]]
         pairs += _paired(
             [(key, unit) for key, unit in here if key], [(key, unit) for key, unit in there if key], ordered
         )

@@ -199,6 +199,20 @@ class Projections(GPT):
     attention = Apart
 
 
+class Masked(Attention):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("bias", torch.ones(6, 6).tril())
+
+
+class Tied(GPT):
+    attention = Masked
+
+    def __init__(self):
+        super().__init__()
+        self.lm_head.weight = self.wte.weight
+
+
 def flat_wrong():
     return flat(Swapped)
 """
@@ -273,6 +287,19 @@ def test_a_layer_of_query_key_and_value_is_taken_apart(folder: Path, tmp_path: P
     assert record["weights"] == 36 and record["outputs"] < 1e-5 and record["gradients"] < 1e-5
     again = CliRunner().invoke(app, ["verify", str(file), *words])
     assert again.exit_code == 0 and json.loads(again.stdout)["same"] == {"module": True, "weights": True}
+
+
+def test_one_table_of_both_ends_is_one_weight_and_masks_are_none(folder: Path, tmp_path: Path) -> None:
+    words = ["--against", f"{folder / 'hand_gpt.py'}:Tied", "--allow", "hand_gpt"]
+    done = CliRunner().invoke(app, ["prove", str(folder / "gpt.yaml"), *words])
+    assert done.exit_code == 1 and "the gradient of `head.weight` differs" in done.output
+    table = "shared:\n  table: {layer: ReversibleEmbedding, input_dim: 11, output_dim: 8}\nnodes:\n  words"
+    text = GPT_SPEC.replace("layer: Embedding, input_dim: 11, output_dim: 8", "call: table")
+    text = text.replace("layer: Dense, units: 11, use_bias: false", "call: table, reverse: true")
+    spec = tmp_path / "tied.yaml"
+    spec.write_text(text.replace("nodes:\n  words", table))
+    done = CliRunner().invoke(app, ["prove", str(spec), *words])
+    assert done.exit_code == 0 and "35 weights" in done.output, done.output
 
 
 @pytest.mark.parametrize(

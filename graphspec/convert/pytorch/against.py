@@ -35,6 +35,7 @@ from graphspec.program import Program
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.complaints import complaints
 from graphspec.transfer.matching import match as matched
+from graphspec.transfer.misfits import shown
 from graphspec.transfer.moving import Move
 from graphspec.transfer.rules import Rules
 from graphspec.transfer.targets import targets
@@ -89,17 +90,21 @@ class _Pair:
 
     def __init__(self, program: Program, module: nn.Module, name: str, rules: Rules):
         self.program, self.theirs, self.name = program, module, name
-        self.state = module.state_dict()
         wanted = list(targets(program.graph))
-        self.plan = matched(wanted, self._checkpoint(self.state), rules, proven=True)
+        state, learned = module.state_dict(), dict(module.named_parameters())
+        tied = dict(module.named_parameters(remove_duplicate=False)).keys() - learned.keys()
+        for left_out in dict.fromkeys((frozenset(tied), frozenset[str]())):
+            self.state = {key: tensor for key, tensor in state.items() if key not in left_out}
+            self.plan = matched(wanted, self._checkpoint(self.state), rules, proven=True)
+            if self.plan.ok:
+                break
         wrong = complaints(self.plan, Path(name), Path(program.name), rules)
         if not self.plan.ok:
             help = "both need the same weights; `--rules FILE` says which are one, where their names differ"
             raise SpecError(replace(each, help=help) for each in wrong if each.severity == "error")
-        if self.plan.unused:
-            names = ", ".join(f"`{key}`" for key in self.plan.unused[:5])
-            more = f" and {len(self.plan.unused) - 5} more" if len(self.plan.unused) > 5 else ""
-            raise fail("weights-misfit", f"`{name}` has weights that the spec lacks: {names}{more}")
+        lacking = [key for key in self.plan.unused if key in learned]  # buffers show in what is computed
+        if lacking:
+            raise fail("weights-misfit", f"`{name}` has weights that the spec lacks: {shown(lacking, 5)}")
         self.ours = program.module()
         self.ours.load_state_dict({**self.ours.state_dict(), **self.plan.read(self._checkpoint(self.state))})
         self.turned = False
