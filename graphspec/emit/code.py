@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Leaf, Ref
-from graphspec.expressions.evaluator import ARITHMETIC, COMPARISONS
 from graphspec.graph import Value
 
 HOLE = "HOLE_"
@@ -207,102 +206,6 @@ NodeT = TypeVar("NodeT", bound=ast.AST)
 def with_fields(node: NodeT, **fields: object) -> NodeT:
     """A node with some of its fields replaced, at the same position."""
     return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **fields}), node)
-
-
-def folded(node: ast.expr) -> ast.expr:
-    """An expression with sums, products, lengths and comparisons of constants computed, and what follows."""
-    match node:
-        case ast.BinOp():
-            left, right = folded(node.left), folded(node.right)
-            if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
-                a, b = left.value, right.value
-                compute = FOLDED.get(type(node.op)) if type(a) is int and type(b) is int else None
-                if compute is not None and _is_whole(node.op, a, b):
-                    return literal(compute(a, b))
-            match node.op, left, right:
-                case (ast.Mult(), x, ast.Constant(value=1)) | (ast.Mult(), ast.Constant(value=1), x):
-                    return x
-                case ast.Mult(), ast.Constant(value=int(a)), ast.BinOp(
-                    ast.Constant(value=int(b)), ast.Mult(), x
-                ):
-                    return ast.BinOp(ast.Constant(a * b), ast.Mult(), x)
-                case ast.Mult(), ast.UnaryOp(ast.USub(), ast.Constant(value=1)), x:
-                    return ast.UnaryOp(ast.USub(), x)
-                case ast.Sub() | ast.Add(), _, right if (positive := _without_sign(right)) is not None:
-                    opposite = ast.Add() if isinstance(node.op, ast.Sub) else ast.Sub()
-                    return ast.BinOp(left, opposite, positive)
-            return ast.BinOp(left, node.op, right)
-        case ast.Compare(ops=[operation]):
-            left, right = folded(node.left), folded(node.comparators[0])
-            if isinstance(right, ast.Constant) and right.value is None and type(operation) in IDENTITIES:
-                operation = IDENTITIES[type(operation)]()
-                if isinstance(left, ast.Constant):
-                    return ast.Constant((left.value is None) is isinstance(operation, ast.Is))
-                return ast.Compare(left, [operation], [right])
-            compare = COMPARISONS.get(type(operation))
-            if compare is not None and isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
-                return ast.Constant(compare(left.value, right.value))
-            return ast.Compare(left, node.ops, [right])
-        case ast.UnaryOp(op=ast.Not()):
-            operand = folded(node.operand)
-            if isinstance(operand, ast.Constant) and isinstance(operand.value, bool):
-                return ast.Constant(not operand.value)
-            return ast.UnaryOp(node.op, operand)
-        case ast.BoolOp():
-            return _folded_bool(node)
-        case ast.IfExp():
-            test = folded(node.test)
-            if isinstance(test, ast.Constant) and isinstance(test.value, bool):
-                return folded(node.body if test.value else node.orelse)
-            return ast.IfExp(test, folded(node.body), folded(node.orelse))
-        case ast.Subscript():
-            return ast.Subscript(folded(node.value), folded(node.slice), node.ctx)
-        case ast.Call(func=ast.Name("len"), args=[ast.Tuple(items)]) if not any(
-            isinstance(item, ast.Starred) for item in items
-        ):
-            return ast.Constant(len(items))
-    return node
-
-
-def _without_sign(node: ast.expr) -> ast.expr | None:
-    """The subtrahend of a term; None where it has no minus before it."""
-    match node:
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return operand
-        case ast.BinOp(ast.UnaryOp(ast.USub(), first), (ast.Mult() | ast.Div()) as operation, second):
-            return ast.BinOp(first, operation, second)
-    return None
-
-
-def _is_whole(operation: ast.operator, a: Any, b: Any) -> bool:
-    """Whether an operation on integers gives one, and no large one."""
-    if isinstance(operation, ast.Pow):
-        return bool(abs(a) < 64 and 0 <= b < 32)
-    return not isinstance(operation, ast.FloorDiv) or bool(b)
-
-
-def _folded_bool(node: ast.BoolOp) -> ast.expr:
-    """`and` and `or` without what never decides; constants that are no booleans stay."""
-    decides = isinstance(node.op, ast.Or)
-    parts: list[ast.expr] = []
-    for part in map(folded, node.values):
-        if isinstance(part, ast.Constant) and isinstance(part.value, bool):
-            if part.value is not decides:
-                continue
-            if not parts:
-                return part
-        parts.append(part)
-    if not parts:
-        return ast.Constant(not decides)
-    return parts[0] if len(parts) == 1 else ast.BoolOp(node.op, parts)
-
-
-FOLDED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    kind: ARITHMETIC[kind] for kind in (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Pow)
-}
-"""The arithmetic of integers; all else stays as the spec has it."""
-IDENTITIES: dict[type, type[ast.cmpop]] = {ast.Eq: ast.Is, ast.NotEq: ast.IsNot}
-"""How a value is compared with None."""
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:

@@ -16,7 +16,8 @@ from typing import Any
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.fields import same
 from graphspec.contract.layer import Leaf, Ref
-from graphspec.emit.code import Variable, folded, literal, name
+from graphspec.emit.code import Variable, literal, name
+from graphspec.emit.folding import folded
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.emit.template import ClassTemplate
 from graphspec.expressions import Expression, ExpressionError, parse_value

@@ -6,12 +6,12 @@ Unchanged statements stay the same objects, so that they keep their text.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from graphspec.emit.code import rewritten, rewritten_fields, same_items, with_fields
 from graphspec.emit.dead_code import assigned_once, straightened, without_dead
+from graphspec.emit.folding import asked, folded_one, truth
 from graphspec.emit.rewriting import (
     attribute_of_self,
     has_pairs,
@@ -67,10 +67,10 @@ class Decide:
 
     def statement(self, statement: ast.stmt) -> list[ast.stmt]:
         if isinstance(statement, ast.If):
-            test = _asked(self.expression(statement.test))
-            truth = _truth(test)
-            if truth is not None:
-                return self.block(statement.body if truth else statement.orelse)
+            test = asked(self.expression(statement.test))
+            known = truth(test)
+            if known is not None:
+                return self.block(statement.body if known else statement.orelse)
             body, orelse = self.block(statement.body), self.block(statement.orelse)
             unchanged = test is statement.test and same_items(body, statement.body)
             if unchanged and same_items(orelse, statement.orelse):
@@ -115,40 +115,20 @@ class Decide:
                 return self.attributes[word]
             case ast.Attribute(value=ast.Attribute(attr=word), attr="__name__") if is_function(node.value):
                 return ast.Constant(word)
-            case ast.Compare():
-                return self._comparison(node)
-            case ast.UnaryOp(op=ast.Not()):
-                truth = _truth(node.operand)
-                return node if truth is None else ast.Constant(not truth)
-            case ast.BoolOp():
-                return _bool(node)
-            case ast.BinOp(op=ast.Mult(), right=ast.Constant(value=1)):
-                return node.left
-            case ast.IfExp():
-                truth = _truth(node.test)
-                if truth is not None:
-                    return node.body if truth else node.orelse
-                return node.body if ast.dump(node.body) == ast.dump(node.orelse) else node
+            case ast.Compare(left, [ast.Is() | ast.IsNot() as op], [ast.Constant(value=None)]) if (
+                self._is_present(left)
+            ):
+                return ast.Constant(isinstance(op, ast.IsNot))
             case ast.Tuple(ctx=ast.Load()) if any(map(_is_spread, node.elts)):
                 return ast.Tuple(_spread_out(node.elts), node.ctx)
             case ast.Call():
                 return self._call(node)
-            case ast.Subscript(value=ast.Tuple(elts=items), slice=ast.Constant(value=int(place))):
-                return items[place]
-        return node
+        return folded_one(node)
 
-    def _comparison(self, node: ast.Compare) -> ast.expr:
-        if len(node.ops) != 1:
-            return node
-        left, op, right = node.left, node.ops[0], node.comparators[0]
-        if isinstance(op, ast.Is | ast.IsNot) and is_none(right):
-            here = isinstance(left, ast.Name) and left.id in self.facts.present
-            if here or isinstance(left, ast.Tuple | ast.List) or is_function(left):
-                return ast.Constant(isinstance(op, ast.IsNot))
-        compare = COMPARISONS.get(type(op))
-        if compare is None or not isinstance(left, ast.Constant) or not isinstance(right, ast.Constant):
-            return node
-        return ast.Constant(compare(left.value, right.value))
+    def _is_present(self, node: ast.expr) -> bool:
+        """Whether an expression is known not to be None, whatever else it is."""
+        present = isinstance(node, ast.Name) and node.id in self.facts.present
+        return present or isinstance(node, ast.Tuple | ast.List) or is_function(node)
 
     def _call(self, node: ast.Call) -> ast.expr:
         function = ast.unparse(node.func)
@@ -189,14 +169,6 @@ POSITIONAL: dict[str, list[ast.expr | None]] = {
     "F.scaled_dot_product_attention": [None, None, None, *map(ast.Constant, (None, 0.0, False))]
 }
 """The defaults of functions of PyTorch, by position."""
-COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Eq: lambda a, b: a == b,
-    ast.NotEq: lambda a, b: a != b,
-    ast.Gt: lambda a, b: a > b,
-    ast.Lt: lambda a, b: a < b,
-    ast.Is: lambda a, b: a is b,
-    ast.IsNot: lambda a, b: a is not b,
-}
 
 
 def _is_spread(item: ast.expr) -> bool:
@@ -226,43 +198,8 @@ def _is(node: ast.expr, value: object) -> bool:
     return isinstance(node, ast.Constant) and type(node.value) is type(value) and node.value == value
 
 
-def _asked(test: ast.expr) -> ast.expr:
-    """A test without alternatives that are never true, or conditions that always are."""
-    if not isinstance(test, ast.BoolOp):
-        return test
-    idle = isinstance(test.op, ast.And)
-    kept = [value for value in test.values if _truth(value) is not idle]
-    return test if len(kept) == len(test.values) else kept[0] if len(kept) == 1 else ast.BoolOp(test.op, kept)
-
-
 def _equal(node: ast.expr, other: ast.expr | None) -> bool:
     return other is not None and isinstance(node, ast.Constant) and ast.dump(node) == ast.dump(other)
-
-
-def _truth(node: ast.expr) -> bool | None:
-    """Whether a constant is true; None if it is not a constant."""
-    if isinstance(node, ast.Tuple):
-        return bool(node.elts)
-    return bool(node.value) if isinstance(node, ast.Constant) else None
-
-
-def _bool(node: ast.BoolOp) -> ast.expr:
-    """`and` and `or` without operands that are known to have no effect."""
-    stops = isinstance(node.op, ast.Or)
-    kept: list[ast.expr] = []
-    for place, value in enumerate(node.values):
-        truth = _truth(value)
-        last = place == len(node.values) - 1
-        if truth is stops:
-            kept.append(value)
-            break
-        if truth is None or last:
-            kept.append(value)
-    if len(kept) == 1:
-        return kept[0]
-    if not stops and _is(kept[-1], False):
-        return kept[-1]
-    return node if len(kept) == len(node.values) else ast.BoolOp(node.op, kept)
 
 
 def _at(place: ast.stmt, node: ast.stmt) -> ast.stmt:
