@@ -89,9 +89,44 @@ def _filled(node: ast.expr, holes: Filling) -> ast.expr:
             case ast.Tuple(elts=[*items]) | ast.List(elts=[*items]):
                 parts = [each for item in items for each in _spliced(item, holes)]
                 return part if same_items(parts, items) else with_fields(part, elts=parts)
-        return part
+        return _of_turned(part)
 
     return rewritten(node, change)
+
+
+def _of_turned(node: ast.expr) -> ast.expr:
+    """A property of a tensor whose axes are permuted, read off the tensor itself."""
+    match node:
+        case ast.Attribute(value=ast.Call(func=ast.Attribute(value=x, attr="permute" | "transpose"))):
+            return ast.Attribute(x, node.attr, node.ctx) if node.attr in ("device", "dtype") else node
+        case ast.Subscript(
+            value=ast.Attribute(
+                value=ast.Call(func=ast.Attribute(value=x, attr="permute" | "transpose" as how), args=args),
+                attr="shape",
+            ),
+            slice=index,
+        ):
+            axis, axes = _integer(index), [each for each in map(_integer, args) if each is not None]
+            if axis is None or not axes or len(axes) < len(args):
+                return node
+            if how == "permute":
+                axis_before = axes[axis] % len(axes)
+            elif len({each < 0 for each in (axis, *axes)}) == 2:
+                return node  # which of them are the same axis depends on the rank
+            else:
+                axis_before = {axes[0]: axes[1], axes[1]: axes[0]}.get(axis, axis)
+            return ast.Subscript(ast.Attribute(x, "shape", node.ctx), literal(axis_before), node.ctx)
+    return node
+
+
+def _integer(node: object) -> int | None:
+    """The integer that a tree spells, as `literal` does."""
+    match node:
+        case ast.Constant(value=int() as number):
+            return number
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as number)):
+            return -number
+    return None
 
 
 def _spliced(item: ast.expr, holes: Filling) -> Sequence[ast.expr]:
