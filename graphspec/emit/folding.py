@@ -55,7 +55,7 @@ def truth(node: ast.expr) -> bool | None:
 
 
 def asked(test: ast.expr) -> ast.expr:
-    """A test without alternatives that are never true, or conditions that always are; the one that decides."""
+    """A test that is decided, or without alternatives that are never true and conditions that always are."""
     if not isinstance(test, ast.BoolOp):
         return test
     idle = isinstance(test.op, ast.And)
