@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from graphspec.diagnostics import Span
-from graphspec.diagnostics.arguments import need
+from graphspec.diagnostics import Span, fail
+from graphspec.diagnostics.arguments import brief, need
 from graphspec.graph import Graph, Value
 from graphspec.language.row_settings import RowSettings
 from graphspec.objectives import Loss, Metric
@@ -215,7 +215,13 @@ class BaseProgram(Elaborated, ABC):
         return dict(written) if isinstance(written, dict) else {}
 
     def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
-        """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
+        """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent.
+        Raises `SpecError` (wrong-type).
+        """
+        need(key=key)
+        if not isinstance(path, tuple | list) or not all(isinstance(step, str | int) for step in path):
+            message = f"`path` is {brief(path)}, but must be a tuple of names and numbers"
+            raise fail("wrong-type", message, "write ('nodes', 'stem', 'units')")
         return self.parsed.key(path) if key else self.parsed.span(path)
 
     def with_batch_size(self, size: int) -> Self:

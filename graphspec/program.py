@@ -424,7 +424,7 @@ class Program(BaseProgram):
     @checked
     def prove(self, module: nn.Module) -> None:
         """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
-        if a custom module returns something else than its node declares.
+        if a custom module returns something else than its node declares; (weights-misfit) for another module.
         """
         from graphspec.emit.proof import prove
 

@@ -55,7 +55,7 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
         (
             *("allow_url", "resume", "overwrite", "flat", "check", "inplace", "exporting", "fixed", "logits"),
             *("prove", "probabilities", "every_window", "defaults", "expand", "trainable", "flops", "memory"),
-            *("color", "baselines", "boosting", "encoded"),
+            *("color", "baselines", "boosting", "encoded", "key"),
         ),
         (FLAG, "True or False"),
     ),
@@ -65,6 +65,7 @@ CLASSES: Mapping[str, tuple[str, str]] = {
     "module": ("torch.Module", "a module, an instance of torch.nn.Module"),
     "model": ("keras.Model", "a model of Keras"),
     "program": ("graphspec.Program", "a program: `graphspec.compile(...)`"),
+    "encoders": ("graphspec.Encoders", "the encoders of a run: `run.encoders()`"),
     **dict.fromkeys(("device", "place"), ("torch.device", "a name, such as 'cpu' or 'cuda:1'")),
 }
 """Arguments whose class is of a library, which only a caller that has one has imported."""
@@ -127,7 +128,8 @@ def checked(function: Callable[Arguments, T]) -> Callable[Arguments, T]:
     last: tuple[Any, ...] = function.__defaults__ or ()
     defaults = {**dict(zip(positional[len(positional) - len(last) :], last, strict=True))}
     defaults |= function.__kwdefaults__ or {}
-    optional = {name for name, value in defaults.items() if value is None}
+    optional = {name for name in names if str(function.__annotations__.get(name)).endswith("| None")}
+    optional |= {name for name, value in defaults.items() if value is None}
     weights = str(function.__annotations__.get("weights"))  # files, state dicts, or those of examples
     kinds = {"weights": "weights" if "Mapping" in weights else "path" if "Path" in weights else ""}
     title = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
@@ -216,9 +218,9 @@ def _need(name: str, value: Any, kind: str) -> None:
     if isinstance(value, str | os.PathLike) and "\n" not in os.fspath(value):
         _need_word(name, os.fspath(value), is_path=os.PathLike in types)
     if isinstance(value, Mapping) and name not in ("spec", "weights"):
-        wrong = next((key for key in value if not isinstance(key, str)), None)
-        if wrong is not None:
-            raise fail("wrong-type", f"a key of `{name}` is {brief(wrong)}, but must be a name")
+        for key in value:
+            if not isinstance(key, str):
+                raise fail("wrong-type", f"a key of `{name}` is {brief(key)}, but must be a name")
     if isinstance(value, Integral) and name != "seed" and number >= 2**63:
         raise fail("out-of-range", f"`{name}` is {value}, but must be below 2**63")
     if name == "seed" and number not in SEEDS:
@@ -243,14 +245,12 @@ def _need_word(name: str, word: Any, is_path: bool) -> None:
 
 def need_names(names: Iterable[Any], known: Collection[str] | None = None) -> None:
     """Raises `SpecError` for a list of names in which something is no text, or not one that is `known`."""
-    wrong = next((name for name in names if not isinstance(name, str)), None)
-    if wrong is not None:
-        raise fail("wrong-type", f"{brief(wrong)} is among the names: a name is a text")
-    unknown = next((name for name in names if name not in known), None) if known is not None else None
-    if unknown is not None:
-        listed = f"one of: {', '.join(known or ()) or 'there are no such names'}"
-        help = did_you_mean(unknown, known or (), listed)
-        raise fail("unknown-name", f"there is no {brief(unknown)} here", help)
+    for name in names:
+        if not isinstance(name, str):
+            raise fail("wrong-type", f"{brief(name)} is among the names: a name is a text")
+        if known is not None and name not in known:
+            help = did_you_mean(name, known, f"one of: {', '.join(known) or 'there are no such names'}")
+            raise fail("unknown-name", f"there is no {brief(name)} here", help)
 
 
 def _kinds(value: Any) -> list[str]:

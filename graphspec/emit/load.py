@@ -72,19 +72,28 @@ def load_folded(
 
 
 def check_state(program: Elaborated, module: nn.Module) -> None:
-    """Compares the keys and shapes of a module's state dict with the program's weights. Raises `SpecError`
-    (emission-failed).
-    """
+    """Compares an emitted module with the program's weights. Raises `SpecError` (emission-failed)."""
+    if (found := _difference(program, module)) is not None:
+        raise fail("emission-failed", found[0], REPORT, span=found[1])
+
+
+def need_module_of(program: Elaborated, module: nn.Module) -> None:
+    """Raises `SpecError` (weights-misfit) for a module that another program made, or none."""
+    if _difference(program, module) is not None:
+        raise _no_module_of(module)
+
+
+def _difference(program: Elaborated, module: nn.Module) -> tuple[str, Span | None] | None:
+    """The first weight in which a module differs from a program, in words, and its place."""
     left = {key: tuple(value.shape) for key, value in module.state_dict().items() if not counts_batches(key)}
     for key, shape, span in shapes(program.graph):
         if shape is None:
             left = {other: size for other, size in left.items() if not other.startswith(key)}
         elif left.pop(key, None) != shape:
-            message = f"the emitted module has no weight `{key}` of shape {list(shape)}"
-            raise fail("emission-failed", message, REPORT, span=span)
+            return f"the emitted module has no weight `{key}` of shape {list(shape)}", span
     if left:
-        message = f"the emitted module has the weight `{next(iter(left))}`, which the spec does not have"
-        raise fail("emission-failed", message, REPORT)
+        return f"the emitted module has the weight `{next(iter(left))}`, which the spec does not have", None
+    return None
 
 
 def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
@@ -131,13 +140,23 @@ def run_as(program: Elaborated, made: nn.Module, module: nn.Module, inputs: Any)
     """The outputs of `made` with the weights and in the mode of a module with the same keys; `inputs` is a
     tensor, a list of them, or a dict by name. Raises `SpecError` where these are not those of the program.
     """
-    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    if state.keys() != {*dict(made.named_parameters()), *dict(made.named_buffers())}:
-        message = f"the module `{type(module).__name__}` has other weights than this program"
-        raise fail("weights-misfit", message, "give what `program.module()` made")
+    state = _state(module)
+    if {key: value.shape for key, value in state.items()} != {k: v.shape for k, v in _state(made).items()}:
+        raise _no_module_of(module)
     values = inputs_of(program, inputs)
     made.train(module.training)
     return torch.func.functional_call(made, state, (), values)
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters and the buffers of a module, those that no state dict has, too."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _no_module_of(module: nn.Module) -> SpecError:
+    """The error for a module that another program made, or none."""
+    message = f"the module `{type(module).__name__}` has other weights than this program"
+    return fail("weights-misfit", message, "give what `program.module()` made")
 
 
 def inputs_of(program: Elaborated, given: Any) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from graphspec.contract.custom_module import CustomModule
 from graphspec.custom.adapting import adapted
 from graphspec.diagnostics import fail
 from graphspec.elaborated import Elaborated
-from graphspec.emit.load import TORCH_DTYPES, example_inputs
+from graphspec.emit.load import TORCH_DTYPES, example_inputs, need_module_of
 from graphspec.graph import Op, Unit
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, unit_of, value_of
 from graphspec.weights import layers
@@ -20,8 +20,9 @@ from graphspec.weights import layers
 
 def prove(program: Elaborated, module: nn.Module) -> None:
     """Runs a module once in inference on examples, and compares what custom modules give with what is
-    declared. Raises `SpecError` (module-differs).
+    declared. Raises `SpecError` (weights-misfit, module-differs).
     """
+    need_module_of(program, module)
     inputs = example_inputs(program, 2, {}, 0)
     sizes = {BATCH: 2}
     for name, tensor in program.inputs.items():

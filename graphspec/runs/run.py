@@ -30,6 +30,7 @@ from graphspec.weights import no_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import torch
     from torch import nn
 
     from graphspec.data.batches import Examples
@@ -85,6 +86,7 @@ class Run:
         """The compiled spec."""
         return self.compiled()
 
+    @checked
     def compiled(self, settings: Mapping[str, Any] | None = None) -> Program:
         """The spec compiled with further settings, by their dotted paths."""
         return compile(self.files.spec, None, None, settings, self._allow, self._allow_url)
@@ -218,6 +220,7 @@ class Run:
             noted([*model.notes, *encoders.counted()])
         return values
 
+    @checked
     def judge(
         self, encoders: Encoders | None, place: Any, engine: str = "torch", batch_size: int | None = None
     ) -> tuple[Judge, Sequence[str]]:
@@ -230,6 +233,7 @@ class Run:
         from graphspec.train.freezing import Freezing
         from graphspec.train.penalties import Penalties
 
+        place = _device(place)
         program, module, lines = self.program, self.module(str(place)), list[str]()
         size = batch_size or program.training.batch_size
         penalties = Penalties(program.graph, module)
@@ -476,6 +480,7 @@ class Run:
         from graphspec.custom import nodes
         from graphspec.fold.weights import difference
 
+        place = _device(place)
         module = self.module(str(place))
         folding = None if nodes(self.program) else self.program.fold().folding
         if folding is None or not folding.folded.steps:
@@ -510,7 +515,7 @@ class Run:
         from graphspec.data.in_memory_source import given
         from graphspec.data.loading import load_file
 
-        encoders = self.encoders()
+        place, encoders = _device(place), self.encoders()
         source = given(data)
         if source is not None:
             return load_file(self.program, source, place, encoders, limit=limit), encoders, "test", None
@@ -546,6 +551,13 @@ def data_parts(
     if data.is_synthetic and not (run.files.synthetic or filed):
         del parts["validation"]
     return {name: examples for name, examples in parts.items() if examples is not None}
+
+
+def _device(place: Any) -> torch.device:
+    """A device as it is, or that of a name. Raises `SpecError` (device-missing)."""
+    from graphspec.train import device as devices
+
+    return devices.choose(place) if isinstance(place, str) else place
 
 
 def _written(file: Path | None) -> tuple[int, int] | None:

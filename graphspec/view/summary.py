@@ -135,6 +135,7 @@ class Summary:
             self.peak[1] if self.peak is not None and self.peak[0] == batch_size else None,
         )
 
+    @checked
     def to_json(
         self, expand: bool = False, flops: bool = False, memory: bool = False, batch_size: int | None = None
     ) -> dict[str, Any]:
