@@ -143,8 +143,10 @@ def gives_away(name: str, target: str, part: float) -> str:
 def mostly_one(target: str, values: Sequence[Any]) -> str | None:
     """The note about a target that has one class in nearly all rows."""
     counts = Counter(value for value in values if value is not None)
+    if len(counts) < 2:
+        return None
     (most, count), total = counts.most_common(1)[0], counts.total()
-    if len(counts) < 2 or count < MOSTLY * total:
+    if count < MOSTLY * total:
         return None
     much = f"`{target}` is `{most!s:.40}` in {count / total:.1%} of the rows"
     return f"{much}: so a constant answer has that accuracy; look at `auc`, or write `class_weight: balanced`"

@@ -57,7 +57,7 @@ def of_folders(data: Path, target: str) -> tuple[Path, MaskPairs] | None:
     beside it, or a path; None where there is no such folder. Raises `SpecError` (data-missing, data-format).
     """
     places = [data / target, data.parent / target, *([Path(target)] if Path(target).name != target else [])]
-    masks = next((each for each in places if each.is_dir()), None)
+    masks = next((each for each in places if os.path.isdir(each)), None)
     if not data.is_dir() or masks is None:
         return None
     folder = data

@@ -901,6 +901,19 @@ def test_tabs_bars_and_commas_are_told_apart(tmp_path: Path) -> None:
         assert wanted in written
 
 
+@pytest.mark.parametrize(("cell", "why"), [("", "it is empty"), ("one", "it has one value")])
+def test_a_target_without_values_that_differ_is_refused(tmp_path: Path, cell: str, why: str) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["a,y", *(f"{n}.5,{cell}" for n in range(30))]))
+    with pytest.raises(SpecError, match=f"cannot be a target: {why}"):
+        draft("t", tmp_path / "t.csv", ["y"], tmp_path)
+
+
+def test_a_name_longer_than_those_of_files_is_a_column(tmp_path: Path) -> None:
+    name = "y" * 300
+    (tmp_path / "t.csv").write_text("\n".join([f"a,{name}", *(f"{n}.5,{n % 2}" for n in range(30))]))
+    assert f"column: {name}" in draft("t", tmp_path / "t.csv", [name], tmp_path)
+
+
 def test_why_no_column_is_an_input_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(["id,same,y", *(f"id{n},7,{n}" for n in range(30))]))
     with pytest.raises(SpecError) as caught:
