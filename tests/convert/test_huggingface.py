@@ -137,6 +137,15 @@ def test_specs_of_the_gallery_take_their_params_from_the_config(kind: str, word:
         torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
 
 
+def test_a_llama_has_no_window_whatever_its_config_holds(tmp_path: Path) -> None:
+    config = transformers.LlamaConfig(num_key_value_heads=2, sliding_window=5, **SMALL)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    imported = import_huggingface(tmp_path)
+    assert imported.proved is not None and imported.proved.outputs < 1e-5
+    assert json.loads((tmp_path / "config.json").read_text())["sliding_window"] == 5
+    assert "window: +" not in imported.text and "kv_heads: +2" in imported.text
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize(("kind", "shape"), [("qwen2", "[length]"), ("t5", "[128]")])
 def test_traced_folders_learn_the_same_and_keep_their_length_open_where_they_can(

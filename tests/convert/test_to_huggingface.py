@@ -25,7 +25,7 @@ def build(spec: Path, folder: Path, *words: str) -> Any:
     return CliRunner().invoke(app, given)
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "llama, tied"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "llama, tied", "mistral"])
 def test_what_was_imported_goes_back_as_it_was(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = config_of(kind.split(",")[0])
@@ -48,7 +48,8 @@ def test_what_was_imported_goes_back_as_it_was(kind: str, tmp_path: Path) -> Non
     assert all(torch.equal(value, state[key]) for key, value in back.state_dict().items())
     kept = {key: getattr(config, key) for key in ("vocab_size", "tie_word_embeddings", "num_hidden_layers")}
     assert {key: getattr(back.config, key) for key in kept} == kept
-    ids = torch.randint(0, 60, (2, 11))
+    assert getattr(back.config, "sliding_window", None) == getattr(config, "sliding_window", None)
+    ids = torch.randint(0, 60, (2, 20))
     with torch.no_grad():
         torch.testing.assert_close(back(ids).logits, model(ids).logits)
 
@@ -93,6 +94,12 @@ GPT = (
     .replace("width: 64", "width: 16")
     .replace("depth: 3", "depth: 1")
 )
+LLAMA = (
+    (ROOT / "specs" / "llama.yaml")
+    .read_text()
+    .replace("width: 64", "width: 16")
+    .replace("window: 0", "window: 12")
+)
 REFUSED = {
     "another network": """
 inputs: {tokens: {shape: [length], dtype: int64}}
@@ -103,6 +110,10 @@ nodes:
 outputs: [next]
 """,
     "another activation": GPT.replace("active:    {op: gelu,", "warm: {op: relu}\n      active: {op: gelu,"),
+    "a window in GPT-2": GPT.replace(
+        "use_causal_mask: true", "use_causal_mask: true\n        sliding_window: 12"
+    ),
+    "a window that ends later": LLAMA.replace("{op: less, x2: $window}", "{op: less_equal, x2: $window}"),
     "another layer": GPT.replace("  scores:", "  more: {layer: Dense, units: $width}\n  scores:"),
 }
 
@@ -114,7 +125,8 @@ def test_a_model_of_no_class_of_the_library_is_refused(case: str, tmp_path: Path
     save(tmp_path / "a.safetensors", dict(program.module(seed=0).state_dict()), {})
     result = build(tmp_path / "a.yaml", tmp_path / "out", "--weights", str(tmp_path / "a.safetensors"))
     assert result.exit_code == 1 and not (tmp_path / "out").exists()
-    assert ("export-differs" if case == "another activation" else "not-supported") in result.stderr
+    differs = case in ("another activation", "a window that ends later")
+    assert ("export-differs" if differs else "not-supported") in result.stderr
 
 
 def test_options_of_the_folder(novel: Run, tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def config_of(kind: str) -> Any:
     }
     if kind == "gpt_neox":
         return transformers.GPTNeoXConfig(**sizes, **WIDE)
+    if kind == "mistral":
+        return transformers.MistralConfig(num_key_value_heads=2, sliding_window=12, **sizes, **WIDE)
     return transformers.LlamaConfig(num_key_value_heads=2, **sizes, **WIDE)
 
 

@@ -35,6 +35,7 @@ def _plain_rope(config: Config) -> bool:
 
 
 def _llama(config: Config) -> dict[str, Any]:
+    window = config.get("sliding_window") if config.get("model_type") == "mistral" else None
     return {
         "vocabulary": config["vocab_size"],
         "width": config["hidden_size"],
@@ -44,7 +45,7 @@ def _llama(config: Config) -> dict[str, Any]:
         "depth": config["num_hidden_layers"],
         "theta": float(config.get("rope_theta") or _rope(config).get("rope_theta") or 10000.0),
         "epsilon": config["rms_norm_eps"],
-        **({"window": window} if (window := config.get("sliding_window")) else {}),
+        **({"window": window} if window else {}),
     }
 
 

@@ -29,6 +29,7 @@ from graphspec.transfer.rules import load_rules
 from graphspec.transfer.targets import targets
 
 TOLERANCE = 1e-4
+COMPARISONS = ("less", "less_equal", "greater", "greater_equal")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -53,12 +54,14 @@ class Saved:
 @dataclass(frozen=True, slots=True)
 class LibraryClass:
     """A class of the library: its name, what its config may be, of the shapes of weights and the layers of a
-    graph, and the rules of its import. A graph that lacks what a config needs raises `KeyError`.
+    graph, the rules of its import, and whether attention has a window. A graph that lacks what a config needs
+    raises `KeyError`.
     """
 
     kind: str
     rules: str
     configs: Callable[[Shapes, list[Layer]], list[dict[str, Any]]]
+    windowed: bool = False
 
 
 def _field(layers: Iterable[Layer], spec_name: str, field: str) -> Any:
@@ -73,6 +76,15 @@ def _field(layers: Iterable[Layer], spec_name: str, field: str) -> Any:
 def _depth(shapes: Shapes) -> int:
     numbers = {key.split(".")[1] for key in shapes if key.startswith("layers.")}
     return len(numbers)
+
+
+def _windows(layers: Iterable[Layer]) -> set[Any]:
+    """How many places attention sees back: constants with which places are compared, and options of layers."""
+    found: set[Any] = set()
+    for each in layers:
+        fields = ("x1", "x2") if each.spec_name in COMPARISONS else ("sliding_window",)
+        found |= {getattr(each, field, None) for field in fields}
+    return found - {None}
 
 
 def _gpt2(shapes: Shapes, layers: list[Layer]) -> list[dict[str, Any]]:
@@ -111,7 +123,11 @@ def _llama(shapes: Shapes, layers: list[Layer]) -> list[dict[str, Any]]:
     return [config]
 
 
-FAMILIES = (LibraryClass("GPT2LMHeadModel", "gpt2", _gpt2), LibraryClass("LlamaForCausalLM", "llama", _llama))
+FAMILIES = (
+    LibraryClass("GPT2LMHeadModel", "gpt2", _gpt2),
+    LibraryClass("LlamaForCausalLM", "llama", _llama),
+    LibraryClass("MistralForCausalLM", "llama", _llama, windowed=True),
+)
 
 
 def save_huggingface(
@@ -175,7 +191,7 @@ def _model(
         if model is not None:
             found.append((_difference(program, weights, model), model))
     if not found:
-        known = "GPT-2 (as specs/gpt.yaml) and Llama (as specs/llama.yaml)"
+        known = "GPT-2 (as specs/gpt.yaml), Llama, and with one window Mistral (as specs/llama.yaml)"
         message = "the library has no class for this model that is known here"
         raise fail("not-supported", message, f"known are {known}, by the names of their nodes")
     difference, model = min(found, key=lambda each: each[0])
@@ -190,14 +206,18 @@ def _configs(
 ) -> Iterator[tuple[LibraryClass, dict[str, Any]]]:
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     layers = [op.layer for op in program.graph.walk() if op.layer is not None]
+    windows = _windows(layers)
     for family in FAMILIES:
+        if len(windows) != family.windowed or not all(type(each) is int and each > 0 for each in windows):
+            continue
         try:
             configs = family.configs(shapes, layers)
         except (KeyError, ValueError, TypeError):  # its layers are others
             continue
         for config in configs:
             tied = "next.weight" in weights and torch.equal(weights["next.weight"], weights["words.weight"])
-            yield family, {**config, "tie_word_embeddings": family.rules == "gpt2" or tied}
+            window = {"sliding_window": max(windows)} if family.windowed else {}
+            yield family, {**config, **window, "tie_word_embeddings": family.rules == "gpt2" or tied}
 
 
 def _filled(
@@ -239,7 +259,8 @@ def _difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> 
     logits = {"logits": True} if any(o.activation is not None for o in program.outputs.values()) else {}
     (name,) = program.minimum_sizes
     worst = 0.0
-    for seed, (batch, length) in enumerate(((2, 9), (3, 5))):
+    beyond = getattr(model.config, "sliding_window", None) or 0
+    for seed, (batch, length) in enumerate(((2, 9), (3, 5), (1, beyond + 4))):
         sizes = {name: min(length, program.maximum_sizes.get(name, length))}
         (ids,) = program.example_inputs(batch_size=batch, sizes=sizes, seed=seed).values()
         with torch.no_grad():
