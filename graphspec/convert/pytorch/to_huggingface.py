@@ -80,10 +80,11 @@ def _depth(shapes: Shapes) -> int:
 
 def _windows(layers: Iterable[Layer]) -> set[Any]:
     """How many places attention sees back: constants with which places are compared, and options of layers."""
-    found: set[Any] = set()
-    for each in layers:
-        fields = ("x1", "x2") if each.spec_name in COMPARISONS else ("sliding_window",)
-        found |= {getattr(each, field, None) for field in fields}
+    found = {
+        getattr(each, field, None)
+        for each in layers
+        for field in (("x1", "x2") if each.spec_name in COMPARISONS else ("sliding_window",))
+    }
     return found - {None}
 
 
