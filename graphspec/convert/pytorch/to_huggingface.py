@@ -79,7 +79,7 @@ def _depth(shapes: Shapes) -> int:
 
 
 def _windows(layers: Iterable[Layer]) -> set[Any]:
-    """How many places attention sees back: constants with which places are compared, and options of layers."""
+    """How many places attention sees back: constants that places are compared with, and options of layers."""
     found = {
         getattr(each, field, None)
         for each in layers
