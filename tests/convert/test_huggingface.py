@@ -138,7 +138,8 @@ def test_specs_of_the_gallery_take_their_params_from_the_config(kind: str, word:
 
 
 def test_a_llama_has_no_window_whatever_its_config_holds(tmp_path: Path) -> None:
-    config = transformers.LlamaConfig(num_key_value_heads=2, sliding_window=5, **SMALL)
+    other: dict[str, Any] = {"sliding_window": 5}
+    config = transformers.LlamaConfig(num_key_value_heads=2, **other, **SMALL)
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
     imported = import_huggingface(tmp_path)
     assert imported.proved is not None and imported.proved.outputs < 1e-5
