@@ -246,6 +246,25 @@ def sizes_of(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]])
     return sizes
 
 
+_WIDTHS = {
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "float16": 2,
+    "bfloat16": 2,
+    "int16": 2,
+    "int64": 8,
+    "float64": 8,
+}
+"""Bytes of an element of each dtype that has not four."""
+
+
+def nbytes(tensor: Tensor) -> Dim:
+    """Bytes of one example of a tensor, or of the whole tensor where its batch axis is 1."""
+    elements = product(size for size in tensor.shape if names_of(size) != {BATCH})
+    return elements * _WIDTHS.get(tensor.dtype, 4)
+
+
 def value_of(dim: Dim, sizes: Mapping[str, int]) -> int:
     """The integer that a size is, given its named sizes."""
     return dim.evaluate(sizes) if isinstance(dim, Size) else dim

@@ -402,7 +402,7 @@ def _values(column: KeptArray, array: Any) -> Array:
 
 
 def arrays_of(
-    folder: Path, index: Index, label: Label, most: int | None, check: Check, room: int = KEPT
+    folder: Path, index: Index, label: Label, most: int | None, check: Check, room: int
 ) -> dict[str, dict[str, Any]] | None:
     """The arrays of a part of prepared data, by group and name; None where it has no rows. They have `most`
     rows, the first ones. `check` gets the values of each block when it is first read; blocks of so many bytes

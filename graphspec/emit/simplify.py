@@ -9,7 +9,7 @@ import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from graphspec.emit.code import rewritten, rewritten_fields, same_items, with_fields
+from graphspec.emit.code import equal, rewritten, rewritten_fields, same_items, with_fields
 from graphspec.emit.dead_code import assigned_once, straightened, without_dead
 from graphspec.emit.folding import asked, folded_one, truth
 from graphspec.emit.rewriting import (
@@ -199,7 +199,7 @@ def _is(node: ast.expr, value: object) -> bool:
 
 
 def _equal(node: ast.expr, other: ast.expr | None) -> bool:
-    return other is not None and isinstance(node, ast.Constant) and ast.dump(node) == ast.dump(other)
+    return other is not None and isinstance(node, ast.Constant) and equal(node, other)
 
 
 def _at(place: ast.stmt, node: ast.stmt) -> ast.stmt:

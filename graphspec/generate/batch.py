@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import Any, Literal
 
 import torch
@@ -17,7 +16,7 @@ from graphspec.generate.sampling import next_tokens, penalized
 from graphspec.generate.stepper import Stepper, Steppers
 from graphspec.program import Program
 from graphspec.tensor import Tensor as Type
-from graphspec.tensor import sizes_of, value_of
+from graphspec.tensor import nbytes, sizes_of, sum_of, value_of
 
 Reason = Literal["end", "length", "context"]
 """Why a sequence ended: by its last token, at `length` new ones, or where the model takes no more."""
@@ -93,6 +92,8 @@ class Scorer:
         self.others, self.unsaid, self.encoder, self.source = others, unsaid, encoder, source
         self.logits = {"logits": True} if step.outputs[output].activation is not None else {}
         self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
+        assert step.stepping is not None
+        self._state = sum_of(map(nbytes, step.stepping.states))
 
     def start(self, begun: Sequence[Going], longest: int) -> tuple[Steppers, Tensor]:
         """New sequences with room for so many tokens."""
@@ -117,7 +118,6 @@ class Scorer:
         """The memory of the states of one sequence with room for the longest of these, and for what is
         computed of the longest source.
         """
-        assert self.step.stepping is not None
         given: dict[str, Sequence[int]] = {name: tuple(tensor.shape) for name, tensor in self.others.items()}
         if self.source is not None:
             given |= {self.source: (max(len(each.source or ()) for each in sequences),)}
@@ -125,11 +125,7 @@ class Scorer:
         inputs = {} if encoder is None else encoder.inputs
         unbatched = {name: Type(each.shape[1:], each.dtype) for name, each in inputs.items()}
         sizes = sizes_of(unbatched, given) | dict.fromkeys(LONGEST.names, max(e.longest for e in sequences))
-        states = self.step.stepping.states
-        return sum(
-            prod(value_of(size, sizes) for size in each.shape[1:]) * getattr(torch, each.dtype).itemsize
-            for each in states
-        )
+        return value_of(self._state, sizes)
 
     def _sayable(self, scores: Tensor) -> Tensor:
         scores = scores.float()

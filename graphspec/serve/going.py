@@ -82,16 +82,21 @@ class Continuer:
         joining: list[Text] = []
         going = [each.going for each in self.running]
         while self.waiting:
-            text, count = self.waiting[0], len(going) + 1
-            size = count * self.maker.scorer.state_bytes([*going, text.going])
-            full = count > self.limits.max_texts or size > self.limits.max_states
-            if text.is_open and full and count > 1:
+            text = self.waiting[0]
+            if text.is_open and going and self._is_full([*going, text.going]):
                 break
             self.waiting.popleft()
             if text.is_open:
                 joining.append(text)
                 going.append(text.going)
         return joining
+
+    def _is_full(self, sequences: Sequence[Going]) -> bool:
+        """Whether so many are more than go on together, or their states larger than is held."""
+        count, limits = len(sequences), self.limits
+        return (
+            count > limits.max_texts or count * self.maker.scorer.state_bytes(sequences) > limits.max_states
+        )
 
     async def _run(self) -> None:
         """Until nothing goes on."""

@@ -10,28 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from graphspec.graph import Op, types
-from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product, sum_of, value_of
+from graphspec.tensor import Dim, Size, Tensor, names_of, nbytes, sum_of, value_of
 from graphspec.train.config.optimizers import OptimizerSettings
 
 BACKWARD = 2
 """Backward FLOPs for one forward FLOP: one product for the inputs' gradients, one for the weights'."""
-
-_WIDTHS = {
-    "bool": 1,
-    "uint8": 1,
-    "int8": 1,
-    "float16": 2,
-    "bfloat16": 2,
-    "int16": 2,
-    "int64": 8,
-    "float64": 8,
-}
-
-
-def nbytes(tensor: Tensor) -> Dim:
-    """Bytes of one example of a tensor, or of the whole tensor where its batch axis is 1."""
-    elements = product(size for size in tensor.shape if names_of(size) != {BATCH})
-    return elements * _WIDTHS.get(tensor.dtype, 4)
 
 
 def total_bytes(tensors: Iterable[Tensor], sizes: Mapping[str, int]) -> int | str:

@@ -16,9 +16,9 @@ from typing import Any
 from graphspec.diagnostics import SpecError, fail
 from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
-from graphspec.tensor import names_of, sum_of, value_of
+from graphspec.tensor import names_of, nbytes, sum_of, value_of
 from graphspec.train.config import effective_batch
-from graphspec.view.costs import StepCosts, nbytes
+from graphspec.view.costs import StepCosts
 
 
 @dataclass(frozen=True, slots=True)

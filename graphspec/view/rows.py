@@ -8,8 +8,8 @@ from dataclasses import replace
 from graphspec.contract.layer import Weight
 from graphspec.elaborated import Elaborated
 from graphspec.graph import Graph, Op, Unit, Value, read_by, steps
-from graphspec.tensor import BATCH, Dim, Size, Tensor, sum_of
-from graphspec.view.costs import activation_bytes, flops, nbytes
+from graphspec.tensor import BATCH, Dim, Size, Tensor, nbytes, sum_of
+from graphspec.view.costs import activation_bytes, flops
 from graphspec.view.summary import Row, Summary
 from graphspec.weights import unit_keys
 from graphspec.weights.adaptable import adapter_params

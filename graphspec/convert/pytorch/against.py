@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
+from posixpath import commonpath
 from typing import Any
 
 import torch
@@ -298,10 +298,7 @@ def _recorded(module: nn.Module, paths: Any) -> Iterator[dict[str, tuple[list[Te
 
 def _common(paths: set[str]) -> str:
     """The path of the module that all of these are, or are in."""
-    steps = takewhile(
-        lambda each: len(set(each)) == 1, zip(*(path.split(".") for path in paths), strict=False)
-    )
-    return ".".join(each[0] for each in steps)
+    return commonpath([path.replace(".", "/") for path in paths]).replace("/", ".")
 
 
 def _between(before: Op | None, op: Op) -> list[Op]:
