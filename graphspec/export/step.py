@@ -25,8 +25,8 @@ from graphspec.weights import layers
 if TYPE_CHECKING:
     from graphspec.program import Program
 
-BATCH, LENGTH, LONGEST = 3, 4, 9
-"""The sizes of a trace: so many sequences, new steps, and steps in all."""
+BATCH, LENGTH, SOURCE, LONGEST = 3, 4, 5, 9
+"""The sizes of a trace: so many sequences, new steps, steps of other inputs, and steps in all."""
 TOLERANCE = 1e-4
 
 
@@ -48,8 +48,8 @@ def export_step(program: Program, path: Path, weights: Any, seed: int) -> tuple[
     """Writes the step of a program, and compares steps that onnxruntime computes with the whole. Returns the
     shape of each state by its name, and the largest difference.
 
-    The batch, the new steps (with recurrent layers one at a time) and the room of states are free. Raises
-    `SpecError` (not-causal, export-failed, export-differs).
+    The batch, the new steps (with recurrent layers one at a time), the sizes of other inputs and the room of
+    states are free. Raises `SpecError` (not-causal, export-failed, export-differs).
     """
     onnx.need_packages()
     whole = program.module(seed=seed, weights=weights).eval().requires_grad_(False)
@@ -86,14 +86,20 @@ def _exported(
     """The exported step, and how many new steps it takes: None for any number."""
     assert step.stepping is not None
     batch, steps, longest = Dim("batch"), Dim("steps"), Dim("longest")
+    own = {name: Dim(f"all_{name}") for name in program.minimum_sizes if name != step.stepping.size}
     for at_once in (None, 1):
-        length = at_once or LENGTH
-        inputs = program.example_inputs(BATCH, dict.fromkeys(program.minimum_sizes, length))
+        lengths = dict.fromkeys(program.minimum_sizes, SOURCE) | {step.stepping.size: at_once or LENGTH}
+        inputs = program.example_inputs(BATCH, lengths)
         given = [*inputs.values(), torch.arange(BATCH), *_empty(states, BATCH, LONGEST).values()]
         dims: list[dict[int, Any]] = []
         for name in inputs:
+            free = {
+                axis: own[str(size)]
+                for axis, size in enumerate(program.inputs[name].shape)
+                if str(size) in own
+            }
             fresh = name in step.stepping.inputs and at_once is None
-            dims.append({0: batch, 1: steps} if fresh else {0: batch})
+            dims.append({**free, 0: batch} | ({1: steps} if fresh else {}))
         dims.append({0: batch})
         for state in states.values():
             free = {axis: longest for axis, size in enumerate(state.shape, 1) if not isinstance(size, int)}

@@ -162,6 +162,12 @@ def test_onnxruntime_steps_with_the_states_outside(name: str, tmp_path: Path) ->
     assert difference < 1e-5 and len(states) > 3 and (tmp_path / "step.onnx").is_file()
 
 
+@pytest.mark.parity
+def test_the_source_of_a_step_in_onnxruntime_has_any_length(tmp_path: Path) -> None:
+    states, difference = export_step(program_of("encoder and decoder"), tmp_path / "step.onnx", None, 0)
+    assert difference < 1e-5 and list(states) == ["y_state_h", "y_state_c"]
+
+
 def test_build_writes_the_step_after_it_was_compared(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"{CAUSAL['shared table']}outputs: [y]\n")
     file = tmp_path / "step.py"
