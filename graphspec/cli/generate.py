@@ -130,7 +130,7 @@ class _Job:
         from graphspec.runs.generation import said
 
         if live:
-            say("" if self.made.source is not None else self.prompts[0], end="")
+            say("" if self.made.apart else self.prompts[0], end="")
         for first in range(0, len(self.jobs), batch_size):
             numbers = range(first, min(first + batch_size, len(self.jobs)))
             for token, piece in said(self.made, [self.ids[self.jobs[each]] for each in numbers], numbers):
@@ -168,7 +168,7 @@ class _Job:
             say("")
         else:
             for number, (prompt, each) in enumerate(pairs, 1):
-                say(f"[{number}] {prompt}{'' if self.made.source is None else ': '}{each.text}")
+                say(f"[{number}] {prompt}{': ' if self.made.apart else ''}{each.text}")
         if any(each.ended == "context" for _, each in pairs):
             say("the model takes no longer text: what it has seen and made fills its context", sys.stderr)
         say(f"{total:,} tokens in {took:.2f} s, {total / max(took, 1e-9):,.0f} a second", sys.stderr)

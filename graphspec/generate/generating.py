@@ -78,6 +78,11 @@ class Maker:
             self.step, module, name, output, others or {}, texts.unsaid, encoder, self.source
         )
 
+    @property
+    def apart(self) -> bool:
+        """Whether what follows a prompt is a text of its own, such as an answer or a translation."""
+        return self.source is not None or self.texts.answers
+
     def _mark(self, settings: GenerateSettings, key: Literal["begin", "end"]) -> int | None:
         """The token that begins or ends a sequence. Raises `SpecError` (prompt-misfit)."""
         word = settings.begin if key == "begin" else settings.end

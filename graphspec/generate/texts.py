@@ -41,6 +41,8 @@ class TextCodec(ABC):
     """The token before each text."""
     last: int | None = None
     """The token after each text."""
+    answers: bool = False
+    """Whether what follows a prompt is a text of its own."""
 
     def token(self, word: str | int, key: str) -> int:
         """The token that `end` or `begin` says. Raises `SpecError` (prompt-misfit)."""
@@ -110,7 +112,9 @@ def texts_of(encoders: Encoders | None, name: str, tokenizer: Any) -> TextCodec:
         feature, known = encoder.feature, encoder.tokenizer
         marks = [None if mark is None else known.token_to_id(mark) for mark in (feature.begin, feature.end)]
         unseen = UNSEEN if feature.file is None else None
-        return Tokenized(known, marks[0], marks[1], unseen, not feature.goes_on)
+        codec = Tokenized(known, marks[0], marks[1], unseen, not feature.goes_on)
+        codec.answers = feature.prompt is not None
+        return codec
     return Numbers() if tokenizer is None else Tokenized(tokenizer, None, None, None, True)
 
 

@@ -123,6 +123,29 @@ def test_what_comes_next_in_a_novel_is_learned_better_than_from_two_letters(tmp_
 
 
 @pytest.mark.parity
+def test_names_are_invented_in_the_language_that_is_asked_for(tmp_path: Path) -> None:
+    """Beside the shares of what followed each two letters in training, and by the ends of what it says."""
+    names = rows("names.csv")
+    texts = [f"{a}^{b}$" for a, b in zip(names["language"], names["name"], strict=True)]
+    letters = {letter: index for index, letter in enumerate(sorted({*"".join(texts)}))}
+    whole = TablePart(pa.table({"language": names["language"].tolist()}), np.arange(len(texts)), "", str)
+    held = splits.by_split(Split(split=0.1, stratify="language"), whole, len(texts), 0) == splits.VALIDATION
+    counts, total, said = np.ones((len(letters),) * 3), 0.0, 0
+    codes = [np.array([letters[letter] for letter in text]) for text in texts]
+    for known, each in zip(held, codes, strict=True):
+        np.add.at(counts, (each[:-2], each[1:-1], each[2:]), not known)
+    shares = counts / counts.sum(-1, keepdims=True)
+    for text, each in zip(np.array(texts)[held], np.array(codes, object)[held], strict=True):
+        learned = each[text.index("^") - 1 :]
+        total -= np.log(shares[learned[:-2], learned[1:-1], learned[2:]]).sum()
+        said += len(learned) - 2
+    run = Run(trained("invented", tmp_path).run_dir)
+    assert run.evaluate()["perplexity"] < 6.5 < np.exp(total / said)
+    german = [*run.generate(["German"] * 20)]
+    assert sum(name.endswith(("isch", "Inseln", "land", "en")) for name in german) > 10
+
+
+@pytest.mark.parity
 def test_dates_are_written_as_iso_has_them(tmp_path: Path) -> None:
     run = Run(trained("dates", tmp_path).run_dir)
     asked = {"5 March 1998": "1998-03-05", "Jun 30 2011": "2011-06-30", "February 29, 2024": "2024-02-29"}

@@ -1,4 +1,4 @@
-"""docs/gallery.md shows every spec as it is: its header, its size and its drawing."""
+"""docs/gallery.md shows every spec as it is: its header, size and drawing, and what it said."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ SECTIONS = {
     "Boxes and masks": ["detector", "detr", "segmentation"],
     "Retrieval": ["two_towers"],
     "Forecasts": ["carbon_dioxide", "carbon_dioxide_quantiles"],
-    "Texts that go on": ["novel", "dates"],
+    "Texts that go on": ["novel", "invented", "dates"],
     "Several inputs, several outputs": ["question_answering", "posts", "item_price"],
     "Graphs of layers": ["inception_module", "residual"],
     "Shared layers, models as layers": [
@@ -60,6 +60,9 @@ def page() -> str:
                 f"### [{name}](../specs/{name}.yaml)\n\n{header(SPECS[name].read_text())}\n"
                 f"{total:,} parameters.\n\n![{name}](gallery/{name}.svg)\n"
             )
+            said = PAGE.parent / "gallery" / f"{name}.txt"
+            if said.exists():
+                parts.append(f"```text\n{said.read_text()}```\n")
     return "\n".join(parts)
 
 

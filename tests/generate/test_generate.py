@@ -316,6 +316,18 @@ def test_the_command_prints_and_writes(songs: Run, tmp_path: Path) -> None:
     assert [row["text"] for row in rows] == list(songs.generate(["la", "lo l"], length=4))
 
 
+def test_answers_are_apart_from_their_prompts(tmp_path: Path) -> None:
+    (tmp_path / "asked.csv").write_text("question,said\nla?,li\nlo?,lu\n")
+    column = 'column: said, prompt: question, encode: text, tokenizer: characters, end: "|", vocabulary: 20'
+    text = LANGUAGE.replace('column: text, encode: text, tokenizer: characters, pack: 8, end: "|"', "")
+    text = text.replace("{, vocabulary: 20}", f"{{{column}}}").replace("songs.txt", "asked.csv")
+    (tmp_path / "asked.yaml").write_text(text.replace("epochs: 12", "epochs: 1"))
+    graphspec.compile(tmp_path / "asked.yaml").fit(run_dir=tmp_path / "run")
+    words = ["generate", str(tmp_path / "run"), "--prompt", "la?", "--prompt", "lo?", "--length", "4"]
+    lines = CliRunner().invoke(app, words).stdout.splitlines()
+    assert lines[0].startswith("[1] la?: ") and lines[1].startswith("[2] lo?: ")
+
+
 def test_the_end_ends_a_text(songs: Run) -> None:
     (text,) = songs.generate(["la "], length=30, temperature=0.0, end="a")
     assert "a" not in text
