@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphspec.data.ahead import ahead
-from graphspec.data.order import windows
 from graphspec.data.padding import Padding, Rows, sent
 
 GATHERED = 32 * 2**20
@@ -66,17 +65,9 @@ class Shuffle:
     seed: int
     epoch: int
 
-    def order(self, count: int, block: int | None = None) -> Tensor:
-        """A permutation of `count` indices, int64. With `block`, neighbours stay near: the order is that of
-        files whose blocks have that size.
-        """
-        if block is None:
-            return torch.randperm(count, generator=generator(self.seed, self.epoch))
-        borders, parts = even_borders(0, count, block), []
-        for window in windows(borders, (self.seed, self.epoch)):
-            near = torch.cat([torch.arange(*each) for each in window.ranges])
-            parts.append(near[torch.from_numpy(window.rows)])
-        return torch.cat(parts)
+    def order(self, count: int) -> Tensor:
+        """A permutation of `count` indices, int64."""
+        return torch.randperm(count, generator=generator(self.seed, self.epoch))
 
 
 class Examples(Protocol):
@@ -160,8 +151,6 @@ class InMemory:
     device: torch.device | None = None
     """Where batches go, if that is not where the arrays are."""
     padding: Padding = Padding()  # noqa: RUF009 - a frozen value
-    block: int | None = None
-    """Examples in a block of neighbours, where arrays are memory that maps files."""
 
     def __len__(self) -> int:
         return len(self.index) if self.index is not None else len(next(iter(self.arrays.values())))
@@ -204,6 +193,7 @@ class InMemory:
 
     def select(self, index: Tensor) -> InMemory:
         """The examples at `index`; the arrays are shared, not copied."""
+        index = index.to(self.home)
         return replace(self, index=index if self.index is None else self.index[index])
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
@@ -212,7 +202,7 @@ class InMemory:
     def _batches(self, batch_size: int, shuffle: Shuffle | None, start: int) -> Generator[Batch, None, None]:
         rows = self.index
         if shuffle is not None:
-            order = shuffle.order(len(self), self.block).to(self.home)
+            order = shuffle.order(len(self)).to(self.home)
             rows = order if rows is None else rows[order]
             del order  # of many rows much memory
             if self.padding.bucket is not None:

@@ -42,6 +42,7 @@ from graphspec.tensor import names_of
 if TYPE_CHECKING:
     from graphspec.data.columns import TablePart
     from graphspec.data.encoders import Encoders
+    from graphspec.data.windows.examples import StreamedWindows
 
 SYNTHETIC = "synthetic data: the spec names no data; `--data PATH` gives some"
 
@@ -76,7 +77,7 @@ Parts = Sequence[Examples | None]
 """Training, validation and test."""
 
 
-def _selected(whole: InMemory, parts: Any) -> Parts:
+def _selected(whole: InMemory | StreamedWindows, parts: Any) -> Parts:
     """The examples of each part, which share their arrays; `parts` says of each example for which it is."""
     indices = [torch.from_numpy(np.flatnonzero(parts == number)) for number in range(3)]
     return [whole.select(index) if len(index) else None for index in indices]
@@ -325,7 +326,8 @@ class Loader:
         origins = dividing.origins(line, windows, table.file)
         padding = padding_of(self.program, self.wanted)
         self._note_of(store, "rows")
-        windowed = examples.windowed(store, self.wanted, encoders, line, origins, padding)
+        rows = examples.in_order(store, line)
+        windowed = examples.windowed(rows, self.wanted, encoders, line, origins, windows.stride, padding)
         if learns:
             encoders.seasonal = naive.seasonal(windowed, encoders, windows, parts)
             ticks = line.ticks if parts is None else line.ticks[line.in_order(parts) == 0]
@@ -387,11 +389,14 @@ class Loader:
 
     def streamed(self, stream: Any, store: Store, lengths: Sequence[int]) -> Examples | None:
         """The rows of texts that lie one after another, each of so many tokens."""
+        from graphspec.data import packing
+
         if not any(map(stream.rows, lengths)):
             return None
         self._note_of(store, "tokens")
         dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
-        examples: InMemory = stream.examples(store, dtypes, lengths)
+        tokens, learned = (store.whole(*each) for each in (packing.STREAM, packing.COUNTED))
+        examples: Examples = stream.examples(tokens, learned, dtypes, lengths)
         return examples
 
     def documents(self, table: Any, encoders: Encoders, division: Split | Marked | None) -> tuple[Any, int]:

@@ -255,7 +255,7 @@ def _on(device: torch.device, parts: Sequence[Examples | None]) -> list[Any]:
             if key not in there:
                 there[key] = replace(part, index=None).feeding(device)
             shared = there[key]
-            part = shared if part.index is None else shared.select(part.index.to(shared.home))
+            part = shared if part.index is None else shared.select(part.index)
         elif isinstance(part, Streamed):
             part = replace(part, device=device)
         on_device.append(part)

@@ -103,7 +103,7 @@ class Mixture:
         elif shuffle is not None:
             yield from self._streamed(self.whole, batch_size, shuffle, start)
         else:
-            for first, stop in self.ranges:
+            for first, stop in _joined(self.ranges):
                 count = stop - first
                 part = replace(self.whole, rows=(first, stop))
                 yield from part.batches(batch_size, None, min(start, count))
@@ -115,20 +115,20 @@ class Mixture:
         if shuffle is None:
             order = torch.cat([torch.arange(*range) for range in self.ranges]).to(whole.home)
         else:
-            order = self._order(shuffle, whole.block).to(whole.home)
+            order = self._order(shuffle).to(whole.home)
             if whole.padding.bucket is not None:
                 mixed = generator(shuffle.seed, shuffle.epoch, 0)
                 order = whole.padding.bucketed(order, whole.arrays, batch_size, mixed)
         yield from whole.select(order).batches(batch_size, None, start)
 
-    def _order(self, shuffle: Shuffle, block: int | None) -> Tensor:
+    def _order(self, shuffle: Shuffle) -> Tensor:
         """The rows of an epoch, int64."""
         order = torch.empty(self.epoch, dtype=torch.int64)
         for index, (first, stop) in enumerate(self.ranges):
             places = (self._turns == index).nonzero().squeeze(1)
             count = stop - first
             rounds = [
-                first + round_of(shuffle, self.numbers[index], number).order(count, block)
+                first + round_of(shuffle, self.numbers[index], number).order(count)
                 for number in range(-(-len(places) // count))
             ]
             order[places] = torch.cat(rounds)[: len(places)]
@@ -149,6 +149,17 @@ class Mixture:
             # they come source by source, and belong to their turns
             groups = chosen(groups, turn.argsort(stable=True).argsort(stable=True))
             yield from cut(batch_size, groups, whole.dtypes, whole.device, whole.padding)
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same rows, neighbouring ranges as one."""
+    found = [ranges[0]]
+    for first, stop in ranges[1:]:
+        if found[-1][1] == first:
+            found[-1] = (found[-1][0], stop)
+        else:
+            found.append((first, stop))
+    return found
 
 
 class _SourceRows:

@@ -21,13 +21,12 @@ from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.features.texts import UNSEEN, Shifted
-from graphspec.data.order import BLOCKS
 from graphspec.data.ragged import Ragged
-from graphspec.data.store import Array, Filed, Store
-from graphspec.data.streamed import WINDOW
+from graphspec.data.store import Array, Store
+from graphspec.data.streamed import Streamed
 from graphspec.data.tables import Table
 from graphspec.data.tables.texts import PIECE, TextFiles
-from graphspec.data.windows.views import View
+from graphspec.data.windows.views import Runs, View, ViewsInFiles
 from graphspec.diagnostics import fail
 
 STREAM, COUNTED = ("arrays", "tokens"), ("masks", "tokens")
@@ -74,21 +73,34 @@ class Stream:
         """Those of so many tokens."""
         return min(self.most, max(0, (length - self.shift) // self.pack))
 
-    def examples(self, store: Store, dtypes: Mapping[str, torch.dtype], lengths: Sequence[int]) -> InMemory:
-        """The rows of streams of so many tokens, which lie one after another in a store, on the CPU."""
-        tokens, learned = (_whole(store, *each) for each in (STREAM, COUNTED))
+    def examples(
+        self,
+        tokens: Any,
+        learned: Any,
+        dtypes: Mapping[str, torch.dtype],
+        lengths: Sequence[int],
+    ) -> InMemory | Streamed:
+        """The rows of streams of so many tokens, which lie one after another in an array or in files, on the
+        CPU. `learned` says of each token whether a model learns to say it; None of all.
+        """
+        begins = [np.arange(self.rows(length)) * self.pack for length in lengths]
         starts = accumulate(lengths, initial=0)
-        each_has = zip(lengths, starts, strict=False)
-        rows = [torch.arange(self.rows(length)) * self.pack + start for length, start in each_has]
-        origins, offsets = torch.cat(rows), torch.arange(self.pack)
-        arrays, masks = {self.name: View(tokens, origins, offsets)}, dict[str, View]()
+        rows = Runs.of(np.concatenate([b + s for b, s in zip(begins, starts, strict=False)]), self.pack)
+        offsets = torch.arange(self.pack)
+        in_memory = isinstance(tokens, np.ndarray)
+        origins = torch.from_numpy(rows.all)
+
+        def view(values: Any, shift: int) -> Any:
+            if in_memory:
+                return View(torch.from_numpy(values), origins, offsets + shift)
+            return ViewsInFiles(values, rows, offsets + shift)
+
+        arrays, masks = {self.name: view(tokens, 0)}, dict[str, Any]()
         for each in self.nexts:
-            arrays[each.target] = View(tokens, origins, offsets + each.shift)
+            arrays[each.target] = view(tokens, each.shift)
             if learned is not None:
-                masks |= dict.fromkeys(each.outputs, View(learned, origins, offsets + each.shift))
-        row = self.pack * sum(each.element_size() for each in (tokens, learned) if each is not None)
-        block = max(1, WINDOW // (BLOCKS * row)) if store.filed else None
-        return InMemory(arrays, dtypes, masks=masks, block=block)
+                masks |= dict.fromkeys(each.outputs, view(learned, each.shift))
+        return (InMemory if in_memory else Streamed)(arrays, dtypes, masks=masks)
 
     def notes(self, lengths: Mapping[str, int], file: str, unseen: Sequence[int]) -> list[str]:
         """Describes the tokens of each part, of which some were not seen in training: a line. Raises
@@ -145,13 +157,3 @@ def _borders(part: TablePart, last: Mask | None) -> tuple[Mask, Mask]:
     if last is None:
         return np.ones(len(part), bool), np.ones(len(part), bool)
     return (part.rows == 0) | last[part.rows - 1], last[part.rows]
-
-
-def _whole(store: Store, group: str, name: str) -> Any:
-    """An array of a store; of one in files as memory that maps its file."""
-    if not store.filed:
-        array = store.group(group).get(name)
-    else:
-        file = store.files.get((group, name))
-        array = file.mapped() if isinstance(file, Filed) else None
-    return None if array is None else torch.from_numpy(array)

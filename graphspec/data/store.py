@@ -125,9 +125,11 @@ class Filed(InFiles):
     def at(self, row: int) -> tuple[RawIOBase, int, int]:
         return self._file, row * self.row, self.length - row
 
-    def mapped(self) -> Array:
-        """All rows, as memory that maps the file."""
-        return np.asarray(np.memmap(self._file, self.dtype, "r+", 0, (self.length, *self.shape)))
+    def scatter(self, array: Array, places: NDArray[Any], count: int) -> None:
+        """Writes rows at `places` of the file, which has `count` rows in all."""
+        self._file.truncate(max(1, self.row * count))
+        np.memmap(self._file, self.dtype, "r+", 0, (count, *self.shape))[places] = array
+        self.length = count
 
 
 class FiledRows:
@@ -249,6 +251,10 @@ class Store:
             joined = Ragged.joined if isinstance(parts[0], Ragged) else np.concatenate
             arrays[key[1]] = parts[0] if len(parts) == 1 else joined(parts)
         return arrays
+
+    def whole(self, group: str, name: str) -> Any:
+        """An array, or its file; None where there is no such."""
+        return self.files.get((group, name)) if self.filed else self.group(group).get(name)
 
     @property
     def digest(self) -> str:

@@ -22,6 +22,7 @@ from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
 from graphspec.data.sharing import Shared
 from graphspec.data.store import RowsInFiles
+from graphspec.data.windows.views import View
 
 Groups = Sequence[Mapping[str, Any]]
 """Arrays, weights and what counts, by name."""
@@ -106,9 +107,9 @@ class Streamed:
         for batch, size, every in zip(batches, sizes, counts, strict=True):
             if not size:  # an example of another process, which counts for nothing
                 first = self._range[0]
-                one = [
-                    _read(group, [(first, first + 1)]) for group in (self.arrays, self.weights, self.masks)
-                ]
+                groups = self.arrays, self.weights, self.masks
+                read = [_read(group, [(first, first + 1)]) for group in groups]
+                one = chosen(read, torch.zeros(1, dtype=torch.int64))
                 (batch,) = cut(1, one, self.dtypes, self.device, self.padding)
             yield replace(batch, counts=every.tolist(), idle=not size)
 
@@ -174,7 +175,9 @@ def _read(group: Mapping[str, RowsInFiles], ranges: Ranges) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for name, filed in group.items():
         rows = filed.read(ranges)
-        arrays[name] = Rows.of(rows) if isinstance(rows, Ragged) else torch.from_numpy(rows)
+        if not isinstance(rows, View):
+            rows = Rows.of(rows) if isinstance(rows, Ragged) else torch.from_numpy(rows)
+        arrays[name] = rows
     return arrays
 
 

@@ -18,7 +18,7 @@ from graphspec.data.in_memory_source import given
 from graphspec.data.loading import load_file
 from graphspec.data.mistakes import placed
 from graphspec.data.opening import opening
-from graphspec.data.windows.examples import Windowed
+from graphspec.data.windows.examples import StreamedWindows, Windowed
 from graphspec.diagnostics import SpecError, fail
 from graphspec.runs.judging import Judge
 from graphspec.runs.run import Run
@@ -111,7 +111,7 @@ class _Tester:
         self.run, self.data, self.place, self.root = run, data, place, root
         self.encoders = run.encoders()
         examples = load_file(run.program, data, place, self.encoders)
-        assert isinstance(examples, Windowed) and examples.line is not None
+        assert isinstance(examples, Windowed | StreamedWindows) and examples.line is not None
         self.examples, self.line = examples, examples.line
         self.ticks = self.line.ticks[examples.positions]
 
@@ -127,7 +127,7 @@ class _Tester:
 
     def origin(self, time: Any) -> OriginErrors:
         """The forecasts from a time."""
-        index = torch.from_numpy(np.flatnonzero(self.ticks == time)).to(self.examples.home)
+        index = torch.from_numpy(np.flatnonzero(self.ticks == time))
         values = self.judge(self.examples.select(index))
         until = self.encoders.until if self.encoders is not None else None
         return OriginErrors(self._said(time), values, until is not None and bool(until > time))

@@ -20,7 +20,7 @@ from graphspec.data.features.plan import Fill
 from graphspec.data.features.windows import Windows
 from graphspec.data.fields import UNIT, Checker, Field
 from graphspec.data.windows import naive
-from graphspec.data.windows.examples import Windowed, row_fields, view
+from graphspec.data.windows.examples import InTime, row_fields, view
 from graphspec.data.windows.stamps import after
 from graphspec.data.windows.timeline import Rows, timeline
 from graphspec.diagnostics import fail
@@ -39,10 +39,10 @@ def windows_of(program: BaseProgram) -> Windows:
 class StepErrors:
     """Absolute errors of forecasts in the units of their column: by step, and beside the naive forecast."""
 
-    def __init__(self, program: BaseProgram, encoders: Encoders, examples: Windowed):
+    def __init__(self, program: BaseProgram, encoders: Encoders, examples: InTime):
         self.windows = windows_of(program)
         self.outputs = {name: program.outputs[name] for name in naive.forecasts(encoders)}
-        self.units, self.encoders, self.examples = encoders.units(), encoders, examples
+        self.units, self.encoders = encoders.units(), encoders
         self.first = 0
         steps = self.windows.next
         self.sums = {name: np.zeros((5, steps)) for name in self.outputs}
@@ -65,7 +65,7 @@ class StepErrors:
         for name, output in self.outputs.items():
             value = activate(result.outputs[name], output.activation)
             unit = batch.arrays.get(output.target + UNIT)
-            target, before = result.targets[name], self._naive(name, rows).to(value.device)
+            target, before = result.targets[name], self.views[name][rows].to(value.device)
             if name in self.units:
                 value, target, before = (self.units[name](each, unit) for each in (value, target, before))
             if isinstance(output.loss, QuantileLoss):
@@ -77,12 +77,6 @@ class StepErrors:
     def _flat(self, values: Tensor) -> NDArray[np.float64]:
         flat: NDArray[np.float64] = values.double().reshape(len(values), -1).cpu().numpy()
         return flat
-
-    def _naive(self, name: str, rows: slice) -> Tensor:
-        index = torch.arange(len(self.examples))[rows].to(self.examples.home)
-        if self.examples.index is not None:
-            index = self.examples.index[index]
-        return self.views[name].index_select(0, index)
 
     def _sum(
         self,

@@ -12,7 +12,7 @@ from graphspec.data.batches import Examples
 from graphspec.data.candidates import Candidates, with_shares
 from graphspec.data.encoders import Encoders
 from graphspec.data.windows import naive
-from graphspec.data.windows.examples import Windowed
+from graphspec.data.windows.examples import InTime
 from graphspec.elaborated import BaseProgram
 from graphspec.runs.forecasting import StepErrors
 from graphspec.train.custom import bound
@@ -58,6 +58,6 @@ class Judge:
         """Sums the errors of forecasts step by step; None where windows forecast no numbers."""
         if self.encoders is None or self.program.data is None or self.program.data.windows is None:
             return None
-        if not isinstance(examples, Windowed) or not naive.forecasts(self.encoders):
+        if not isinstance(examples, InTime) or not naive.forecasts(self.encoders):
             return None
         return StepErrors(self.program, self.encoders, examples)

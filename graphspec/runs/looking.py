@@ -26,7 +26,7 @@ from graphspec.data.encoders.numbers import Floats
 from graphspec.data.encoders.plain import plain_cells
 from graphspec.data.fields import UNIT
 from graphspec.data.rows.numbers import NumberCurve, in_units
-from graphspec.data.windows.examples import Windowed
+from graphspec.data.windows.examples import InTime
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives.confusion import by_class
 from graphspec.objectives.detection_metrics import MeanAveragePrecision
@@ -117,7 +117,7 @@ class Looker:
         encoders: Encoders | None,
         arrays: Mapping[str, Array],
         masks: Mapping[str, Array],
-        windows: Windowed | None,
+        windows: InTime | None,
     ):
         self.program, self.module, self.encoders, self.arrays = program, module, encoders, arrays
         self.masks, self.windows = masks, windows

@@ -17,7 +17,7 @@ from graphspec.compare.table import show_value
 from graphspec.data.batches import Rebatched
 from graphspec.data.candidates import joined
 from graphspec.data.encoders.base import Array
-from graphspec.data.windows.examples import Windowed
+from graphspec.data.windows.examples import InTime
 from graphspec.diagnostics import SpecError
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.runs.directory import list_runs
@@ -106,11 +106,11 @@ def _rows_of(arrays: Mapping[str, Array], names: Sequence[str]) -> Iterator[byte
         yield blake2b(row, digest_size=16).digest()
 
 
-def windowed(examples: Any) -> Windowed | None:
+def windowed(examples: Any) -> InTime | None:
     """The windows that examples are, if they are some."""
     while isinstance(examples, Rebatched):
         examples = examples.examples
-    return examples if isinstance(examples, Windowed) else None
+    return examples if isinstance(examples, InTime) else None
 
 
 def before(run: Run) -> tuple[str | None, list[dict[str, str]]]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from graphspec.data.batches import Examples, Rebatched, Shuffle
 from graphspec.data.encoders import Encoders
 from graphspec.data.windows import naive
-from graphspec.data.windows.examples import Windowed
+from graphspec.data.windows.examples import InTime
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives.losses import (
     Binary,
@@ -101,19 +101,18 @@ def _seasons(program: BaseProgram, encoders: Encoders | None, held: Examples) ->
     while isinstance(held, Rebatched):
         held = held.examples
     windows = program.data.windows if program.data is not None else None
-    if windows is None or encoders is None or not isinstance(held, Windowed):
+    if windows is None or encoders is None or not isinstance(held, InTime):
         return
     if set(naive.forecasts(encoders)) != set(program.outputs):
         return
     views = {name: naive.view_of(held, o.target, windows) for name, o in program.outputs.items()}
-    index = torch.arange(len(held)).to(held.home) if held.index is None else held.index
     first = 0
 
     def rule(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:  # in the order of the examples
         nonlocal first
-        count = len(next(value for value in arrays.values() if value is not None))
-        rows, first = index[first : first + count], first + count
-        values = {name: view.index_select(0, rows) for name, view in views.items()}
+        like = next(value for value in arrays.values() if value is not None)
+        rows, first = slice(first, first + len(like)), first + len(like)
+        values = {name: view[rows].to(like.device) for name, view in views.items()}
         return {name: _shaped(values[name], program.outputs[name]) for name in values}
 
     steps = f"{windows.season} steps" if windows.season > 1 else "step"

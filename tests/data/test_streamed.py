@@ -98,14 +98,11 @@ def test_order_is_that_of_seed_and_epoch() -> None:
 
 
 def test_each_window_is_shuffled_in_its_own_way() -> None:
-    shuffle, found = Shuffle(3, 1), examples(made(48))
-    in_memory = shuffle.order(48, 3).tolist()
-    in_files = [x for batch in found.batches(8, shuffle) for x in batch.arrays["x"].tolist()]
-    for found_order in (in_memory, in_files):
-        parts = [found_order[i : i + 12] for i in range(0, 48, 12)]
-        within = [[sorted(part).index(x) for x in part] for part in parts]
-        assert len(set(map(tuple, within))) == 4
-    assert in_memory == in_files
+    found = examples(made(48))
+    order = [x for batch in found.batches(8, Shuffle(3, 1)) for x in batch.arrays["x"].tolist()]
+    parts = [order[i : i + 12] for i in range(0, 48, 12)]
+    within = [[sorted(part).index(x) for x in part] for part in parts]
+    assert len(set(map(tuple, within))) == 4
 
 
 def test_a_window_mixes_blocks_from_all_over_the_file() -> None:

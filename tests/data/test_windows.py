@@ -19,7 +19,9 @@ from graphspec.compiler import compile
 from graphspec.data.batches import Shuffle
 from graphspec.data.features.windows import spacing_of
 from graphspec.data.loading import Data, load
+from graphspec.data.store import Budget, Store
 from graphspec.data.windows import stamps, timeline
+from graphspec.data.windows.views import Runs, View, ViewsInFiles
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 from graphspec.train.loop import train
@@ -124,6 +126,9 @@ def test_rows_on_disk_give_the_same_windows(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("GRAPHSPEC_MEMORY", "1K")
     filed = loaded(tmp_path, rows)
     assert steps_of(whole.training) == steps_of(filed.training)
+    assert undone(whole.validation, whole).tolist() == undone(filed.validation, filed).tolist()
+    assert whole.encoders is not None and filed.encoders is not None
+    assert whole.encoders.to_json() == filed.encoders.to_json()
     orders = [
         torch.cat([b.arrays["past"] for b in filed.training.batches(4, Shuffle(3, epoch))])
         for epoch in (0, 1)
@@ -132,6 +137,39 @@ def test_rows_on_disk_give_the_same_windows(tmp_path: Path, monkeypatch: pytest.
     assert sorted(orders[0].flatten(1).tolist()) == sorted(steps_of(filed.training))
     late = torch.cat([b.arrays["past"] for b in filed.training.batches(4, Shuffle(3, 0), start=8)])
     assert torch.equal(late, orders[0][8:])
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    st.integers(1, 9),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.integers(0, 10**6),
+)
+def test_views_of_files_read_what_views_of_memory_do(
+    runs: list[int], stride: int, before: int, after: int, seed: int
+) -> None:
+    """Ranges of windows, of which some overlap, in any order; each row of a range is read once."""
+    place, origins = before, list[int]()
+    for count in runs:
+        origins += [place + stride * number for number in range(count)]
+        place = origins[-1] + stride + 1 + before
+    places, offsets = np.array(origins), torch.arange(-before, after + 1)
+    values = np.arange(place + after + 1, dtype=np.float32)
+    store = Store(Budget(0))
+    store.add({("arrays", "x"): values}, len(values))
+    filed = ViewsInFiles(store.files["arrays", "x"], Runs.of(places, stride), offsets)
+    whole = View(torch.from_numpy(values), torch.from_numpy(places), offsets)
+    assert filed.length == len(places) and (filed.runs.all == places).all()
+    assert filed.row == 4 * stride
+    cuts = np.random.default_rng(seed).integers(0, len(places) + 1, (3, 2))
+    ranges = [(int(min(cut)), int(max(cut))) for cut in cuts]
+    found = filed.read(ranges)
+    assert isinstance(found, View) and len(found) == sum(stop - start for start, stop in ranges)
+    wanted = torch.cat([whole[start:stop] for start, stop in ranges])
+    assert torch.equal(found[:], wanted)
+    spread = 2 * (1 + before + after)
+    assert len(found.values) <= max(0, len(found)) * max(stride, spread) + len(ranges) * spread
 
 
 def test_a_bucket_brings_windows_with_texts_of_one_length_together(

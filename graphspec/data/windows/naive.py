@@ -17,7 +17,7 @@ from graphspec.data.features.windows import Windows
 from graphspec.data.fields import UNIT
 from graphspec.data.splits import TRAINING
 from graphspec.data.windows.division import TOGETHER
-from graphspec.data.windows.examples import Windowed
+from graphspec.data.windows.examples import InTime
 from graphspec.data.windows.timeline import Timeline
 from graphspec.data.windows.views import View
 
@@ -42,7 +42,7 @@ def forecasts(encoders: Encoders) -> list[str]:
 
 
 def seasonal(
-    whole: Windowed, encoders: Encoders, windows: Windows, parts: NDArray[np.uint8] | None
+    whole: InTime, encoders: Encoders, windows: Windows, parts: NDArray[np.uint8] | None
 ) -> dict[str, dict[str, float]]:
     """By output and series, how far values of training rows are from those one season before, in the mean."""
     scales: dict[str, dict[str, float]] = {}
@@ -51,13 +51,13 @@ def seasonal(
     training = None if parts is None else line.in_order(parts) == TRAINING
     for name in forecasts(encoders):
         target = encoders.outputs[name].target
-        values, unit = whole.arrays[target].values, whole.arrays.get(target + UNIT)
+        values, unit = whole.values_of("arrays", target), whole.values_of("arrays", target + UNIT)
+        assert values is not None
         if name in units:
-            values = units[name](values.flatten(), None if unit is None else unit.values)
-        there, mask = training, whole.masks.get(name)
+            values = units[name](values.flatten(), unit)
+        there, mask = training, whole.values_of("masks", name)
         if mask is not None:  # without targets that are missing
-            assert isinstance(mask, View)
-            known = mask.values.cpu().numpy()
+            known = mask.cpu().numpy()
             there = known if there is None else there & known
         scales[name] = _by_series(values.flatten().cpu().numpy(), line, windows.season, there)
     return scales
@@ -85,7 +85,7 @@ def _by_series(
     return scales | {ALL: float(sums.sum() / counts.sum())}
 
 
-def scales_of(whole: Windowed, known: Mapping[str, float]) -> NDArray[np.float64]:
+def scales_of(whole: InTime, known: Mapping[str, float]) -> NDArray[np.float64]:
     """Of each example the scale of its series."""
     assert whole.line is not None
     other = known.get(ALL, np.nan)
@@ -93,7 +93,9 @@ def scales_of(whole: Windowed, known: Mapping[str, float]) -> NDArray[np.float64
     return by[whole.line.series_of(whole.positions)]
 
 
-def view_of(whole: Windowed, target: str, windows: Windows) -> View:
-    """The naive forecasts of a target, encoded as it is."""
-    known: View = whole.arrays[target]
-    return View(known.values, known.origins, offsets(windows).to(known.device))
+def view_of(whole: InTime, target: str, windows: Windows) -> View:
+    """The naive forecasts of a target for all examples in their order, encoded as it is."""
+    values = whole.values_of("arrays", target)
+    assert values is not None
+    at = torch.from_numpy(whole.positions).to(values.device)
+    return View(values, at, offsets(windows).to(values.device))
