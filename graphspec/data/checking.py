@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from graphspec.data.files import Marked, Split
 from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed, remedy
 from graphspec.data.opening import Opening, opening, spanner
-from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.diagnostics import Diagnostic, Remedy, Span, SpecError, become, moved
 from graphspec.elaborated import BaseProgram
 from graphspec.files.run_files import ENVIRONMENT
 
@@ -146,12 +147,21 @@ def _check(
             bind(fills, table, span, lacking=lacking)
             check_weights(program.outputs, table, partial(_weight, program), lacking)
         except SpecError as error:
-            yield from error.diagnostics
+            yield from (_with_delimiter(program, place, mistake) for mistake in error.diagnostics)
         if not table.holds_rows():
             yield _empty(program, place, table.file, table.empty_help)
     for path, name in extra:
         if name not in names:
             yield from lacks_column(name, program.span(path), "").diagnostics
+
+
+def _with_delimiter(program: BaseProgram, place: tuple[str, ...], mistake: Diagnostic) -> Diagnostic:
+    """The same mistake: a delimiter that it advises is written where the spec names the file."""
+    at, written = program.span(("data", *place)), reduce(getitem, ("data", *place), program.document)
+    help = moved(mistake.help, "delimiter", at)
+    if isinstance(help, Remedy) and help is not mistake.help and isinstance(written, str):
+        help = become({"path": written, **help.change.value}, help, at=at, safe=help.change.safe)
+    return replace(mistake, help=help)
 
 
 def _empty(program: BaseProgram, place: tuple[str, ...], file: str, help: str | None = None) -> Diagnostic:

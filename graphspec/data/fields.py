@@ -21,7 +21,7 @@ from graphspec.data.binding import numbered
 from graphspec.data.features.plan import target_type
 from graphspec.data.mistakes import nowhere
 from graphspec.data.ragged import Ragged
-from graphspec.diagnostics import Diagnostic, Span, SpecError, fail
+from graphspec.diagnostics import Diagnostic, Span, SpecError, fail, gain
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Categorical, SparseLoss
@@ -357,7 +357,7 @@ def _other_input(field: Field, array: Array) -> str | None:
     if len(known) == len(wanted) and math.prod(actual) == math.prod(known):
         below = f"{{layer: Reshape, target_shape: {list(wanted)}}}" if len(wanted) > 1 else "{layer: Flatten}"
         return f"write {shown} at the input, and {below} below it"
-    return f"write {shown} at the input, or change the data"
+    return gain({"shape": list(actual)}, f"write {shown} at the input, or change the data", safe=False)
 
 
 # --- types and values

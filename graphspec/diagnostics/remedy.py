@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from graphspec.diagnostics.diagnostic import Span
 
-Where = Literal["place", "entry", "key", "comment", "line end", "lines", "value", "around"]
+Where = Literal["place", "entry", "key", "comment", "line end", "lines", "value", "around", "merged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Change:
     all with its value; with `comment` it replaces the blanks before the place, too; at the `line end` it is
     added to the first line of the place; with `lines` it begins each line of these ranges, from 1, both ends
     included. With `value` the value at the place, or of the entry whose key it is, becomes the plain `value`;
-    with `around` the mapping or list that holds it does; the entries in these keep their text.
+    with `around` the mapping or list that holds it does, and with `merged` the mapping there gets the entries
+    of `value`; the entries in these keep their text.
 
     A change is `safe` if nothing else can have been meant; one with `only_for` only where the entry has one
     of these values. `new` may be a name that the spec has `declared`: the mistake may be there. A safe change
@@ -64,10 +65,12 @@ def write_value(new: str, beside: str = "", *, safe: bool = True) -> str:
     return Remedy(f"write {new}{beside}", Change(new, safe=safe))
 
 
-def delete(reason: str = "", *, safe: bool = True, only_for: str = "") -> str:
-    """Without the entry at fault. One that says what holds anyway has one of the words `only_for`."""
+def delete(reason: str = "", *, safe: bool = True, only_for: str = "", words: str = "") -> str:
+    """Without the entry at fault, in these `words`. One that says what holds anyway has one of the words
+    `only_for`.
+    """
     change = Change("", where="entry", safe=safe, only_for=frozenset(only_for.split()) or None, drops=True)
-    return Remedy(f"delete it: {reason}" if reason else "delete it", change)
+    return Remedy(words or (f"delete it: {reason}" if reason else "delete it"), change)
 
 
 def become(
@@ -84,6 +87,18 @@ def become(
     """
     where: Where = "around" if around else "value"
     return Remedy(words, Change("", where=where, value=value, safe=safe, drops=drops, at=at))
+
+
+def gain(entries: dict[str, Any], words: str, *, safe: bool = True) -> str:
+    """The mapping at fault, or of the key there, with these entries, too; `words` say so."""
+    return Remedy(words, Change("", where="merged", value=entries, safe=safe, drops=True))
+
+
+def moved(help: str | None, key: str, to: Span) -> str | None:
+    """The same help, where it is a remedy that gives an entry to a mapping, which is the one at a place."""
+    if not isinstance(help, Remedy) or help.change.where != "merged" or key not in help.change.value:
+        return help
+    return Remedy(help, replace(help.change, at=to))
 
 
 def renamed(mapping: dict[str, Any], old: str, new: str, words: str, *, safe: bool = True) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from graphspec.diagnostics import did_you_mean, nearest
+from graphspec.diagnostics import did_you_mean, moved, nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.outputs import is_unbound
 from graphspec.elaborated import OutputSpec
@@ -94,7 +94,7 @@ def check_features(
     feature_plan = plan_fills(inputs, outputs, data.features, ranges, windows=data.windows)
     problems = [*misfits(feature_plan, outputs, data.windows), *follow_misfits(feature_plan)]
     problems += next_misfits(feature_plan, outputs)
-    body.scope.problems(problems, PATH)
+    body.scope.problems((_with_place(body, problem) for problem in problems), PATH)
     wrong = {problem.path[0] for problem in problems}
     body.context.augmented = {
         fill.field: (fill.feature.augment, fill.tensor)
@@ -122,6 +122,12 @@ def check_features(
         body.error("feature-misfit", body.declared.document.key(path), message, help)
     if whole:
         body.scope.problems(_mix_misfits(data.mix, inputs, outputs, ranges), ("data", "mix"))
+
+
+def _with_place(body: BodyElaborator, problem: Problem) -> Problem:
+    """The same problem: a shape that it advises is written at the input."""
+    at = body.declared.document.span(("inputs", *problem.path[:1]))
+    return Problem(problem.code, problem.message, moved(problem.help, "shape", at), problem.path)
 
 
 def check_class_weights(

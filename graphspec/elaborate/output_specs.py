@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from graphspec.diagnostics import become
+from graphspec.diagnostics import become, moved
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.values import FAILED, Resolved
 from graphspec.elaborated import OutputSpec
@@ -162,8 +162,9 @@ def _check_fit(
     for where, complaint in problems:
         if complaint is not None:
             message, help = complaint
-            span = body.declared.document.span(where)
-            body.error("loss-misfit", span, f"output `{spec.name}`: {message}", help)
+            document = body.declared.document
+            help = moved(help, "activation", document.span((*body.declared.path, "nodes", spec.name)))
+            body.error("loss-misfit", document.span(where), f"output `{spec.name}`: {message}", help)
 
 
 def _together(spec: OutputSpec) -> tuple[str, Misfit]:

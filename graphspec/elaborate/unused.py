@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphspec.declarations import Body, File
+from graphspec.diagnostics import delete
 from graphspec.elaborate.context import Context, Reads
 from graphspec.expressions import ExpressionError, names_in
 from graphspec.graph import Definition
@@ -109,7 +110,7 @@ def _unused_blocks(context: Context, file: File) -> None:
 def _unused_params(context: Context, file: File) -> None:
     def unused(param: str, path: Path, where: str = "") -> None:
         message = f"nothing uses the param `{param}`{where}"
-        help = f"write ${param} where it belongs, or remove it"
+        help = delete(words=f"write ${param} where it belongs, or remove it", safe=False)
         context.error("unused-param", file.document.key(path), message, help)
 
     if not any(body.params for body in (file.body, *file.blocks.values())):

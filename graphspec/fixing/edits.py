@@ -90,9 +90,9 @@ def fix_of(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Fix | None:
     start, end = offset(lines, span.line, span.column), offset(lines, span.end_line, span.end_column)
     change = help.change
     entry = None
-    if change.where in ("value", "around"):
+    if change.where in ("value", "around", "merged"):
         found: Iterable[tuple[int, int, str]] = became(
-            text, span.file, (start, end), change.value, change.where == "around"
+            text, span.file, (start, end), change.value, change.where
         )
     else:
         entry = _entry(text, span.file, (start, end)) if change.where in ("entry", "key") else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.diagnostics import Diagnostics
+from graphspec.diagnostics.remedy import Where
 from graphspec.source import read
 from graphspec.source.places import line_end
 from graphspec.source.reader import Node
@@ -39,9 +40,9 @@ class _Held:
                 yield node[:2], _Held(item, node, flow)
 
 
-def became(text: str, file: str, at: tuple[int, int], new: Any, around: bool) -> list[Placed]:
+def became(text: str, file: str, at: tuple[int, int], new: Any, where: Where) -> list[Placed]:
     """The edits by which the value at a place, or of the key there, becomes `new`; with `around` the mapping
-    or list that holds it. None where a comment would be lost.
+    or list that holds it; with `merged` it gets the entries of `new`. None where a comment would be lost.
     """
     document = read(text, file, Diagnostics())
     waiting = [_Held(document.value, document.root, False)] if document is not None else []
@@ -49,7 +50,10 @@ def became(text: str, file: str, at: tuple[int, int], new: Any, around: bool) ->
         holder = waiting.pop()
         for key, held in holder.inside(text):
             if at in (key, held.node[:2]):
-                return list(_edits(text, holder if around else held, new, holder if around else held) or ())
+                changed = holder if where == "around" else held
+                if where == "merged":
+                    new = {**held.value, **new} if isinstance(held.value, dict) else held.value
+                return list(_edits(text, changed, new, changed) or ())
             waiting.append(held)
     return []
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from graphspec.diagnostics import gain
 from graphspec.objectives.formulas import activate, aligned
 from graphspec.settings.families import Named
 from graphspec.tensor import Dim, Tensor
@@ -37,6 +38,12 @@ class LossContext(NamedTuple):
 
 
 NO_CONTEXT = LossContext()
+
+
+def ends_in(activation: str, otherwise: str = "") -> str:
+    """The remedy for an output whose node has another activation."""
+    words = f"end it in `activation: {activation}`"
+    return gain({"activation": activation}, f"{words}, or {otherwise}" if otherwise else words, safe=False)
 
 
 class Loss(Named):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from graphspec.objectives.formulas import EPSILON, aligned, mean_at, normalized
-from graphspec.objectives.loss import NO_CONTEXT, Fraction, Loss, LossContext, Misfit
+from graphspec.objectives.loss import NO_CONTEXT, Fraction, Loss, LossContext, Misfit, ends_in
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
@@ -114,12 +114,12 @@ class Categorical(Loss):
         if activation == "sigmoid":
             return (
                 f"`{self.name}` compares one class among several, but the output ends in sigmoid",
-                "end it in `activation: softmax`, or use `binary_crossentropy` for independent labels",
+                ends_in("softmax", "use `binary_crossentropy` for independent labels"),
             )
         ends = "no activation" if activation in (None, "linear") else activation
         return (
             f"`{self.name}` needs probabilities that add up to 1, but the output ends in {ends}",
-            f"end it in `activation: softmax`, or write {{name: {self.name}, from_logits: true}}",
+            ends_in("softmax", f"write {{name: {self.name}, from_logits: true}}"),
         )
 
     def target_range(self, classes: Dim) -> tuple[int | None, int | None]:
@@ -217,11 +217,11 @@ class Binary(Loss):
             sparse = "`categorical_crossentropy`, or `sparse_categorical_crossentropy` for class numbers"
             return (
                 f"`{self.name}` treats each value separately, but the output ends in softmax",
-                f"end it in `activation: sigmoid`, or use {sparse}",
+                ends_in("sigmoid", f"use {sparse}"),
             )
         return (
             f"`{self.name}` needs probabilities, but the output ends in {activation or 'no activation'}",
-            f"end it in `activation: sigmoid`, or write {{name: {self.name}, from_logits: true}}",
+            ends_in("sigmoid", f"write {{name: {self.name}, from_logits: true}}"),
         )
 
     def target_range(self, classes: Dim) -> tuple[int | None, int | None]:

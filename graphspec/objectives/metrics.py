@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from graphspec.objectives.formulas import divide, mean_sums
-from graphspec.objectives.loss import Loss, Misfit
+from graphspec.objectives.loss import Loss, Misfit, ends_in
 from graphspec.objectives.losses import QuantileLoss
 from graphspec.settings.families import Named
 from graphspec.tensor import Tensor
@@ -94,7 +94,7 @@ class Metric(Named):
             message = (
                 f"`{self.name}` compares probabilities with a threshold, but the output ends in no sigmoid"
             )
-            return (message, "end it in `activation: sigmoid`")
+            return (message, ends_in("sigmoid"))
         return None
 
     # --- what it computes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from graphspec.objectives.formulas import EPSILON, activate, aligned
-from graphspec.objectives.loss import NO_CONTEXT, Loss, LossContext, Misfit, Total
+from graphspec.objectives.loss import NO_CONTEXT, Loss, LossContext, Misfit, Total, ends_in
 from graphspec.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Region(Loss):
         if activation in (None, "linear"):
             return (
                 f"`{self.name}` needs values from 0 to 1, but the output ends in no activation",
-                "end it in `activation: sigmoid`, or `softmax` for one class of several",
+                ends_in("sigmoid", "`softmax` for one class of several"),
             )
         return None
 

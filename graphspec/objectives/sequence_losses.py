@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.objectives.loss import NO_CONTEXT, Loss, LossContext, Misfit
+from graphspec.objectives.loss import NO_CONTEXT, Loss, LossContext, Misfit, ends_in
 from graphspec.objectives.losses import width_misfit
 from graphspec.tensor import Dim, Tensor, symbol
 
@@ -53,7 +53,7 @@ class CTC(Loss):
             )
         if activation not in (None, "linear", "softmax", "unknown"):
             message = f"`{self.name}` takes scores of classes, but the output ends in {activation}"
-            return (message, "end it in `activation: softmax`, or in no activation")
+            return (message, ends_in("softmax", "in no activation"))
         return width_misfit(self.name, output)
 
     def valid_mask(self, target: Values | None, mask: Values | None) -> Values | None:

@@ -579,3 +579,66 @@ def test_a_block_of_lists_is_told_at_once_and_mended() -> None:
     mended = fixed(LISTED_BLOCK, "spec.yaml", check)
     assert "inputs: [x]" in mended.text and "params: {n: required, act: required}" in mended.text
     assert check(mended.text)[0] == []
+
+
+TABLE = """\
+inputs: {a: {shape: [1]}}
+nodes: {kind: {layer: Dense, units: 3, activation: softmax}}
+outputs: {kind: {loss: sparse_categorical_crossentropy}}
+data:
+  train: t.csv
+  features: {a: {columns: [age], encode: number}, kind: {column: kind, encode: category}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "mended", "unsafe"),
+    [
+        ("train: t.csv", "train: t.csv", "train: {path: t.csv, delimiter: ;}", False),
+        ("train: t.csv", "train: {path: t.csv, delimiter: '|'}", "train: {path: t.csv, delimiter: ;}", False),
+        ("[1]}", "[2]}", "[1]}", True),
+        (", activation: softmax", "", ", activation: softmax", True),
+        ("inputs:", "params: {n: 8}\ninputs:", "params: {}\ninputs:", True),
+    ],
+)
+def test_what_data_and_losses_need_is_written_where_it_belongs(
+    right: str, wrong: str, mended: str, unsafe: bool, tmp_path: Path
+) -> None:
+    """Another delimiter can only have been meant; a shape and an activation are somebody's choice."""
+    (tmp_path / "t.csv").write_text("age;kind\n1;a\n2;b\n3;c\n")
+    good = TABLE if right == "train: t.csv" else TABLE.replace("t.csv", "{path: t.csv, delimiter: ;}")
+
+    def check(text: str) -> tuple[list[Diagnostic], dict[str, str]]:
+        diagnostics, sources = Diagnostics(), dict[str, str]()
+        check_spec_text(text, "spec.yaml", tmp_path / "spec.yaml", diagnostics, sources)
+        return diagnostics.sorted(), sources
+
+    text = good.replace(right, wrong)
+    assert fixed(text, "spec.yaml", check, unsafe) == Fixed(good.replace(right, mended), 1)
+    if unsafe:
+        assert fixed(text, "spec.yaml", check) == Fixed(text, 0)
+
+
+WINDOWS = """\
+inputs: {past: {shape: [14]}}
+nodes: {sales: {layer: Dense, units: 7}}
+outputs: {sales: {loss: mse}}
+data:
+  train: sales.csv
+  windows: {order: day, past: 14, next: 7}
+  features:
+    past: {column: sales, encode: number, steps: past}
+    sales: {encode: number, steps: next}
+"""
+
+
+def test_a_column_that_fills_the_steps_of_an_input_gets_them() -> None:
+    text = WINDOWS.replace(", steps: past", "")
+
+    def check(text: str) -> tuple[list[Diagnostic], dict[str, str]]:
+        diagnostics, sources = Diagnostics(), dict[str, str]()
+        check_spec_text(text, "spec.yaml", None, diagnostics, sources, data=False)
+        return diagnostics.sorted(), sources
+
+    assert fixed(text, "spec.yaml", check) == Fixed(WINDOWS, 1)
+    assert fixed(text.replace("[14]", "[12]"), "spec.yaml", check).count == 0

@@ -10,7 +10,7 @@ from graphspec.data.features.settings import Category, Feature, Number, Set
 from graphspec.data.features.texts import Listed, Shifted
 from graphspec.data.features.vision import BoxesFeature, ImageFeature
 from graphspec.data.features.windows import Steps, Windows
-from graphspec.diagnostics import did_you_mean
+from graphspec.diagnostics import did_you_mean, gain
 from graphspec.elaborated import OutputSpec
 from graphspec.objectives.custom import CustomLoss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
@@ -241,8 +241,10 @@ def misfits(plan: FillPlan, outputs: Outputs, windows: Windows | None = None) ->
                 and fill.steps is None
                 and len(fill.tensor.shape) == 2
             ):
-                which = "next" if fill.target else "past"
-                help = f"write `steps: {which}`: a value for each step; {help}" if help else None
+                which, count = ("next", windows.next) if fill.target else ("past", windows.past)
+                words = f"write `steps: {which}`: a value for each step; {help}"
+                meant = fill.tensor.shape[1] == count and len(fill.feature.read(fill.field)) == 1
+                help = gain({"steps": which}, words, safe=meant) if help else None
             yield Problem(code, message, help, (fill.field, key) if key else (fill.field,))
 
 
@@ -335,7 +337,7 @@ def _shape_help(fill: Fill, feature: Feature, made: tuple[int | None, ...]) -> s
         return "ids are the targets of `sparse_categorical_crossentropy`"
     if fill.target:
         return f"the output needs {made[0]} values: `units: {made[0]}`"
-    return f"write `shape: [{made[0]}]`"
+    return gain({"shape": [made[0]]}, f"write `shape: [{made[0]}]`", safe=False)
 
 
 def _unsized(fill: Fill) -> Misfit | None:

@@ -21,7 +21,7 @@ from graphspec.data.files import COMPRESSED, DataFile
 from graphspec.data.mistakes import in_line, not_utf8
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.streams import BLOCK, ROW, head, need_text, text_lines, utf8
-from graphspec.diagnostics import Span, SpecError, fail
+from graphspec.diagnostics import Span, SpecError, fail, gain
 
 DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}
 """Those that people use, as a spec writes them."""
@@ -105,10 +105,11 @@ class Delimited(Table):
         )
 
     def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
-        other = self.delimiter_help()
-        if other is None:
+        told, other = self.delimiter_help(), self.other_delimiter
+        if told is None or other is None:
             return super().lacks(name, span, help)
-        return fail("data-column", f"`{self.file}` has no column `{name}`", other, span=span)
+        told = gain({"delimiter": other}, told, safe=name in self.names[0].split(other))
+        return fail("data-column", f"`{self.file}` has no column `{name}`", told, span=span)
 
     # --- reading
 
