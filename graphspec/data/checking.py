@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from functools import partial, reduce
-from operator import getitem
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +156,10 @@ def _check(
 
 def _with_delimiter(program: BaseProgram, place: tuple[str, ...], mistake: Diagnostic) -> Diagnostic:
     """The same mistake: a delimiter that it advises is written where the spec names the file."""
-    at, written = program.span(("data", *place)), reduce(getitem, ("data", *place), program.document)
+    at = program.span(("data", *place))
+    written: Any = program.document
+    for key in ("data", *place):
+        written = written.get(key) if isinstance(written, dict) else None
     help = moved(mistake.help, "delimiter", at)
     if isinstance(help, Remedy) and help is not mistake.help and isinstance(written, str):
         help = become({"path": written, **help.change.value}, help, at=at, safe=help.change.safe)

@@ -163,8 +163,8 @@ def _check_fit(
         if complaint is not None:
             message, help = complaint
             document = body.declared.document
-            help = moved(help, "activation", document.span((*body.declared.path, "nodes", spec.name)))
-            body.error("loss-misfit", document.span(where), f"output `{spec.name}`: {message}", help)
+            written = moved(help, "activation", document.span((*body.declared.path, "nodes", spec.name)))
+            body.error("loss-misfit", document.span(where), f"output `{spec.name}`: {message}", written)
 
 
 def _together(spec: OutputSpec) -> tuple[str, Misfit]:
