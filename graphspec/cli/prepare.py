@@ -53,7 +53,7 @@ def prepare(
         if not is_remote(output):
             check_folder(output, holds_other)
         done = encode(program, output, data, spec.parent, workers=jobs, ray=ray, limit=limit)
-        rows = {label: done.index.rows(label) for label in ("training", "validation", "test")}
+        rows = dict(done.examples)
         if as_json:
             shards = len(done.index.shards)
             print_json({"ok": True, "folder": str(output), "rows": rows, "shards": shards, "made": done.made})

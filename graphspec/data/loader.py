@@ -23,7 +23,6 @@ from graphspec.data.features.next_tokens import pack_misfit
 from graphspec.data.features.plan import sees_padding
 from graphspec.data.features.settings import Date
 from graphspec.data.features.shifts import packed
-from graphspec.data.features.texts import TextFeature
 from graphspec.data.features.windows import Windows
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
@@ -93,6 +92,8 @@ class FittedSource:
     encoders: Encoders
     parts: Any
     label: str = "training"
+    rows: int = sys.maxsize
+    """How many rows are read, the first ones."""
 
 
 class Loader:
@@ -133,42 +134,51 @@ class Loader:
         config = self.config
         help = "train on the data themselves"
         if config.sources:
-            raise fail("not-supported", "several sources: only rows of one table are prepared", help)
+            raise fail("not-supported", "several sources: only one table is prepared", help)
         file = opening(self.program, "train", config.first, root, data)
         if file is None:
             raise fail("data-missing", "there are no data to prepare", "name some: `--data PATH`")
         others = {"validation": config.validation, "test": config.test}
         held = {label: each for label, each in others.items() if isinstance(each, DataFile)}
         bounds = [named for named in (config.first, *held.values()) if named is not None and named.bounds]
-        what = (
-            "windows" if config.windows is not None
-            else "texts that are packed" if packed(config.features) is not None
-            else "bounds of time" if bounds
-            else None
-        )  # fmt: skip
+        what = "windows" if config.windows is not None else "bounds of time" if bounds else None
         if what is not None:
-            raise fail("not-supported", f"{what}: only rows of one table are prepared", help)
+            raise fail("not-supported", f"{what}: only whole tables and texts are prepared", help)
+        joined = packed(config.features) is not None
+        misfit = pack_misfit(self.program)
+        if misfit is not None:
+            raise SpecError([misfit])
         try:
             table, encoders = self._bound(file)
             division = None if isinstance(config.validation, DataFile) else config.validation
-            self.warn_of_time(table, division)
-            parts = self.row_parts(table, encoders, division) if division is not None else None
-            reading.learn(table, encoders, parts, self.rows)
+            parts, rows = self.divide(table, encoders, division, joined)
+            reading.learn(table, encoders, parts, rows)
         except SpecError as error:
             raise placed(error, file.span) from None
         if "test" in held and parts is not None and (parts == reading.LABELS.index("test")).any():
             raise two_tests()
-        found = [FittedSource(table, encoders, parts)]
+        found = [FittedSource(table, encoders, parts, rows=rows)]
         for label, named in held.items():
             opened = opening(self.program, label, named, root)
             assert opened is not None
             try:
                 self.encoders = deepcopy(encoders)
-                found.append(FittedSource(*self._bound(opened), None, label))
+                table, bound = self._bound(opened)
+                rows = self.divide(table, bound, None, joined)[1]
+                found.append(FittedSource(table, bound, None, label, rows))
             except SpecError as error:
                 raise placed(error, opened.span) from None
         self.encoders = encoders
         return found
+
+    def divide(
+        self, table: Any, encoders: Encoders, division: Split | Marked | None, joined: bool
+    ) -> tuple[Any, int]:
+        """The part of each row of a table, of documents where they are `joined`, and how many are read."""
+        if joined:
+            return self.documents(table, encoders, division)
+        self.warn_of_time(table, division)
+        return None if division is None else self.row_parts(table, encoders, division), self.rows
 
     def _bound(self, file: Opening) -> tuple[Any, Encoders]:
         """The table of a file, and the encoders, bound to its columns."""
@@ -259,9 +269,8 @@ class Loader:
             return self._windows(table, encoders, self.config.windows, learned is None, division, label)
         joined = packed(self.config.features)
         if joined is not None:
-            return self._packed(table, encoders, *joined, learned is None, division, label)
-        self.warn_of_time(table, division)
-        parts = self.row_parts(table, encoders, division) if division is not None else None
+            return self._packed(table, encoders, joined[0], learned is None, division, label)
+        parts, _ = self.divide(table, encoders, division, joined=False)
         if learned is None:
             reading.learn(table, encoders, parts, self.rows)
         checker = self.checker(table, self.wanted)
@@ -349,7 +358,6 @@ class Loader:
         table: Any,
         encoders: Encoders,
         name: str,
-        feature: TextFeature,
         learns: bool,
         division: Split | Marked | None,
         label: str,
@@ -366,7 +374,7 @@ class Loader:
         encoder: Any = encoders.encoders[name]
         stores = [Store(self.budget) for _ in reading.LABELS]
         unseen = packing.encode(table, encoder, parts, rows, stores)
-        stream = packing.Stream(name, feature.pack or 0, packing.next_of(encoders), self.rows)
+        stream = self.stream(encoders)
         labels = reading.LABELS if division is not None else (label,)
         lengths = {each: store.length for each, store in zip(labels, stores, strict=False)}
         self.notes += stream.notes(lengths, table.file, unseen)
@@ -382,6 +390,14 @@ class Loader:
         if getattr(self.config.features[name], "end", None) is None and not alone:
             help = "give the token after each: `end: <|end|>`"
             self.notes.append(f"warning: {name}: documents run into one another; {help}")
+
+    def stream(self, encoders: Encoders) -> Any:
+        """How rows follow from texts that are joined."""
+        from graphspec.data import packing
+
+        joined = packed(self.config.features)
+        assert joined is not None and joined[1].pack is not None
+        return packing.Stream(joined[0], joined[1].pack, packing.next_of(encoders), self.rows)
 
     def note_stream(self, stream: Any) -> None:
         """Keeps how rows follow from a stream, as what is digested."""

@@ -14,20 +14,14 @@ import torch
 from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.candidates import Candidates, candidates_of, with_shares
-from graphspec.data.fields import fields
 from graphspec.data.files import DataFile, SourceFile
 from graphspec.data.in_memory_source import Given
-from graphspec.data.loader import SYNTHETIC, Loader, padding_of, two_tests
+from graphspec.data.loader import SYNTHETIC, Loader, two_tests
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mixed import mixing
 from graphspec.data.mixture import Mixture
 from graphspec.data.opening import Opening, opening
 from graphspec.data.prepared import (
-    KEPT,
-    LABELS,
-    Label,
-    arrays_of,
-    checked,
     digest_of,
     is_prepared,
     need_same,
@@ -209,38 +203,18 @@ def _prepared(
     """Examples of a folder of prepared data, in memory where they have `most` bytes. Raises `SpecError` where
     it was prepared for another spec, or encoders that learned before differ from its own.
     """
-    from graphspec.data import reading  # imports pyarrow
-    from graphspec.data.encoding import encoders_of
+    from graphspec.data.encoding import encoders_of  # imports pyarrow
+    from graphspec.data.prepared_examples import PreparedExamples
 
     index = read_index(folder)
     need_same(program, index, folder)
     if encoders is not None and digest_of(encoders.to_json()) != index.key["encoders"]:
         message = f"the encoders of the run learned from other rows than `{folder}` was prepared of"
         raise fail("data-column", message, "name the data that the run learned from")
-    wanted = fields(program, index.absent)
-    dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
-    padding = padding_of(program, wanted)
-    size = index.size(folder)
-    check = checked(program, index, wanted, folder)
-
-    def part(label: Label) -> Examples | None:
-        room = most if size <= most else KEPT
-        groups = arrays_of(folder, index, label, limit, check, room)
-        if groups is None:
-            return None
-        if size <= most:
-            every = [
-                {name: rows.read([(0, rows.length)]) for name, rows in group.items()}
-                for group in groups.values()
-            ]
-            return reading.held(every, dtypes, padding)
-        of = dtypes | {name: torch.float32 for name in groups["arrays"].keys() - dtypes.keys()}
-        return Streamed(groups["arrays"], of, groups["weights"], groups["masks"], padding=padding)
-
-    training, validation, test = (part(label) for label in LABELS)
-    if training is None:
-        raise fail("data-empty", f"`{folder}` holds no rows for training")
     learned = encoders or encoders_of(program, index.encoders)
+    training, validation, test = PreparedExamples(program, folder, index, learned, limit, most).parts()
+    if training is None:
+        raise fail("data-empty", f"`{folder}` holds no examples for training")
     notes = (*index.notes, *learned.notes)
     return Data(training, validation, test, notes, index.fingerprint, learned)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from graphspec.data import reading
 from graphspec.data.batches import InMemory
@@ -22,7 +23,7 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.lists import TextEncoder
 from graphspec.data.features.texts import UNSEEN, Shifted
 from graphspec.data.ragged import Ragged
-from graphspec.data.store import Array, Store
+from graphspec.data.store import Array, Name, Store
 from graphspec.data.streamed import Streamed
 from graphspec.data.tables import Table
 from graphspec.data.tables.texts import PIECE, TextFiles
@@ -128,23 +129,42 @@ def encode(
     training. Raises `SpecError`, as encoders do.
     """
     unseen = [0] * len(reading.LABELS)
-    small = np.int16 if encoder.size <= 2**15 else np.int32
-    last = table.last if isinstance(table, TextFiles) else None
+    last = last_of(table)
     for part in _parts(table, encoder, rows):
-        begins, ends = _borders(part, last)
-        ragged, counted = encoder.stream(part, begins, ends)
-        tokens = Ragged(ragged.values.astype(small), ragged.offsets)
-        learned = None if counted is None else Ragged(counted, ragged.offsets)
         of = np.zeros(len(part), np.uint8) if parts is None else parts[part.rows]
-        for number in np.unique(of).tolist():
-            chosen = np.flatnonzero(of == number)
-            some = {STREAM: tokens.select(chosen).values}
-            if learned is not None:
-                some[COUNTED] = learned.select(chosen).values
+        for number, some in streams(encoder, part, borders(part.rows, last), of):
             stores[number].add(some, len(some[STREAM]))
-            if encoder.feature.file is None:
-                unseen[number] += int((some[STREAM] == UNSEEN).sum())
+            unseen[number] += unseen_of(encoder, some)
     return unseen
+
+
+def streams(
+    encoder: TextEncoder, part: TablePart, borders: tuple[Mask, Mask], of: Array
+) -> Iterator[tuple[int, dict[Name, Array]]]:
+    """The tokens of some rows by the part of the data that each is for, as `of` says, and which of them a
+    model may learn to say.
+    """
+    small = np.int16 if encoder.size <= 2**15 else np.int32
+    ragged, counted = encoder.stream(part, *borders)
+    tokens = Ragged(ragged.values.astype(small), ragged.offsets)
+    learned = None if counted is None else Ragged(counted, ragged.offsets)
+    for number in np.unique(of).tolist():
+        chosen = np.flatnonzero(of == number)
+        some: dict[Name, Array] = {STREAM: tokens.select(chosen).values}
+        if learned is not None:
+            some[COUNTED] = learned.select(chosen).values
+        yield number, some
+
+
+def unseen_of(encoder: TextEncoder, some: Mapping[Name, Array | Ragged]) -> int:
+    """How many of some tokens were not seen in training."""
+    tokens: Any = some[STREAM]
+    return int((tokens == UNSEEN).sum()) if encoder.feature.file is None else 0
+
+
+def last_of(table: Table) -> Mask | None:
+    """Which rows of a table of pieces end a document; None where each is one."""
+    return table.last if isinstance(table, TextFiles) else None
 
 
 def _parts(table: Table, encoder: TextEncoder, rows: int) -> Iterator[TablePart]:
@@ -152,8 +172,8 @@ def _parts(table: Table, encoder: TextEncoder, rows: int) -> Iterator[TablePart]
         yield reading.part_of(table, np.arange(first, first + part.num_rows), part)
 
 
-def _borders(part: TablePart, last: Mask | None) -> tuple[Mask, Mask]:
+def borders(rows: NDArray[np.int64], last: Mask | None) -> tuple[Mask, Mask]:
     """Which rows begin a document, and which end one; `last` says it of the pieces of a table."""
     if last is None:
-        return np.ones(len(part), bool), np.ones(len(part), bool)
-    return (part.rows == 0) | last[part.rows - 1], last[part.rows]
+        return np.ones(len(rows), bool), np.ones(len(rows), bool)
+    return (rows == 0) | last[rows - 1], last[rows]

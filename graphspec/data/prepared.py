@@ -86,6 +86,8 @@ class ShardFile(PreparedRecord):
         Limits(min_length=1),
         Strict(False),
     ]
+    unseen: Annotated[int, Limits(ge=0)] = 0
+    """Of tokens, how many were not seen in training."""
 
     @property
     def rows(self) -> int:
@@ -211,8 +213,7 @@ def checked(program: BaseProgram, index: Index, wanted: Sequence[Field], folder:
     odd = {column.name for column in index.columns if column.name.removesuffix(UNIT) not in known}
     lacking = checker.wanted.keys() - {each.name for each in index.columns if each.group == "arrays"}
     for name in sorted(odd | lacking | set(index.absent) - program.defaults.keys()):
-        message = f"`{remote.shown(folder)}` was prepared for a spec with other arrays: see `{name}`"
-        raise fail("data-column", message, "prepare it again: `graphspec prepare SPEC -o FOLDER`")
+        raise other_arrays(folder, name)
     for column in index.columns:
         if column.group == "arrays" and column.name in checker.wanted and not column.ragged:
             checker.check_header(column.name, (1, *column.shape), np.dtype(column.dtype))
@@ -220,7 +221,7 @@ def checked(program: BaseProgram, index: Index, wanted: Sequence[Field], folder:
     def check(group: str, name: str, values: Array | Ragged) -> bool:
         flat = values.values if isinstance(values, Ragged) else values
         if flat.dtype.kind == "b":
-            return bool((flat.view(np.uint8) < 2).all())
+            return is_mask(flat)
         if group == "arrays" and name in checker.wanted:
             kept = checker.check(name, values)
             return (
@@ -230,6 +231,17 @@ def checked(program: BaseProgram, index: Index, wanted: Sequence[Field], folder:
         return flat.dtype.kind == "f" and bool(legal.all())
 
     return check
+
+
+def other_arrays(folder: Path, name: str) -> SpecError:
+    """The error of prepared data with arrays that the spec has not."""
+    message = f"`{remote.shown(folder)}` was prepared for a spec with other arrays: see `{name}`"
+    return fail("data-column", message, "prepare it again: `graphspec prepare SPEC -o FOLDER`")
+
+
+def is_mask(values: Array) -> bool:
+    """Whether values that came as booleans are 0 and 1."""
+    return bool((values.view(np.uint8) < 2).all())
 
 
 class Recent(Generic[T]):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
@@ -25,13 +26,15 @@ import numpy as np
 import pyarrow as pa
 
 from graphspec.data import reading, remote
-from graphspec.data.columns import TablePart
+from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders import Encoders
+from graphspec.data.features.shifts import packed
 from graphspec.data.fields import Checker
 from graphspec.data.files import DataFile
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loader import FittedSource, Loader
 from graphspec.data.mistakes import nowhere, row_in_words
+from graphspec.data.packing import STREAM, borders, last_of, streams, unseen_of
 from graphspec.data.prepared import (
     BLOCK_ROWS,
     FORMAT,
@@ -40,6 +43,7 @@ from graphspec.data.prepared import (
     ROWS,
     VERSION,
     Index,
+    KeptArray,
     Label,
     Mapped,
     Shard,
@@ -53,6 +57,7 @@ from graphspec.data.prepared import (
     table_of,
 )
 from graphspec.data.store import Array
+from graphspec.data.tables import CHUNK
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
@@ -68,6 +73,10 @@ NAMES = re.compile(rf"({'|'.join(LABELS)})-[0-9]+\.arrow|shard-[0-9]+\.json|{re.
 """The names of what is written."""
 SHARD = "shard"
 """The kind of a shard's signed record."""
+SHARD_BYTES, BLOCK_BYTES = 2**28, 2**21
+"""Bytes of a shard and of a block, at most about."""
+TOKENS = 64
+"""So many times as many tokens are in a block as rows of tables."""
 RETRIES = 3
 """So often a pool of processes of which one died is made again."""
 
@@ -87,10 +96,13 @@ def holds_other(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The result of a preparation: the index, and how many shards were made; the others were there."""
+    """The result of a preparation: the index, how many shards were made, where the others were there, and how
+    many examples each part of the data has.
+    """
 
     index: Index
     made: int
+    examples: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,8 @@ class Work:
     file: str
     decimal: str
     root: Path
+    packed: str | None = None
+    """The feature whose documents are joined."""
 
 
 Works = tuple[Work, ...]
@@ -121,6 +135,8 @@ class Task:
     first: int
     rows: pa.Table
     parts: Array
+    borders: tuple[Mask, Mask]
+    """Which rows begin a document, and which end one, where documents are joined."""
 
 
 def prepare(
@@ -138,10 +154,10 @@ def prepare(
     default one for each core; or tasks of `ray`. What an earlier run left there is continued. `tell` gets the
     number of shards and of rows so far.
 
-    Raises `SpecError`: a data-... code for each mistake, not-supported for what has no rows of tables,
+    Raises `SpecError`: a data-... code for each mistake, not-supported for what is not one table,
     package-missing without Ray.
     """
-    loader, most = Loader(program, limit or 2**62, None), limit or 2**62
+    loader = Loader(program, limit or sys.maxsize, None)
     sources = loader.sources(data, root)
     first = sources[0]
     about = {**key_of(program), "encoders": digest_of(first.encoders.to_json())}
@@ -151,7 +167,7 @@ def prepare(
         Folder(folder).remove_halves("", NAMES.fullmatch)
     shards: dict[int, Shard] = {}
     made = rows = 0
-    tasks = _all_tasks(sources, most)
+    tasks = _all_tasks(sources, _shard_rows(loader))
     making = _by_ray(works, tasks) if ray else _made(works, tasks, workers or os.cpu_count() or 1)
     for task, shard, new in making:
         if new:
@@ -163,13 +179,39 @@ def prepare(
     for source in sources:
         if not any(source.label in shard.parts for shard in ordered):
             raise fail("data-empty", f"`{source.table.file}` holds no examples", source.table.empty_help)
-    return Prepared(_finished(folder, ordered, about, loader, first.encoders), made)
+    examples = {label: sum(s.parts[label].rows for s in ordered if label in s.parts) for label in LABELS}
+    if works[0].packed is not None:
+        examples = _rows_of_texts(loader, sources, ordered, examples)
+    return Prepared(_finished(folder, ordered, about, loader, first.encoders), made, examples)
+
+
+def _rows_of_texts(
+    loader: Loader, sources: Sequence[FittedSource], shards: Sequence[Shard], tokens: Mapping[Label, int]
+) -> dict[Label, int]:
+    """How many rows streams of so many tokens have, which is noted. Raises `SpecError` (data-empty)."""
+    stream = replace(loader.stream(sources[0].encoders), most=sys.maxsize)
+    loader.warn_of_documents(stream.name, [source.table for source in sources])
+    others = [source.label for source in sources[1:]]
+    for source in sources:
+        labels = [source.label] if source.parts is None else [each for each in LABELS if each not in others]
+        mine = {label: tokens[label] for label in labels}
+        unseen = [sum(s.parts[label].unseen for s in shards if label in s.parts) for label in mine]
+        loader.notes += stream.notes(mine, source.table.file, unseen)
+    return {label: stream.rows(count) for label, count in tokens.items()}
+
+
+def _shard_rows(loader: Loader) -> int:
+    """Rows of a shard: fewer where they become long ones, as pictures do."""
+    return max(1, min(ROWS, SHARD_BYTES // reading.row_bytes(loader.wanted)))
 
 
 def _work(folder: Path, program: BaseProgram, loader: Loader, source: FittedSource, key: str) -> Work:
     table, sizes = source.table, (program.minimum_sizes, program.maximum_sizes)
     about = table.file, table.decimal, table.root
-    return Work(folder, digest_of([key, table.file]), source.encoders, tuple(loader.wanted), sizes, *about)
+    joined = packed(loader.config.features)
+    name = None if joined is None else joined[0]
+    key = digest_of([key, table.file])
+    return Work(folder, key, source.encoders, tuple(loader.wanted), sizes, *about, name)
 
 
 def _finished(
@@ -196,25 +238,30 @@ def _all_tasks(sources: Sequence[FittedSource], rows: int) -> Iterator[Task]:
     """The rows of all tables in ranges, each a shard."""
     number = 0
     for work, source in enumerate(sources):
-        for first, table in _ranges(source.table.chunks(source.encoders.columns), rows):
+        last = last_of(source.table)
+        size = min(CHUNK, SHARD_BYTES)
+        chunks = reading.sliced(source.table.chunks(source.encoders.columns, size), source.rows, 1)
+        for first, table in _ranges(chunks, rows):
             of = np.full(len(table), LABELS.index(source.label), np.uint8)
             if source.parts is not None:
                 of = source.parts[first : first + len(table)]
-            yield Task(number, work, first, table, of)
+            ends = borders(np.arange(first, first + len(table)), last)
+            yield Task(number, work, first, table, of, ends)
             number += 1
 
 
 def _ranges(chunks: Iterable[tuple[int, pa.Table]], rows: int) -> Iterator[tuple[int, pa.Table]]:
-    """The first `rows` rows, `ROWS` at a time, each with the number of the first."""
+    """Rows, so many at a time or of about `SHARD_BYTES`, each with the number of the first."""
     held: list[pa.Table] = []
-    first = count = 0
-    for _, part in reading.sliced(chunks, rows, 1):
+    first = count = size = 0
+    for _, part in chunks:
         held.append(part)
-        count += part.num_rows
-        while count >= ROWS:
-            whole = pa.concat_tables(held, promote_options="permissive")
-            yield first, whole.slice(0, ROWS)
-            held, first, count = [whole.slice(ROWS)], first + ROWS, count - ROWS
+        count, size = count + part.num_rows, size + part.nbytes
+        while count >= rows or size >= SHARD_BYTES:
+            whole, some = pa.concat_tables(held, promote_options="permissive"), min(rows, count)
+            yield first, whole.slice(0, some)
+            held, first, count = [whole.slice(some)], first + some, count - some
+            size = held[0].nbytes
     if count:
         yield first, pa.concat_tables(held, promote_options="permissive")
 
@@ -360,6 +407,8 @@ def encode(work: Work, task: Task) -> Shard:
     """
     numbers = np.arange(task.first, task.first + len(task.rows))
     part = TablePart(task.rows, numbers, work.file, row_in_words, work.decimal, work.root, nowhere)
+    if work.packed is not None:
+        return _tokens(work, task, part)
     checker = Checker(work.file, row_in_words, work.wanted, *work.sizes, span=nowhere)
     labels = {name: task.parts == number for number, name in enumerate(LABELS)}
     arrays = reading.by_name(reading.checked(work.encoders, checker, part, labels))
@@ -372,6 +421,20 @@ def encode(work: Work, task: Task) -> Shard:
             continue
         some = {name: reading.rows_of(array, chosen) for name, array in arrays.items()}
         files[label] = _write(work.folder, f"{label}-{task.number:05d}.arrow", table_of(columns, some))
+    return Shard(key="", parts=files, columns=columns)
+
+
+def _tokens(work: Work, task: Task, part: TablePart) -> Shard:
+    """The same of documents that are joined, as tokens."""
+    encoder: Any = work.encoders.encoders[work.packed or ""]
+    files: dict[Label, ShardFile] = {}
+    columns: tuple[KeptArray, ...] = ()
+    for number, some in streams(encoder, part, task.borders, task.parts):
+        label, columns = LABELS[number], columns_of(some)
+        if len(some[STREAM]):
+            name = f"{label}-{task.number:05d}.arrow"
+            written = _write(work.folder, name, table_of(columns, some), TOKENS)
+            files[label] = written.model_copy(update={"unseen": unseen_of(encoder, some)})
     return Shard(key="", parts=files, columns=columns)
 
 
@@ -393,9 +456,10 @@ def _put(path: Path, content: Any) -> None:
         raise fail("data-space", message, "name another folder") from None
 
 
-def _write(folder: Path, name: str, table: pa.Table) -> ShardFile:
-    """One file of a shard, in blocks."""
-    batches = table.combine_chunks().to_batches(max_chunksize=BLOCK_ROWS)
+def _write(folder: Path, name: str, table: pa.Table, together: int = 1) -> ShardFile:
+    """One file of a shard, in blocks, of which a row of a training has as many rows as `together`."""
+    most = max(1, min(BLOCK_ROWS * together, BLOCK_BYTES * len(table) // max(1, table.nbytes)))
+    batches = table.combine_chunks().to_batches(max_chunksize=most)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         for batch in batches:

@@ -81,7 +81,7 @@ class SeveralTables:
         if self.learns and not self.encoders.fit(self._training()):
             raise fail("data-empty", "the sources of `train` hold no examples")
         if joined is not None:
-            return self._packed(joined[0], joined[1].pack or 0)
+            return self._packed(joined[0])
         return self._rows()
 
     def _bind(self, source: SourceTable) -> None:
@@ -90,13 +90,8 @@ class SeveralTables:
 
     def _divide(self, source: SourceTable, is_packed: bool) -> None:
         """Says which rows of a source are for validation, and which for test."""
-        loader, division = self.loader, self._division(source)
-        if is_packed:
-            source.parts, source.rows = loader.documents(source.table, self.encoders, division)
-            return
-        loader.warn_of_time(source.table, division)
-        if division is not None:
-            source.parts = loader.row_parts(source.table, self.encoders, division)
+        of = source.table, self.encoders, self._division(source), is_packed
+        source.parts, source.rows = self.loader.divide(*of)
 
     def _division(self, source: SourceTable) -> Split | Marked | None:
         """The division of a source's rows."""
@@ -156,10 +151,10 @@ class SeveralTables:
             raise fail("data-empty", message, "leave the source out, or give it rows")
         self.loader.count(source.name, rows)
 
-    def _packed(self, name: str, pack: int) -> Parts:
+    def _packed(self, name: str) -> Parts:
         """Rows of the texts of each source."""
         loader, encoder = self.loader, self.encoders.encoders[name]
-        stream = packing.Stream(name, pack, packing.next_of(self.encoders), loader.rows)
+        stream = loader.stream(self.encoders)
         stores = [Store(loader.budget) for _ in reading.LABELS]
         lengths: list[list[int]] = [[] for _ in stores]
         for source in self.sources:

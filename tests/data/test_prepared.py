@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.data import loading, preparing
+from graphspec.data import loading, prepared_examples, preparing
 from graphspec.data import prepared as store_room
 from graphspec.data.batches import Examples, Shuffle
 from graphspec.data.prepared import BLOCK_ROWS, checksum_of, digest_of
 from graphspec.data.preparing import prepare
+from graphspec.data.tables import texts
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 from tests import ROOT
@@ -36,6 +37,8 @@ CPU = torch.device("cpu")
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparing, "ROWS", 100)
     monkeypatch.setattr(preparing, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(preparing, "SHARD_BYTES", 2**14)
+    monkeypatch.setattr(texts, "PIECE", 2**13)
 
 
 def program(name: str = "cars") -> Any:
@@ -56,19 +59,30 @@ def need_equal(one: Examples | None, other: Examples | None, shuffle: Shuffle | 
                 torch.testing.assert_close(a[name], b[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["cars", "names", "digits"])
-def test_it_gives_what_the_table_gives(name: str, tmp_path: Path) -> None:
-    done = prepare(program(name), tmp_path / "store", root=SPECS, workers=1)
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("cars", 400),
+        ("names", 300),
+        ("digits", 300),
+        ("novel", None),
+        ("digit_images", 130),
+        ("segmentation", 30),
+    ],
+)
+def test_it_gives_what_the_table_gives(name: str, most: int | None, tmp_path: Path) -> None:
+    """Also of pictures, of which a few are a shard, with weights of the classes of pixels."""
+    done = prepare(program(name), tmp_path / "store", root=SPECS, workers=1, limit=most)
     assert done.made == len(done.index.shards) > 1
     prepared = loading.load(program(name), tmp_path / "store", None, CPU)
-    table = loading.load(program(name), None, SPECS, CPU)
+    table = loading.load(program(name), None, SPECS, CPU, limit=most)
     need_equal(prepared.training, table.training, Shuffle(3, 1))
     need_equal(prepared.validation, table.validation)
     if prepared.encoders is not None and table.encoders is not None:
         assert prepared.encoders.to_json() == table.encoders.to_json()
 
 
-@pytest.mark.parametrize("name", ["cars", "names"])
+@pytest.mark.parametrize("name", ["cars", "names", "novel"])
 def test_what_does_not_fit_in_memory_is_read_in_an_order_of_its_own(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +108,7 @@ def test_few_files_and_blocks_are_open_at_a_time(tmp_path: Path, monkeypatch: py
     done = prepare(program(), store, root=SPECS, workers=1)
     whole = loading.load(program(), store, None, CPU).training
     monkeypatch.setattr(loading, "memory_limit", lambda: 1)
-    monkeypatch.setattr(loading, "KEPT", 1)
+    monkeypatch.setattr(prepared_examples, "KEPT", 1)
     monkeypatch.setattr(store_room, "FILES", 3)
     found = loading.load(program(), store, None, CPU)
     need_equal(found.training, whole)
@@ -102,25 +116,26 @@ def test_few_files_and_blocks_are_open_at_a_time(tmp_path: Path, monkeypatch: py
     assert len(done.index.shards) > 15 and len([path for path in maps if path.startswith(str(store))]) <= 4
 
 
+@pytest.mark.parametrize("name", ["cars", "novel"])
 def test_one_that_is_interrupted_goes_on_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(program(), tmp_path / "whole", root=SPECS, workers=1)
+    prepare(program(name), tmp_path / "whole", root=SPECS, workers=1)
     write, written = preparing._write, list[str]()
 
-    def stopping(folder: Path, name: str, table: Any) -> Any:
+    def stopping(folder: Path, name: str, *about: Any) -> Any:
         written.append(name)
         if len(written) in (2, 6, 7):
             raise KeyboardInterrupt
-        return write(folder, name, table)
+        return write(folder, name, *about)
 
     monkeypatch.setattr(preparing, "_write", stopping)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            prepare(program(), tmp_path / "parts", root=SPECS, workers=1)
+            prepare(program(name), tmp_path / "parts", root=SPECS, workers=1)
         with pytest.raises(SpecError):  # there is no index yet
-            loading.load(program(), tmp_path / "parts", None, CPU)
-    done = prepare(program(), tmp_path / "parts", root=SPECS, workers=1)
+            loading.load(program(name), tmp_path / "parts", None, CPU)
+    done = prepare(program(name), tmp_path / "parts", root=SPECS, workers=1)
     assert 0 < done.made < len(done.index.shards)
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
 
@@ -185,11 +200,14 @@ def test_tasks_of_ray_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parity
-def test_any_number_of_processes_writes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["cars", "novel"])
+def test_any_number_of_processes_writes_the_same(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(preparing, "PATIENCE", 0)
     monkeypatch.setattr(preparing, "BLOCK_ROWS", BLOCK_ROWS)  # as processes have it
     for workers in (1, 2, 3):
-        prepare(program(), tmp_path / str(workers), root=SPECS, workers=workers)
+        prepare(program(name), tmp_path / str(workers), root=SPECS, workers=workers)
     assert content(tmp_path / "1") == content(tmp_path / "2") == content(tmp_path / "3")
 
 
@@ -207,18 +225,19 @@ DAMAGES = {
 }
 
 
+@pytest.mark.parametrize("name", ["cars", "novel"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_shard_is_named_and_made_again(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_named_and_made_again(damage: str, name: str, tmp_path: Path) -> None:
     folder = tmp_path / "store"
-    prepare(program(), folder, root=SPECS, workers=1)
+    prepare(program(name), folder, root=SPECS, workers=1)
     before = content(folder)
     DAMAGES[damage](folder / "training-00001.arrow")
     with pytest.raises(SpecError) as caught:
-        loading.load(program(), folder, None, CPU)
+        loading.load(program(name), folder, None, CPU)
     (found,) = caught.value.diagnostics
     assert found.code == "data-format" and "training-00001.arrow" in found.message and found.help
     (folder / "training-00001.arrow").unlink(missing_ok=True)
-    assert prepare(program(), folder, root=SPECS, workers=1).made == 1
+    assert prepare(program(name), folder, root=SPECS, workers=1).made == 1
     assert content(folder) == before
 
 
@@ -244,7 +263,7 @@ def test_it_is_for_one_spec_and_says_what_differs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("carbon_dioxide", "not-supported"), ("novel", "not-supported"), ("dense", "data-missing")],
+    [("carbon_dioxide", "not-supported"), ("fixmatch", "not-supported"), ("dense", "data-missing")],
 )
 def test_what_is_not_rows_of_one_table_is_refused(name: str, code: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:

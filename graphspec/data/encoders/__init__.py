@@ -455,6 +455,8 @@ class Encoders:
             for name, output in self.outputs.items():
                 if output.rows.weighted:
                     weigher = self.weights.setdefault(name, RowWeights(name, output.rows, None))
+                    if output.rows.class_weight is not None:
+                        weigher.encoder = self.encoders[output.target]
                     weigher.restore(state["weights"][name])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             said = str(error).splitlines() or [""]
