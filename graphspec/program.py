@@ -229,7 +229,8 @@ class Program(BaseProgram):
         """The emitted module on a device, initialized from `seed`, then loaded from `weights` if given: a
         `.safetensors` file or a state dict; `inplace`, `exporting` and `fixed` as in `emit`.
 
-        Raises `SpecError`; (module-not-allowed) for custom code that `allow` does not name.
+        Raises `SpecError`; (module-not-allowed) for custom code that `allow` does not name, (module-differs)
+        where that returns something else than its node declares.
         """
         from graphspec import custom
         from graphspec.emit.load import load_folded, load_module
@@ -242,12 +243,17 @@ class Program(BaseProgram):
             unfolded = self.folding.program.module(seed=seed, weights=weights)
             module = load_folded(emitted, unfolded, self.folding.folded.steps, classes)
         try:
-            return module.to(device)
+            module.to(device)
         except (RuntimeError, AssertionError):  # torch has other words for a device that is not there
             from graphspec.train import device as devices
 
             devices.choose(str(device))
             raise
+        if classes:
+            from graphspec.emit.proof import check_declared
+
+            check_declared(self, module)
+        return module
 
     @checked
     def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]:
@@ -424,7 +430,8 @@ class Program(BaseProgram):
     @checked
     def prove(self, module: nn.Module) -> None:
         """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
-        if a custom module returns something else than its node declares; (weights-misfit) for another module.
+        if a custom module returns something else than its node declares; (weights-misfit) for another module. States
+        of a step are forgotten.
         """
         from graphspec.emit.proof import prove
 

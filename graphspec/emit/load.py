@@ -15,6 +15,7 @@ from graphspec.elaborated import Elaborated
 from graphspec.emit import Emitted
 from graphspec.emit.execution import execute, hold, is_emitted
 from graphspec.emit.soundness import REPORT
+from graphspec.emit.states import beginning
 from graphspec.fold import Absorbed
 from graphspec.fold.weights import fold_weights
 from graphspec.graph import Graph
@@ -79,7 +80,8 @@ def check_state(program: Elaborated, module: nn.Module) -> None:
 
 def need_module_of(program: Elaborated, module: nn.Module) -> None:
     """Raises `SpecError` (weights-misfit) for a module that another program made, or none."""
-    if _difference(program, module) is not None:
+    begins = callable(getattr(type(module), "begin", None))
+    if _difference(program, module) is not None or begins != bool(beginning(program.graph)):
         raise _no_module_of(module)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +12,10 @@ from torch import nn
 
 from graphspec.contract.custom_module import CustomModule
 from graphspec.custom.adapting import adapted
-from graphspec.diagnostics import fail
+from graphspec.diagnostics import SpecError, fail
 from graphspec.elaborated import Elaborated
-from graphspec.emit.load import TORCH_DTYPES, example_inputs, need_module_of
+from graphspec.emit.load import TORCH_DTYPES, example_inputs, is_of_module, need_module_of
+from graphspec.emit.states import beginning
 from graphspec.graph import Op, Unit
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, unit_of, value_of
 from graphspec.weights import layers
@@ -36,9 +39,11 @@ def prove(program: Elaborated, module: nn.Module) -> None:
         if isinstance(op.layer, CustomModule) and op.unit is not None
     ]
     training = module.training
+    if beginning(program.graph):
+        module.begin(2, max(sizes.values()))
     try:
         passed = {name: tensor.to(device) for name, tensor in inputs.items()}
-        with torch.no_grad(), adapted(program.graph, passed, module, lambda: [passed]):
+        with untouched(module), torch.no_grad(), adapted(program.graph, passed, module, lambda: [passed]):
             module.eval()(*passed.values())
             if program.defaults:
                 module(*(tensor for name, tensor in passed.items() if name not in program.defaults))
@@ -46,6 +51,29 @@ def prove(program: Elaborated, module: nn.Module) -> None:
         module.train(training)
         for hook in hooks:
             hook.remove()
+
+
+def check_declared(program: Elaborated, module: nn.Module) -> None:
+    """The same of a new module; one that random inputs fail is left to tell so where it is called."""
+    try:
+        prove(program, module)
+    except SpecError:
+        raise
+    except Exception as error:
+        if not is_of_module(error):
+            raise
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Restores buffers and random states afterwards."""
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    devices = {tensor.device for tensor in module.parameters() if tensor.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)):
+        yield
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 @dataclass(frozen=True, slots=True)

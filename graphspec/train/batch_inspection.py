@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -24,6 +23,7 @@ from graphspec.data.features import Feature
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span
 from graphspec.diagnostics.foreign_terms import NORMALIZE, SCALE_PIXELS
 from graphspec.elaborated import BaseProgram
+from graphspec.emit.proof import untouched
 from graphspec.graph import Graph, Op
 from graphspec.objectives.losses import Regression
 from graphspec.passes.logits import ending
@@ -135,18 +135,6 @@ def _seen(role: str, name: str, value: Tensor) -> SeenTensor:
     low, high, mean = (numbers.min(), numbers.max(), numbers.mean()) if value.numel() else [numbers.sum()] * 3
     dtype = str(value.dtype).removeprefix("torch.")
     return SeenTensor(role, name, dtype, tuple(value.shape), float(low), float(high), float(mean))
-
-
-@contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Restores buffers and random states afterwards."""
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    devices = {tensor.device for tensor in module.parameters() if tensor.is_cuda}
-    with torch.random.fork_rng(devices=list(devices)):
-        yield
-    with torch.no_grad():
-        for buffer, before in buffers:
-            buffer.copy_(before)
 
 
 # --- gradients

@@ -15,7 +15,7 @@ from graphspec.elaborated import BaseProgram
 from graphspec.objectives.history import directions
 from graphspec.tensor import sizes_of
 from graphspec.train.adapters import attach
-from graphspec.train.batch_inspection import Examination, examine, examples, untouched
+from graphspec.train.batch_inspection import Examination, examine, examples
 from graphspec.train.callbacks.building import build
 from graphspec.train.checkpoint import State
 from graphspec.train.compiled import Compiled, choose
@@ -104,9 +104,6 @@ def _objective(
     module = program.module(device="cpu" if sharded else str(place), seed=config.seed, weights=first)
     _adapt(program, module, dataset, world, state)
     outputs = bound(program, place)
-    if nodes(program):
-        with untouched(module):
-            program.prove(module)
     freezing = Freezing(program.graph, module)
     attach(program, module)
     for part in reversed(config.parts):  # it begins with the first

@@ -934,3 +934,40 @@ train: {{batch_size: 60}}
     assert history["longest"] == [pytest.approx(60)]
     found = graphspec.Run("run", allow=["survival"]).predict("t.csv", device="cpu")
     assert found.column_names == ["risk"] and len(set(found["risk"].to_pylist())) == 7
+
+
+@pytest.mark.parametrize("given", ["{'a': x}", "None", "x[:, :2]", "x.double()", "x.numpy()"])
+def test_a_module_that_returns_something_else_is_told_at_its_node_when_it_is_made(given: str) -> None:
+    """What reads it would fail in PyTorch's words."""
+    text = """
+inputs: {x: {shape: [4]}}
+nodes:
+  odd: {module: my_layers.Odd, shape: [4]}
+  y: {layer: Dense, units: 3}
+outputs: [y]
+"""
+    Path("my_layers.py").write_text(
+        f"from torch import nn\nclass Odd(nn.Module):\n    def forward(self, x):\n        return {given}\n"
+    )
+    with pytest.raises(SpecError) as error:
+        compiled(text).module()
+    (found,) = error.value.diagnostics
+    assert found.code == "module-differs" and found.span is not None and found.span.line == 4
+
+
+def test_a_module_that_fails_for_random_inputs_is_made() -> None:
+    """It may be right for what it is given, and says itself what is not."""
+    Path("my_layers.py").write_text(
+        "from torch import nn\nclass Sorted(nn.Module):\n    def forward(self, x):\n"
+        "        if not (x[:, 1:] >= x[:, :-1]).all():\n            raise ValueError('not sorted')\n"
+        "        return x\n"
+    )
+    program = compiled(
+        "inputs: {x: {shape: [40]}}\nnodes: {y: {module: my_layers.Sorted, shape: [40]}}\noutputs: [y]\n"
+    )
+    state = torch.get_rng_state()
+    module = program.module()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert module(torch.arange(40.0)[None]).shape == (1, 40)
+    with pytest.raises(ValueError, match="not sorted"):
+        program.prove(module)

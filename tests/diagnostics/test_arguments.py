@@ -27,6 +27,13 @@ SPEC: dict[str, Any] = {
 }
 PROGRAM = graphspec.compile(SPEC)
 WIDER = graphspec.compile(SPEC, settings={"nodes.y.units": 5})
+STEPPED = graphspec.compile(
+    {
+        "inputs": {"x": {"shape": ["any", 4]}},
+        "nodes": {"y": {"layer": "GRU", "units": 3, "return_sequences": True}},
+        "outputs": ["y"],
+    }
+)
 OWN = ("summary", "fold", "encoders", "state", "compute", "reset", "predictions")
 """Methods that take nothing that people choose, or that check it when they are iterated."""
 FUNCTIONS: list[Callable[..., Any]] = [
@@ -131,6 +138,9 @@ CALLS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "batches of half": (lambda: PROGRAM.with_batch_size(0.5), "wrong-type", "whole number"),  # type: ignore[arg-type]
     "a proof of another": (lambda: PROGRAM.prove(nn.Linear(2, 2)), "weights-misfit", "`Linear`"),
     "a proof of another size": (lambda: PROGRAM.prove(WIDER.module()), "weights-misfit", "program.module()"),
+    "a proof of a step by what has no states": (
+        lambda: STEPPED.step().prove(STEPPED.module()), "weights-misfit", "program.module()",
+    ),
     "a module of another size": (
         lambda: PROGRAM.activations(WIDER.module(), X, ["y"]), "weights-misfit", "program.module()",
     ),
@@ -176,3 +186,8 @@ def test_training_is_called_fit() -> None:
 def test_keys_are_names_where_a_mapping_has_names() -> None:
     with pytest.raises(graphspec.SpecError, match="a key of `params` is 1, but must be a name"):
         graphspec.compile(SPEC, params={1: 2})  # type: ignore[dict-item]
+
+
+def test_a_module_of_a_step_is_proven_from_its_beginning() -> None:
+    step = STEPPED.step()
+    step.prove(step.module())
