@@ -430,8 +430,8 @@ class Program(BaseProgram):
     @checked
     def prove(self, module: nn.Module) -> None:
         """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
-        if a custom module returns something else than its node declares; (weights-misfit) for another module. States
-        of a step are forgotten.
+        if a custom module returns something else than its node declares; (weights-misfit) for another module.
+        States of a step are forgotten.
         """
         from graphspec.emit.proof import prove
 
