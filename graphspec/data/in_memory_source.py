@@ -193,7 +193,8 @@ def _of_items(items: Sequence[Any]) -> Given:
             message = f"item {index} of the dataset is {a(type(item).__name__)}"
             raise fail("data-format", message, 'its items are dicts by name: {"image": ..., "label": ...}')
         if index and item.keys() != columns.keys():
-            message = f"item {index} of the dataset has the names {', '.join(map(str, item))}, and the first one others"
+            names = ", ".join(map(str, item))
+            message = f"item {index} of the dataset has the names {names}, and the first one others"
             raise fail("data-column", message)
         for name, value in item.items():
             columns.setdefault(name, []).append(value)

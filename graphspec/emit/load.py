@@ -163,7 +163,7 @@ def _no_module_of(module: nn.Module) -> SpecError:
 
 def inputs_of(program: Elaborated, given: Any) -> dict[str, torch.Tensor]:
     """The values for the inputs of a program, by name. Raises `SpecError` (data-column, data-shape,
-    wrong-type).
+    data-dtype, wrong-type).
     """
     names = [*program.inputs]
     listed = [*given] if isinstance(given, list | tuple) else [given]
@@ -184,6 +184,10 @@ def inputs_of(program: Elaborated, given: Any) -> dict[str, torch.Tensor]:
         sizes = list(zip(wanted.shape, value.shape, strict=False))
         if value.dim() != wanted.rank or any(isinstance(a, int) and a != b for a, b in sizes):
             raise fail("data-shape", f"the input `{name}` has the shape {list(value.shape)}, and is {wanted}")
+        if value.is_floating_point() != wanted.is_float:
+            held = str(value.dtype).removeprefix("torch.")
+            help = f"`.to(torch.{wanted.dtype})` makes it that"
+            raise fail("data-dtype", f"the input `{name}` holds {held}, and is {wanted}", help)
     return values
 
 

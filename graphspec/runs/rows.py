@@ -68,7 +68,8 @@ class RowReader:
         a key. None of them where there are other keys, which are then mistakes.
         """
         lacking = [name for name in self.named if name not in keys]
-        strange = lacking and any(NUMBER.sub("", str(name)) not in self.known for name in set(keys) - self.known)
+        others = [str(name) for name in keys if name not in self.known]
+        strange = lacking and any(NUMBER.sub("", name) not in self.known for name in others)
         return [] if strange else lacking
 
     @cached_property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import nn
 
 import graphspec
 from graphspec.convert import import_keras
+from graphspec.diagnostics import SpecError
 from graphspec.diagnostics.arguments import CLASSES, KINDS
 from graphspec.train.custom_loop import Metrics
 from graphspec.view.summary import Summary
@@ -47,7 +50,7 @@ FUNCTIONS: list[Callable[..., Any]] = [
     ),
 ]
 ELSEWHERE = ("self", "data", "inputs", "outputs", "targets", "example_inputs", "encoders", "key", "size")
-"""Arguments with many forms, which what reads them checks: below, and in the tests of data."""
+"""Arguments with many forms, which what reads them checks: at the end."""
 X, Y = torch.zeros(2, 4), torch.tensor([0, 1])
 
 
@@ -191,3 +194,64 @@ def test_keys_are_names_where_a_mapping_has_names() -> None:
 def test_a_module_of_a_step_is_proven_from_its_beginning() -> None:
     step = STEPPED.step()
     step.prove(step.module())
+
+
+ODD: list[Any] = [
+    *(None, 1, 1.5, True, "", "x", b"x", float("nan"), object(), nn.Linear(2, 2), np.zeros(3), iter([1])),
+    *([], {}, [None], [{}], {1: 2}, {None: [1]}, {"age": object()}, {"age": {1: 2}}, {"age": 10**400}),
+    *([{1: 2}, {3: 4}], [{1: "a"}, {2: 3}], {"age": [[1]], "city": [None]}, {"age": 1 + 2j, "city": b"x"}),
+    *({"age": [1, 2], "city": ["c"]}, {"age": np.ma.array([1], mask=[1])}, {"age": np.datetime64("2020")}),
+    *(
+        {"a": None},
+        {"y": "x"},
+        {"y": torch.zeros(2)},
+        [torch.zeros(2)],
+        torch.zeros(3, 5),
+        X.int(),
+        Y.double(),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> graphspec.Run:
+    """A run that learned how to read a table."""
+    folder = tmp_path_factory.mktemp("encoded")
+    rows = "".join(f"{i},c{i % 2},{i % 3}\n" for i in range(12))
+    (folder / "t.csv").write_text(f"age,city,y\n{rows}")
+    features = {
+        "a": {"columns": ["age"], "encode": "number", "scale": "standard"},
+        "c": {"column": "city", "encode": "category", "vocabulary": 4},
+    }
+    inputs = {"a": {"shape": [1]}, "c": {"shape": [], "dtype": "int64"}}
+    nodes = {
+        "e": {"layer": "Embedding", "from": "c", "input_dim": "$(vocabulary(c))", "output_dim": 2},
+        "b": {"merge": "concatenate", "from": ["a", "e"]},
+        "y": SPEC["nodes"]["y"],
+    }
+    spec = {**SPEC, "inputs": inputs, "nodes": nodes, "data": {"train": "t.csv", "features": features}}
+    (folder / "s.json").write_text(json.dumps(spec))
+    graphspec.compile(folder / "s.json").fit(run_dir=folder / "run")
+    return graphspec.Run(folder / "run")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+def test_data_of_any_kind_end_in_a_result_or_a_diagnostic(value: Any, encoded: graphspec.Run) -> None:
+    module, program, cpu = PROGRAM.module(), encoded.program, torch.device("cpu")
+    attempts: list[Callable[[], Any]] = [
+        *(
+            lambda: encoded.predict(value),
+            lambda: encoded.evaluate(value),
+            lambda: encoded.examples(value, cpu),
+        ),
+        *(lambda: encoded.parts(value, cpu), lambda: encoded.judge(value, cpu)),
+        *(lambda: program.activations(program.module(), value, ["y"]), lambda: PROGRAM.step(value)),
+        *(lambda: PROGRAM.activations(module, value, ["y"]), lambda: PROGRAM.with_batch_size(value)),
+        *(lambda: PROGRAM.loss(value, Y), lambda: PROGRAM.loss(module(X), value)),
+        *(lambda: PROGRAM.metrics().update(value, Y), lambda: PROGRAM.metrics().update(module(X), value)),
+        lambda: graphspec.from_torch(nn.Linear(2, 2), value),
+    ]
+    for attempt in attempts:
+        with suppress(SpecError):
+            attempt()
