@@ -200,7 +200,7 @@ ODD: list[Any] = [
     *(None, 1, 1.5, True, "", "x", b"x", float("nan"), object(), nn.Linear(2, 2), np.zeros(3), iter([1])),
     *([], {}, [None], [{}], {1: 2}, {None: [1]}, {"age": object()}, {"age": {1: 2}}, {"age": 10**400}),
     *([{1: 2}, {3: 4}], [{1: "a"}, {2: 3}], {"age": [[1]], "city": [None]}, {"age": 1 + 2j, "city": b"x"}),
-    *({"age": [1, 2], "city": ["c"]}, {"age": np.ma.array([1], mask=[1])}, {"age": np.datetime64("2020")}),
+    *({"age": [1, 2], "city": ["c"]}, {"age": np.ma.array([1], mask=[True])}, {"age": np.datetime64("2020")}),
     *(
         {"a": None},
         {"y": "x"},
