@@ -173,15 +173,18 @@ def check_document(
     diagnostics: Diagnostics,
     sources: dict[str, str],
     choices: Choices,
+    context: Context | None = None,
 ) -> Program | None:
-    """The second step of `check_text`: the program of a document, which the choices change."""
+    """The second step of `check_text`: the program of a document, which the choices change. The `context` of
+    a caller keeps what each node has become.
+    """
     params, preset, settings = dict(choices.params), choices.preset, choices.settings
     places = settings.places if isinstance(settings, Overrides) else {}
     for key, value in settings.items():
         from graphspec.language.overriding import override
 
         override(document, key, value, params, diagnostics, places.get(key))
-    context = Context(diagnostics, path)
+    context = context or Context(diagnostics, path)
     elaborated = None
     with suppress(TooManyMistakes):
         file = read_file(document, path.stem if path else "model", diagnostics)

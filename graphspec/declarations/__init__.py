@@ -7,7 +7,7 @@ thing, and names are names.
 
 from graphspec.declarations.body import Body, File
 from graphspec.declarations.file import read_blocks, read_file
-from graphspec.declarations.nodes import read_wrapped
+from graphspec.declarations.nodes import read_named, read_wrapped
 from graphspec.declarations.sources import reads_nothing
 
-__all__ = ["Body", "File", "read_blocks", "read_file", "read_wrapped", "reads_nothing"]
+__all__ = ["Body", "File", "read_blocks", "read_file", "read_named", "read_wrapped", "reads_nothing"]

@@ -60,6 +60,15 @@ def read_nodes(
     return nodes
 
 
+def read_named(document: Document, title: str, diagnostics: Diagnostics) -> Body:
+    """The nodes of a document that has nodes alone."""
+    body = Body(document, (), None, title)
+    body.nodes = read_nodes(
+        DeclarationReader(document, diagnostics), document.value["nodes"], ("nodes",), body
+    )
+    return body
+
+
 OF_SHARED = ("layer", "block", "model", "module", "average_of")
 """The forms of a shared entry."""
 WRAPPED = {"block": "blocks", "call": "shared"}

@@ -5,7 +5,9 @@ instances, `forms` from an instance to an op. `scope` evaluates, `lookup` finds 
 """
 
 from graphspec.contract import argument_names
-from graphspec.elaborate.context import Context
+from graphspec.elaborate.alone import elaborate_alone
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.context import Context, OutOfBudget
 from graphspec.elaborate.root import elaborate
 
-__all__ = ["Context", "argument_names", "elaborate"]
+__all__ = ["BodyElaborator", "Context", "OutOfBudget", "argument_names", "elaborate", "elaborate_alone"]

@@ -63,6 +63,7 @@ class Context:
         self.instances = 0
         self.depth = 0  # nodes that are being elaborated, each for the sake of the one before
         self.anonymous = 0
+        self.body: Any = None  # the `BodyElaborator` of the file, once its elaboration begins
 
     def error(
         self,

@@ -49,6 +49,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         scope.formulas = {"index": INDEX} | {word: formula("param", word) for word in context.symbols}
     _resolve_params(scope, file, graph, _param_values(context, file, params, preset))
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
+    context.body = body
     channels_first = _declare_inputs(body)
     sections = read_sections(body)
     data = sections.data

@@ -8,12 +8,26 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphspec import compiler
 from graphspec.diagnostics import Diagnostics, TooManyMistakes
+from graphspec.elaborate import BodyElaborator, Context
 from graphspec.program import Program
 from graphspec.source import Document
+
+NodesOfFile = BodyElaborator
+"""What each node of a file has become."""
+
+
+class Checked(NamedTuple):
+    """What is read of a text: its values, its program where it has no mistake, and what each of its nodes has
+    become.
+    """
+
+    document: Document | None = None
+    program: Program | None = None
+    body: NodesOfFile | None = None
 
 
 def check_spec(
@@ -45,18 +59,19 @@ def check_spec_text(
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     data: bool = True,
-) -> tuple[Document | None, Program | None]:
+) -> Checked:
     """The same of the text of a file that may not be saved, with what is read of it: diagnostics call it
     `shown`, its paths are relative to `path`.
     """
     document = compiler.read_spec(text, shown, diagnostics, sources)
     if document is None:
-        return None, None
+        return Checked()
+    context = Context(diagnostics, path)
     choices = compiler.Choices(preset=preset, settings=settings or {})
-    program = compiler.check_document(document, path, diagnostics, sources, choices)
+    program = compiler.check_document(document, path, diagnostics, sources, choices, context)
     with suppress(TooManyMistakes):
         _check_beside(program, diagnostics, preset, settings, data)
-    return document, program
+    return Checked(document, program, context.body)
 
 
 def _check_beside(

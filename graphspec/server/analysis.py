@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from graphspec.diagnostics import Diagnostic, Diagnostics
-from graphspec.fixing.checking import check_spec_text
+from graphspec.fixing.checking import NodesOfFile, check_spec_text
 from graphspec.fixing.edits import Fix, fix_of
+from graphspec.fixing.node import EditedNode, check_node, edited_node
 from graphspec.graph import Graph, Op
 from graphspec.program import Program
 from graphspec.server.positions import Positions
@@ -22,6 +23,8 @@ from graphspec.tensor import Tensor
 Node = tuple[Body, str]
 """A node: the block that declares it, or None for the file, and its name."""
 
+LONG = 1_000
+"""Lines of a text in which an edited node is looked at before the rest is."""
 _MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _SECTION = re.compile(r"^(inputs|nodes|outputs|blocks)[ \t]*:", re.MULTILINE)
 
@@ -51,6 +54,8 @@ class Analysis:
     """The names that other files declare."""
     marked: bool = False
     """Whether the editor has a byte order mark before this text."""
+    body: NodesOfFile | None = None
+    """What the nodes of this text have become."""
     earlier: Analysis | None = None
     """Of a text that is not read yet: the last one that was."""
 
@@ -126,7 +131,7 @@ def analysed(
     shown = str(path) if path is not None else "<spec>"
     marked, text = text.startswith(_MARK), text.removeprefix(_MARK)
     diagnostics, sources = Diagnostics(wanted), dict[str, str]()
-    document, program = check_spec_text(text, shown, path, diagnostics, sources)
+    document, program, body = check_spec_text(text, shown, path, diagnostics, sources)
     nodes = _nodes(program) if program is not None else before.nodes if before is not None else {}
     return Analysis(
         text,
@@ -139,7 +144,39 @@ def analysed(
         before.document if before is not None else None,
         models,
         marked,
+        body=body,
     )
+
+
+def glanced(text: str, before: Analysis) -> Analysis | None:
+    """A text in which one node has changed, with the mistakes of that node, and those that the text `before`
+    has elsewhere. None where the whole text has to be checked to tell.
+    """
+    marked, text = text.startswith(_MARK), text.removeprefix(_MARK)
+    if before.body is None or before.read is None or len(before.read.lines) < LONG:
+        return None
+    edited = edited_node(before.read, text)
+    errors = None if edited is None else check_node(edited, before.read, before.body)
+    if edited is None or errors is None:
+        return None
+    same = edited.before == edited.after
+    kept = [
+        _moved(each, edited)
+        for each in before.diagnostics
+        if not edited.holds(each, before.shown, edited.before) or (same and each.severity == "warning")
+    ]
+    found = Diagnostics()
+    for each in (*kept, *errors):
+        found.add(each)
+    return replace(unchecked(text, before), diagnostics=tuple(found.sorted()), marked=marked)
+
+
+def _moved(diagnostic: Diagnostic, edited: EditedNode) -> Diagnostic:
+    span = diagnostic.span
+    if span is None or not span.line:
+        return diagnostic
+    moved = replace(span, line=edited.moved(span.line), end_line=edited.moved(span.end_line))
+    return replace(diagnostic, span=moved)
 
 
 def unchecked(text: str, before: Analysis) -> Analysis:

@@ -116,6 +116,7 @@ async def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
     await asyncio.sleep(DELAY)
     if server.version_of(uri) == version:
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, glance, uri)
         await loop.run_in_executor(server.checker, publish, uri)
         loop.call_later(IDLE, _rest, params)
 
@@ -125,15 +126,26 @@ def _rest(params: lsp.DidChangeTextDocumentParams) -> None:
         gc.collect()
 
 
+def glance(uri: str) -> None:
+    """Tells the editor the mistakes of the node that was edited, in a text whose check takes longer."""
+    found = server.glance(uri)
+    if found is not None:
+        _tell(uri, found)
+
+
 def publish(uri: str) -> None:
     """Tells the editor the mistakes of a file; its names are looked up before anyone asks for them."""
     analysis = server.analysis(uri)
+    _tell(uri, analysis)
+    if analysis is not None and analysis.names is not None:
+        analysis.names.at(0)
+
+
+def _tell(uri: str, analysis: Analysis | None) -> None:
     mistakes = [] if analysis is None else list(shown_mistakes(analysis, path_of(uri)))
     server.text_document_publish_diagnostics(
         lsp.PublishDiagnosticsParams(uri, mistakes, server.version_of(uri))
     )
-    if analysis is not None and analysis.names is not None:
-        analysis.names.at(0)
 
 
 @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)

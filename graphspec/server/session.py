@@ -17,7 +17,7 @@ from pygls.lsp.server import LanguageServer
 from pygls.workspace import TextDocument
 
 from graphspec.diagnostics import Superseded
-from graphspec.server.analysis import Analysis, analysed, is_spec, unchecked, unread
+from graphspec.server.analysis import Analysis, analysed, glanced, is_spec, unchecked, unread
 from graphspec.server.files import OtherSpecs
 from graphspec.version import __version__
 
@@ -107,6 +107,16 @@ class SpecServer(LanguageServer):
                         self.analyses[uri] = current
             self.analyses.pop(uri, None)  # it was closed
             return None
+
+    def glance(self, uri: str) -> Analysis | None:
+        """The current text of an open file as far as it is known at once, where an edit of a long text is
+        within one node; None where its mistakes are as before.
+        """
+        document, known = self.document(uri), self.analyses.get(uri)
+        if document is None or known is None or known.source == document.source:
+            return None
+        found = glanced(document.source, known)
+        return None if found is None or found.diagnostics == known.diagnostics else found
 
     def _checked(self, uri: str, text: str, version: int | None) -> Analysis:
         """Raises `Superseded` when the text changes."""

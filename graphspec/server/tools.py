@@ -155,7 +155,7 @@ class Tools:
         """The program of a text, if it has one. Without a file, paths in it are relative to the folder."""
         diagnostics, sources = Diagnostics(), dict[str, str]()
         where = path or self.folder / "spec.yaml"
-        _, program = check_spec_text(text, name, where, diagnostics, sources, data=data)
+        program = check_spec_text(text, name, where, diagnostics, sources, data=data).program
         return program, diagnostics.sorted(), sources
 
     def _checked(

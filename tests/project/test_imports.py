@@ -40,7 +40,7 @@ ALLOWED = {
     "export": "contract data diagnostics elaborated files objectives tensor version weights",
     "expressions": "diagnostics traced",
     "files": "diagnostics",
-    "fixing": "compiler custom data diagnostics language program source tune weights",
+    "fixing": "compiler custom data diagnostics elaborate language program source tune weights",
     "fold": "contract graph passes tensor weights",
     "formatting": "diagnostics source",
     "generate": "contract data diagnostics program settings tensor weights",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from graphspec.server.analysis import analysed, unchecked
+from graphspec.server.analysis import LONG, analysed, glanced, unchecked
 from graphspec.server.outline import hints, outline
 from graphspec.server.positions import Positions
 from graphspec.server.protocol import _action
@@ -95,3 +95,16 @@ def test_a_name_next_to_a_change_is_known() -> None:
     typed = unchecked(known.text.replace(": {y", ":,{y"), known)
     found = typed.at(typed.text.index("{y") + 1)
     assert found is not None and found.symbol.name == "y" and found.declares
+
+
+def test_a_long_text_is_known_at_once_where_one_node_has_changed() -> None:
+    head = "inputs: {x: {shape: [4]}}\nnodes:\n  a: {layer: Dense, units: 2}\n" + "\n" * LONG
+    text = head + "  b: {layer: Dense, units: 2}\n  c: {layer: Dens, units: 3}\noutputs: [c]\n"
+    known = analysed(text, None)
+    wrong = text.replace("b: {layer: Dense, units: 2}", "b:\n    layer: Dense\n    units: -2")
+    seen = glanced(wrong, known)
+    assert seen is not None and seen.text == wrong and not seen.current
+    assert seen.diagnostics == analysed(wrong, None).diagnostics and len(seen.diagnostics) == 2
+    assert glanced(text.replace("[4]", "[5]"), known) is None
+    short = text.replace("\n" * LONG, "")
+    assert glanced(short.replace("units: 3", "units: 4"), analysed(short, None)) is None

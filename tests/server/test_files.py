@@ -13,7 +13,7 @@ from lsprotocol import types as lsp
 from pygls.workspace import Workspace
 
 from graphspec.compiler import compile
-from graphspec.server import protocol, session
+from graphspec.server import analysis, protocol, session
 from graphspec.server.analysis import Analysis, analysed
 from graphspec.server.positions import Positions
 
@@ -281,3 +281,24 @@ def test_what_has_not_changed_is_known_while_a_text_waits_for_its_check(place: P
         position = lsp.Position(*Positions(text).position(text.index("hidden")))
         assert protocol.on_hover(lsp.HoverParams(main, position)) == shown
     assert protocol.server.analyses[main.uri].text == MAIN
+
+
+def test_the_mistake_of_an_edited_node_is_told_before_the_text_is_checked(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = list[list[str]]()
+    monkeypatch.setattr(analysis, "LONG", 0)
+    monkeypatch.setattr(
+        protocol.server,
+        "text_document_publish_diagnostics",
+        lambda params: told.append([each.code for each in params.diagnostics]),
+    )
+    main = opened(place / "main.yaml")
+    protocol.publish(main.uri)
+    told.clear()
+    for number, written in enumerate(("widht: 5", "width: 7", "width: 6")):
+        version = lsp.VersionedTextDocumentIdentifier(uri=main.uri, version=number)
+        change = lsp.TextDocumentContentChangeWholeDocument(MAIN.replace("width: 5", written))
+        protocol.server.workspace.update_text_document(version, change)
+        protocol.glance(main.uri)
+    assert told == [["unknown-key"]]  # and nothing where nothing has changed
