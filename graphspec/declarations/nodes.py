@@ -332,6 +332,7 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
         for key in ("trainable", "weights"):
             if key in node.model_fields_set:
                 help = f"write it on `{node.call}` in `shared`"
+                help += "; a layer there goes into a block, which takes it" if key == "weights" else ""
                 reader.error("unknown-key", (*path, key), f"a call takes no `{key}`", help, key=True)
     if "checkpoint" in node.model_fields_set and (shared or node.form not in ("block", "model", "call")):
         where = "a shared entry" if shared else f"{a(f'`{node.form}`')} node"

@@ -548,6 +548,8 @@ def test_what_numpy_or_torch_would_take_is_answered(formula: str, code: str, hel
         ("x * $(cos((t + 0.008) / 1.008 * pi / 2) ** 2)", math.cos(0.508 / 1.008 * math.pi / 2) ** 2),
         ("x * maximum(square($t), log2(8) - tanh(0))", 3.0),
         ("x * exp($(log(t)))", 0.5),
+        ("x * (floor($t * 5) + ceil($t) - round($t * 3.1))", 1.0),
+        ("x * (max(1, $t, 3) + min($t, 2))", 3.5),
     ],
 )
 def test_functions_of_numbers_are_computed_before_there_is_a_tensor(formula: str, value: float) -> None:
@@ -557,6 +559,19 @@ def test_functions_of_numbers_are_computed_before_there_is_a_tensor(formula: str
     x = torch.ones(2, 4)
     torch.testing.assert_close(program.module()(x), x * value)
     assert "sin(" not in program.source and "exp(" not in program.source
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        ("x * sin($t, 2)", "`sin` takes one number, and has 2"),
+        ("x * maximum($t)", "`maximum` takes 2 numbers, and has 1"),
+        ("x * round($t, 0.5)", "`0.5` is no whole number"),
+    ],
+)
+def test_a_function_of_numbers_says_how_many_it_takes(formula: str, message: str) -> None:
+    (mistake,) = found_in(f'params: {{t: 0.5}}\n{X}nodes: {{y: {{compute: "{formula}"}}}}\noutputs: [y]')
+    assert mistake.message == message
 
 
 @pytest.mark.parametrize("formula", ["x * sqrt($(-t))", "x * log(t - t)", "x + exp(5000 * $t)"])

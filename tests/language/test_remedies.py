@@ -40,6 +40,7 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
         ("{layer: LSTM, units: 4, from: [x, [x, x]]}", 'not ["x", "x"]', "from: {name: [a, b]}"),
         ("{op: cast, dtype: float}", "`dtype` of op `cast`", "did you mean `float32`?"),
         ("{layer: Dense, units: 4, name: hidden}", "has no `name`", "the key of a node is its name"),
+        ("{call: d, weights: w.npz}", "takes no `weights`", "a layer there goes into a block"),
         ("{layer: Dense, units: 4, weights: w.npz}", "takes no `weights`", "put the layer into a block"),
         ("{layer: Dense, units: 4, input: x}", "has no `input`", "under `from`"),
         ("{layer: Add, from: [x, x]}", "unknown layer `Add`", "write {merge: add}"),

@@ -32,7 +32,7 @@ from graphspec.expressions.formula import (
     Reference,
     parse_formula,
 )
-from graphspec.expressions.grammar import CONSTANTS, NUMERIC, WORDS
+from graphspec.expressions.grammar import CONSTANTS, FUNCTIONS, NUMERIC, WORDS
 from graphspec.graph import ArgumentExpression, Formula, Graph, Op, Value, types
 from graphspec.settings import SettingError, show, validate
 from graphspec.tensor import Tensor
@@ -47,8 +47,13 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "power": operator.pow,
     "negative": operator.neg,
     "square": lambda value: value * value,
-    "maximum": max,
-    "minimum": min,
+    "maximum": lambda one, other: max(one, other),
+    "minimum": lambda one, other: min(one, other),
+    "max": lambda *values: max(values),
+    "min": lambda *values: min(values),
+    "round": round,
+    "floor": math.floor,
+    "ceil": math.ceil,
     "abs": abs,
     **NUMERIC,
 }
@@ -332,7 +337,7 @@ class FormulaBuilder:
         keywords = dict(zip((word for word, _ in part.keywords), values[len(operands) :], strict=True))
         plain_values = [operand.value for operand in operands if isinstance(operand, PlainOperand)]
         if function in FOLDED and operands and not keywords and len(plain_values) == len(operands):
-            return self._folded(part, plain_values)
+            return self._folded(part, plain_values, FUNCTIONS.get(function, len(cls.arguments)))
         return self._op(part, cls, self._read(part, cls, operands, keywords))
 
     def _unknown(self, part: Applied) -> None:
@@ -345,8 +350,8 @@ class FormulaBuilder:
         span = self.span(part.name or part)
         self.node.error("unknown-function", span, f"`{word}` is not an op", help)
 
-    def _folded(self, part: Applied, values: list[Any]) -> PlainOperand:
-        """An operation on plain numbers."""
+    def _folded(self, part: Applied, values: list[Any], most: int | None) -> PlainOperand:
+        """An operation on plain numbers, which takes so many at the `most`."""
         for value, argument in zip(values, part.arguments, strict=True):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 help = (
@@ -362,7 +367,13 @@ class FormulaBuilder:
             fine = not isinstance(result, complex) and math.isfinite(result) and abs(result) < 1e300
         except ZeroDivisionError:
             self.fail("division-by-zero", part, f"`{self.source(part)}` divides by zero")
-        except (OverflowError, ValueError, TypeError):
+        except TypeError:
+            if len(values) == most and part.function in FUNCTIONS:
+                message = f"`{self.source(part.arguments[-1])}` is no whole number"
+                self.fail("operand-type", part.arguments[-1], message)
+            takes = "one number" if most == 1 else f"{most} numbers"
+            self.fail("call-arguments", part, f"`{part.function}` takes {takes}, and has {len(values)}")
+        except (OverflowError, ValueError):
             fine = False
         if not fine:
             self.fail("number-too-large", part, f"`{self.source(part)}` is not a number, or is too large")
