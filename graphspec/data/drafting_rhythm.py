@@ -29,6 +29,10 @@ TRAINING = 0.8
 """The first share of the times, by which naive forecasts are compared: the others are for validation."""
 HORIZONS = 24
 """Steps to come at which naive forecasts are compared, at most."""
+SURE = 0.4
+"""The gain over another forecast that chance explains in one stretch of next steps, as a share of its error;
+in more it falls with their root.
+"""
 DAY = 86_400e6
 """Microseconds."""
 PERIODS = {"hour": DAY, "weekday": 7 * DAY, "day_of_year": 366 * DAY}
@@ -57,7 +61,9 @@ class Rhythm:
     season: int
     """Steps that repeating the last ones repeats: 1 where the last value is closer than any season."""
     level: bool
-    """Whether the mean of the past is closer than both."""
+    """Whether the mean of the past is closer than both, by more than chance explains."""
+    stretches: float
+    """How often the next steps fit into the times of validation."""
     past: int
     next: int
     reason: str
@@ -111,7 +117,8 @@ def rhythm_of(
         gaps,
         gaps > 0 and _is_torn(series, apart, past + next),
         repeated,
-        errors[0] < errors[repeated],
+        errors[0] < errors[repeated] * (1 - sure_gain(TRAINING * longest / next)),
+        (1 - TRAINING) * longest / next,
         past,
         next,
         reason,
@@ -119,6 +126,13 @@ def rhythm_of(
         frozenset(by_time),
         frozenset(by_series),
     )
+
+
+def sure_gain(stretches: float) -> float:
+    """The share of its error by which another forecast must be closer in so many stretches of next steps.
+    Several series count once, as what moves one moves the others.
+    """
+    return float(min(SURE, SURE / np.sqrt(max(stretches, 1))))
 
 
 def _scaled(values: NDArray[Any], series: NDArray[np.int64]) -> NDArray[Any]:

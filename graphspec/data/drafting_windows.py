@@ -12,7 +12,7 @@ import pyarrow as pa
 from graphspec.data.columns import is_text
 from graphspec.data.draft import Draft
 from graphspec.data.drafting_looks import ColumnProfile
-from graphspec.data.drafting_rhythm import Ask, Rhythm, rhythm_of
+from graphspec.data.drafting_rhythm import Ask, Rhythm, rhythm_of, sure_gain
 from graphspec.data.spec_words import flow, on_a_line, word
 from graphspec.diagnostics import fail
 
@@ -239,14 +239,14 @@ def _predicted(
         )
         source = "all"
     spec_draft.nodes += [
-        f"  hidden: {{layer: Dense, from: {source}, units: 128, activation: relu}}",
+        f"  hidden: {{layer: Dense, from: {source}, units: 32, activation: relu}}",
         "  drop: {layer: Dropout, rate: 0.3}",
     ]
     if clock:
         if len(spec_draft.codes) > 1:
             spec_draft.nodes.append(f"  times: {{merge: concatenate, from: [{', '.join(spec_draft.codes)}]}}")
         start = "" if len(spec_draft.codes) > 1 else "from: clock, "
-        spec_draft.nodes.append(f"  season: {{layer: Dense, {start}units: 128, activation: relu, repeat: 2}}")
+        spec_draft.nodes.append(f"  season: {{layer: Dense, {start}units: 32, activation: relu, repeat: 2}}")
     if not rhythm.level:
         spec_draft.nodes += _repeated(rhythm)
     if ahead:
@@ -386,12 +386,12 @@ def _text(
         "  features:",
         *spec_draft.features,
         "",
-        *_training("val_mae" if len(targets) == 1 else "val_loss"),
+        *_training("val_mae" if len(targets) == 1 else "val_loss", sure_gain(rhythm.stretches)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _training(monitor: str) -> list[str]:
+def _training(monitor: str, gain: float) -> list[str]:
     """The section `train`: the best epoch is by the error in the units of the target, where there is one."""
     return [
         "train:",
@@ -399,8 +399,10 @@ def _training(monitor: str) -> list[str]:
         "  epochs: 100  # at most: it ends where validation gets no better",
         "  batch_size: 128",
         "  callbacks:",
-        f"    early_stopping: {{monitor: {monitor}, patience: 10, restore_best_weights: true}}",
-        f"    model_checkpoint: {{monitor: {monitor}, save_best_only: true}}",
         "    # the rate of the first epoch is 0: it measures the naive forecast, which later ones improve",
         "    learning_rate_scheduler: {schedule: '0.002 * min(epoch, 1) * 0.95 ** epoch'}",
+        f"    # a smaller gain than {gain:.0%} may be chance in so few steps: then the naive forecast stays",
+        "    early_stopping:",
+        f"      {{monitor: {monitor}, patience: 10, first_gain: {gain:.2g}, restore_best_weights: true}}",
+        f"    model_checkpoint: {{monitor: {monitor}, save_best_only: true}}",
     ]

@@ -695,6 +695,7 @@ def test_a_forecast_starts_from_what_is_closest_in_training_rows(
     (tmp_path / "t.csv").write_text("day,y\n" + "\n".join(rows) + "\n")
     text = draft("s", tmp_path / "t.csv", ["y"], tmp_path, ask=Ask("day", (), 14, 10))
     assert f"# {why}: of what is simple, the closest in training" in text
+    assert "first_gain: 0.2," in text  # 0.4 / sqrt(4), as a fifth of 200 days has 10 steps 4 times
     (tmp_path / "s.yaml").write_text(text)
     assert compile(tmp_path / "s.yaml").outputs["y"].tensors[0].shape[1] == 10
 

@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from graphspec.compiler import check, compile
 from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.objectives.history import directions
-from graphspec.train.callbacks import settings
+from graphspec.train.callbacks import building, settings
 from graphspec.train.callbacks.base import Callback, Callbacks
 from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
 from graphspec.train.callbacks.weights import (
@@ -218,7 +218,8 @@ def test_arguments_and_defaults_are_those_of_keras(name: str) -> None:
         return
     signature = inspect.signature(getattr(keras.callbacks, keras_name).__init__)
     theirs = {n: p.default for n, p in signature.parameters.items() if n not in ("self", "kwargs")}
-    ours = {n: f.default for n, f in cls.model_fields.items() if n != "name"}
+    of_ours_alone = {"first_gain"} if name == "early_stopping" else set()
+    ours = {n: f.default for n, f in cls.model_fields.items() if n not in {"name"} | of_ours_alone}
     elsewhere = {  # what the run directory decides, and what is not there
         "tensorboard": {"log_dir", "write_images", "profile_batch", "embeddings_freq", "embeddings_metadata"},
         "csv_logger": {"append"},
@@ -245,6 +246,28 @@ def test_early_stopping_restores_the_best_weights(place: Path) -> None:
     assert any(f"in epoch {best + 1}" in line for line in said)
     last, kept = (load_file(result.run_dir / f"{name}.safetensors") for name in ("last", "best"))
     assert all(torch.equal(last[name], kept[name]) for name in last)
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 3), (0.2, 3), (0.5, 0)])
+def test_the_first_epoch_stays_the_best_without_the_gain_that_is_asked_for(share: float, kept: int) -> None:
+    """By `early_stopping`, and in `best.safetensors`; each epoch goes on from what was stored."""
+    config = settings.EarlyStopping(patience=2, first_gain=share, restore_best_weights=True)
+    for kind in ("stopping", "best"):
+        state: dict[str, Any] = {}
+        for epoch, value in enumerate([1.0, 0.9, 0.95, 0.7, 0.75]):
+            callbacks, best = building.build([config], [], {"val_loss": "down"})
+            each: Any = best if kind == "best" else callbacks.items["early_stopping"]
+            weights = {"epoch": torch.tensor(epoch)}
+            spread = SimpleNamespace(sharded=True)
+            each.model = stub(as_evaluated=nullcontext, weights=lambda w=weights: w, spread=spread)
+            if state:
+                each.load_state_dict(state)
+            each.on_epoch_end(epoch, {"val_loss": value})
+            state = each.state_dict()
+            if each.weights:
+                last = int(each.weights["epoch"])
+        assert last == kept and each.best == 0.7, kind
+        assert not each.model.stop_training  # every better epoch is waited for, whichever counts
 
 
 def test_a_run_that_stopped_early_stays_stopped(place: Path) -> None:

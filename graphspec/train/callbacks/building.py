@@ -22,17 +22,23 @@ def build(
     """The callbacks of a spec in its order, then those of the caller; last the one that keeps the best
     weights. Only the first process has the caller's, and those that write.
     """
+    settings_of_spec = list(settings_of_spec)
+    shares = {
+        each.monitor: each.first_gain for each in settings_of_spec if isinstance(each, settings.EarlyStopping)
+    }
     if not is_first:
         settings_of_spec, custom = [callback for callback in settings_of_spec if callback.steers], []
     best: BestWeights | None = None
     callbacks: list[tuple[str, Any]] = []
     for callback in settings_of_spec:
         if isinstance(callback, settings.ModelCheckpoint) and callback.keeps_the_best:
-            best = BestWeights(callback.monitor, callback.down(directions), callback.initial_value_threshold)
+            threshold, share = callback.initial_value_threshold, shares.get(callback.monitor, 0.0)
+            best = BestWeights(callback.monitor, callback.down(directions), threshold, share)
         elif callback.made_by:
             callbacks.append((callback.canonical, _callback(callback, directions)))
     callbacks += [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(custom)]
-    best = best or BestWeights("val_loss" if "val_loss" in directions else "loss")
+    loss = "val_loss" if "val_loss" in directions else "loss"
+    best = best or BestWeights(loss, first_gain=shares.get(loss, 0.0))
     return Callbacks([*callbacks, ("best", best)]), best
 
 

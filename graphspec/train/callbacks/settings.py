@@ -1,4 +1,4 @@
-"""Keras' callbacks as settings, with its names, arguments and defaults. No torch here."""
+"""Keras' callbacks as settings, with its names, arguments and defaults, and `first_gain`. No torch here."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ class EarlyStopping(Monitor):
     """Whether the best weights are restored at the end."""
     start_from_epoch: Natural = 0
     """Epoch from which it monitors."""
+    first_gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share by which an epoch must be better than the first, or the first is the best."""
 
 
 class ModelCheckpoint(Monitor):

@@ -19,9 +19,12 @@ from graphspec.train.stored import number_or_none
 class BestWeights(Callback):
     """Keeps the weights of the best epoch, as they were evaluated; `write` writes them."""
 
-    def __init__(self, monitor: str, down: bool = True, threshold: float | None = None):
-        self.monitor, self.down = monitor, down
+    def __init__(
+        self, monitor: str, down: bool = True, threshold: float | None = None, first_gain: float = 0.0
+    ):
+        self.monitor, self.down, self.first_gain = monitor, down, first_gain
         self.best = threshold
+        self.first: float | None = None
         self.epoch: int | None = None
         """The best epoch, counted from 1; None before the first that counts."""
         self.weights: dict[str, Tensor] = {}
@@ -29,7 +32,10 @@ class BestWeights(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value = logs.get(self.monitor)
         if isinstance(value, float) and improves(value, self.best, self.down):
-            self.best, self.epoch = value, epoch + 1
+            self.best = value
+            if not gains(value, self.first, self.down, self.first_gain):
+                return
+            self.epoch, self.first = epoch + 1, value if self.first is None else self.first
             with self.model.as_evaluated():
                 self.weights = copied(self.model.weights())
 
@@ -41,10 +47,11 @@ class BestWeights(Callback):
         self.model.run.note(best_epoch=self.epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "epoch": self.epoch}
+        return {"best": self.best, "epoch": self.epoch, "first": self.first}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best, self.epoch = number_or_none(state["best"]), state.get("epoch")
+        self.first = number_or_none(state.get("first"))
 
 
 class EarlyStoppingCallback(Callback):
@@ -53,6 +60,7 @@ class EarlyStoppingCallback(Callback):
     def __init__(self, config: settings.EarlyStopping, down: bool):
         self.config, self.down = config, down
         self.best: float | None = None
+        self.first: float | None = None
         self.best_epoch = self.wait = 0
         self.kept = False
         """Whether there are weights to restore; where they are sharded, the first process has them."""
@@ -67,13 +75,17 @@ class EarlyStoppingCallback(Callback):
         self.wait += 1
         if improves(value, self.best, self.down, config.min_delta):
             self.best = value
-            self._keep(epoch)
+            if gains(value, self.first, self.down, config.first_gain):
+                self.first = value if self.first is None else self.first
+                self._keep(epoch)
             if config.baseline is None or improves(value, config.baseline, self.down, config.min_delta):
                 self.wait = 0
             return
         if self.wait >= config.patience and epoch > 0:
             self.model.stop_training = True
             best = f"{plain(self.best)} in epoch {self.best_epoch + 1}" if self.best is not None else "none"
+            if not gains(self.best, self.first, self.down, config.first_gain):
+                best = f"{plain(self.best)}: no gain of {config.first_gain:.0%}, so the first epoch counts"
             self.model.tell(f"early stopping: `{config.monitor}` does not improve; the best was {best}")
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -90,12 +102,12 @@ class EarlyStoppingCallback(Callback):
                 self.weights = copied(self.model.weights())
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("best", "best_epoch", "wait", "kept")
+        names = ("best", "first", "best_epoch", "wait", "kept")
         numbers: dict[str, Any] = {name: getattr(self, name) for name in names}
         return numbers | {f"weights/{name}": tensor for name, tensor in self.weights.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best = number_or_none(state["best"])
+        self.best, self.first = number_or_none(state["best"]), number_or_none(state.get("first"))
         self.best_epoch, self.wait = state["best_epoch"], state["wait"]
         start = "weights/"
         self.weights = {
@@ -181,6 +193,11 @@ def improves(value: Any, best: float | None, down: bool, delta: float = 0.0) -> 
     if best is None:
         return True
     return value + delta < best if down else value - delta > best
+
+
+def gains(value: float | None, first: float | None, down: bool, share: float) -> bool:
+    """Whether the best value so far is the first, or better than that by more than a share of it."""
+    return not share or first is None or value == first or improves(value, first, down, share * abs(first))
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
