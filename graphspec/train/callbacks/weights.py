@@ -84,7 +84,7 @@ class EarlyStoppingCallback(Callback):
         if self.wait >= config.patience and epoch > 0:
             self.model.stop_training = True
             best = f"{plain(self.best)} in epoch {self.best_epoch + 1}" if self.best is not None else "none"
-            if not gains(self.best, self.first, self.down, config.first_gain):
+            if self.best is not None and not gains(self.best, self.first, self.down, config.first_gain):
                 best = f"{plain(self.best)}: no gain of {config.first_gain:.0%}, so the first epoch counts"
             self.model.tell(f"early stopping: `{config.monitor}` does not improve; the best was {best}")
 
@@ -195,7 +195,7 @@ def improves(value: Any, best: float | None, down: bool, delta: float = 0.0) -> 
     return value + delta < best if down else value - delta > best
 
 
-def gains(value: float | None, first: float | None, down: bool, share: float) -> bool:
+def gains(value: float, first: float | None, down: bool, share: float) -> bool:
     """Whether the best value so far is the first, or better than that by more than a share of it."""
     return not share or first is None or value == first or improves(value, first, down, share * abs(first))
 
