@@ -76,8 +76,8 @@ Parts = Sequence[Examples | None]
 """Training, validation and test."""
 
 
-def _selected(whole: InMemory | StreamedWindows, parts: Any) -> Parts:
-    """The examples of each part, which share their arrays; `parts` says of each example for which it is."""
+def selected(whole: InMemory | StreamedWindows, parts: Any) -> Parts:
+    """The examples of each part, which share their arrays; `parts` says of each example which it is for."""
     indices = [torch.from_numpy(np.flatnonzero(parts == number)) for number in range(3)]
     return [whole.select(index) if len(index) else None for index in indices]
 
@@ -141,9 +141,8 @@ class Loader:
         others = {"validation": config.validation, "test": config.test}
         held = {label: each for label, each in others.items() if isinstance(each, DataFile)}
         bounds = [named for named in (config.first, *held.values()) if named is not None and named.bounds]
-        what = "windows" if config.windows is not None else "bounds of time" if bounds else None
-        if what is not None:
-            raise fail("not-supported", f"{what}: only whole tables and texts are prepared", help)
+        if bounds:
+            raise fail("not-supported", "bounds of time: only whole tables and texts are prepared", help)
         joined = packed(config.features) is not None
         misfit = pack_misfit(self.program)
         if misfit is not None:
@@ -216,6 +215,20 @@ class Loader:
         if isinstance(division, Split):
             parts = self._parts(Split(split=division.split), len(examples), None)
         return self._divided(examples, parts)
+
+    def held(self, training: Parts, root: Path | None) -> Parts:
+        """The parts of training data, with files for validation and test in their place. Raises
+        `SpecError`.
+        """
+        parts, config = [*training], self.config
+        for number, named in ((1, config.validation), (2, config.test)):
+            if not isinstance(named, DataFile):
+                continue
+            label = ("training", "validation", "test")[number]
+            if label == "test" and parts[number] is not None:
+                raise two_tests()
+            parts[number] = self.all(opening(self.program, label, named, root), label, named)
+        return parts
 
     def all(self, file: Opening | None, label: str, bounds: DataFile | None = None) -> Examples | None:
         """All examples of a file, or those of the time that is named."""
@@ -351,7 +364,7 @@ class Loader:
         if of is None:
             return [windowed, None, None]
         self._digest.update(of.tobytes())
-        return _selected(windowed, of)
+        return selected(windowed, of)
 
     def _packed(
         self,
@@ -521,7 +534,7 @@ class Loader:
         if parts is None:
             return [whole, None, None]
         self._digest.update(parts)
-        return _selected(whole, parts)
+        return selected(whole, parts)
 
     def _divider(self, division: Split | Marked | None, there: Collection[str], lacking: Any) -> str | None:
         """The column that a division names, if it names one."""

@@ -16,7 +16,7 @@ from graphspec.data.batches import Examples, InMemory
 from graphspec.data.candidates import Candidates, candidates_of, with_shares
 from graphspec.data.files import DataFile, SourceFile
 from graphspec.data.in_memory_source import Given
-from graphspec.data.loader import SYNTHETIC, Loader, two_tests
+from graphspec.data.loader import SYNTHETIC, Loader
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mixed import mixing
 from graphspec.data.mixture import Mixture
@@ -134,23 +134,18 @@ def _read(
     """Reads files, on the CPU."""
     loader = Loader(program, limit or sys.maxsize, encoders)
     config = loader.config
-    validation = config.validation if isinstance(config.validation, DataFile) else None
     if config.sources:
         from graphspec.data.several import SeveralTables  # imports pyarrow
 
         parts = SeveralTables(loader, _source_files(program, config.sources, root, data)).read()
     else:
         parts = loader.training(opening(program, "train", config.first, root, data))
-    held = loader.all(opening(program, "validation", validation, root), "validation", validation)
-    test = loader.all(opening(program, "test", config.test, root), "test", config.test)
-    if test is not None and parts[2] is not None:
-        raise two_tests()
-    training = parts[0]
+    training, validation, test = loader.held(parts, root)
     assert training is not None  # a split leaves some
     return Data(
         training,
-        held or parts[1],
-        test or parts[2],
+        validation,
+        test,
         (*loader.notes, *(loader.encoders.notes if loader.encoders is not None else ())),
         loader.fingerprint,
         loader.encoders,

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import numpy as np
@@ -37,15 +38,13 @@ if TYPE_CHECKING:
 INDEX = "index.json"
 FORMAT = "graphspec prepared data"
 VERSION = 1
-ROWS = 65_536
-"""Rows of the source in a shard."""
-BLOCK_ROWS = 4096
-"""Rows of a block."""
 FILES, KEPT = 48, 128 * 2**20
 """Files of a part of the data that are open together, and bytes of blocks: twice what is read at a time."""
 AGAIN = "delete the file, and run `graphspec prepare` again: it makes what is missing"
 """Remedy for a shard that is damaged or missing."""
 LABELS = ("training", "validation", "test")
+LINE, TICKS = "line", "ticks"
+"""The group of what is about series, and in it the time of each row of a timeline."""
 Label = Annotated[str, Limits(pattern="^(training|validation|test)$")]
 Size = Annotated[int, Limits(ge=0, lt=2**31)]
 T = TypeVar("T")
@@ -65,7 +64,7 @@ class KeptArray(PreparedRecord):
     own.
     """
 
-    group: Annotated[str, Limits(pattern="^(arrays|weights|masks)$")]
+    group: Annotated[str, Limits(pattern="^(arrays|weights|masks|line)$")]
     name: str
     dtype: Annotated[str, Limits(pattern=r"^(<[iuf][248]|\|[iu]1|\|b1)$")]
     shape: Items[Size]
@@ -80,7 +79,7 @@ class KeptArray(PreparedRecord):
 class ShardFile(PreparedRecord):
     """The rows of one part of the data in a shard: the file, and the rows and checksum of each block."""
 
-    file: Annotated[str, Limits(pattern=r"^(training|validation|test)-[0-9]{5,9}\.arrow$")]
+    file: Annotated[str, Limits(pattern=r"^(training|validation|test)-([0-9]{5,9}|series)\.arrow$")]
     blocks: Annotated[
         tuple[Annotated[tuple[Annotated[int, Limits(gt=0, lt=2**31)], int], Strict(False)], ...],
         Limits(min_length=1),
@@ -104,6 +103,18 @@ class Shard(PreparedRecord):
     columns: Items[KeptArray] = ()
 
 
+class KeptLine(PreparedRecord):
+    """The timeline of a table of windows: the file of its series, how it is kept, and of the column of time a
+    cell and the format. `masks` says which outputs lack targets.
+    """
+
+    file: ShardFile
+    columns: Items[KeptArray]
+    masks: Items[str]
+    stamp: str
+    format: str | None
+
+
 class Index(PreparedRecord):
     """The content of a folder of prepared data. `key` has the digest of each thing that decides it."""
 
@@ -116,6 +127,8 @@ class Index(PreparedRecord):
     columns: Items[KeptArray]
     shards: Items[Shard]
     fingerprint: str
+    lines: dict[Label, KeptLine] = {}
+    """By the part of the data that a table is named for, its timeline, where examples are windows."""
 
     def size(self, folder: Path) -> int:
         """The bytes of all shards. Raises `SpecError` (data-format) where one is missing."""
@@ -147,8 +160,11 @@ def key_of(program: BaseProgram) -> dict[str, str]:
     inputs = {name: str(tensor) for name, tensor in program.inputs.items()}
     targets = {name: f"{out.target} {out.tensors[0]} {out.loss!r}" for name, out in program.outputs.items()}
     test = settings.get("test")
+    first = None if config is None else config.first
     parts = {
         "features": {name: settings.get(name) for name in ("features", "na_values", "key")},
+        **({"windows": settings["windows"]} if settings.get("windows") else {}),
+        **({"bounds": first.bounds} if first is not None and first.bounds else {}),
         "validation": [settings.get("validation"), program.training.seed, *([test] if test else [])],
         "inputs": inputs,
         "outputs": targets,
@@ -177,14 +193,18 @@ def read_index(folder: Path) -> Index:
         raise fail("data-format", f"`{remote.shown(folder)}` holds no prepared data", help)
     arrays = {(column.group, column.name) for column in index.columns}
     digests = index.key.get("encoders"), index.fingerprint
-    if len(arrays) < len(index.columns) or digests != (digest_of(index.encoders), fingerprint(index.shards)):
+    if len(arrays) < len(index.columns) or digests != (
+        digest_of(index.encoders),
+        fingerprint(index.shards, index.lines),
+    ):
         raise fail("data-format", f"`{remote.shown(folder / INDEX)}` is not what was written", help)
     return index
 
 
-def fingerprint(shards: Sequence[Shard]) -> str:
-    """The digest of what shards hold."""
-    return digest_of([shard.model_dump(mode="json") for shard in shards])
+def fingerprint(shards: Sequence[Shard], lines: Mapping[str, KeptLine] = MappingProxyType({})) -> str:
+    """The digest of what shards hold, and of timelines."""
+    held: Any = [shard.model_dump(mode="json") for shard in shards]
+    return digest_of([held, {k: v.model_dump(mode="json") for k, v in lines.items()}] if lines else held)
 
 
 def read_record(path: Path) -> Any:
@@ -196,7 +216,8 @@ def read_record(path: Path) -> Any:
 def need_same(program: BaseProgram, index: Index, folder: Path) -> None:
     """Raises `SpecError` (data-column) where data were prepared for something else than a spec asks for."""
     own = key_of(program)
-    differ = [name for name, digest in own.items() if index.key.get(name) != digest]
+    names = {**own, **index.key}
+    differ = [name for name in names if name != "encoders" and own.get(name) != index.key.get(name)]
     if differ:
         what = " and ".join(differ)
         message = f"`{remote.shown(folder)}` was prepared for other {what} than the spec has"
@@ -210,7 +231,14 @@ def checked(program: BaseProgram, index: Index, wanted: Sequence[Field], folder:
     sizes = program.minimum_sizes, program.maximum_sizes
     checker = Checker(remote.shown(folder), row_in_words, wanted, *sizes, typed=True)
     known = {*checker.wanted, *program.outputs}
-    odd = {column.name for column in index.columns if column.name.removesuffix(UNIT) not in known}
+    about = [column for column in index.columns if column.group == LINE]
+    odd = {
+        column.name
+        for column in index.columns
+        if column not in about and column.name.removesuffix(UNIT) not in known
+    }
+    if [(each.name, each.ragged, each.shape) for each in about] != [(TICKS, False, ())] * bool(index.lines):
+        odd.add(TICKS)
     lacking = checker.wanted.keys() - {each.name for each in index.columns if each.group == "arrays"}
     for name in sorted(odd | lacking | set(index.absent) - program.defaults.keys()):
         raise other_arrays(folder, name)
@@ -228,6 +256,8 @@ def checked(program: BaseProgram, index: Index, wanted: Sequence[Field], folder:
                 kept is not None and (kept.values if isinstance(kept, Ragged) else kept).dtype == flat.dtype
             )
         legal = np.isfinite(flat) & ((flat >= 0) | (group != "weights"))
+        if group == LINE:
+            return bool(legal.all())
         return flat.dtype.kind == "f" and bool(legal.all())
 
     return check
@@ -425,7 +455,7 @@ def arrays_of(
     files = [Mapped(folder, part, index.columns, check, opened, kept) for part in parts]
     if not files:
         return None
-    groups: dict[str, dict[str, Any]] = {"arrays": {}, "weights": {}, "masks": {}}
+    groups: dict[str, dict[str, Any]] = {"arrays": {}, "weights": {}, "masks": {}, LINE: {}}
     for place, column in enumerate(index.columns):
         groups[column.group][column.name] = ShardedRows(column, files, place, most)
     return groups

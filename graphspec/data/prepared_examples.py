@@ -15,12 +15,15 @@ from graphspec.data import packing, reading
 from graphspec.data.batches import Examples
 from graphspec.data.encoders import Encoders
 from graphspec.data.features.shifts import packed
+from graphspec.data.features.windows import Windows
 from graphspec.data.fields import Field, fields
 from graphspec.data.loader import Loader, padding_of
 from graphspec.data.padding import Padding
 from graphspec.data.prepared import (
     KEPT,
     LABELS,
+    LINE,
+    TICKS,
     Check,
     Index,
     Label,
@@ -32,6 +35,8 @@ from graphspec.data.prepared import (
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import Array
 from graphspec.data.streamed import Streamed
+from graphspec.data.windows.examples import row_fields, windowed
+from graphspec.data.windows.kept import restored
 from graphspec.elaborated import BaseProgram
 
 Groups = dict[str, dict[str, Any]]
@@ -54,6 +59,8 @@ class PreparedExamples:
         """Those for training, validation and test. Raises `SpecError` where the folder holds others."""
         if packed(self.loader.config.features) is not None:
             return [self._texts(label) for label in LABELS]
+        if self.loader.config.windows is not None:
+            return self._windows(self.loader.config.windows)
         check = checked(self.program, self.index, self.wanted, self.folder)
         return [self._rows(label, check) for label in LABELS]
 
@@ -94,8 +101,8 @@ class PreparedExamples:
         if groups is None:
             return None
         if self.fits:
-            return reading.held([*groups.values()], self.dtypes, self.padding)
-        arrays, weights, masks = groups.values()
+            return reading.held([groups[name] for name in reading.GROUPS], self.dtypes, self.padding)
+        arrays, weights, masks = (groups[name] for name in reading.GROUPS)
         dtypes = self.dtypes | {name: torch.float32 for name in arrays.keys() - self.dtypes.keys()}
         return Streamed(arrays, dtypes, weights, masks, padding=self.padding)
 
@@ -125,3 +132,26 @@ class PreparedExamples:
         tokens, learned = (groups[group].get(name) for group, name in (packing.STREAM, packing.COUNTED))
         examples: Examples = stream.examples(tokens, learned, self.dtypes, [length])
         return examples
+
+    def _windows(self, windows: Windows) -> list[Examples | None]:
+        """The windows of rows in the order of time."""
+        parts: list[Examples | None] = [None] * len(LABELS)
+        plan = self.encoders.plan
+        check = checked(self.program, self.index, row_fields(self.wanted, plan), self.folder)
+        for label, kept_line in self.index.lines.items():
+            groups = self._arrays(label, check)
+            if groups is None:
+                raise other_arrays(self.folder, label)
+            ticks = groups.pop(LINE)[TICKS]
+            times = ticks if isinstance(ticks, np.ndarray) else ticks.read([(0, ticks.length)])
+            line, positions = restored(self.folder, self.index, label, times, windows)
+            groups["masks"] = {
+                name: groups["masks"][name] for name in kept_line.masks if name in groups["masks"]
+            }
+            of = {each: np.sort(positions[each])[: self.limit] for each in LABELS if each in positions}
+            origins = np.unique(np.concatenate([*of.values()]))
+            whole = windowed(groups, self.wanted, self.encoders, line, origins, windows.stride, self.padding)
+            for number, each in enumerate(LABELS):
+                if each in of and len(of[each]):
+                    parts[number] = whole.select(torch.from_numpy(np.searchsorted(origins, of[each])))
+        return parts

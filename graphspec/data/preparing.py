@@ -7,9 +7,7 @@ renamed, then its `.json`: with that it is whole. What is not whole is made agai
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -25,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from graphspec.data import reading, remote
+from graphspec.data import reading, shards
 from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.features.shifts import packed
@@ -36,45 +34,30 @@ from graphspec.data.loader import FittedSource, Loader
 from graphspec.data.mistakes import nowhere, row_in_words
 from graphspec.data.packing import STREAM, borders, last_of, streams, unseen_of
 from graphspec.data.prepared import (
-    BLOCK_ROWS,
     FORMAT,
     INDEX,
     LABELS,
-    ROWS,
-    VERSION,
-    Index,
     KeptArray,
     Label,
-    Mapped,
     Shard,
     ShardFile,
-    checksum_of,
     columns_of,
     digest_of,
-    fingerprint,
     key_of,
     read_record,
     table_of,
 )
+from graphspec.data.shards import Prepared
 from graphspec.data.store import Array
 from graphspec.data.tables import CHUNK
 from graphspec.diagnostics import SpecError, fail
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line
 from graphspec.elaborated import BaseProgram
-from graphspec.files.folder import Folder
-from graphspec.files.records import record_of
-from graphspec.files.remembered import own_record, sealed_record
 from graphspec.files.whole import HALF
 
 PATIENCE = 5.0
 """Seconds of encoding until other processes are started."""
-NAMES = re.compile(rf"({'|'.join(LABELS)})-[0-9]+\.arrow|shard-[0-9]+\.json|{re.escape(INDEX)}")
-"""The names of what is written."""
-SHARD = "shard"
-"""The kind of a shard's signed record."""
-SHARD_BYTES, BLOCK_BYTES = 2**28, 2**21
-"""Bytes of a shard and of a block, at most about."""
 TOKENS = 64
 """So many times as many tokens are in a block as rows of tables."""
 RETRIES = 3
@@ -86,23 +69,12 @@ def holds_other(folder: Path) -> bool:
     found = os.listdir(folder)
     if INDEX not in found:
         names = (half["file"] if (half := HALF.fullmatch(name)) else name for name in found)
-        return not all(map(NAMES.fullmatch, names))
+        return not all(map(shards.NAMES.fullmatch, names))
     try:
         content = read_record(folder / INDEX)
     except (OSError, ValueError):
         return True
     return not (isinstance(content, dict) and content.get("format") == FORMAT)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The result of a preparation: the index, how many shards were made, where the others were there, and how
-    many examples each part of the data has.
-    """
-
-    index: Index
-    made: int
-    examples: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,35 +130,38 @@ def prepare(
     package-missing without Ray.
     """
     loader = Loader(program, limit or sys.maxsize, None)
+    if loader.config.windows is not None:
+        from graphspec.data.preparing_windows import prepare_windows
+
+        return prepare_windows(loader, folder, data, root, tell)
     sources = loader.sources(data, root)
     first = sources[0]
     about = {**key_of(program), "encoders": digest_of(first.encoders.to_json())}
     works = tuple(_work(folder, program, loader, source, digest_of([about, limit])) for source in sources)
-    if not remote.is_remote(folder):
-        Folder(folder).folder("")
-        Folder(folder).remove_halves("", NAMES.fullmatch)
-    shards: dict[int, Shard] = {}
+    shards.begin(folder)
+    found: dict[int, Shard] = {}
     made = rows = 0
     tasks = _all_tasks(sources, _shard_rows(loader))
     making = _by_ray(works, tasks) if ray else _made(works, tasks, workers or os.cpu_count() or 1)
     for task, shard, new in making:
         if new:
-            shard = _sealed(works[task.work], task, shard)
-        shards[task.number] = shard
+            work = works[task.work]
+            shard = shards.sealed(folder, task.number, _key(work, task), shard)
+        found[task.number] = shard
         made, rows = made + new, rows + sum(part.rows for part in shard.parts.values())
-        tell(len(shards), rows)
-    ordered = [shards[number] for number in sorted(shards)]
+        tell(len(found), rows)
+    ordered = [found[number] for number in sorted(found)]
     for source in sources:
         if not any(source.label in shard.parts for shard in ordered):
             raise fail("data-empty", f"`{source.table.file}` holds no examples", source.table.empty_help)
     examples = {label: sum(s.parts[label].rows for s in ordered if label in s.parts) for label in LABELS}
     if works[0].packed is not None:
         examples = _rows_of_texts(loader, sources, ordered, examples)
-    return Prepared(_finished(folder, ordered, about, loader, first.encoders), made, examples)
+    return Prepared(shards.finish(folder, ordered, about, loader, first.encoders), made, examples)
 
 
 def _rows_of_texts(
-    loader: Loader, sources: Sequence[FittedSource], shards: Sequence[Shard], tokens: Mapping[Label, int]
+    loader: Loader, sources: Sequence[FittedSource], made: Sequence[Shard], tokens: Mapping[Label, int]
 ) -> dict[Label, int]:
     """How many rows streams of so many tokens have, which is noted. Raises `SpecError` (data-empty)."""
     stream = replace(loader.stream(sources[0].encoders), most=sys.maxsize)
@@ -195,14 +170,14 @@ def _rows_of_texts(
     for source in sources:
         labels = [source.label] if source.parts is None else [each for each in LABELS if each not in others]
         mine = {label: tokens[label] for label in labels}
-        unseen = [sum(s.parts[label].unseen for s in shards if label in s.parts) for label in mine]
+        unseen = [sum(s.parts[label].unseen for s in made if label in s.parts) for label in mine]
         loader.notes += stream.notes(mine, source.table.file, unseen)
     return {label: stream.rows(count) for label, count in tokens.items()}
 
 
 def _shard_rows(loader: Loader) -> int:
     """Rows of a shard: fewer where they become long ones, as pictures do."""
-    return max(1, min(ROWS, SHARD_BYTES // reading.row_bytes(loader.wanted)))
+    return max(1, min(shards.ROWS, shards.SHARD_BYTES // reading.row_bytes(loader.wanted)))
 
 
 def _work(folder: Path, program: BaseProgram, loader: Loader, source: FittedSource, key: str) -> Work:
@@ -214,32 +189,12 @@ def _work(folder: Path, program: BaseProgram, loader: Loader, source: FittedSour
     return Work(folder, key, source.encoders, tuple(loader.wanted), sizes, *about, name)
 
 
-def _finished(
-    folder: Path, shards: list[Shard], about: dict[str, str], loader: Loader, encoders: Encoders
-) -> Index:
-    """Writes the index."""
-    columns = next(shard.columns for shard in shards if shard.columns)
-    index = Index(
-        format=FORMAT,
-        version=VERSION,
-        key=about,
-        encoders=encoders.to_json(),
-        absent=tuple(loader.absent),
-        notes=tuple(loader.notes),
-        columns=columns,
-        shards=tuple(shards),
-        fingerprint=fingerprint(shards),
-    )
-    _put(folder / INDEX, index.model_dump_json().encode())
-    return index
-
-
 def _all_tasks(sources: Sequence[FittedSource], rows: int) -> Iterator[Task]:
     """The rows of all tables in ranges, each a shard."""
     number = 0
     for work, source in enumerate(sources):
         last = last_of(source.table)
-        size = min(CHUNK, SHARD_BYTES)
+        size = min(CHUNK, shards.SHARD_BYTES)
         chunks = reading.sliced(source.table.chunks(source.encoders.columns, size), source.rows, 1)
         for first, table in _ranges(chunks, rows):
             of = np.full(len(table), LABELS.index(source.label), np.uint8)
@@ -257,7 +212,7 @@ def _ranges(chunks: Iterable[tuple[int, pa.Table]], rows: int) -> Iterator[tuple
     for _, part in chunks:
         held.append(part)
         count, size = count + part.num_rows, size + part.nbytes
-        while count >= rows or size >= SHARD_BYTES:
+        while count >= rows or size >= shards.SHARD_BYTES:
             whole, some = pa.concat_tables(held, promote_options="permissive"), min(rows, count)
             yield first, whole.slice(0, some)
             held, first, count = [whole.slice(some)], first + some, count - some
@@ -375,15 +330,8 @@ def _encode_here(task: Task) -> Shard:
 
 
 def _known(works: Works, task: Task) -> Shard | None:
-    """A shard that is whole, of the same data, as this user has signed; None for one to make."""
     work = works[task.work]
-    path = work.folder / f"shard-{task.number:05d}.json"
-    try:
-        shard = record_of(Shard, own_record(SHARD, read_record(path)))
-    except (OSError, ValueError):
-        return None
-    files = [Mapped(work.folder, part, shard.columns) for part in shard.parts.values()]
-    return shard if shard.key == _key(work, task) and all(file.whole() for file in files) else None
+    return shards.known(work.folder, task.number, _key(work, task))
 
 
 def _key(work: Work, task: Task) -> str:
@@ -420,7 +368,7 @@ def encode(work: Work, task: Task) -> Shard:
         if not len(chosen):
             continue
         some = {name: reading.rows_of(array, chosen) for name, array in arrays.items()}
-        files[label] = _write(work.folder, f"{label}-{task.number:05d}.arrow", table_of(columns, some))
+        files[label] = shards.write(work.folder, f"{label}-{task.number:05d}.arrow", table_of(columns, some))
     return Shard(key="", parts=files, columns=columns)
 
 
@@ -433,39 +381,6 @@ def _tokens(work: Work, task: Task, part: TablePart) -> Shard:
         label, columns = LABELS[number], columns_of(some)
         if len(some[STREAM]):
             name = f"{label}-{task.number:05d}.arrow"
-            written = _write(work.folder, name, table_of(columns, some), TOKENS)
+            written = shards.write(work.folder, name, table_of(columns, some), TOKENS)
             files[label] = written.model_copy(update={"unseen": unseen_of(encoder, some)})
     return Shard(key="", parts=files, columns=columns)
-
-
-def _sealed(work: Work, task: Task, shard: Shard) -> Shard:
-    """A shard with its key, and writes its record, which this user signs, whoever made it."""
-    shard = shard.model_copy(update={"key": _key(work, task)})
-    record = sealed_record(SHARD, shard.model_dump(mode="json"))
-    if record is not None:
-        _put(work.folder / f"shard-{task.number:05d}.json", json.dumps(record).encode())
-    return shard
-
-
-def _put(path: Path, content: Any) -> None:
-    """Writes a file. Raises `SpecError` (data-space) where it cannot be."""
-    try:
-        remote.put(path, content)
-    except OSError as error:
-        message = f"`{remote.shown(path)}` cannot be written: {error.strerror or error}"
-        raise fail("data-space", message, "name another folder") from None
-
-
-def _write(folder: Path, name: str, table: pa.Table, together: int = 1) -> ShardFile:
-    """One file of a shard, in blocks, of which a row of a training has as many rows as `together`."""
-    most = max(1, min(BLOCK_ROWS * together, BLOCK_BYTES * len(table) // max(1, table.nbytes)))
-    batches = table.combine_chunks().to_batches(max_chunksize=most)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-    content = sink.getvalue()
-    read = pa.ipc.open_file(content)
-    blocks = [read.get_batch(number) for number in range(read.num_record_batches)]
-    _put(folder / name, content)
-    return ShardFile(file=name, blocks=tuple((len(block), checksum_of(block)) for block in blocks))

@@ -19,13 +19,15 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.data import loading, prepared_examples, preparing
+from graphspec.data import loading, prepared_examples, preparing, shards
 from graphspec.data import prepared as store_room
 from graphspec.data.batches import Examples, Shuffle
-from graphspec.data.prepared import BLOCK_ROWS, checksum_of, digest_of
+from graphspec.data.prepared import checksum_of, digest_of
 from graphspec.data.preparing import prepare
+from graphspec.data.streamed import share_of
 from graphspec.data.tables import texts
 from graphspec.diagnostics import SpecError
+from graphspec.runs.report import windowed
 from graphspec.train.loop import train
 from tests import ROOT
 
@@ -35,9 +37,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "ROWS", 100)
-    monkeypatch.setattr(preparing, "BLOCK_ROWS", 16)
-    monkeypatch.setattr(preparing, "SHARD_BYTES", 2**14)
+    monkeypatch.setattr(shards, "ROWS", 100)
+    monkeypatch.setattr(shards, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 2**14)
     monkeypatch.setattr(texts, "PIECE", 2**13)
 
 
@@ -82,7 +84,7 @@ def test_it_gives_what_the_table_gives(name: str, most: int | None, tmp_path: Pa
         assert prepared.encoders.to_json() == table.encoders.to_json()
 
 
-@pytest.mark.parametrize("name", ["cars", "names", "novel"])
+@pytest.mark.parametrize("name", ["cars", "names", "novel", "carbon_dioxide"])
 def test_what_does_not_fit_in_memory_is_read_in_an_order_of_its_own(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +105,7 @@ def test_what_does_not_fit_in_memory_is_read_in_an_order_of_its_own(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="maps of files are counted by Linux")
 def test_few_files_and_blocks_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "ROWS", 20)
+    monkeypatch.setattr(shards, "ROWS", 20)
     store = tmp_path / "store"
     done = prepare(program(), store, root=SPECS, workers=1)
     whole = loading.load(program(), store, None, CPU).training
@@ -116,12 +118,12 @@ def test_few_files_and_blocks_are_open_at_a_time(tmp_path: Path, monkeypatch: py
     assert len(done.index.shards) > 15 and len([path for path in maps if path.startswith(str(store))]) <= 4
 
 
-@pytest.mark.parametrize("name", ["cars", "novel"])
+@pytest.mark.parametrize("name", ["cars", "novel", "carbon_dioxide"])
 def test_one_that_is_interrupted_goes_on_to_the_same_bytes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(program(name), tmp_path / "whole", root=SPECS, workers=1)
-    write, written = preparing._write, list[str]()
+    write, written = shards.write, list[str]()
 
     def stopping(folder: Path, name: str, *about: Any) -> Any:
         written.append(name)
@@ -129,7 +131,7 @@ def test_one_that_is_interrupted_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
         return write(folder, name, *about)
 
-    monkeypatch.setattr(preparing, "_write", stopping)
+    monkeypatch.setattr(shards, "write", stopping)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             prepare(program(name), tmp_path / "parts", root=SPECS, workers=1)
@@ -179,7 +181,7 @@ def test_files_for_validation_and_test_are_prepared(tmp_path: Path) -> None:
 def test_tasks_of_ray_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One kills its process the first time: Ray makes it again."""
     ray = pytest.importorskip("ray")
-    monkeypatch.setattr(preparing, "BLOCK_ROWS", BLOCK_ROWS)  # as processes have it
+    monkeypatch.setattr(shards, "BLOCK_ROWS", 4096)  # as processes have it
     spec, mark = program(), tmp_path / "killed"
     prepare(spec, tmp_path / "here", root=SPECS, workers=1)
     there = preparing._encode_there
@@ -200,12 +202,12 @@ def test_tasks_of_ray_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", ["cars", "novel"])
+@pytest.mark.parametrize("name", ["cars", "novel", "carbon_dioxide"])
 def test_any_number_of_processes_writes_the_same(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preparing, "PATIENCE", 0)
-    monkeypatch.setattr(preparing, "BLOCK_ROWS", BLOCK_ROWS)  # as processes have it
+    monkeypatch.setattr(shards, "BLOCK_ROWS", 4096)  # as processes have it
     for workers in (1, 2, 3):
         prepare(program(name), tmp_path / str(workers), root=SPECS, workers=workers)
     assert content(tmp_path / "1") == content(tmp_path / "2") == content(tmp_path / "3")
@@ -225,7 +227,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", ["cars", "novel"])
+@pytest.mark.parametrize("name", ["cars", "novel", "carbon_dioxide"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_shard_is_named_and_made_again(damage: str, name: str, tmp_path: Path) -> None:
     folder = tmp_path / "store"
@@ -263,7 +265,7 @@ def test_it_is_for_one_spec_and_says_what_differs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("carbon_dioxide", "not-supported"), ("fixmatch", "not-supported"), ("dense", "data-missing")],
+    [("fixmatch", "not-supported"), ("dense", "data-missing")],
 )
 def test_what_is_not_rows_of_one_table_is_refused(name: str, code: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
@@ -483,3 +485,105 @@ def test_a_folder_of_other_files_stays_as_it_is(small: Path, tmp_path: Path) -> 
     os.utime(half, (0, 0))
     prepare(graphspec.compile(small / "s.yaml"), tmp_path / "store", root=small, workers=1)
     assert not half.exists()
+
+
+SERIES = """
+inputs: {past: {shape: [4, 2]}, who: {shape: [words], dtype: int64}}
+nodes:
+  e: {layer: Embedding, from: who, input_dim: 9, output_dim: 2, mask_zero: true}
+  m: {layer: GlobalAveragePooling1D}
+  flat: {layer: Flatten, from: past}
+  both: {merge: concatenate, from: [flat, m]}
+  y: {layer: Dense, units: 2}
+outputs: {y: {loss: mae, missing: ignore}}
+data:
+  train: d.csv
+  validation: {split: 0.25, last_by: time}
+  test: t.csv
+  windows: {by: shop, order: time, past: 4, next: 2, every: 1d, season: 2, gaps: fill}
+  features:
+    past: {columns: [y, heat], encode: number, steps: past, fill: zero}
+    who: {column: note, encode: text, vocabulary: 9, fill: a}
+    y: {encode: number, steps: next, scale: {standard: shop}}
+train: {epochs: 2, batch_size: 8, seed: 3}
+"""
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two series whose rows are mixed; a day lacks, which is filled, and targets lack in one file alone."""
+    place = tmp_path_factory.mktemp("series")
+    (place / "s.yaml").write_text(SERIES)
+    for name, count in (("d", 40), ("t", 12)):
+        rows = ["shop,time,y,heat,note"]
+        for day in (each for each in range(count) if each != 9):
+            for at, shop in enumerate(("north", "süd")):
+                y = "" if name == "d" and day == 15 else day + at
+                date, words = f"2024-{1 + day // 28:02}-{1 + day % 28:02}", "a b c"[: 1 + 2 * (day % 3)]
+                rows.append(f"{shop},{date},{y},{day % 7},{words}")
+        (place / f"{name}.csv").write_text("\n".join(rows) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "ROWS", 30)
+        prepare(graphspec.compile(place / "s.yaml"), place / "store", root=place)
+    return place
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_prepared_windows_are_those_of_the_table(
+    in_memory: bool, series: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With their series, their times and their scales; of files each process reads its own."""
+    spec = graphspec.compile(series / "s.yaml")
+    if not in_memory:
+        monkeypatch.setattr(loading, "memory_limit", lambda: 1)
+        monkeypatch.setenv("GRAPHSPEC_MEMORY", "1K")
+    own, table = loading.load(spec, series / "store", None, CPU), loading.load(spec, None, series, CPU)
+    for label in ("training", "validation", "test"):
+        one, other = getattr(own, label), getattr(table, label)
+        need_equal(one, other, None)
+        need_equal(one, other, Shuffle(3, 1))
+        found, known = windowed(one), windowed(other)
+        assert found is not None and known is not None and (found.positions == known.positions).all()
+        for place in (0, len(one) - 1):
+            assert found.named(place) == known.named(place)
+        for rank in (0, 1):
+            need_equal(share_of(one, rank, 2), share_of(other, rank, 2), Shuffle(3, 1))
+    assert own.encoders is not None and table.encoders is not None
+    assert own.encoders.to_json() == table.encoders.to_json() and own.encoders.seasonal
+
+
+def pairs_of(*runs: list[int]) -> Any:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.array(runs, np.int64).reshape(-1)), 2)
+
+
+WINDOWS: dict[str, Any] = {
+    "before the first row": [[2, 3]],
+    "after the last row": [[70, 20]],
+    "none": [[3, 0]],
+    "in disorder": [[9, 3], [4, 2]],
+    "across series": [[30, 20]],
+    "far away": [[2**62, 2**62]],
+}
+
+
+@pytest.mark.parametrize("what", WINDOWS)
+def test_windows_of_a_store_are_of_its_rows(what: str, series: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(series / "store", store)
+    file = store / "training-series.arrow"
+    table = pa.ipc.open_file(file.read_bytes()).read_all()
+    runs = pairs_of(*WINDOWS[what])
+    column = pa.LargeListArray.from_arrays(pa.array([0, len(runs), len(runs)], pa.int64()), runs)
+    place = table.column_names.index("line.training")
+    other = table.set_column(place, "line.training", column)
+    with pa.ipc.new_file(str(file), other.schema) as writer:
+        writer.write_table(other)
+    index = json.loads((store / "index.json").read_text())
+    sum_of = checksum_of(pa.ipc.open_file(file.read_bytes()).get_batch(0))
+    index["lines"]["training"]["file"]["blocks"] = [[len(other), sum_of]]
+    index["fingerprint"] = digest_of([index["shards"], index["lines"]])
+    (store / "index.json").write_text(json.dumps(index))
+    with pytest.raises(SpecError) as caught:
+        loading.load(graphspec.compile(series / "s.yaml"), store, None, CPU)
+    (found,) = caught.value.diagnostics
+    assert found.code == "data-format" and "training-series.arrow" in found.message

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.data import loading, preparing, remote
+from graphspec.data import loading, preparing, remote, shards
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 from tests.processes import ENDLESS
@@ -79,7 +79,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     assert system is not None
     request = urllib.request.Request(f"{server}/shop", method="PUT")
     urllib.request.urlopen(request, timeout=ENDLESS).close()
-    for number, part in enumerate(shards()):
+    for number, part in enumerate(tables()):
         parquet.write_table(part, f"shop/data/part-{number}.parquet", filesystem=system, row_group_size=10)
     with system.open_output_stream("shop/data/readme.txt") as stream:
         stream.write(b"not a table")
@@ -87,7 +87,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     remote._system.cache_clear()
 
 
-def shards() -> list[pa.Table]:
+def tables() -> list[pa.Table]:
     source = np.random.default_rng(0)
     found = []
     for _ in range(3):
@@ -98,7 +98,7 @@ def shards() -> list[pa.Table]:
 
 def test_a_training_is_that_on_the_same_files_beside_the_spec(bucket: str, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    for number, part in enumerate(shards()):
+    for number, part in enumerate(tables()):
         parquet.write_table(part, tmp_path / "data" / f"part-{number}.parquet")
     (tmp_path / "near.yaml").write_text(SPEC.replace("DATA", "data/part-*.parquet"))
     (tmp_path / "far.yaml").write_text(SPEC.replace("DATA", bucket))
@@ -122,7 +122,7 @@ def test_prepared_data_lie_in_object_storage(bucket: str, tmp_path: Path) -> Non
     (tmp_path / "far.yaml").write_text(SPEC.replace("DATA", bucket))
     program, store = graphspec.compile(tmp_path / "far.yaml"), Path("s3://shop/set")
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(preparing, "ROWS", 20)
+    monkey.setattr(shards, "ROWS", 20)
     try:
         done = preparing.prepare(program, store, Path(bucket), workers=1)
         assert done.made == 4

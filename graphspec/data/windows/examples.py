@@ -19,7 +19,7 @@ from graphspec.data.features.plan import Fill, FillPlan
 from graphspec.data.fields import UNIT, Field
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
-from graphspec.data.store import Filed, FiledRows, InFiles, Store, folder, on_disk
+from graphspec.data.store import Array, Filed, FiledRows, InFiles, Store, folder, on_disk
 from graphspec.data.streamed import Streamed
 from graphspec.data.windows.timeline import Timeline
 from graphspec.data.windows.views import RowsView, Runs, View, ViewsInFiles
@@ -42,6 +42,10 @@ class InTime:
     @abstractmethod
     def values_of(self, group: str, name: str) -> Tensor | None:
         """All rows of an array, in the order of time; None where there is no such."""
+
+    @abstractmethod
+    def part(self, group: str, name: str, start: int, stop: int) -> Array | Ragged:
+        """Some of these rows."""
 
     def named(self, example: int) -> dict[str, str]:
         """The series of an example, and the time of its origin, as people read them."""
@@ -72,6 +76,13 @@ class Windowed(InTime, InMemory):
         view = getattr(self, group).get(name)
         return None if view is None else view.values
 
+    def part(self, group: str, name: str, start: int, stop: int) -> Array | Ragged:
+        view = getattr(self, group)[name]
+        if not isinstance(view, Rows):
+            return view.values[start:stop].numpy()  # type: ignore[no-any-return]
+        rows = Rows(view.values, view.offsets).part(start, stop)
+        return Ragged(rows.values.numpy(), rows.offsets.numpy())
+
 
 @dataclass(frozen=True, slots=True)
 class StreamedWindows(InTime, Streamed):
@@ -91,6 +102,9 @@ class StreamedWindows(InTime, Streamed):
     def values_of(self, group: str, name: str) -> Tensor | None:
         view = getattr(self, group).get(name)
         return None if view is None else torch.from_numpy(view.source.read([(0, view.source.length)]))
+
+    def part(self, group: str, name: str, start: int, stop: int) -> Array | Ragged:
+        return getattr(self, group)[name].source.read([(start, stop)])  # type: ignore[no-any-return]
 
     def select(self, index: Tensor) -> StreamedWindows:
         """The windows with these numbers, which rise."""
