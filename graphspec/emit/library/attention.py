@@ -162,9 +162,8 @@ class SizedAttention(nn.Module):
     ) -> Any:
         keys = value if key is None else key
         q = self.split(self.query(query), self.num_heads)
-        kv_heads = self.num_kv_heads or self.num_heads
-        k = self.split(self.key(keys), kv_heads)
-        v = self.split(self.value(value), kv_heads)
+        k = self.split(self.key(keys), self.num_kv_heads or self.num_heads)
+        v = self.split(self.value(value), self.num_kv_heads or self.num_heads)
         p = self.dropout if self.training else 0.0
         if return_scores:
             if self.num_kv_heads is not None:
@@ -224,7 +223,6 @@ class GeneralAttention(SizedAttention):
         )
         gates = num_heads * (value_dim or key_dim)
         self.gate = nn.Linear(in_features, gates, bias=bias) if gate else None
-        self.sigmoid: Any = nn.Sigmoid() if gate else None
         self.axes, self.output_shape = axes, output_shape
 
     def split(self, x: Tensor, heads: int) -> Tensor:
@@ -238,7 +236,7 @@ class GeneralAttention(SizedAttention):
         x = x.unflatten(-2, [query.shape[axis] for axis in self.axes])
         x = x.movedim(tuple(range(-1 - len(self.axes), -1)), self.axes).flatten(-2)
         if self.gate is not None:
-            x = x * self.sigmoid(self.gate(query))
+            x = x * self.gate(query).sigmoid()
         y = self.output(x)
         return y if self.output_shape is None else y.unflatten(-1, self.output_shape)
 
