@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,12 +22,13 @@ from graphspec.passes.logits import ending
 class SharedCode:
     """The common properties of one node's uses. `alike`: one code serves all, each for its sizes. `needed`:
     keywords that some use gives. `common`: arguments of a code for any size that all take because one needs
-    them.
+    them. `expanding`: the call for all where some expand a batch of one; "" if theirs are equal.
     """
 
     alike: bool
     needed: Collection[str]
     common: Mapping[str, Leaf]
+    expanding: str
 
 
 class LayerCodes:
@@ -104,6 +106,7 @@ class LayerCodes:
             self._shared[key] = self._shared_by(peers, channels_first)
         shared = self._shared[key]
         code = code if shared.alike else layer.code(replace(site, settled=False))
+        code = replace(code, call=shared.expanding or code.call)
         if code.construct is None:
             return code
         usual = {w: value for w, value in code.construct.usual.items() if w in shared.needed}
@@ -117,14 +120,17 @@ class LayerCodes:
             return [layer.code(replace(site, settled=settled)) for layer, site in pairs if layer is not None]
 
         settled_codes = codes(True)
+        expanding = _expanding([code.call for code in settled_codes])
+        settled_codes = [replace(code, call=expanding or code.call) for code in settled_codes]
         arguments = [
             pair for code in settled_codes if code.construct for pair in code.construct.keyword.items()
         ]
         needed = frozenset(word for word, (value, default) in arguments if value != default)
         if _are_alike(settled_codes, any(peer.index is not None for peer in peers)):
-            return SharedCode(True, needed, {})
+            return SharedCode(True, needed, {}, expanding)
         general = [code.construct.common for code in codes(False) if code.construct is not None]
-        return SharedCode(False, needed, {word: value for each in general for word, value in each.items()})
+        common = {word: value for each in general for word, value in each.items()}
+        return SharedCode(False, needed, common, expanding)
 
     def _absorb_pads(self, graphs: list[Graph]) -> None:
         for op in _layers(graphs):
@@ -201,6 +207,18 @@ def _with_keywords(construct: ModuleCall, values: Mapping[str, Leaf]) -> ModuleC
         return construct
     keyword = {**construct.keyword, **{word: (value, None) for word, value in values.items()}}
     return replace(construct, target=construct.general or construct.target, keyword=keyword)
+
+
+EXPANSION = re.compile(r"\.expand\(\{\w+\}\.shape\[0\](, -1)*\)")
+
+
+def _expanding(calls: Sequence[str]) -> str:
+    """The call with the expansions of all calls that differ only in these, which change no batch."""
+    longest = max(calls, key=len)
+    found = {each.group() for each in EXPANSION.finditer(longest)}
+    alike = all(EXPANSION.sub("", call) == EXPANSION.sub("", longest) for call in calls)
+    own = [{each.group() for each in EXPANSION.finditer(call)} for call in calls]
+    return longest if alike and len({*calls}) > 1 and all(each <= found for each in own) else ""
 
 
 def _are_alike(codes: Sequence[Code], repeated: bool) -> bool:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from graphspec.emit.body import Assign, Return, Statement, read_by
-from graphspec.emit.code import Read, reads, replace, walk
+from graphspec.emit.code import Read, reads, replace, rewritten, walk
 from graphspec.emit.printer import WIDTH, bare, flat, lines
 from graphspec.graph import Formula
 
@@ -32,6 +32,7 @@ class Nesting:
         for statement in self.body:
             if isinstance(statement, Assign | Return):
                 self._take_in(statement)
+                statement.value = rewritten(statement.value, permuted_once)
             self.written.append(statement)
         return self.written
 
@@ -192,6 +193,30 @@ def unconditional(node: ast.expr) -> Iterator[Read]:
 def calls_module(node: ast.expr) -> bool:
     """Whether a submodule is called: `self.conv(x)`, `self.blocks[0](x)`."""
     return any(isinstance(each, ast.Call) and _of_self(each.func) for each in walk(node))
+
+
+def permuted_once(node: ast.expr) -> ast.expr:
+    """One permutation of axes in place of two, or none where the second undoes the first."""
+    if (second := _permutation(node)) is None or (first := _permutation(second[0])) is None:
+        return node
+    (x, before), after = first, second[1]
+    rank = max(len(before), len(after))  # a transpose leaves the axes after its own
+    before, after = ((*axes, *range(len(axes), rank)) for axes in (before, after))
+    axes = [before[axis] for axis in after]
+    if axes == [*range(rank)]:
+        return x
+    return ast.Call(ast.Attribute(x, "permute", ast.Load()), [*map(ast.Constant, axes)], [])
+
+
+def _permutation(node: ast.expr) -> tuple[ast.expr, tuple[int, ...]] | None:
+    """The tensor whose axes an expression permutes, and their order, as far as it changes."""
+    match node:
+        case ast.Call(ast.Attribute(x, "permute"), args, []):
+            axes = [axis for each in args if isinstance(axis := getattr(each, "value", None), int)]
+            return (x, tuple(axes)) if len(axes) == len(args) else None
+        case ast.Call(ast.Attribute(x, "transpose"), [ast.Constant(1), ast.Constant(2)], []):
+            return x, (0, 2, 1)
+    return None
 
 
 def _of_self(function: ast.expr) -> bool:

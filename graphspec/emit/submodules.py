@@ -79,6 +79,7 @@ class SubmoduleWriter:
     def _layer(self, module: Submodule, constructs: Mapping[Cell, ModuleCall]) -> ast.Call:
         first = next(iter(constructs.values()))
         target = _target(constructs.values(), module.hint)
+        made = next((each for each in constructs.values() if each.target == target), first)
         expr = call(target)
         for word in first.positional:
             values = {
@@ -86,7 +87,8 @@ class SubmoduleWriter:
             }
             expr.args.append(self._leaf(values, module, self._wish(module, word)))
         by_place = min(construct.by_place for construct in constructs.values())
-        for place, (word, (_, default)) in enumerate(first.keyword.items()):
+        for place, word in enumerate(first.keyword):
+            default = made.keyword[word][1]
             values = {
                 cell: self._here(construct.keyword[word][0], module) for cell, construct in constructs.items()
             }

@@ -167,3 +167,59 @@ def test_an_image_that_a_loop_carries_and_reads_is_permuted_once() -> None:
     assert source.count(".permute(0, 3, 1, 2)") == 1
     before, _, loop = source.partition("for stage in self.stages:\n")
     assert "x = image2\n" in before and "x = stage(x, image2)" in loop
+
+
+LATENTS = """
+params: {width: 8}
+inputs: {seen: {shape: [length, 6]}}
+blocks:
+  look:
+    inputs: [x, seen]
+    nodes:
+      found: {layer: MultiHeadAttention, from: {query: x, value: seen}, num_heads: 2, key_dim: $(width // 2)}
+      sum: {merge: add, from: [x, found]}
+nodes:
+  latents: {parameter: [4, $width]}
+"""
+
+
+def test_a_block_that_reads_a_parameter_first_and_then_a_batch_is_one_class() -> None:
+    repeated = "  looks: {block: look, repeat: 3, from: {x: latents, seen: seen}}\noutputs: [looks]\n"
+    first = "  first: {call: look, from: {x: latents, seen: seen}}\n"
+    second = "  second: {call: look, from: {x: first, seen: seen}}\noutputs: [second]\n"
+    shared = "shared: {look: {block: look}}\n"
+    for text in (LATENTS + repeated, shared + LATENTS + first + second):
+        program = graphspec.compile(text)
+        agrees(program)
+        assert program.source.count("class Look") == 1 and "def look" not in program.source
+        assert "width: int = 8" in program.source
+
+
+def test_a_permutation_that_undoes_the_order_of_a_layer_is_not_written() -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [12, 6]}, image: {shape: [8, 16, 3]}}
+nodes:
+  norm:  {layer: BatchNormalization, from: x}
+  steps: {layer: Permute, dims: [2, 1]}
+  mixed: {layer: Dense, units: 5}
+  conv:  {layer: Conv2D, from: image, filters: 4, kernel_size: 3, padding: same}
+  wide:  {layer: Permute, dims: [2, 1, 3]}
+  rows:  {layer: Reshape, target_shape: [16, 32]}
+outputs: [mixed, rows]
+""")
+    agrees(program)
+    assert "self.norm(x.transpose(1, 2))  # [N, 6, 12]\n" in program.source
+    assert ".permute(0, 3, 2, 1).flatten(2)" in program.source
+
+
+def test_padding_that_is_that_of_a_library_class_is_no_option_of_it() -> None:
+    program = graphspec.compile("""
+params: {kernel: 5}
+inputs: {x: {shape: [time, 6]}}
+nodes:
+  fewer: {layer: Conv1D, filters: 8, kernel_size: 3, strides: 2, padding: same}
+  depth: {layer: DepthwiseConv1D, kernel_size: $kernel, padding: same}
+outputs: [depth]
+""")
+    agrees(program)
+    assert "PaddedConv1d(8, 8, kernel, groups=8)" in program.source and "causal" not in program.source
