@@ -237,3 +237,10 @@ def test_other_anchors_than_strides_are_refused_for_fcos() -> None:
     model = fcos.FCOS(Pyramid(32), CLASSES, min_size=SIDE, anchor_generator=anchors)
     with pytest.raises(SpecError, match=r"anchors are \[12.0, 16.0\] pixels, and the points \[8, 16\] apart"):
         from_torch(model, {"image": torch.rand(1, 3, SIDE, SIDE)})
+
+
+def test_boxes_that_grow_further_than_torchvisions_are_refused() -> None:
+    model: Any = _retinanet()
+    model.box_coder.bbox_xform_clip = 3.0
+    with pytest.raises(SpecError, match="`bbox_xform_clip`"):
+        from_torch(model, {"image": torch.rand(1, 3, SIDE, SIDE)})

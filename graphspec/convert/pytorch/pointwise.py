@@ -137,7 +137,14 @@ def _to(w: NodeWriter, self: Laid, out: Any = None) -> Laid:
     return self if out is None else w.cast(self, dtype_of(out))
 
 
-@handles("dropout", "native_dropout", "feature_dropout", "alpha_dropout")
+@handles("native_dropout")
+def _native_dropout(
+    w: NodeWriter, input: Laid, p: float, function: str, train: bool, layer: Any = None
+) -> tuple[Laid, None]:
+    return _dropout(w, input, p, function, train, layer), None
+
+
+@handles("dropout", "feature_dropout", "alpha_dropout")
 def _dropout(w: NodeWriter, input: Laid, p: float, function: str, train: bool, layer: Any = None) -> Laid:
     if layer is not None:
         return _noise(w, input, *layer)

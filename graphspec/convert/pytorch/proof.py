@@ -162,9 +162,11 @@ class _WithoutDropout(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if getattr(func, "__name__", "") in self.NAMES:
-            return args[0] if args else kwargs["input"]
-        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
+        name = getattr(func, "__name__", "")
+        if name in self.NAMES:
+            x = args[0] if args else kwargs["input"]
+            return (x, torch.ones_like(x, dtype=torch.bool)) if name == "native_dropout" else x
+        if name == "scaled_dot_product_attention":
             args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
             kwargs["dropout_p"] = 0.0 if len(args) <= 4 else kwargs.pop("dropout_p", None)
             kwargs = {key: value for key, value in kwargs.items() if value is not None or key != "dropout_p"}
