@@ -22,6 +22,7 @@ from graphspec.data.features.windows import Windows
 from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import CODES
 from graphspec.generate.config import GenerateSettings
+from graphspec.generate.loop_config import LoopSettings, Way
 from graphspec.language.docstrings import first_sentence
 from graphspec.language.glossary import keys_of, meaning
 from graphspec.language.schema import FORMS, NODE_KEYS, Block, Input, Node, Output, Spec
@@ -108,6 +109,8 @@ def tables() -> dict[str, Callable[[], str]]:
         "encoders": lambda: settings("encode", FEATURES.items()),
         "mixings": lambda: settings("layer", MIXINGS.items()),
         "generate_keys": lambda: keys(GenerateSettings),
+        "loop_keys": lambda: keys(LoopSettings),
+        "way_keys": lambda: keys(Way),
         "spec_keys": lambda: keys(Spec, links=LINKS),
         "input_keys": lambda: keys(Input),
         "block_keys": lambda: keys(Block),

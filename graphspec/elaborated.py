@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
     from graphspec.emit.emitted import Emitted
     from graphspec.generate.config import GenerateSettings
+    from graphspec.generate.loop_config import LoopSettings
     from graphspec.source import Document
     from graphspec.train.config import TrainConfig
     from graphspec.train.config.varying import Varying
@@ -101,6 +102,34 @@ class OutputSpec:
         return [f"{self.name}.{word}" for word in takes]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class SampleLoop:
+    """The step of a loop that makes something of noise, [N, ...]: `name` is the value that goes on, an input
+    of `graph`, and unless it has one step an output, the next value.
+
+    `drawn` are the inputs whose values each step draws, and how; `ranges` those of ids.
+    """
+
+    name: str
+    settings: LoopSettings
+    graph: Graph
+    drawn: dict[str, str]
+    ranges: dict[str, Limit]
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """The type of each input of a step."""
+        return {name: value.tensor for name, value in self.graph.inputs.items() if value is not None}
+
+    @property
+    def outputs(self) -> dict[str, OutputSpec]:
+        """What a step makes."""
+        return {
+            name: OutputSpec(name, (value.tensor,), None, 1.0, (), name)
+            for name, value in self.graph.outputs.items()
+        }
+
+
 class Towers(NamedTuple):
     """Of an output that compares a query with a key, the inputs that each depends on, in their order."""
 
@@ -167,7 +196,9 @@ class Elaborated:
     defaults: dict[str, int | float | bool | str] = field(default_factory=dict)
     """The values of inputs that may be left out."""
     generation: dict[str, GenerateSettings] | None = None
-    """The settings of `generate`, by input; None without such a section."""
+    """The settings of `generate`, by the input that goes on; None without such a section."""
+    loop: SampleLoop | None = None
+    """The loop of `generate`; None without one."""
 
     @cached_property
     def training(self) -> TrainConfig:

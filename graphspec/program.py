@@ -197,6 +197,25 @@ class Program(BaseProgram):
         return self._derived[key]
 
     @property
+    def looped(self) -> Program | None:
+        """The program of one step of the loop of `generate`; None of a spec without one.
+
+        Its inputs are the value that goes on, those of `repeat`, in this step and, as `next_time`, after it,
+        and what else it reads; its outputs are the next value, and the result.
+        """
+        if self.loop is None:
+            return None
+        if "loop" not in self._derived:
+
+            def again(*arguments: Any) -> Elaborated | None:
+                program = self.elaborate_again(*arguments)
+                return program and replace(program, **_looped(program))
+
+            changes = {**_looped(self), "elaborate_again": again}
+            self._derived["loop"] = replace(self, **changes, _emitted={}, _derived={})
+        return self._derived["loop"]
+
+    @property
     def encoder(self) -> Program | None:
         """Of the program of a step: that of what is computed once for a sequence, of the inputs that do not
         go on. Its outputs are the states of `stepping.encoded`; None where there are none.
@@ -478,6 +497,16 @@ class Folding:
 
     program: Program
     folded: Folded
+
+
+def _looped(program: Elaborated) -> dict[str, Any]:
+    """The fields in which the program of a step of a loop differs from the whole."""
+    loop = program.loop
+    assert loop is not None
+    kept = loop.inputs.keys() - {loop.name, *(loop.settings.repeat or {}), *loop.drawn}
+    changes = {"graph": loop.graph, "inputs": loop.inputs, "outputs": loop.outputs, "ranges": loop.ranges}
+    changes["defaults"] = {name: value for name, value in program.defaults.items() if name in kept}
+    return {**changes, "channels_first": program.channels_first & kept, "masks": {}, "loop": None}
 
 
 def _encoder_of(step: Step) -> dict[str, Any]:

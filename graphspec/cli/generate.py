@@ -1,10 +1,10 @@
-"""`generate`: what a trained model says after a prompt."""
+"""`generate`: what a trained model says after a prompt, or makes of noise."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 from pathlib import Path
@@ -22,6 +22,7 @@ from graphspec.language.glossary import meaning
 
 if TYPE_CHECKING:
     from graphspec.generate.generating import Maker
+    from graphspec.runs.sampling import Samples
 
 PROMPT, TEXT = "prompt", "text"
 """The column of prompts in --data, and that of what follows."""
@@ -44,14 +45,22 @@ def generate(
         typer.Option("--prompt", metavar="TEXT", help="Text to go on from; several for several texts."),
     ] = None,
     samples: Annotated[
-        int, typer.Option("-n", "--samples", min=1, metavar="N", help="Continuations of each prompt.")
+        int,
+        typer.Option("-n", "--samples", min=1, metavar="N", help="Continuations of each prompt, or samples."),
     ] = 1,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, metavar="N", help="Steps of a loop that begins with noise."),
+    ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="A table with a column of prompts.")
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="A table of prompts, or of what samples are made for."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Output: .csv, .tsv, .jsonl or .parquet."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Texts: .csv .tsv .jsonl .parquet; samples: .png .npz."
+        ),
     ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, metavar="N", help="Sequences that go on together.")
@@ -63,7 +72,7 @@ def generate(
     as_json: Json = False,
     **settings: Any,
 ) -> None:
-    """Write how a text goes on, with a trained model.
+    """Write how a text goes on, or what is made of noise, with a trained model.
 
     Without a tokenizer, in the run or as tokenizer.json next to a spec, texts are numbers of tokens.
 
@@ -72,15 +81,24 @@ def generate(
     given = {key: value for key, value in settings.items() if value is not None}
     if "end" in given and given["end"].isdecimal():
         given["end"] = int(given["end"])
-    if (prompt is None) == (data is None):
+    if prompt is not None and data is not None:
         raise misuse("--prompt", "give --prompt TEXT, or --data PATH with prompts")
     if data is not None and output is None:
-        raise misuse("--data", "name a file for what follows each prompt: -o FILE")
+        raise misuse("--data", "name a file for what is made of each row: -o FILE")
     if samples > 1 and given.get("beams", 1) > 1:
         raise misuse("-n", "a search with --beams finds one text")
     if output is not None:
         check_output(output, lambda path: True, force, [data])
     with using(run, weights, as_json, allow) as loaded:
+        if loaded.program.loop is not None:
+            _need_no_texts(prompt, given)
+            made_of_noise = loaded.sampler(steps, given.get("seed"), device)
+            _write_samples(made_of_noise, samples, data, output, batch_size, as_json)
+            return
+        if prompt is None and data is None:
+            raise misuse("--prompt", "give --prompt TEXT, or --data PATH with prompts")
+        if steps is not None:
+            raise misuse("--steps", "it is for a loop that begins with noise")
         made = loaded.maker(given, device)
         prompts = prompt or []
         if data is not None:
@@ -90,6 +108,48 @@ def generate(
         began = time.perf_counter()
         texts.make(batch_size, live)
         texts.tell(output, as_json, live, time.perf_counter() - began)
+
+
+def _need_no_texts(prompt: list[str] | None, given: Mapping[str, Any]) -> None:
+    """Refuses options for texts where the model makes something of noise."""
+    option = "--prompt" if prompt is not None else next((key for key in given if key != "seed"), None)
+    if option is not None:
+        raise misuse(
+            f"--{option.removeprefix('--').replace('_', '-')}", "the model makes samples, and no texts"
+        )
+
+
+def _write_samples(
+    made: Samples, count: int, data: Path | None, output: Path | None, batch_size: int, as_json: bool
+) -> None:
+    """Makes samples, and writes or prints them."""
+    if output is None and not as_json:
+        raise misuse("-o", "samples are arrays", "name a file: `-o samples.png` or `-o samples.npz`")
+    if output is not None:
+        made.need_file(output)
+    asked, began = made.read(None if data is None else _rows(data, made.columns), count), time.perf_counter()
+    samples = list(made.make(asked, batch_size))
+    took = time.perf_counter() - began
+    if output is not None:
+        made.write(samples, output)
+    if as_json:
+        values = [each.tolist() for each in samples] if output is None else None
+        file = None if output is None else str(output)
+        print_json({"ok": True, "samples": values, "count": len(samples), "seconds": took, "file": file})
+        return
+    say(f"wrote {output}: {len(samples):,} samples")
+    say(f"{len(samples):,} samples in {took:.2f} s", sys.stderr)
+
+
+def _rows(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a table, of these columns as far as it has them. Raises `SpecError`."""
+    from graphspec.data.files import DataFile
+    from graphspec.data.folders import find
+    from graphspec.data.tables import open_table
+
+    table = open_table(find(path), DataFile(path=str(path)))
+    rows: list[dict[str, Any]] = table.read([name for name in names if name in table.columns]).to_pylist()
+    return rows
 
 
 def _prompts(path: Path) -> list[str]:

@@ -19,6 +19,7 @@ from graphspec.elaborate.inputs import (
     given_tensor,
     is_channels_first,
 )
+from graphspec.elaborate.looping import LoopElaborator
 from graphspec.elaborate.node import elaborate_node
 from graphspec.elaborate.objective import check_objective
 from graphspec.elaborate.output_specs import Outputs, output_specs
@@ -26,7 +27,7 @@ from graphspec.elaborate.outputs import read_outputs
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.sections import Sections, read_sections
 from graphspec.elaborate.unused import report_unused
-from graphspec.elaborate.values import NOTHING
+from graphspec.elaborate.values import NOTHING, Resolved
 from graphspec.elaborate.warnings import warn
 from graphspec.elaborated import Elaborated, OutputSpec, towers
 from graphspec.graph import Definition, Graph, Value
@@ -60,12 +61,9 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     except OutOfBudget:
         return None
     outputs = output_specs(body, bound)
-    if all(value is NOTHING for value in bound.values()) and not context.diagnostics.errors:
-        message, help = "every output is left out", "a model returns at least one"
-        if not bound:
-            message = "the spec has no output"
-            help = f"name the nodes that it returns: outputs: [{declared.written[-1]}]"
-        body.error("unbound-output", document.key(("outputs",)), message, help)
+    _need_output(body, bound)
+    looping = LoopElaborator(body, sections.loop)
+    looping.read(bound)
     if context.symbols is None:  # else it is checked, and elaborated again
         report_unused(context, file)
     findings = None
@@ -81,7 +79,10 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     if not _check_towers(body, graph, finished):
         return None
     warn(body, graph, finished, sections)
-    if sections.generate is not None and not check_generate(body, graph, sections.generate):
+    if not check_generate(body, graph, sections.generate or {}):
+        return None
+    loop = looping.loop(graph)
+    if sections.loop is not None and loop is None:
         return None
     return Elaborated(
         file.name,
@@ -98,7 +99,18 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         channels_first,
         defaults,
         sections.generate,
+        loop,
     )
+
+
+def _need_output(body: BodyElaborator, bound: Mapping[str, Resolved]) -> None:
+    """Reports a spec without an output, or whose outputs are all left out."""
+    if all(value is NOTHING for value in bound.values()) and not body.context.diagnostics.errors:
+        message, help = "every output is left out", "a model returns at least one"
+        if not bound:
+            message = "the spec has no output"
+            help = f"name the nodes that it returns: outputs: [{body.declared.written[-1]}]"
+        body.error("unbound-output", body.declared.document.key(("outputs",)), message, help)
 
 
 def _check_towers(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec]) -> bool:

@@ -14,6 +14,7 @@ from graphspec.objectives import Problem, SettingError
 if TYPE_CHECKING:
     from graphspec.data.config import DataConfig
     from graphspec.generate.config import GenerateSettings
+    from graphspec.generate.loop_config import LoopSettings
     from graphspec.train.config import TrainConfig
     from graphspec.tune.config import TuneConfig
 
@@ -26,12 +27,13 @@ class Sections:
     data: DataConfig | None = None
     tune: TuneConfig | None = None
     generate: dict[str, GenerateSettings] | None = None
+    loop: tuple[str, LoopSettings] | None = None
 
 
 def read_sections(body: BodyElaborator) -> Sections:
     """Those of a file; their errors are reported."""
     parsed: dict[str, Any] = {}
-    readers = {"train": _parse_train, "data": _parse_data, "tune": _parse_tune, "generate": _parse_generate}
+    readers = {"train": _parse_train, "data": _parse_data, "tune": _parse_tune}
     for section, parse in readers.items():
         value = body.scope.evaluate(body.file.sections.get(section), (section,))
         if value is None or value is FAILED:
@@ -40,7 +42,36 @@ def read_sections(body: BodyElaborator) -> Sections:
             parsed[section] = parse(value)
         except SettingError as error:
             body.scope.setting_error(SettingError(*_belonging(body, section, error)), (section,))
-    return Sections(**parsed)
+    return Sections(**parsed, **_generate(body))
+
+
+def _generate(body: BodyElaborator) -> dict[str, Any]:
+    """What `generate` says: of a sequence that goes on, or of a loop, whose formula is read later."""
+    written = body.file.sections.get("generate")
+    if written is None:
+        return {}
+    from graphspec.generate.config import parse_generate
+    from graphspec.generate.loop_config import is_loop
+
+    formulas = (
+        {k: v.get("next") for k, v in written.items() if is_loop(v)} if isinstance(written, dict) else {}
+    )
+    plain = {**written, **{k: _without_next(written[k]) for k in formulas}} if formulas else written
+    value = body.scope.evaluate(plain, ("generate",))
+    if value is FAILED:
+        return {}
+    for name, text in formulas.items():
+        value[name] |= {} if text is None else {"next": text}
+    try:
+        found = parse_generate(value)
+    except SettingError as error:
+        body.scope.setting_error(SettingError(*_belonging(body, "generate", error)), ("generate",))
+        return {}
+    return found
+
+
+def _without_next(written: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in written.items() if key != "next"}
 
 
 def _belonging(body: BodyElaborator, section: str, error: SettingError) -> Iterator[Problem]:
@@ -69,9 +100,3 @@ def _parse_tune(value: Any) -> TuneConfig:
     from graphspec.tune.config import parse_tune  # few specs have the section
 
     return parse_tune(value)
-
-
-def _parse_generate(value: Any) -> dict[str, GenerateSettings]:
-    from graphspec.generate.config import parse_generate
-
-    return parse_generate(value)

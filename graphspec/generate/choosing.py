@@ -16,6 +16,8 @@ def chosen(program: Program, given: Mapping[str, Any]) -> tuple[str, GenerateSet
 
     Raises `SpecError` for settings that do not fit, and for a program without such an input.
     """
+    if program.loop is not None:
+        raise fail("not-causal", "the model makes samples of noise, and no texts", "give no prompt")
     section = program.generation or {}
     name = next(iter(section), None) or _only_input(program)
     written = section[name].model_dump(by_alias=True, exclude_unset=True) if name in section else {}

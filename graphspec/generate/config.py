@@ -7,9 +7,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from graphspec.diagnostics import by_word
-from graphspec.settings import Problems, Setting, show, unfit, validate
-
-Count = Annotated[int, Field(ge=1)]
+from graphspec.generate.loop_config import Count, is_loop, loop_of
+from graphspec.settings import Setting, SettingError, show, unfit, validate
 
 
 class GenerateSettings(Setting):
@@ -48,7 +47,7 @@ class GenerateSettings(Setting):
         top_k="topk",
         top_p="topp nucleus",
         beams="num_beams beam_size beam_width",
-        begin="bos bos_token bos_token_id decoder_start_token_id start",
+        begin="bos bos_token bos_token_id decoder_start_token_id",
         end="eos eos_token stop eos_token_id",
         seed="random_state",
         **{"from": "output logits"},
@@ -56,8 +55,10 @@ class GenerateSettings(Setting):
     phrases: ClassVar = {"from": "from: next"}
 
 
-def parse_generate(value: object) -> dict[str, GenerateSettings]:
-    """The `generate:` section of a spec, by input. Raises `SettingError` with all problems."""
+def parse_generate(value: object) -> dict[str, Any]:
+    """The `generate:` section of a spec: `generate`, the settings of a sequence by the input that goes on, or
+    `loop`, the name of the value that goes on and its settings. Raises `SettingError` with all problems.
+    """
     example = "write generate: {tokens: {from: next, length: 200}}"
     if not isinstance(value, dict):
         raise unfit("wrong-type", f"`generate` is a mapping, not {show(value)}", example)
@@ -70,12 +71,12 @@ def parse_generate(value: object) -> dict[str, GenerateSettings]:
         if name in known | {*GenerateSettings.synonyms}:
             example = f"below the input that goes on: write generate: {{tokens: {{{name}: {show(item)}}}}}"
         raise unfit("wrong-type", f"`{name}` of `generate` is a mapping, not {show(item)}", example, name)
-    problems, read = Problems(), dict[str, GenerateSettings]()
-    for name, item in value.items():
-        with problems.under(name):
-            read[name] = settings_of(item if item is not None else {}, f"`{name}`")
-    problems.raise_any()
-    return read
+    try:
+        if is_loop(item):
+            return {"loop": (name, loop_of(item, f"`{name}`"))}
+        return {"generate": {name: settings_of({} if item is None else item, f"`{name}`")}}
+    except SettingError as error:
+        raise error.under(name) from None
 
 
 def settings_of(value: Any, what: str) -> GenerateSettings:

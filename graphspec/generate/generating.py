@@ -30,7 +30,7 @@ def _bounds(program: Program, name: str) -> tuple[int, int | None]:
     return size if isinstance(size, int) else known, limit if isinstance(limit, int) else None
 
 
-def _loaded(program: Program, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
+def loaded(program: Program, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
     """The module of a part of a program, with those of its weights that it has."""
     module = program.module()
     own = module.state_dict()
@@ -71,9 +71,9 @@ class Maker:
         self.begun = self._begun(settings)
         weights = load().state_dict()
         device = next((each.device for each in weights.values()), torch.device("cpu"))
-        module, encoder = _loaded(self.step, weights, device), None
+        module, encoder = loaded(self.step, weights, device), None
         if self.step.encoder is not None:
-            encoder = _loaded(self.step.encoder, weights, device)
+            encoder = loaded(self.step.encoder, weights, device)
         self.scorer = Scorer(
             self.step, module, name, output, others or {}, texts.unsaid, encoder, self.source
         )

@@ -543,7 +543,7 @@ class Spec(Setting):
     Example: tune: {objective: val_loss, search: {width: {int: [16, 256]}}}
     """
     generate: Any = None
-    """How a trained model goes on with a sequence, as `graphspec generate` makes it.
+    """How a trained model goes on with a sequence, or what it makes of noise: `graphspec generate`.
 
     Example: generate: {tokens: {from: next, length: 200, temperature: 0.8}}
     """

@@ -27,6 +27,7 @@ from graphspec.data.features.settings import Feature
 from graphspec.data.features.windows import Windows
 from graphspec.data.mixing import MIXINGS, Mixing
 from graphspec.generate.config import GenerateSettings
+from graphspec.generate.loop_config import LoopSettings, Way
 from graphspec.language.glossary import OF_FORMS, meaning
 from graphspec.language.row_settings import RowSettings
 from graphspec.language.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
@@ -120,7 +121,8 @@ class Writer:
     def _top(self) -> Schema:
         output = {"anyOf": [_ref("output"), NULL]}
         outputs = [_named(output), _ref("name"), {"type": "array", "items": _ref("name")}]
-        generate = self._keys(GenerateSettings)
+        way = {"anyOf": [self._keys(Way), {"type": "array", "items": {"type": "number"}}]}
+        generate = [self._keys(GenerateSettings), self._keys(LoopSettings, {"repeat": _named(way)}), NULL]
         return self._keys(
             Spec,
             {
@@ -128,7 +130,7 @@ class Writer:
                 "data": self._data(),
                 "train": self._train(),
                 "tune": self._keys(TuneConfig),
-                "generate": _named({"anyOf": [generate, NULL]}),
+                "generate": _named({"anyOf": generate}),
             },
         )
 

@@ -28,6 +28,7 @@ from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import CODES, did_you_mean, fail, same_word
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS, ENCODINGS, LAYERS, bare
 from graphspec.generate.config import GenerateSettings
+from graphspec.generate.loop_config import LoopSettings, Way
 from graphspec.language.docstrings import field_doc
 from graphspec.language.glossary import OF_FORMS, keys_of, meaning
 from graphspec.language.schema import FORMS, Block, Input, Node, Output, Spec
@@ -245,7 +246,7 @@ SECTIONS: Mapping[type[BaseModel], str] = {
     Varying: "a number that varies",
     TuneConfig: "`tune`",
     **dict.fromkeys((IntRange, FloatRange, Choice), "`tune.search`"),
-    GenerateSettings: "`generate`",
+    **dict.fromkeys((GenerateSettings, LoopSettings, Way), "`generate`"),
 }
 """The keys whose mappings have a class that the spec does not name."""
 

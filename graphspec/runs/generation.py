@@ -27,11 +27,19 @@ model has it, after the name of the spec and a dot.
 """
 
 
-def need_texts(prompts: Any) -> None:
-    """Raises `SpecError` (wrong-type) for what is neither a text nor several."""
-    texts = [prompts] if isinstance(prompts, str) else [*prompts] if isinstance(prompts, Sequence) else [None]
-    if not all(isinstance(text, str) and "\0" not in text for text in texts):
-        raise fail("wrong-type", "`prompts` is a text, or a list of texts", 'write "Once upon a time"')
+def need_prompts(prompts: Any) -> None:
+    """Raises `SpecError` (wrong-type) for what is neither texts nor rows."""
+    each = [prompts] if isinstance(prompts, str | Mapping) else prompts or ()
+    rows = all(isinstance(one, Mapping) and all(isinstance(key, str) for key in one) for one in each)
+    if not rows and not all(isinstance(one, str) and "\0" not in one for one in each):
+        raise fail("wrong-type", "`prompts` is a text, a list of texts, or rows", 'write "Once upon a time"')
+
+
+def texts_in(prompts: Any) -> str | list[str]:
+    """A text, or several. Raises `SpecError` (wrong-type) for rows, and for nothing."""
+    if prompts is None or isinstance(prompts, Mapping) or not all(isinstance(one, str) for one in prompts):
+        raise fail("wrong-type", "the model goes on with texts", 'write "Once upon a time"')
+    return prompts if isinstance(prompts, str) else [*prompts]
 
 
 def maker(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isnan
@@ -28,6 +26,7 @@ from graphspec.data.fields import UNIT
 from graphspec.data.rows.numbers import NumberCurve, in_units
 from graphspec.data.windows.examples import InTime
 from graphspec.elaborated import BaseProgram, OutputSpec
+from graphspec.files.png import png
 from graphspec.objectives.confusion import by_class
 from graphspec.objectives.detection_metrics import MeanAveragePrecision
 from graphspec.objectives.losses import Binary, Categorical, QuantileLoss, SparseLoss
@@ -448,13 +447,5 @@ def picture(pixels: Array) -> str:
     low, high = float(values.min()), float(values.max())
     if low < 0 or high <= 1 or high > 255 or pixels.dtype != np.uint8:
         values = (values - low) / (high - low or 1) * 255
-    data = values.round().astype(np.uint8)
-    height, width, channels = data.shape
-    rows = b"".join(b"\0" + data[row].tobytes() for row in range(height))
-    header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    body = b"".join(
-        struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
-        for kind, part in chunks
-    )
-    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + body).decode()
+    body = png(values.round().astype(np.uint8))
+    return "data:image/png;base64," + base64.b64encode(body).decode()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from graphspec.runs.judging import Judge
     from graphspec.runs.model import Model
     from graphspec.runs.recommending import Finder
+    from graphspec.runs.sampling import Samples
 
 
 class Run:
@@ -388,7 +389,7 @@ class Run:
     @checked
     def generate(
         self,
-        prompts: str | Sequence[str],
+        prompts: str | Sequence[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         *,
         length: int | None = None,
         temperature: float | None = None,
@@ -402,18 +403,23 @@ class Run:
         seed: int | None = None,
         device: str = "auto",
         batch_size: int = 16,
-    ) -> Iterator[str]:
-        """How texts go on. Of one text the pieces of what follows, as they are made; of several what follows
-        each, in order, `batch_size` of them at a time.
+        samples: int = 1,
+        steps: int | None = None,
+    ) -> Iterator[Any]:
+        """How texts go on, or what is made of noise. Of one text the pieces of what follows, as they are
+        made; of several what follows each, in order, `batch_size` of them at a time.
+
+        Of a spec whose `generate` is a loop, arrays: `samples` of each row of values that the model is made
+        for, or without `prompts`; in so many `steps`.
 
         Without a tokenizer, in the run or as `tokenizer.json` next to a spec, texts are numbers of tokens. Of
         a model with an encoder the texts are what it reads, and what follows begins with the token `begin`.
         The settings replace those of `generate` in the spec. What is drawn for a text does not depend on the
         others. Raises `SpecError` (not-causal, prompt-misfit) before anything is computed.
         """
-        from graphspec.runs.generation import continuations, need_texts, pieces
+        from graphspec.runs.generation import continuations, need_prompts, pieces, texts_in
 
-        need_texts(prompts)
+        need_prompts(prompts)
         given: dict[str, Any] = {
             "length": length,
             "temperature": temperature,
@@ -423,10 +429,28 @@ class Run:
         }
         given |= {"repetition_penalty": repetition_penalty, "beams": beams, "end": end, "seed": seed}
         given["begin"] = begin
-        made = self.maker({key: value for key, value in given.items() if value is not None}, device)
-        if isinstance(prompts, str):
-            return pieces(made, prompts)
-        return continuations(made, [*prompts], batch_size)
+        given = {key: value for key, value in given.items() if value is not None}
+        if self.program.loop is not None:
+            seed = given.pop("seed", None)
+            if given:
+                raise fail("not-supported", f"`{next(iter(given))}` is for texts", "leave it out")
+            sampler = self.sampler(steps, seed, device)
+            return sampler.make(sampler.read(prompts, samples), batch_size)
+        if steps is not None or samples != 1:
+            message = "`steps` and `samples` are for what is made of noise"
+            raise fail("not-supported", message, "give each text as often as it is to go on")
+        texts = texts_in(prompts)
+        made = self.maker(given, device)
+        return pieces(made, texts) if isinstance(texts, str) else continuations(made, texts, batch_size)
+
+    @checked
+    def sampler(self, steps: int | None = None, seed: int | None = None, device: str = "auto") -> Samples:
+        """Makes samples of noise, in so many steps, by the loop of `generate` in the spec."""
+        from graphspec.runs.sampling import Samples
+        from graphspec.train import device as devices
+
+        place, state = str(devices.choose(device)), self.files.encoders(self.program)
+        return Samples(self.program, lambda: self.module(place), state, steps, seed)
 
     @checked
     def maker(self, settings: Mapping[str, Any], device: str = "auto") -> Maker:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from graphspec.diagnostics import by_word
-from graphspec.generate.config import Count, GenerateSettings
+from graphspec.generate.config import GenerateSettings
+from graphspec.generate.loop_config import Count
 from graphspec.settings import Setting
 
 NAMES = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")

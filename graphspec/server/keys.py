@@ -9,6 +9,7 @@ from typing import Any
 from graphspec.data.config import DataConfig
 from graphspec.data.files import DataFile, Marked, SourceFile, Split
 from graphspec.generate.config import GenerateSettings
+from graphspec.generate.loop_config import LoopSettings, Way
 from graphspec.language.schema import Block, Input, Output, Spec
 from graphspec.reference.entries import Parameter
 from graphspec.reference.layers import parameters_of
@@ -39,7 +40,8 @@ _AT: Mapping[tuple[str, ...], tuple[type[Any], ...]] = {
     ("data", "test"): (DataFile,),
     ("tune",): (TuneConfig,),
     ("tune", "search", "*"): (IntRange, FloatRange, Choice),
-    ("generate", "*"): (GenerateSettings,),
+    ("generate", "*"): (GenerateSettings, LoopSettings),
+    ("generate", "*", "repeat", "*"): (Way,),
 }
 """The classes of a mapping at a path; * is any name, or an item of a list."""
 

@@ -85,7 +85,7 @@ SETTINGS_ONLY = {
         "graphspec.data.mixing",
     ),
     "tune": ("graphspec.tune.config",),
-    "generate": ("graphspec.generate.config",),
+    "generate": ("graphspec.generate.config", "graphspec.generate.loop_config"),
 }
 """Of these rooms the front half reads the settings, and nothing that runs."""
 

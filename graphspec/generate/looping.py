@@ -1,0 +1,101 @@
+"""What a trained model makes of noise: a value begins as noise, and each step of a loop replaces it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.diagnostics import fail
+from graphspec.generate.generating import loaded
+from graphspec.generate.loop_config import LoopSettings
+from graphspec.generate.sampling import generator
+from graphspec.program import Program
+from graphspec.settings import SettingError
+
+DRAWS: Mapping[str, Callable[..., Tensor]] = {"random_normal": torch.randn, "random_uniform": torch.rand}
+
+
+class LoopSampler:
+    """The loop of a trained model. `load` gives the module with the weights; `steps` and `seed` replace those
+    of the settings. Raises `SpecError` before anything is computed.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        load: Callable[[], nn.Module],
+        steps: int | None = None,
+        seed: int | None = None,
+    ):
+        step, loop = program.looped, program.loop
+        if step is None or loop is None:
+            message = "the model makes texts, not samples" if program.generation else "the spec has no loop"
+            help = "write what begins as noise: generate: {noise: {start: random_normal, from: image}}"
+            raise fail("not-supported", message, "give a prompt" if program.generation else help)
+        try:
+            values = loop.settings.values(steps)
+        except SettingError as error:
+            raise fail(error.code, error.message, error.help) from None
+        self.step, self.loop, self.values, self.steps = step, loop, values, steps
+        self.seed = loop.settings.seed if seed is None else seed
+        replaced = {loop.name, *values, *(f"next_{name}" for name in values), *loop.drawn}
+        self.conditions = {
+            name: each for name, each in step.inputs.items() if name not in {*replaced, *step.defaults}
+        }
+        """The inputs that a sample is made for."""
+        for name in (loop.name, *loop.drawn):
+            shape = step.inputs[name].shape[1:]
+            free = next((size for size in shape if not isinstance(size, int)), None)
+            if free is not None:
+                message = f"`{name}` is {step.inputs[name]}, and nothing says how large `{free}` is"
+                raise fail("not-supported", message, "give the input of a loop sizes that are numbers")
+        weights = load().state_dict()
+        self.device = next((each.device for each in weights.values()), torch.device("cpu"))
+        self.module = loaded(step, weights, self.device)
+
+    @property
+    def settings(self) -> LoopSettings:
+        """Those of the spec."""
+        return self.loop.settings
+
+    @torch.inference_mode()
+    def make(self, numbers: Sequence[int], given: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The samples of these numbers, [N, ...], for these values of `conditions`, [N, ...]. Each number has
+        draws of its own, which do not depend on the others.
+        """
+        drawing = [generator(self.seed, number) for number in numbers]
+        name, kept = self.loop.name, {key: value.to(self.device) for key, value in (given or {}).items()}
+        value, made = self._draw(name, self.settings.start, drawing), dict[str, Tensor]()
+        for step in range(max([1, *(len(values) - 1 for values in self.values.values())])):
+            inputs = {name: value, **kept}
+            for key, values in self.values.items():
+                inputs |= self._filled(key, values[step]) | self._filled(f"next_{key}", values[step + 1])
+            inputs |= {key: self._draw(key, how, drawing) for key, how in self.loop.drawn.items()}
+            made = self._outputs(self.module(**{k: self._spread(v, len(numbers)) for k, v in inputs.items()}))
+            value = made.get(name, value)
+        return made[self.settings.source or name]
+
+    def _draw(self, name: str, how: str, drawing: Sequence[torch.Generator]) -> Tensor:
+        tensor = self.step.inputs[name]
+        shape: Any = tensor.shape[1:]
+        draws = [DRAWS[how](shape, generator=each, dtype=torch.float32) for each in drawing]
+        return torch.stack(draws).to(self.device, getattr(torch, tensor.dtype))
+
+    def _filled(self, name: str, value: float) -> dict[str, Tensor]:
+        """The input of this name, one for all samples; none where a step does not read it."""
+        tensor = self.step.inputs.get(name)
+        if tensor is None:
+            return {}
+        number = value if tensor.is_float else round(value)
+        sizes: Any = [1, *tensor.shape[1:]]
+        return {name: torch.full(sizes, number, dtype=getattr(torch, tensor.dtype), device=self.device)}
+
+    @staticmethod
+    def _spread(value: Tensor, count: int) -> Tensor:
+        return value.expand(count, *value.shape[1:])
+
+    def _outputs(self, made: Any) -> dict[str, Tensor]:
+        return dict(made) if isinstance(made, Mapping) else {next(iter(self.step.outputs)): made}
