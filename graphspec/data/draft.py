@@ -28,9 +28,9 @@ class Draft:
     named: set[str] = field(default_factory=set)
     """The names that columns have got."""
 
-    def name(self, column: str) -> str:
-        """A name of its own for a column: `%` and `"` are both `column`."""
-        name = word(column)
+    def name(self, column: str, instead: str = "column") -> str:
+        """A name of its own for a column: `%` and `"` are both `column`, or what is said `instead`."""
+        name = word(column, instead)
         while name in self.named:
             name += "_"
         self.named.add(name)

@@ -38,6 +38,7 @@ from graphspec.data.drafting_notes import (
     copies,
     headless,
     last_row,
+    nameless,
     thousands_in_doubt,
     words_are_classes,
     words_are_gaps,
@@ -123,7 +124,9 @@ def draft(
     rows, hidden = _legible(_examples(source, table), targets)
     columns, looks, gaps, spoken = _looks(rows, table, targets)
     notes = [f"column `{ascii(name)[1:-1]}` is not read: {UNSEEN}" for name in hidden]
-    notes += [note for note in (*_about_file(source, rows), copies(rows) if ask is None else None) if note]
+    notes += [
+        note for note in (*_about_file(source, table, rows), copies(rows) if ask is None else None) if note
+    ]
     notes += [words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items()]
     notes += _about_columns(looks, columns, targets)
     notes += about_targets(looks, columns, targets) if ask is None else []
@@ -138,7 +141,8 @@ def draft(
     spec_draft = _columns_draft(looks, targets, rows.num_rows)
     if not spec_draft.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
-        raise fail("data-column", f"`{data}` has no column for an input besides the targets", None, *why)
+        message = f"`{data}` has no column for an input besides the targets"
+        raise fail("data-column", message, "add one whose values differ from row to row, and repeat", *why)
     _body(spec_draft)
     for target in targets:
         seen = next(seen for seen in looks if seen.name == target)
@@ -205,6 +209,11 @@ def _need_target(source: Found, table: Table, target: str) -> None:
     """Refuses a target that is no column."""
     if target in table.columns:
         return
+    if not target.strip():
+        help = "name a column: `--target COLUMN`"
+        if table.unnamed:
+            help = f"write one in the first line of the file above column {table.unnamed[0]}, and {help}"
+        raise fail("data-column", "a target is a column with a name", help)
     several = [part.strip() for part in target.split(",")]
     if len(several) > 1 and {*several} <= table.columns.keys():
         words = " ".join(f"--target {each}" for each in several)
@@ -256,11 +265,15 @@ def _classes(source: Found, table: Table) -> list[str]:
     raise fail("data-column", message, "name it: `--target COLUMN`", f"it has {names}")
 
 
-def _about_file(source: Found, rows: pa.Table) -> list[str | None]:
+def _about_file(source: Found, table: Table, rows: pa.Table) -> list[str | None]:
     """The notes about the first and the last line of a file."""
     if source.kind != "delimited":
         return []
-    return [headless(rows.column_names), last_row(rows) if rows.num_rows < ROWS else None]
+    return [
+        headless(rows.column_names),
+        nameless(table.unnamed),
+        last_row(rows) if rows.num_rows < ROWS else None,
+    ]
 
 
 def _about_columns(
@@ -359,7 +372,7 @@ def _body(spec_draft: Draft) -> None:
 
 def _output(spec_draft: Draft, seen: ColumnProfile, values: pa.Array, written: pa.Array) -> None:
     """The output for a column, of its values and of these as the file has them."""
-    name, column = spec_draft.name(seen.name), f"column: {flow(seen.name)}, "
+    name, column = spec_draft.name(seen.name, "target"), f"column: {flow(seen.name)}, "
     while any(line.startswith(f"  {name}: ") for line in (*spec_draft.nodes, *spec_draft.inputs)):
         name += "_"
     ignore = ", missing: ignore" if seen.missing else ""

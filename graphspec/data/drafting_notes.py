@@ -47,6 +47,15 @@ def headless(names: Sequence[str]) -> str | None:
     )
 
 
+def nameless(places: Sequence[int]) -> str | None:
+    """The note about columns without a name, by their places."""
+    if not places:
+        return None
+    which = ", ".join(map(str, places[:SHOWN])) + (", ..." if places[SHOWN:] else "")
+    what = f"column {which} has no name" if len(places) == 1 else f"columns {which} have no names"
+    return f"{what} in the first line of the file, and cannot be read: write one there if it is to be"
+
+
 def last_row(rows: pa.Table) -> str | None:
     """The note about a last row that lacks more cells than any other, and at least half of them."""
     if rows.num_columns < WIDE or rows.num_rows < WIDE:

@@ -273,7 +273,7 @@ def _output(
     """A forecast: the naive one, and what the nodes `inputs` and the steps to come say of its error, which
     begins as 0.
     """
-    out = word(seen.name)
+    out = word(seen.name, "target")
     taken = {line.strip().partition(":")[0] for line in (*spec_draft.nodes, *spec_draft.inputs)}
     while taken & {
         out,

@@ -12,10 +12,10 @@ TAKEN = ("index", "logits", "batch", "facts", "kinds", "kind_vectors", "kind_cod
 """Names that have a meaning in the language, or in what is written here."""
 
 
-def word(name: str) -> str:
-    """An identifier for a column's name."""
+def word(name: str, instead: str = "column") -> str:
+    """An identifier for a column's name; `instead` where the name has no letter or digit of ASCII."""
     unaccented = "".join(c for c in normalize("NFKD", name.replace("ß", "ss")) if not combining(c))
-    identifier = re.sub(r"\W+", "_", unaccented, flags=re.ASCII).strip("_") or "column"
+    identifier = re.sub(r"\W+", "_", unaccented, flags=re.ASCII).strip("_") or instead
     is_value = not isinstance(resolve(identifier), str)  # true, null
     return f"c_{identifier}" if is_value or identifier[0].isdigit() or identifier in TAKEN else identifier
 

@@ -924,6 +924,18 @@ def test_why_no_column_is_an_input_is_told(tmp_path: Path) -> None:
         "`id`: a different value in every row: it identifies rows",
         "`same`: it has one value",
     )
+    assert found.help == "add one whose values differ from row to row, and repeat"
+
+
+def test_columns_without_a_name_are_told_and_a_target_needs_one(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["a,, ,名前", *(f"{n}.5,{n},{n},{n % 2}" for n in range(30))]))
+    told: list[str] = []
+    text = draft("t", tmp_path / "t.csv", ["名前"], tmp_path, tell=told.append)
+    (note,) = (each for each in told if "no names" in each)
+    assert note.startswith("columns 2, 3 have no names in the first line") and f"# Note: {note}." in text
+    assert "  target: {layer: Dense, " in text and "target: {column: 名前, " in text
+    with pytest.raises(SpecError, match=r"a column with a name\n.*above column 2"):
+        draft("t", tmp_path / "t.csv", [" "], tmp_path)
 
 
 @pytest.mark.parametrize(

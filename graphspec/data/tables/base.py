@@ -29,6 +29,8 @@ class Table(ABC):
     decimal = "."
     """The decimal mark of numbers in columns of text."""
 
+    unnamed: Sequence[int] = ()
+    """The places, counted from 1, of columns that the header gives no name: they cannot be read."""
     empty_help: str | None = None
     """Describes a file of this kind without rows: its content, and its lack."""
 

@@ -42,6 +42,7 @@ class Delimited(Table):
             bare = bare.removesuffix(ending)
         self.delimiter = options.delimiter or ("\t" if bare.endswith(".tsv") else ",")
         self.names, self.header_lines = self._header()
+        self.unnamed = [place for place, name in enumerate(self.names, 1) if not name]
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
