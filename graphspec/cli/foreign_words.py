@@ -48,10 +48,13 @@ OPTIONS: Mapping[str, tuple[str, ...]] = by_words(
         "v": ("--verbose", "--version"),
         "verbose": ("leave it out: each mistake and each result is shown",),
         "target": ("--set outputs.NAME.target=VALUE",),
+        "label labels y label-column target-column": ("--target VALUE", "--set outputs.NAME.target=VALUE"),
+        "task problem": ("leave it out: the values of `--target` say what it is",),
         "f": ("--format VALUE", "leave out the option: the spec is the first argument"),
         "output out o outfile output-file": (
             "-o FILE",
             "--run-dir DIR",
+            "--series? leave it out: NAME is the file, NAME.yaml",
             "leave it out: it prints to standard output, which `> FILE` keeps",
         ),
         "output-dir out-dir outdir save-dir log-dir logdir run name experiment exp workdir": (
@@ -89,5 +92,5 @@ OPTIONS: Mapping[str, tuple[str, ...]] = by_words(
     }
 )
 """Options to write instead of one that a command lacks: the first that it has. VALUE is the value that was
-given.
+given. What begins with `--option?` is for the commands that have that option.
 """

@@ -103,6 +103,15 @@ def new(
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not path.stem.strip(".") or path.name == ".yaml":
         raise misuse("NAME", f"`{name}` names no file")
+    if data is None and (Path(name).is_file() or "://" in name):
+        asked = " ".join(f"--target {column}" for column in target or ["COLUMN"])
+        what = "an address" if "://" in name else "a file"
+        help = f"write `graphspec new {path.with_suffix('').stem} --data {name} {asked}`"
+        raise misuse(
+            "NAME",
+            f"`{name}` is {what}, and the name of no spec",
+            help if "://" not in name else "download it, and name the file: --data FILE",
+        )
     if target and data is None:
         raise misuse("--target", "it is a column of a table", "name the table: --data FILE")
     ask = _forecast(time, target, series, past, ahead)

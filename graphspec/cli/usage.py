@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec.cli.foreign_words import COMMANDS, OPTIONS
 from graphspec.diagnostics import nearest, shortened
+from graphspec.diagnostics.foreign_terms import FILES
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -46,7 +47,7 @@ def _told(error: Any, args: Sequence[str]) -> Told:
         return _with_value(error.option_name, args, context)
     extra = re.fullmatch(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", error.message or "")
     if extra and context is not None:
-        return _too_many(extra[1].split(" "), context)
+        return _too_many(extra[1].split(" "), context, args)
     return error.message or str(error), None
 
 
@@ -61,7 +62,7 @@ def _with_value(name: str, args: Sequence[str], context: Any) -> Told:
     return f"`{name}` needs a value", f"write `{name} {value}`"
 
 
-def _too_many(extra: Sequence[str], context: Any) -> Told:
+def _too_many(extra: Sequence[str], context: Any, args: Sequence[str]) -> Told:
     """What is told of words after the arguments that a command takes."""
     command, path = context.command, context.command_path
     taken = [each for each in command.params if each.param_type_name == "argument"]
@@ -70,11 +71,24 @@ def _too_many(extra: Sequence[str], context: Any) -> Told:
     message = f"`{path}` takes {names or 'no argument'}, and `{extra[0]}` is one more"
     settings = [word for word in extra if re.fullmatch(r"[A-Za-z_][\w.]*=.+", word)]
     if settings and "--set" in options:
-        return message, f"write {' '.join(f'`--set {word}`' for word in settings)}"
+        return message, f"write {' '.join(f'`--set {_whole_path(word)}`' for word in settings)}"
+    if "--resume" in args and "--run-dir" in options:
+        return message, f"a run is named in place of its spec: `{path} {extra[0]} --resume`"
+    key = next((path for path, value in pairwise(args) if value == extra[0] and "=" not in path), "")
+    if "--set" in options and f"--set {key} {extra[0]}" in " ".join(args):
+        return message, f"write `--set {key}={extra[0]}`"
     if Path(extra[0]).is_file() and taken:
         return message, "run it once for each file"
     near = nearest(extra[0], [name.lstrip("-") for name in options if name.startswith("--")])
     return message, f"write `--{near}`?" if near else f"`{path} --help` lists what it takes"
+
+
+def _whole_path(setting: str) -> str:
+    """`epochs=3` with the section of its key: `train.epochs=3`."""
+    from graphspec.language.overriding import setting_path
+
+    key, _, value = setting.partition("=")
+    return f"{setting_path(key) or key}={value}"
 
 
 _WANTED = (
@@ -95,7 +109,8 @@ def _no_number(option: Any, message: str, args: Sequence[str]) -> Told | None:
     bound = next(filter(None, found[0].groups()), "")
     value, wanted = _value(name, args, signed=True), found[1].format(bound)
     digits = re.search(r"\d+", value or "")
-    example = bound or (digits[0] if digits else "0.5" if wanted == "a number" else "2")
+    usual = option.default if type(option.default) in (int, float) else "0.5" if wanted == "a number" else "2"
+    example = bound or (digits[0] if digits else usual)
     return f"`{name}` is `{value}`, but must be {wanted}", f"write `{name} {example}`, for example"
 
 
@@ -113,6 +128,8 @@ def _lacking(parameter: Any, context: Any, args: Sequence[str]) -> Told:
         return message, f"write `{parameter.opts[0]} {files[-1]}`"
     about = f": {parameter.help.rstrip('.')}" if parameter.help else ""
     written = shlex.join(args[path.count(" ") :])
+    if is_option and word == "PATH" and FILES.get(Path(written).suffix, ("",))[0] == "data":
+        return message + about, f"write `{path} {arguments[0].metavar} {parameter.opts[0]} {written}`"
     whole = " ".join(filter(None, [path, written, name] if is_option else [path, name, written]))
     return message + about, f"write `{shortened(whole)}`"
 
@@ -127,7 +144,10 @@ def unknown_command(args: Sequence[str], commands: Iterable[str]) -> Told:
         if meant == "--help" and args[1:2] and args[1] in names:
             meant = f"{args[1]} --help"
         if command_word := next((arg for arg in args[1:] if not arg.startswith("-")), None):
-            meant = re.sub(r"\b(SPEC|RUN|FILE|NAME)\b", lambda _: command_word, meant, count=1)
+            if meant == "new NAME" and Path(command_word).is_file():
+                meant += f" --data {command_word}"
+            else:
+                meant = re.sub(r"\b(SPEC|RUN|FILE|NAME)\b", lambda _: command_word, meant, count=1)
         return message, f"write `graphspec {meant}`"
     near = nearest(word, names)
     return message, f"did you mean `{near}`?" if near else f"the commands are {', '.join(names)}"
@@ -138,7 +158,9 @@ def _unknown_option(written: str, context: Any, args: Sequence[str]) -> Told:
     command, path = context.command, context.command_path
     later = next((arg for arg in args if arg in getattr(command, "commands", ())), None)
     if later is not None:
-        return f"`{path}` has no option `{written}`", f"options come after the command, `{path} {later} ...`"
+        before = args[: args.index(later)]
+        whole = shlex.join([*args[len(before) :], *before])
+        return f"`{path}` has no option `{written}`", f"options come after the command: `{path} {whole}`"
     options = [name for parameter in command.params for name in parameter.opts if not _hidden(parameter)]
     short = next((arg for arg in args if f"-{arg.partition('=')[0]}" in options), None)
     if short is not None:
@@ -198,8 +220,11 @@ def _replacements(word: str, own: Iterable[str], value: str | None) -> Iterator[
     path = setting_path(word) if "--set" in own else None
     for text in (*OPTIONS.get(word, ()), *((f"--set {path}=VALUE",) if path is not None else ())):
         option = re.match(r"-[-\w]*", text)
+        needed, _, alone = text.partition("? ")
         if option is None:
             yield text
+        elif alone:
+            yield from [alone] if needed in own else []
         elif option[0] in own and not ("VALUE" in text and value is None and "=" not in text):
             placeholder = value or "VALUE"
             words, _, more = text.replace("KEY=VALUE", "KEY\0").replace("VALUE", placeholder).partition(":")

@@ -29,7 +29,7 @@ class DataConfig(Setting):
     """Where examples come from. Paths are relative to the spec's directory."""
 
     synonyms: ClassVar[Mapping[str, str]] = by_word(
-        train="path file csv",
+        train="path file files csv source sources url dataset filename",
         validation="val valid",
         test="eval",
         features="columns encoders",
@@ -61,6 +61,10 @@ class DataConfig(Setting):
         "encoding": "it belongs to the file: train: {path: FILE, encoding: latin-1}",
         "augment": "it belongs to a feature: features: {image: {encode: image, augment: [...]}}",
         "num_workers": delete("graphspec chooses how to read data"),
+        **dict.fromkeys(
+            ("limit", "nrows", "max_rows", "sample"), "it belongs to the command: `graphspec train --limit N`"
+        ),
+        "index_col": "write `key: COLUMN`: it identifies a row, and the model does not read it",
     }
 
     @classmethod

@@ -76,6 +76,12 @@ def missing(path: Path) -> SpecError:
         address = f"{first}//{'/'.join(path.parts[1:])}"
         help = "download the file; of addresses, s3://BUCKET/FILE.parquet is read"
         return fail("data-missing", f"`{address}` is an address, and not a path", help)
+    if first == "~":
+        return fail(
+            "data-missing",
+            f"there is no data file `{path}`: `~` is no folder here",
+            f"write `{path.expanduser()}`",
+        )
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     shown = [name for name in sorted(there) if Path(name).suffix == path.suffix][:8]
     otherwise = f"files there: {', '.join(shown)}" if shown else "paths are relative to the spec's folder"

@@ -392,10 +392,11 @@ ATTRIBUTES: Mapping[str, str] = {
 
 ENCODINGS: Mapping[str, str] = by_words(
     {
-        "zscore z_score z-score StandardScaler standardize standardise": "{encode: number, scale: standard}",
+        "zscore z_score z-score standard StandardScaler standardize standardise": "{encode: number, "
+        "scale: standard}",
         "minmax min_max min-max MinMaxScaler rescale": "{encode: number, scale: min_max}",
         "robust RobustScaler": "{encode: number, scale: robust}",
-        "LabelEncoder label_encoder OrdinalEncoder label-encoding": "{encode: category}",
+        "LabelEncoder label label_encoder OrdinalEncoder ordinal index label-encoding": "{encode: category}",
         "SimpleImputer imputer impute fillna": "{encode: number, fill: mean}",
         "CountVectorizer TfidfVectorizer tfidf tf-idf tokenize bag_of_words": "{encode: text}",
         "log log1p": "{encode: number, transform: log1p}",

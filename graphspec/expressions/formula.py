@@ -172,6 +172,8 @@ _ALMOST: NearMisses = (
 )
 """Common mistakes of formulas: a pattern, the mistake, and its remedy."""
 
+_OF_TORCH = {"dim": "axis", "keepdim": "keepdims"}
+"""Arguments of PyTorch's functions, by their names here."""
 _LIBRARIES = ("np", "numpy", "torch", "tf", "keras", "ops", "K", "F", "jnp", "math")
 _DTYPE = re.compile(r"(?:\w+\.)?(b?float\d+|u?int\d+|bool)")
 _STEP = rf"\.(?:{IDENTIFIER.pattern}|-?\d+|\$(?:{IDENTIFIER.pattern})|\$\(|\*(?=\s*(?:[,)\]]|$)))"
@@ -376,7 +378,7 @@ class _Reader:
     def _arguments(self, node: ast.Call) -> str:
         """The text in the parentheses of a call."""
         inside = self.text[node.func.end_col_offset : node.end_col_offset]
-        return inside.strip()[1:-1]
+        return re.sub(r"\b(dim|keepdim)(?= *=(?!=))", lambda word: _OF_TORCH[word[1]], inside.strip()[1:-1])
 
     def _slice(self, node: ast.Subscript, start: int, end: int) -> Applied:
         """A slice: what is in the brackets is the `key` of `get_item`."""

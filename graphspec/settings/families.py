@@ -91,6 +91,8 @@ class Family:
         if not isinstance(value, list):
             return None
         known = bool(value) and isinstance(value[0], str) and value[0] in self.members
+        if self.kind == "loss" and len(value) > 1 and all(item in self.members for item in map(str, value)):
+            return _another(str(value[1]))
         if known and len(value) == 1:
             return write(str(value[0]))
         named = value[1] if len(value) == 2 and isinstance(value[1], dict) else {}
@@ -111,6 +113,9 @@ class Family:
             return self._named(value[under], {**rest, **inner}, safe=inner.keys().isdisjoint(rest))
         if self.kind == "metric" and all(key in self.members for key in value):
             return self._listed(value)
+        if self.kind == "loss" and len(value) > 1 and all(key in self.members for key in value):
+            name, weight = list(value.items())[1]
+            return _another(name, weight if type(weight) in (int, float) else None)
         settings = value[first] if first is not None and len(value) == 1 else ()
         if first in self.members and isinstance(settings, dict | None):
             return self._named(str(first), settings or {}, safe=True)
@@ -148,6 +153,11 @@ class Family:
         shown = show({"name": Word(name), **settings})
         return become({"name": name, **settings}, f"write {shown}", safe=safe and "name" not in settings)
 
+    def called(self, name: str) -> str:
+        """The name here for another spelling of it, where no other can be meant; else as it is."""
+        word = nearest(name, filter(str.islower, self.members), self.synonyms)
+        return word if word is not None and certain(name, word, self.members, self.synonyms) else name
+
     def suggest(self, name: str) -> str:
         """The remedy for an unknown name."""
         bare = name.partition("(")[0].strip()
@@ -161,6 +171,14 @@ class Family:
         listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
         bare = bare.rpartition(".")[2]
         return did_you_mean(bare, filter(str.islower, self.members), listed, self.synonyms, name)
+
+
+def _another(loss: str, weight: float | None = None) -> str:
+    """The remedy for a second loss of the same output."""
+    weighted = f", loss_weight: {weight}" if weight is not None else ""
+    return (
+        f"an output has one loss; a second output reads the same node: {{from: NODE, loss: {loss}{weighted}}}"
+    )
 
 
 class Members(ClassesByName[type[Named]]):

@@ -67,8 +67,10 @@ def remedy_of(kind: str, given: object) -> str | None:
         return write_value(str(int(number, 2)))
     if _ARITHMETIC.fullmatch(number):
         return write(f"$({number})")
-    if not _NUMBER.fullmatch(number):
+    if not _NUMBER.fullmatch(number) or (kind == "int_type" and not float(number).is_integer()):
         return EXAMPLES.get(kind)
+    if kind == "int_type" and not number.lstrip("+-").isdigit():
+        return write_value(str(int(float(number))))
     quotes = "a number is written without quotes: " if number == given.strip() else "write "
     return Remedy(f"{quotes}{number}", Change(number))
 

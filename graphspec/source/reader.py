@@ -373,10 +373,20 @@ class Reader:
             wrapper = str(frame.value[text]) if text == "layer" else ""
             help = "delete or rename one"
             if wrapper in ("Bidirectional", "TimeDistributed"):
-                help = f"the other layer is inside: {{layer: {wrapper}, wraps: {{layer: ..., units: ...}}}}"
+                help = self._wrapped(frame, wrapper, start)
             self._error("duplicate-key", start, end, message, help, label="again", labels=(label,))
         else:
             frame.key = (text, start, end)
+
+    def _wrapped(self, frame: Frame, wrapper: str, start: int) -> str:
+        """The remedy for the layer inside a wrapper, written beside it with all that follows."""
+        rest = re.match(r"layer *: *((?:[^{}]|\{[^{}]*\})*)", self.text[start : start + 1000])
+        if not frame.flow or rest is None or not re.search("[{,]", rest[1]):
+            return f"the other layer is inside: {{layer: {wrapper}, wraps: {{layer: ..., units: ...}}}}"
+        inner = rest[1].strip()
+        inner = inner if inner.startswith("{") else f"{{layer: {inner}}}"
+        at = self._place(start, start + len(rest[0].rstrip()))
+        return Remedy(f"the other layer is inside: write `wraps: {inner}`", Change(f"wraps: {inner}", at=at))
 
     def _without_colon(self, frame: Frame, start: int) -> str:
         """In `{a: 1, b}` the key `b` has no value, mostly what an unquoted comma left behind; in `{a:8}` a

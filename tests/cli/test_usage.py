@@ -95,7 +95,10 @@ def test_a_command_that_there_is_not(spec: None, written: str, meant: str) -> No
         ("runs --xyzzy", "`graphspec runs --help` lists them"),
         ("import keras --xyzzy", "`graphspec import keras --help` lists them"),
         ("--xyzzy", "`graphspec --help` lists them"),
-        ("--set a=1 check s.yaml", "options come after the command, `graphspec check ...`"),
+        ("--set a=1 check s.yaml", "options come after the command: `graphspec check s.yaml --set a=1`"),
+        ("new a --label kind", "write `--target kind`"),
+        ("new a --task regression", "the values of `--target` say what it is"),
+        ("new a -o b.yaml", "leave it out: NAME is the file, NAME.yaml"),
     ],
 )
 def test_an_option_that_a_command_does_not_have(spec: None, written: str, meant: str) -> None:
@@ -119,7 +122,8 @@ def test_the_remedies_name_commands_and_options_that_there_are() -> None:
     options = {option for command in commands.values() for p in command.params for option in p.opts}
     assert {meant.split()[0] for meant in COMMANDS.values()} <= {*commands, "--help", "--version"}
     assert not set(COMMANDS) & set(commands)
-    named = {text.split()[0] for texts in OPTIONS.values() for text in texts if text.startswith("-")}
+    firsts = {text.split()[0] for texts in OPTIONS.values() for text in texts}
+    named = {word.rstrip("?") for word in firsts if word.startswith("-")}
     assert named <= {*options, "--version"}
 
 
@@ -194,6 +198,13 @@ def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
     ("written", "meant"),
     [
         ("train s.yaml train.epochs=3", "write `--set train.epochs=3`"),
+        ("train s.yaml epochs=3", "write `--set train.epochs=3`"),
+        ("train s.yaml --set train.epochs 3", "write `--set train.epochs=3`"),
+        ("train s.yaml --resume runs/a-1", "`graphspec train runs/a-1 --resume`"),
+        ("predict rows.csv", "write `graphspec predict RUN --data rows.csv`"),
+        ("serve a --port abc", "write `--port 8000`, for example"),
+        ("new s.yaml --target y", "write `graphspec new s --data s.yaml --target y`"),
+        ("new https://a.org/t.csv", "download it, and name the file: --data FILE"),
         ("build s.yaml s.yaml", "takes SPEC, and `s.yaml` is one more help: run it once for each file"),
         ("train s.yaml run-dir a", "write `--run-dir`?"),
         ("train s.yaml -set a=1", "write `--set`, with two dashes"),

@@ -85,6 +85,10 @@ def _feature(name: str, value: object) -> Feature:
             column = "" if value == name else f"column: {value}, "
             unknown = f"write {{{column}encode: ...}}: {_ENCODERS}"
             help = f"write {{encode: {near}}}" if near else unknown
+        elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            help = become(
+                {"columns": value, "encode": "number"}, f"write {{columns: {show(value)}, encode: number}}"
+            )
         raise unfit("wrong-type", f"the feature `{name}` is a mapping, not {show(value)}", help)
     if "encode" not in value and {"of", "shift", "draw"} & value.keys():
         value = {"encode": "draw" if "draw" in value else "shift", **value}

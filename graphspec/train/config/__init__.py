@@ -91,8 +91,12 @@ REMEDIES = {
     "shuffle": delete("training rows are shuffled in each epoch, from the run's seed", only_for="true"),
     "data": "it is a section of its own: data: {train: FILE}",
     **dict.fromkeys(
-        ("validation_split", "validation", "val_split"),
+        ("validation_split", "validation", "val_split", "validation_fraction"),
         "it belongs to the data: data: {validation: {split: VALUE:0.1}}",
+    ),
+    **dict.fromkeys(
+        ("n_estimators", "max_depth", "num_leaves", "max_features", "kernel", "C", "gamma"),
+        "it is a setting of another kind of model: a spec trains a network of layers",
     ),
     "validation_data": "it belongs to the data: data: {validation: FILE}",
     **dict.fromkeys(("max_steps", "num_steps"), "`epochs` sets the length of a training"),
@@ -100,6 +104,8 @@ REMEDIES = {
     "early_stop": _CALLBACK,
     "early_stopping": _CALLBACK,
     "patience": _CALLBACK,
+    "n_iter_no_change": _CALLBACK,
+    "hidden_layer_sizes": "each layer is a node: nodes: {hidden: {layer: Dense, units: 64}}",
     "checkpoint": "every run has them; callbacks: {model_checkpoint: {monitor: val_loss}} keeps the best",
     "tensorboard": "it is a callback: callbacks: {tensorboard: {}}",
     **dict.fromkeys(
@@ -211,7 +217,7 @@ class TrainConfig(Setting):
         return tuple(step.optimizer or part.optimizer for part in self.parts for step in part.updates)
 
     synonyms: ClassVar = by_word(
-        optimizer="optim",
+        optimizer="optim solver",
         freeze="frozen freeze_layers",
         adapters="lora peft adapter",
         unfreeze_at="unfreeze unfreeze_epoch unfreeze_at_epoch",
@@ -220,7 +226,7 @@ class TrainConfig(Setting):
         schedule="scheduler lr_schedule",
         parameter_groups="param_groups groups",
         batch_size="batch per_device_train_batch_size train_batch_size",
-        epochs="num_epochs max_epochs num_train_epochs n_epochs",
+        epochs="num_epochs max_epochs num_train_epochs n_epochs max_iter n_iter",
         seed="random_state",
         parallel="strategy distributed",
     )

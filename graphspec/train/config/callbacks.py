@@ -72,7 +72,7 @@ def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
         items = value if isinstance(value, list) else [value]
         named = [_by_name(item) for item in items if isinstance(item, dict | str)]
         if named and len(named) == len(items) and all(isinstance(key, str) for each in named for key in each):
-            written = {key: inner for each in named for key, inner in each.items()}
+            written = {CALLBACKS.called(key): inner for each in named for key, inner in each.items()}
             help = become(written, f"write {show(written)}")
         raise unfit("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
     callbacks, problems = dict[str, CallbackSettings](), Problems()

@@ -40,7 +40,7 @@ Frozen = Annotated[Texts, BeforeValidator(_frozen)]
 _FIELDS = {
     **{key: key for key in ("weight_decay", "momentum", "clipnorm", "clipvalue", "global_clipnorm")},
     **by_word(
-        learning_rate="lr learning_rate",
+        learning_rate="lr learning_rate learning_rate_init eta0",
         global_clipnorm="clip clip_norm grad_clip clip_grad gradient_clip gradient_clipping "
         "gradient_clip_val max_grad_norm",
         gradient_accumulation_steps="gradient_accumulation_steps gradient_accumulation "

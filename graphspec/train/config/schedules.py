@@ -83,7 +83,8 @@ def as_schedule(value: object) -> str | None:
         return None
     name = value if value in SCHEDULES.members else SCHEDULES.synonyms.get(value)
     if name is not None:
-        value = SCHEDULES.members[name].names()[0]
+        cls = SCHEDULES.members[name]
+        value, arguments = cls.canonical, {cls.synonyms.get(key, key): arguments[key] for key in arguments}
     elif not mapping:
         return None
     return f"`schedule: {show({'name': Word(value), **arguments})}`"
