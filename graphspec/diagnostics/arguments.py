@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
+from math import isnan
 from numbers import Integral, Real
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -208,8 +209,9 @@ def _need(name: str, value: Any, kind: str) -> None:
     types, words = KINDS[kind]
     number: Any = value
     word = (isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0) and Iterable in types
-    of_time = "numpy.timedelta64" in _kinds(value)  # an integer of NumPy
-    if word or of_time or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+    odd = "numpy.timedelta64" in _kinds(value)  # an integer of NumPy
+    odd |= isinstance(value, float) and isnan(value)
+    if word or odd or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         help = f"write [{brief(value)}]" if word and isinstance(value, str) else None
         known = _kinds(value)
         if name == "spec" and "torch.Module" in known:

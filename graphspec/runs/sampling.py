@@ -101,7 +101,7 @@ class Samples:
         """Raises `SpecError` (not-supported) where a sample is no picture."""
         shape = self.sampler.step.outputs[self.name].tensors[0].shape[1:]
         if len(shape) != 2 and (len(shape) != 3 or shape[-1] not in TYPES):
-            message = f"a sample is no picture, [height, width, channels]: its shape is {[*shape]}"
+            message = f"a sample is not a picture, [height, width, channels]: its shape is {[*shape]}"
             raise fail("not-supported", message, "write arrays, as a .npz file, or ask for JSON")
 
     def write(self, samples: Sequence[NDArray[Any]], path: Path) -> None:

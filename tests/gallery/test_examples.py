@@ -154,6 +154,27 @@ def test_dates_are_written_as_iso_has_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parity
+def test_digits_of_noise_are_digits(tmp_path: Path) -> None:
+    """Digits that a reader of real ones recognizes, all ten, that are among real ones by their neighbours:
+    of digits whose pixels come from different ones, each by chance, 78 % have a nearest neighbour like them.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    known = np.load(SPECS / "data" / "digits.npz")
+    real = known["image"].reshape(-1, 64) / 8 - 1
+    made = np.stack([*Run(trained("digits_diffusion", tmp_path).run_dir).generate(samples=300)]).reshape(
+        -1, 64
+    )
+    reader = KNeighborsClassifier(5).fit(real, known["digit"])
+    assert reader.predict_proba(made).max(1).mean() > 0.85
+    assert np.bincount(reader.predict(made), minlength=10).min() >= 8
+    both = np.concatenate([made, real[np.random.default_rng(0).permutation(len(real))[:300]]])
+    distances = ((both[:, None] - both[None]) ** 2).sum(-1) + 1e9 * np.eye(600)
+    nearest = distances.argmin(1) < 300
+    assert (nearest == (np.arange(600) < 300)).mean() < 0.72
+
+
+@pytest.mark.parity
 def test_two_towers_find_more_than_what_is_popular(tmp_path: Path) -> None:
     program = compile(SPECS / "two_towers.yaml")
     run = tmp_path / "two_towers"

@@ -19,6 +19,7 @@ SECTIONS = {
     "Retrieval": ["two_towers"],
     "Forecasts": ["carbon_dioxide", "carbon_dioxide_quantiles"],
     "Texts that go on": ["novel", "invented", "dates"],
+    "Samples of noise": ["digits_diffusion"],
     "Several inputs, several outputs": ["question_answering", "posts", "item_price"],
     "Graphs of layers": ["inception_module", "residual"],
     "Shared layers, models as layers": [
@@ -63,6 +64,8 @@ def page() -> str:
             said = PAGE.parent / "gallery" / f"{name}.txt"
             if said.exists():
                 parts.append(f"```text\n{said.read_text()}```\n")
+            if (PAGE.parent / "gallery" / f"{name}.png").exists():
+                parts.append(f"![samples of {name}](gallery/{name}.png)\n")
     return "\n".join(parts)
 
 

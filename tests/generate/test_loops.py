@@ -249,7 +249,7 @@ def test_only_pictures_are_drawn(state: Path, tmp_path: Path) -> None:
     (tmp_path / "wanted.jsonl").write_text('{"kind": 1}\n{"kind": 0}\n')
     words = ["generate", str(run.path), "--weights", str(state), "--data", str(tmp_path / "wanted.jsonl")]
     failed = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "a.png")])
-    assert failed.exit_code != 0 and "no picture" in failed.output
+    assert failed.exit_code != 0 and "not a picture" in failed.output
     made = CliRunner().invoke(app, [*words, "-n", "2", "-o", str(tmp_path / "a.npz")])
     assert made.exit_code == 0, made.output
     expected = [*run.generate([{"kind": 1}, {"kind": 0}], samples=2)]
