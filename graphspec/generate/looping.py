@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from graphspec.diagnostics import fail
 from graphspec.generate.generating import loaded
-from graphspec.generate.loop_config import LoopSettings
 from graphspec.generate.sampling import generator
 from graphspec.program import Program
 from graphspec.settings import SettingError
@@ -35,12 +35,9 @@ class LoopSampler:
             message = "the model makes texts, not samples" if program.generation else "the spec has no loop"
             help = "write what begins as noise: generate: {noise: {start: random_normal, from: image}}"
             raise fail("not-supported", message, "give a prompt" if program.generation else help)
-        try:
-            values = loop.settings.values(steps)
-        except SettingError as error:
-            raise fail(error.code, error.message, error.help) from None
-        self.step, self.loop, self.values, self.steps = step, loop, values, steps
-        self.seed = loop.settings.seed if seed is None else seed
+        self.step, self.loop = step, loop
+        self._ask(steps, seed)
+        values = self.values
         replaced = {loop.name, *values, *(f"next_{name}" for name in values), *loop.drawn}
         self.conditions = {
             name: each for name, each in step.inputs.items() if name not in {*replaced, *step.defaults}
@@ -56,27 +53,42 @@ class LoopSampler:
         self.device = next((each.device for each in weights.values()), torch.device("cpu"))
         self.module = loaded(step, weights, self.device)
 
-    @property
-    def settings(self) -> LoopSettings:
-        """Those of the spec."""
-        return self.loop.settings
+    def _ask(self, steps: int | None, seed: int | None) -> None:
+        try:
+            self.values = self.loop.settings.values(steps)
+        except SettingError as error:
+            raise fail(error.code, error.message, error.help) from None
+        self.steps, self.seed = steps, self.loop.settings.seed if seed is None else seed
+
+    def asked(self, steps: int | None, seed: int | None) -> LoopSampler:
+        """The same module with other steps and another seed. Raises `SpecError` (two-forms)."""
+        other = copy(self)
+        other._ask(steps, seed)
+        return other
 
     @torch.inference_mode()
-    def make(self, numbers: Sequence[int], given: Mapping[str, Tensor] | None = None) -> Tensor:
+    def make(
+        self,
+        numbers: Sequence[int],
+        given: Mapping[str, Tensor] | None = None,
+        ended: Callable[[], bool] = lambda: False,
+    ) -> Tensor | None:
         """The samples of these numbers, [N, ...], for these values of `conditions`, [N, ...]. Each number has
-        draws of its own, which do not depend on the others.
+        draws of its own, which do not depend on the others. None where between two steps it has `ended`.
         """
         drawing = [generator(self.seed, number) for number in numbers]
         name, kept = self.loop.name, {key: value.to(self.device) for key, value in (given or {}).items()}
-        value, made = self._draw(name, self.settings.start, drawing), dict[str, Tensor]()
+        value, made = self._draw(name, self.loop.settings.start, drawing), dict[str, Tensor]()
         for step in range(max([1, *(len(values) - 1 for values in self.values.values())])):
+            if ended():
+                return None
             inputs = {name: value, **kept}
             for key, values in self.values.items():
                 inputs |= self._filled(key, values[step]) | self._filled(f"next_{key}", values[step + 1])
             inputs |= {key: self._draw(key, how, drawing) for key, how in self.loop.drawn.items()}
             made = self._outputs(self.module(**{k: self._spread(v, len(numbers)) for k, v in inputs.items()}))
             value = made.get(name, value)
-        return made[self.settings.source or name]
+        return made[self.loop.settings.source or name]
 
     def _draw(self, name: str, how: str, drawing: Sequence[torch.Generator]) -> Tensor:
         tensor = self.step.inputs[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,12 +83,26 @@ class Samples:
         read = [{name: torch.from_numpy(np.array(a)) for name, a in each.items()} for each in arrays]
         return [each for each in read for _ in range(samples)]
 
-    def make(self, asked: Sequence[Mapping[str, torch.Tensor]], batch_size: int) -> Iterator[NDArray[Any]]:
-        """The samples for these values, each [...]."""
+    def asked(self, steps: int | None, seed: int | None) -> Samples:
+        """The same model with other steps and another seed. Raises `SpecError` (two-forms)."""
+        other = copy(self)
+        other.sampler = self.sampler.asked(steps, seed)
+        return other
+
+    def make(
+        self,
+        asked: Sequence[Mapping[str, torch.Tensor]],
+        batch_size: int,
+        ended: Callable[[], bool] = lambda: False,
+    ) -> Iterator[NDArray[Any]]:
+        """The samples for these values, each [...]; no more where between two steps it has `ended`."""
         for first in range(0, len(asked), batch_size):
             part = asked[first : first + batch_size]
             given = {name: torch.cat([each[name] for each in part]) for name in part[0]}
-            yield from self.sampler.make(range(first, first + len(part)), given).cpu().numpy()
+            made = self.sampler.make(range(first, first + len(part)), given, ended)
+            if made is None:
+                return
+            yield from made.cpu().numpy()
 
     def need_file(self, path: Path) -> None:
         """Raises `SpecError` (output-file, not-supported) for a file that samples are not written to."""

@@ -13,6 +13,7 @@ from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.runs.boxes import is_boxes
 from graphspec.serve.asked import CompletionRequest, GenerateRequest
+from graphspec.serve.samples import SampleRequest
 from graphspec.serve.served import Served
 from graphspec.settings import Setting
 from graphspec.tensor import Tensor
@@ -29,9 +30,9 @@ def document(runs: Mapping[str, Served]) -> Schema:
             paths[f"{prefix}/predict"] = {"post": _predict(name, served)}
             paths[f"{prefix}/reload"] = {"post": _reload(name)}
     makers = [name for name, served in runs.items() if served.maker is not None]
-    for name in makers:
+    for name in [*makers, *(name for name, served in runs.items() if served.samples is not None)]:
         for prefix in (f"/runs/{name}", *(("",) if name == next(iter(runs)) else ())):
-            paths[f"{prefix}/generate"] = {"post": _generate(name)}
+            paths[f"{prefix}/generate"] = {"post": _generate(name) if name in makers else _samples(name)}
     if makers:
         paths["/v1/completions"] = {"post": _completions(makers)}
     for path, (summary, content, more) in ABOUT.items():
@@ -85,6 +86,16 @@ def _generate(name: str) -> Schema:
         "summary": f"Let texts go on with the run `{name}`",
         "requestBody": {"required": True, "content": body},
         "responses": {"200": _response("Texts", _json({"anyOf": [made, many]}) | EVENTS), **NO_TEXT},
+    }
+
+
+def _samples(name: str) -> Schema:
+    many: Schema = {"type": "object", "required": ["samples"], "properties": {"samples": {"type": "array"}}}
+    made = {**_json(many), "image/png": {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        "summary": f"Make samples of noise with the run `{name}`",
+        "requestBody": {"required": True, "content": _json(_form(SampleRequest))},
+        "responses": {"200": _response("Samples, or with `Accept: image/png` a picture", made), **NO_TEXT},
     }
 
 

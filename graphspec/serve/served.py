@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from graphspec.runs.answering import Answering
     from graphspec.runs.prediction import TableAnswering
     from graphspec.runs.recommending import FoundAnswering
+    from graphspec.runs.sampling import Samples
 
 MOST = 256
 """Rows that one call of the module takes."""
@@ -88,6 +89,8 @@ class Served:
         """Makes texts, of a run that goes on."""
         self.silent = ""
         """Why a run makes none."""
+        self.samples: Samples | None = None
+        """Makes samples of noise, of a run whose `generate` is a loop."""
         self._make_texts(run)
         self.pictures: list[str] = []
         """The columns of pictures: their values are bytes, in base64."""
@@ -107,6 +110,9 @@ class Served:
     def _make_texts(self, run: Run) -> None:
         """Prepares what makes texts, where the run can."""
         try:
+            if run.program.loop is not None:
+                self.samples = run.sampler(device=self._asked.device)
+                return
             output_of(run.program, *chosen(run.program, {}))
             self.maker = run.maker({}, self._asked.device)
             if self.maker.settings.beams > 1:

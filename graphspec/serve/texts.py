@@ -18,6 +18,7 @@ from graphspec.serve.exchange import Exchange
 from graphspec.serve.http import Answer, Events, Gone, Rejected, Request, encode, value_of
 from graphspec.serve.limits import OpenRequests
 from graphspec.serve.options import ServeOptions
+from graphspec.serve.samples import SamplePath, SampleRequest
 from graphspec.serve.served import Served
 from graphspec.settings import Setting, SettingError, validate
 
@@ -46,6 +47,7 @@ class TextPaths:
         self.runs, self.limits, self.open, self.counts, self.find = runs, limits, open, counts, find
         self._continuers: WeakKeyDictionary[Served, Continuer] = WeakKeyDictionary()
         self._thread = ThreadPoolExecutor(1, "graphspec-generate")
+        self._samples = SamplePath(limits, open, counts, self._thread)
 
     def close(self) -> None:
         """Ends the thread after what it computes."""
@@ -64,6 +66,8 @@ class TextPaths:
 
     async def generate(self, request: Request) -> Answer:
         served = self.find(request)
+        if served.samples is not None:
+            return await self._samples.generate(request, served, await self._asked(request, SampleRequest))
         asked = await self._asked(request, GenerateRequest)
         single = isinstance(asked.prompt, str) and asked.samples == 1
         prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt

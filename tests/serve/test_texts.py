@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -425,3 +426,51 @@ def test_texts_are_described(server: tuple[int, Server]) -> None:
     fits(asked, "/v1/completions")
     fits(ask(port, asked, "/v1/completions")[1], "/v1/completions", "200")
     fits(ask(port, {**asked, "model": "x"}, "/v1/completions")[1], "/v1/completions", "404")
+
+
+DRAWS = """
+inputs:
+  image: {shape: [4, 4, 1], dtype: float32}
+  time:  {shape: [1, 1, 1], default: random_uniform}
+  noise: {shape: [4, 4, 1], default: random_normal}
+nodes:
+  noisy: {compute: (1 - time) * noise + time * image}
+  way:   {layer: Conv2D, from: noisy, filters: 1, kernel_size: 3, padding: same}
+outputs: [way]
+generate:
+  noisy:
+    start: random_normal
+    repeat: {time: {from: 0, to: 1, steps: 4}}
+    next: noisy + (next_time - time) * way
+"""
+
+
+def test_samples_are_made_of_noise(runs: dict[str, Run], tmp_path: Path) -> None:
+    (tmp_path / "draws.yaml").write_text(DRAWS)
+    weights = Path(runs["says"].path).parent / "draws.safetensors"
+    save(weights, dict(graphspec.compile(DRAWS).module(seed=1).state_dict()), {})
+    run = Run(tmp_path / "draws.yaml", weights)
+    with serving({"draws": run, "says": runs["says"]}, max_rows=9, max_tokens=50) as (port, server):
+        status, answer = ask(port, {"samples": 3, "steps": 2, "seed": 5}, "/generate")
+        expected = [each.tolist() for each in run.generate(samples=3, steps=2, seed=5)]
+        assert status == 200
+        np.testing.assert_allclose(answer["samples"], expected, atol=1e-5)
+        picture = http.client.HTTPConnection("localhost", port)
+        headers = {"content-type": "application/json", "accept": "image/png"}
+        picture.request("POST", "/generate", json.dumps({"samples": 2}), headers)
+        drawn = picture.getresponse()
+        assert drawn.status == 200 and drawn.read().startswith(b"\x89PNG")
+        picture.close()
+        for body, status, words in (
+            ({"samples": 10}, 413, "at most 9"),
+            ({"steps": 60}, 413, "at most 50"),
+            ({"rows": {"kind": 1}}, 422, "noise alone"),
+            ({"prompt": "a"}, 422, "prompt"),
+            ({"steps": 0}, 422, "steps"),
+        ):
+            found, refused = ask(port, body, "/generate")
+            assert found == status and words in json.dumps(refused), body
+        assert ask(port, {"prompt": "1 2"}, "/runs/says/generate")[0] == 200
+        description = json.loads(get(port, "/openapi.json")[1])
+    OpenAPIV31SpecValidator(description).validate()
+    assert "image/png" in description["paths"]["/generate"]["post"]["responses"]["200"]["content"]
