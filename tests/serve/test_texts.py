@@ -450,7 +450,7 @@ def test_samples_are_made_of_noise(runs: dict[str, Run], tmp_path: Path) -> None
     weights = Path(runs["says"].path).parent / "draws.safetensors"
     save(weights, dict(graphspec.compile(DRAWS).module(seed=1).state_dict()), {})
     run = Run(tmp_path / "draws.yaml", weights)
-    with serving({"draws": run, "says": runs["says"]}, max_rows=9, max_tokens=50) as (port, server):
+    with serving({"draws": run, "says": runs["says"]}, max_rows=9, max_tokens=50) as (port, _):
         status, answer = ask(port, {"samples": 3, "steps": 2, "seed": 5}, "/generate")
         expected = [each.tolist() for each in run.generate(samples=3, steps=2, seed=5)]
         assert status == 200
