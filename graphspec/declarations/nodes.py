@@ -35,6 +35,7 @@ from graphspec.language.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.settings import a, show, unquoted
 from graphspec.source import Document, Path
 from graphspec.source.scalars import resolve
+from graphspec.source.writing import write_flow
 
 
 def read_nodes(
@@ -127,7 +128,27 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
         message, help = "an average of weights is an entry of `shared`", "write it there, and call it here"
         reader.error("wrong-type", (*path, "average_of"), message, help, key=True)
         return None
+    if (inner := _node_in_place_of_a_name(node.source)) is not None:
+        at, written = inner
+        help = f"give it a name, as in `before_{name}: {write_flow(written)}`, and write that name here"
+        reader.error(
+            "wrong-type", (*path, "from", *at), "`from` has names of nodes, and this is a node", help
+        )
+        return None
     return node if _legal_keys(reader, name, node, path, shared) else None
+
+
+def _node_in_place_of_a_name(source: Any) -> tuple[Path, dict[str, Any]] | None:
+    """The first node that is written inside `from`, and its place there."""
+    if isinstance(source, dict) and any(isinstance(source.get(form), str) for form in FORMS):
+        return (), source
+    parts = (
+        source.items() if isinstance(source, dict) else enumerate(source if isinstance(source, list) else [])
+    )
+    for key, part in parts:
+        if isinstance(part, dict | list) and (inner := _node_in_place_of_a_name(part)) is not None:
+            return (key, *inner[0]), inner[1]
+    return None
 
 
 def layer_of_call(text: str) -> dict[str, Any] | None:

@@ -415,7 +415,12 @@ def _node_above(node: NodeInstance) -> NodeInputs:
     if body.inputs:
         names = ", ".join(body.inputs)
         message = f"`{node.name}` is the first node, and there are {len(body.inputs)} inputs: {names}"
-        node.error("no-input", node.span, message, "choose one with `from`")
+        wanted = input_names(node)
+        every = ", ".join(f"{name}: {name if name in body.inputs else '...'}" for name in wanted)
+        named = len(wanted) > 1 and node.form in ("block", "model", "call")
+        node.error(
+            "no-input", node.span, message, f"write from: {{{every}}}" if named else "choose one with `from`"
+        )
     elif not body.incomplete:
         help = "declare one: inputs: {x: {shape: [64]}}"
         message = f"`{node.name}` is the first node, and there is no input"

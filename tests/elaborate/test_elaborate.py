@@ -1194,3 +1194,16 @@ def test_an_axis_that_is_mirrored_has_a_smallest_length(node: str, least: int) -
     if least > 1:
         with pytest.raises(ValueError, match=f"`length` must be at least {least}, not {least - 1}"):
             module(program.example_inputs(2, {"length": least})["x"][:, 1:])
+
+
+def test_a_block_that_begins_with_a_block_of_its_own_inputs_is_given_them() -> None:
+    text = """
+inputs: {x: {shape: [4]}}
+blocks:
+  sum: {inputs: [x, time], nodes: {s: {merge: add, from: [x, time]}}}
+  two: {inputs: [x, time], nodes: {r: {block: sum}}}
+nodes: {y: {block: two, from: {x: x, time: x}}}
+outputs: [y]
+"""
+    with pytest.raises(SpecError, match=r"no-input.*\n(.*\n)*help: write from: \{x: x, time: time\}"):
+        graphspec.compile(text)

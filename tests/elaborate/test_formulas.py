@@ -532,7 +532,11 @@ def test_a_formula_makes_constants(formula: str, made: Any) -> None:
         ("x + zeros()", "missing-key", "write `shape=...`"),
         ("max(x, y)", "call-arguments", "write `maximum(x, y)`"),
         ("clip(x, 0, 1)", "call-arguments", "write `x_min=0, x_max=1`"),
-        ("einsum('bij,bkj->bik', x, y)", "call-arguments", "write `subscripts='bij,bkj->bik'`"),
+        (
+            "einsum('bij,bkj->bik', x, y)",
+            "call-arguments",
+            "write `einsum([x, y], subscripts='bij,bkj->bik')`",
+        ),
     ],
 )
 def test_what_numpy_or_torch_would_take_is_answered(formula: str, code: str, help: str) -> None:

@@ -548,6 +548,8 @@ outputs: {second: {loss: mse}}
         "sum(x, -1, keepdims=true)": "sum(x, axis=-1, keepdims=true)",
         "reshape(x, -1, 6, 4)": "reshape(x, newshape=[-1, 6, 4])",
         "reshape(x, [-1, 4, 6])": "reshape(x, newshape=[-1, 4, 6])",
+        "einsum('bij,bkj->bik', x, x)": "einsum([x, x], subscripts='bij,bkj->bik')",
+        "einsum([x, x], 'bij,bkj->bik')": "einsum([x, x], subscripts='bij,bkj->bik')",
         # what another library's order of arguments or of axes may mean is left
         **{each: each for each in ("norm(x, 2)", "softmax(x, 1)", "transpose(x, 0, 1)", "split(x, 2)")},
     }.items(),

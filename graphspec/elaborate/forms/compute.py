@@ -420,10 +420,25 @@ class FormulaBuilder:
             for number, item in enumerate(items):
                 where = inside[number] if len(inside) == len(items) else place
                 if not isinstance(item, Value):
-                    field = next(iter(cls.model_fields), None)
-                    help = write(f"{field}={self.source(where)}") if field else None
-                    self.fail("call-arguments", where, f"`{cls.spec_name}` takes a list of tensors", help)
+                    self._not_in_list(part, cls, operands, where)
                 yield item
+
+    def _not_in_list(self, part: Applied, cls: type[Layer], operands: list[Operand], where: Part) -> NoReturn:
+        """Reports a value among the tensors of a call that takes a list of them: it has a name."""
+        message, field = f"`{cls.spec_name}` takes a list of tensors", next(iter(cls.model_fields), None)
+        if field is None:
+            self.fail("call-arguments", where, message)
+        named = f"{field}={self.source(where)}"
+        if where not in part.arguments:
+            self.fail("call-arguments", where, message, f"an argument follows the list: `[...], {named}`")
+        tensors: list[str] = []
+        for operand, place in zip(operands, part.arguments, strict=True):
+            if place is not where and isinstance(operand, PlainOperand):
+                self.fail("call-arguments", where, message, write(named))
+            if place is not where:
+                tensors.append(self.source(place).strip("[]"))
+        help = write(f"{cls.spec_name}([{', '.join(tensors)}], {named})") if tensors else None
+        self.fail("call-arguments", part, message, help)
 
     def _too_many(self, part: Applied, cls: type[Layer], names: list[str], beyond: list[Operand]) -> NoReturn:
         """Reports values without names beyond the arguments that may have none: how they are written."""
