@@ -31,7 +31,7 @@ from graphspec.cli.common import (
     running,
     taking,
 )
-from graphspec.cli.printing import print_json, reporting, show
+from graphspec.cli.printing import answer, print_json, reporting, show
 from graphspec.diagnostics.terminal import say
 from graphspec.files.run_files import SPEC
 from graphspec.train.parallel.launched import follow_launcher, launched
@@ -114,6 +114,9 @@ Plot = Annotated[bool, typer.Option("--plot", help="Write curves.svg into the ru
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the model's inputs and outputs for one batch.")
 ]
+ExplainSpeed = Annotated[
+    bool, typer.Option("--explain-speed", help="Make some steps, and say what limits them; write nothing.")
+]
 BatchSize = Annotated[
     str | None,
     typer.Option(
@@ -129,7 +132,7 @@ GROUPS = {
     "Data": ("data", "limit"),
     "The run": ("run_dir", "force", "resume", "weights", "earlier", "seeds", "folds"),
     "Computation": ("device", "devices", "restarts", "compile", "batch_size"),
-    "Reports": ("progress", "plot", "verbose", "as_json"),
+    "Reports": ("progress", "plot", "verbose", "explain_speed", "as_json"),
     "The spec": ("settings", "presets", "allow", "allow_url"),
 }
 """The headings under which `--help` lists the options."""
@@ -157,6 +160,7 @@ class TrainAsked:
     progress: ProgressOption = "auto"
     plot: Plot = False
     verbose: Verbose = False
+    explain_speed: ExplainSpeed = False
     allow: Allow = None
     allow_url: AllowUrl = False
     settings: Set = None
@@ -213,6 +217,8 @@ def train(asked: TrainAsked) -> None:
         raise misuse("--devices", message)
     if not mine.is_first:
         asked.progress, asked.as_json, asked.plot = "none", False, False
+    if asked.explain_speed:
+        return _explain(asked)
     if asked.repeated:
         return _repeat(asked)
     result, interrupted = _one(asked, asked.preset)
@@ -241,6 +247,21 @@ def _one(
         if asked.earlier is not None:
             given["weights"] = _migrated(asked.earlier, program, given, asked.allow, report)
         return _train(program, report, {**given, "baselines": True}, asked.progress != "json", asked.plot)
+
+
+def _explain(asked: TrainAsked) -> None:
+    """Prints what limits the speed of a training."""
+    from graphspec.runs.directory import places
+    from graphspec.train.speed import explain
+
+    given: dict[str, Any] = {"device": asked.device, "limit": asked.limit, "compile": asked.compile}
+    given |= {"batch_size": asked.batch_size, "weights": asked.weights, "tell": lambda note: None}
+    with asked.compiling(asked.preset) as program:
+        given["root"], given["data"] = places(asked.spec.parent, program, asked.data)
+        help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
+        with running(program, "run-failed", "training fails", help):
+            found = explain(program, **given)
+        answer(asked.as_json, str(found), **found.to_json())
 
 
 def _repeat(asked: TrainAsked) -> None:
@@ -315,6 +336,11 @@ def _check_options(asked: TrainAsked) -> None:
         raise misuse("--weights", "a new run starts from a file, and --resume continues one")
     need_one_of(asked.compile, ("auto", "on", "off"), "--compile")
     need_one_of(asked.progress, WAYS, "--progress")
+    wanted = ("repeated", "several", "resume", "force", "plot", "run_dir", "earlier")
+    if asked.explain_speed and (other := next((name for name in wanted if getattr(asked, name)), None)):
+        named = {"repeated": "--seeds or --folds", "several": "--devices", "earlier": "--from"}
+        what = named.get(other, f"--{other.replace('_', '-')}")
+        raise misuse("--explain-speed", f"it makes some steps and no run: leave {what} out")
     if asked.restarts and (asked.devices or 1) == 1:
         raise misuse("--max-restarts", "it needs several processes: --devices 2 or more")
     _check_earlier(asked)

@@ -82,7 +82,7 @@ def train(program: BaseProgram, **options: Any) -> Result:
         given = given if world.is_first else given.silent()
         need_same_options(world, program, given.compared(place.type))
         given.waiting("reading the data")
-        program, data = _read(program, given, place, world)
+        program, data = read_data(program, given, place, world)
         given.waiting("preparing the model")
         run, state = continued(program, world, given.run_dir, given.resume)
         resumed, first = run is not None, given.weights
@@ -130,7 +130,7 @@ def _record(training: Training, dataset: Data, origin: dict[str, Any]) -> None:
         training.run.text(ENCODERS, json.dumps(dataset.encoders.to_json(), ensure_ascii=False) + "\n")
 
 
-def _read(
+def read_data(
     program: BaseProgram, given: TrainOptions, place: torch.device, world: World
 ) -> tuple[BaseProgram, Data]:
     """The program, with another batch size where that is to fit, and its data, the same in all processes."""
