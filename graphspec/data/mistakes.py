@@ -121,6 +121,10 @@ def lacks(
         told = "the first line names the columns, and seems to be a row: write names above it"
     if what == "array" and word is None and (names[:1] == ["arr_0"] or file.endswith(".npy")):
         told = f"name the arrays where they are saved: numpy.savez(FILE, {name}=...)"
+    elif what == "array" and word is None and renamed and file != IN_MEMORY:
+        like = [each for each in names if re.split(r"[\W_]", each)[0].casefold() == name.casefold()]
+        told = f"rename it where it is saved: numpy.savez(FILE, {name}={', '.join(like[:1]) or '...'}, ...)"
+        told += renamed.partition(f"`{name}`")[2]
     return fail(
         "data-column", f"`{file}` has no {what} `{name}`", told, f"it has {shown or 'none'}", span=span
     )

@@ -13,8 +13,18 @@ from graphspec.language.schema import IDENTIFIER, RESERVED
 from graphspec.settings import Problem, Setting, SettingError, show, unquoted, validate
 from graphspec.source import Document, Path
 
-LOSSY = frozenset(["yaml-tag", "merge-key", "null-key", "complex-key", "unknown-anchor", "recursive-anchor"])
-"""Mistakes of the YAML after which part of a value is missing."""
+LOSSY = frozenset(
+    [
+        "yaml-tag",
+        "merge-key",
+        "null-key",
+        "complex-key",
+        "unknown-anchor",
+        "recursive-anchor",
+        "number-too-large",
+    ]
+)
+"""Mistakes of the YAML after which part of a value is missing, or another."""
 
 
 class DeclarationReader:

@@ -30,6 +30,8 @@ OF_PROGRAMS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("to_yaml", "to_json", "get_config"), "`program.resolved` is the spec as text"),
     **dict.fromkeys(("export", "to_onnx"), "`graphspec build RUN -o model.onnx`, or `graphspec.export`"),
+    **dict.fromkeys(("build", "instantiate"), "`program.module()` is the PyTorch module"),
+    "set": '`graphspec.compile(PATH, settings={"train.epochs": 3})` changes it',
     **dict.fromkeys(("plot", "plot_model"), "`graphspec plot SPEC -o model.svg`"),
 }
 OF_PACKAGE: Mapping[str, str] = {

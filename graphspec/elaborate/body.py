@@ -151,6 +151,9 @@ class BodyElaborator:
         chain = " -> ".join(reversed(names))
         span = self.declared.document.key(self.path("nodes", names[0]))
         message = f"nodes depend on one another in a cycle: {chain}"
-        self.error("cycle", span, message, "break the cycle: a graph must not contain one")
+        help = "break the cycle: a graph must not contain one"
+        if len(set(names)) == 1:
+            help = "a node reads others: leave `from` out for the one above it, or name another"
+        self.error("cycle", span, message, help)
         for name in names:
             self.results[name] = failed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -158,8 +159,8 @@ def _param_values(context: Context, file: File, params: dict[str, Any], preset: 
             help = did_you_mean(name, file.body.params, _elsewhere(file, name) or listed)
             path = ("params", name)
             span = file.document.key(path) if path in file.document.grafts else None
-            if span is not None and span.file == IN_PYTHON:
-                help = help.replace("write `--set ", "write `")
+            if span is None or span.file == IN_PYTHON:
+                help = re.sub(r"`--set ([\w.]+)=([^`]*)`", r'`settings={"\1": \2}`', help)
             context.error("unknown-param", span, f"the spec has no param `{name}` to set", help)
     return values
 

@@ -431,6 +431,7 @@ class Spec(Setting):
         "input": "inputs",
         "output": "outputs",
         "parameters": "params",
+        **dict.fromkeys(("hyperparameters", "hyperparams", "hparams", "constants", "variables"), "params"),
         "training": "train",
         "fit": "train",
         "dataset": "data",

@@ -92,7 +92,7 @@ class Family:
             return None
         known = bool(value) and isinstance(value[0], str) and value[0] in self.members
         if self.kind == "loss" and len(value) > 1 and all(item in self.members for item in map(str, value)):
-            return _another(str(value[1]))
+            return f"write one {self.kind}, without brackets; {_another(str(value[1]))}"
         if known and len(value) == 1:
             return write(str(value[0]))
         named = value[1] if len(value) == 2 and isinstance(value[1], dict) else {}
@@ -115,7 +115,8 @@ class Family:
             return self._listed(value)
         if self.kind == "loss" and len(value) > 1 and all(key in self.members for key in value):
             name, weight = list(value.items())[1]
-            return _another(name, weight if type(weight) in (int, float) else None)
+            weight = weight if type(weight) in (int, float) else None
+            return f"an output has one loss; {_another(name, weight)}"
         settings = value[first] if first is not None and len(value) == 1 else ()
         if first in self.members and isinstance(settings, dict | None):
             return self._named(str(first), settings or {}, safe=True)
@@ -176,9 +177,7 @@ class Family:
 def _another(loss: str, weight: float | None = None) -> str:
     """The remedy for a second loss of the same output."""
     weighted = f", loss_weight: {weight}" if weight is not None else ""
-    return (
-        f"an output has one loss; a second output reads the same node: {{from: NODE, loss: {loss}{weighted}}}"
-    )
+    return f"a second output reads the same node: {{from: NODE, loss: {loss}{weighted}}}"
 
 
 class Members(ClassesByName[type[Named]]):

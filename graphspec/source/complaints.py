@@ -82,11 +82,21 @@ _PROBLEMS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+_TABLE = re.compile(r"\s*(\[[\w.]+\])[ \t]*\n\s*\w+ *= *")
+"""The first lines of TOML, or of an INI file."""
+
+
 def complain(text: str, lines: list[int], index: int, problem: str, context: str, opened: int) -> Complaint:
     """The complaint where the parser stopped at `index`, inside the collection that starts at `opened`."""
     if python := _PYTHON.match(text):
         message, help = "this is Python, and a spec is YAML", "`graphspec new` writes one to start from"
         return Complaint(python.start(1), line_end(text, python.end(), 200), message, help)
+    if section := _TABLE.match(text):
+        message, help = (
+            "this is TOML, and a spec is YAML",
+            "a section is a key with a colon, and what it holds is indented",
+        )
+        return Complaint(section.start(1), section.end(1), message, help)
     line = lines[bisect_right(lines, index) - 1]
     if (complaint := _around_a_spec(text, lines, index, problem)) is not None:
         return complaint

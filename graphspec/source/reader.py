@@ -65,7 +65,7 @@ class Stop(Exception):
     """Raised when nothing more can be read."""
 
 
-_SET = re.compile(r"\{((?:[ \t]*[A-Za-z_]\w*[ \t]*,)+[ \t]*[A-Za-z_]\w*[ \t]*)\}")
+_SET = re.compile(r"\{((?:[ \t]*[A-Za-z_]\w*[ \t]*,)*[ \t]*[A-Za-z_]\w*[ \t]*)\}")
 """Words in braces, as a set of Python."""
 
 
@@ -432,7 +432,9 @@ class Reader:
     def _as_a_set(self, frame: Frame) -> bool:
         """Whether all entries in braces are words, `{accuracy, auc}`, which is reported once."""
         match = _SET.match(self.text, frame.start)
-        if frame.value or match is None:
+        outer = self.stack[-2].key if len(self.stack) > 1 else None
+        alone = match is not None and "," not in match[1]
+        if frame.value or match is None or (alone and (outer is None or outer[0] not in _OF_WORDS)):
             return False
         frame.listed = match.end()
         message = "braces hold `key: value`, and a list has brackets"
@@ -473,8 +475,8 @@ class Reader:
         last = next(reversed(frame.value), None)
         if last is not None and (cut := self._cut_by_comma(last, frame, name)) is not None:
             return cut
-        if match := re.fullmatch(r"(\w+) *= *(.*)", name):
-            return "`=` is written instead of `:`", write(f"{match[1]}: {match[2]}")
+        if match := re.fullmatch(r"(\w+) *([=;]) *(.+)", name):
+            return f"`{match[2]}` is written instead of `:`", write(f"{match[1]}: {match[3]}")
         if match := re.fullmatch(r"([A-Za-z_]\w*)[ \t]+([^\s()]+)", name):
             return f"`{match[1]}` needs a colon", write(f"{match[1]}: {match[2]}")
         if (plain := name.translate(LOOKALIKES)) != name:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from graphspec.diagnostics import Diagnostics
+from graphspec.compiler import compile
+from graphspec.data.mistakes import lacks, missing, remedy
+from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.fixing.checking import check_spec_text
 
 SPEC = """\
@@ -28,6 +32,11 @@ DATA = "data: {{train: t.csv, features: {{x: {{columns: [a], encode: {}}}}}{}}}"
         ("node", "layer: Dense, units: 8, residual: true", "a node below it: write {merge: add"),
         ("node", "layer: Dense, units: 4, repeat: {n: 3}", "write `repeat: 3`"),
         ("node", "layer: TimeDistributed, layer: Dense", "wraps: {layer: ..., units: ...}"),
+        ("node", "layer; Dense, units: 4", "write `layer: Dense`"),
+        ("node", "layer: Dense, units: 4, from: h", "leave `from` out for the one above it"),
+        ("node", "call: gate, from: x", "declare it: shared: {gate: {layer: ...}}"),
+        ("output", ", metrics: {accuracy}", "write [accuracy]"),
+        ("more", "hyperparameters: {a: 1}", "did you mean `params`?"),
         ("node", "layer: TimeDistributed, layer: Dense, units: 2", "write `wraps: {layer: Dense, units: 2}`"),
         ("node", "compute: 'x.mean(dim=1, keepdim=True)'", "`mean(x, axis=1, keepdims=True)`"),
         ("output", "}\n  h: {loss: [mse, mae]", "second output reads the same node: {from: NODE, loss: mae}"),
@@ -69,3 +78,31 @@ def test_words_of_other_tools(where: str, written: str, help: str) -> None:
     check_spec_text(SPEC.format(**parts), "s.yaml", None, found, {}, data=False)
     told = [f"{each.message} {each.help}" for each in found if each.severity == "error"]
     assert any(help in each for each in told), told
+
+
+def test_a_number_that_is_not_read_has_no_further_mistake() -> None:
+    found = Diagnostics()
+    text = SPEC.format(node="layer: Dense, from: x, units: 2", output="", more="")
+    text = text.replace("units: 1", f"units: {10**20}").replace("mse", "sparse_categorical_crossentropy")
+    check_spec_text(text, "s.yaml", None, found, {})
+    assert [each.code for each in found if each.severity == "error"] == ["number-too-large"]
+
+
+def test_names_of_files_and_arrays_are_told_as_they_are_written() -> None:
+    assert missing(Path("~/t.csv")).diagnostics[0].help == f"write `{Path('~/t.csv').expanduser()}`"
+    (told,) = lacks("t.npz", "array", "x", ["X_train", "y_train"], remedy("array", "x")).diagnostics
+    assert told.help is not None and told.help.startswith(
+        "rename it where it is saved: numpy.savez(FILE, x=X_train, ...); another name of a target"
+    )
+
+
+def test_params_in_python_are_told_as_python_writes_them() -> None:
+    spec = {
+        "inputs": {"x": {"shape": [4]}},
+        "nodes": {"y": {"layer": "Dense", "units": 1}},
+        "outputs": ["y"],
+    }
+    for given in ({"params": {"units": 3}}, {"settings": {"units": 3}}):
+        with pytest.raises(SpecError) as error:
+            compile(spec, **given)  # type: ignore[arg-type]
+        assert error.value.diagnostics[0].help == 'write `settings={"nodes.y.units": ...}`'

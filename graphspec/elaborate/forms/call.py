@@ -24,7 +24,8 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     if located is None:
         bodies = [body.declared for body in visible(node)]
         if not any(name in body.failed or body.incomplete for body in bodies):
-            help = near_help(name, [word for body in bodies for word in body.shared])
+            shared = [word for body in bodies for word in body.shared]
+            help = near_help(name, shared) or f"declare it: shared: {{{name}: {{layer: ...}}}}"
             if name in bodies[0].nodes:
                 help = f"move the node `{name}` to `shared`: its calls then share one set of weights"
             if name in node.body.file.blocks:
