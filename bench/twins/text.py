@@ -181,8 +181,9 @@ class TransformerClassifier(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, approximate: str = "none") -> None:
         super().__init__()
+        self.approximate = approximate
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads, 0.1)
         self.drop1 = nn.Dropout(0.1)
@@ -193,23 +194,34 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.drop1(self.attention(self.norm1(x), is_causal=True))
-        return x + self.drop2(self.projected(F.gelu(self.expanded(self.norm2(x)))))
+        return x + self.drop2(
+            self.projected(F.gelu(self.expanded(self.norm2(x)), approximate=self.approximate))
+        )
 
 
 class Gpt(nn.Module):
-    def __init__(self, width: int = 64, heads: int = 4, depth: int = 3) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        heads: int = 4,
+        depth: int = 3,
+        vocabulary: int = 96,
+        context: int = 128,
+        approximate: str = "none",
+    ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(96, width)
-        self.positions = nn.Embedding(128, width)
+        self.context = context
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(context, width)
         self.drop = nn.Dropout(0.1)
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
+        self.layers = nn.ModuleList(Layer(width, heads, approximate) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.apply(init_weights)
         nn.init.xavier_uniform_(self.positions.weight)
 
     def forward(self, tokens: Tensor, *, logits: bool = False) -> Tensor:
-        if tokens.shape[1] > 128:
-            raise ValueError(f"tokens: {tokens.shape[1]} are more than 128")
+        if tokens.shape[1] > self.context:
+            raise ValueError(f"tokens: {tokens.shape[1]} are more than {self.context}")
         x = self.drop(self.embedding(tokens) + self.positions.weight[: tokens.shape[1]])
         for layer in self.layers:
             x = layer(x)
