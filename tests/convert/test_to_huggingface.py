@@ -15,6 +15,7 @@ import graphspec
 from graphspec import Run
 from graphspec.cli.app import app
 from graphspec.convert.pytorch.huggingface import import_huggingface
+from graphspec.convert.pytorch.to_huggingface import save_huggingface
 from graphspec.files.tensors import save
 from tests import ROOT
 from tests.generate.test_generate import config_of
@@ -100,6 +101,16 @@ LLAMA = (
     .replace("width: 64", "width: 16")
     .replace("window: 0", "window: 12")
 )
+BAND = """      even:    {compute: gaps - gaps}
+      full:    {op: ones_like}
+      band:    {op: triu, k: -11}
+      recent:  {op: cast, dtype: bool}
+"""
+"""The same window as the upper part of a matrix."""
+LESS = "      recent:  {op: less, x2: $window}\n"
+PARTS = """      part:    {compute: "floor_divide(rows, 300) - floor_divide(rows - gaps, 300)"}
+      recent:  {op: equal, x2: 0}
+"""
 REFUSED = {
     "another network": """
 inputs: {tokens: {shape: [length], dtype: int64}}
@@ -114,6 +125,9 @@ outputs: [next]
         "use_causal_mask: true", "use_causal_mask: true\n        sliding_window: 12"
     ),
     "a window that ends later": LLAMA.replace("{op: less, x2: $window}", "{op: less_equal, x2: $window}"),
+    "places in parts": LLAMA.replace(LESS, PARTS),
+    "a band that ends later": LLAMA.replace(LESS, BAND.replace("-11", "-1")),
+    "a window too large to compare": LLAMA.replace("window: 12", "window: 9000"),
     "another layer": GPT.replace("  scores:", "  more: {layer: Dense, units: $width}\n  scores:"),
 }
 
@@ -125,8 +139,16 @@ def test_a_model_of_no_class_of_the_library_is_refused(case: str, tmp_path: Path
     save(tmp_path / "a.safetensors", dict(program.module(seed=0).state_dict()), {})
     result = build(tmp_path / "a.yaml", tmp_path / "out", "--weights", str(tmp_path / "a.safetensors"))
     assert result.exit_code == 1 and not (tmp_path / "out").exists()
-    differs = case in ("another activation", "a window that ends later")
+    differs = case in ("another activation", "places in parts") or case.endswith("ends later")
     assert ("export-differs" if differs else "not-supported") in result.stderr
+
+
+def test_a_window_of_a_band_is_that_of_the_library(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(LLAMA.replace(LESS, BAND))
+    program = graphspec.compile(tmp_path / "a.yaml")
+    saved = save_huggingface(program, program.module(seed=0).state_dict(), tmp_path / "out")
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "out")
+    assert saved.kind == "MistralForCausalLM" and config.sliding_window == 12
 
 
 def test_options_of_the_folder(novel: Run, tmp_path: Path) -> None:

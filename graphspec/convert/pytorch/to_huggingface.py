@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphspec.contract.arrays import shape_of
+from graphspec.contract.buffers import ConstantTensor
 from graphspec.contract.layer import Layer
 from graphspec.convert.differences import apart, flat
 from graphspec.convert.pytorch.pretrained import offline
@@ -30,6 +32,11 @@ from graphspec.transfer.targets import targets
 
 TOLERANCE = 1e-4
 COMPARISONS = ("less", "less_equal", "greater", "greater_equal")
+BANDS = ("tril", "triu")
+OF_PLACES = (*COMPARISONS, "equal", "not_equal", "add", "subtract", "floor_divide", "mod")
+"""Ops that may make a mask of places, by their whole numbers."""
+USUAL, LONGEST = 256, 8192
+"""Tokens that the logits are compared at, at least where the model takes as many, and at most."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -85,7 +92,18 @@ def _windows(layers: Iterable[Layer]) -> set[Any]:
         for each in layers
         for field in (("x1", "x2") if each.spec_name in COMPARISONS else ("sliding_window",))
     }
-    return found - {None}
+    bands = {getattr(each, "k", 0) for each in layers if each.spec_name in BANDS} - {-1, 0, 1}
+    return (found - {None}) | {abs(k) + 1 for k in bands}
+
+
+def _reach(layers: Iterable[Layer]) -> int:
+    """How many places back a mask may change, by all whole numbers that may make one."""
+    fields = {**dict.fromkeys(OF_PLACES, ("x1", "x2")), **dict.fromkeys(BANDS, ("k",))}
+    found = [0]
+    for each in layers:
+        found += [getattr(each, name, 0) for name in fields.get(each.spec_name, ("sliding_window",))]
+        found += shape_of(each.values) if isinstance(each, ConstantTensor) else ()
+    return max(abs(number) for number in found if type(number) is int)
 
 
 def _gpt2(shapes: Shapes, layers: list[Layer]) -> list[dict[str, Any]]:
@@ -187,6 +205,7 @@ def _model(
     found: list[tuple[float, Any]] = []
     begin, end = (None, None) if tokens is None else (tokens.begin, tokens.end)
     for family, config in _configs(program, weights):
+        _length(program)  # which is known before anything is computed
         ids = {"bos_token_id": begin, "eos_token_id": end}
         model = _filled(program, weights, family, {**config, **ids})
         if model is not None:
@@ -258,12 +277,21 @@ def _moved_back(plan: Plan, weights: Mapping[str, Tensor], state: Mapping[str, T
 def _difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> float:
     ours = program.module(weights=weights).eval()
     logits = {"logits": True} if any(o.activation is not None for o in program.outputs.values()) else {}
-    (name,) = program.minimum_sizes
     worst = 0.0
-    beyond = getattr(model.config, "sliding_window", None) or 0
-    for seed, (batch, length) in enumerate(((2, 9), (3, 5), (1, beyond + 4))):
-        sizes = {name: min(length, program.maximum_sizes.get(name, length))}
+    for seed, (batch, length) in enumerate(((2, 9), (3, 5), (1, _length(program)))):
+        sizes = {name: min(length, program.maximum_sizes.get(name, length)) for name in program.minimum_sizes}
         (ids,) = program.example_inputs(batch_size=batch, sizes=sizes, seed=seed).values()
         with torch.no_grad():
             worst = max(worst, apart(flat(ours(ids, **logits)), [model(ids).logits]))
     return worst
+
+
+def _length(program: Program) -> int:
+    """The tokens at which masks show. Raises `SpecError` (not-supported) where they are too many."""
+    reach = _reach(op.layer for op in program.graph.walk() if op.layer is not None)
+    length = max(reach + 4, USUAL)
+    length = min([length, *program.maximum_sizes.values()])
+    if length > LONGEST:
+        message = f"a mask may begin {reach:,} places back, and at most {LONGEST:,} tokens are compared"
+        raise fail("not-supported", message, "give a window and other numbers of masks that are smaller")
+    return length
