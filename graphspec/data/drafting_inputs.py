@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphspec.data.draft import Draft
-from graphspec.data.drafting_looks import OFTEN, ColumnProfile
+from graphspec.data.drafting_looks import OFTEN, REPEATED, ColumnProfile
 from graphspec.data.image_drafting import BLOCK, ImageProfile
 from graphspec.data.image_drafting import feature as image_feature
 from graphspec.data.image_drafting import nodes as image_nodes
@@ -33,6 +33,7 @@ CLIP = 3
 def add_inputs(spec_draft: Draft, looks: list[ColumnProfile]) -> None:
     numbers = [seen for seen in looks if seen.kind == "number"]
     spec_draft.named |= {seen.name for seen in looks if seen.kind == "vector"}
+    _exact_input(spec_draft, [seen for seen in numbers if seen.repeated and seen.writing is None])
     for writing in dict.fromkeys([None, *(seen.writing for seen in numbers)]):
         alike = [seen for seen in numbers if seen.writing == writing]
         name = spec_draft.name(alike[0].name) if alike and writing is not None else "facts"
@@ -84,6 +85,26 @@ def _numbers_input(spec_draft: Draft, name: str, numbers: list[ColumnProfile]) -
             spec_draft.blocks.append(CURVES)
         spec_draft.nodes.append(f"  {name}_curves: {{block: curves, from: {name}}}")
         spec_draft.codes.append(f"{name}_curves")
+
+
+def _exact_input(spec_draft: Draft, numbers: list[ColumnProfile]) -> None:
+    """Numbers as values, each with an effect of its own: a 0 may mean something else than little."""
+    if not numbers:
+        return
+    fill = ", fill: missing" if spec_draft.gaps else ""
+    spec_draft.inputs.append(f"  exact: {{shape: [{len(numbers)}], dtype: int64}}")
+    columns = flow([seen.name for seen in numbers])
+    sizes = [seen.repeated + 1 for seen in numbers]
+    spec_draft.features += [
+        f"    # most of these numbers occur {REPEATED} times or more: an id for each, one for all others",
+        f"    exact: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
+    ]
+    spec_draft.nodes += [
+        "  exact_vectors: {layer: Embedding, from: exact, input_dim: $(vocabulary(exact)), output_dim: 8}",
+        "  exact_flat: {layer: Flatten}",
+        "  exact_codes: {layer: Dropout, rate: 0.3}",
+    ]
+    spec_draft.codes.append("exact_codes")
 
 
 def _set_input(spec_draft: Draft, name: str, seen: ColumnProfile) -> None:

@@ -36,6 +36,8 @@ SKEWED = 20
 """How many medians the largest number is where numbers are read by their logarithm."""
 OFTEN = 3
 """How often a value must occur to be learned from."""
+REPEATED = 20
+"""How often a number must occur to be read as a value of its own, too, where most rows have such numbers."""
 MANY = 100
 """Values of a category from which on it has very many."""
 NAMED = 1.3
@@ -86,6 +88,8 @@ class ColumnProfile:
     """How texts write numbers, where it takes keys to read them."""
     frequent: int = 0
     """Of a category with very many values, how many occur often."""
+    repeated: int = 0
+    """Of numbers most of which occur often: how many do."""
     skewed: bool = False
     """Whether numbers of 0 and more have a few that are far larger than the others."""
     key: bool = False
@@ -186,7 +190,10 @@ def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool) -> ColumnProfile
         return _many_values(replace(seen, kind="category", reason=reason), texts)
     middle = float(np.median(numbers))
     skewed = bool(numbers.min() >= 0) and float(numbers.max()) > SKEWED * max(middle, 1e-9) > 0
-    return replace(seen, skewed=skewed)
+    counts = np.unique(numbers, return_counts=True)[1]
+    often = counts[counts >= REPEATED]
+    repeated = len(often) if len(counts) > 2 and 2 * often.sum() >= len(numbers) else 0
+    return replace(seen, skewed=skewed, repeated=repeated)
 
 
 def _measured_numbers(

@@ -8,7 +8,22 @@ from unicodedata import combining, normalize
 from graphspec.source.scalars import resolve
 from graphspec.source.writing import write_flow
 
-TAKEN = ("index", "logits", "batch", "facts", "kinds", "kind_vectors", "kind_codes", "all", "hidden", "drop")
+TAKEN = (
+    "index",
+    "logits",
+    "batch",
+    "facts",
+    "kinds",
+    "kind_vectors",
+    "kind_codes",
+    "all",
+    "hidden",
+    "drop",
+    "exact",
+    "exact_vectors",
+    "exact_flat",
+    "exact_codes",
+)
 """Names that have a meaning in the language, or in what is written here."""
 
 

@@ -103,18 +103,22 @@ def drift(run: Run, data: Any, device: str = "auto") -> Drift:
     before, after = [_rows(run, encoders, each) for each in learned], _rows(run, encoders, data)
     found, left_out = [*answers], []
     targets = {fill.field for fill in encoders.plan.fills if fill.target}
+    reading: dict[tuple[str, str], Encoder] = {}
     for name, encoder in encoders.encoders.items():
-        role = "target" if name in targets else "input"
         for column in encoder.columns:
-            holding = [part for part in before if column in part.table.column_names]
-            if not holding or column not in after.table.column_names:
-                continue
-            one = _joined([_sample(part, column, encoder) for part in holding])
-            two = _sample(after, column, encoder)
-            if one is None or two is None:
-                left_out.append(column)
-                continue
-            found.append(_compared(column, role, one, two, encoder))
+            place = ("target" if name in targets else "input", column)
+            if place not in reading or isinstance(encoder, Floats):  # of numbers that are values, too
+                reading[place] = encoder
+    for (role, column), encoder in reading.items():
+        holding = [part for part in before if column in part.table.column_names]
+        if not holding or column not in after.table.column_names:
+            continue
+        one = _joined([_sample(part, column, encoder) for part in holding])
+        two = _sample(after, column, encoder)
+        if one is None or two is None:
+            left_out.append(column)
+            continue
+        found.append(_compared(column, role, one, two, encoder))
     return Drift(len(after.rows), sum(len(part.rows) for part in before), _corrected(found), left_out)
 
 

@@ -352,6 +352,22 @@ def test_unseen_values_are_counted() -> None:
     assert made.notes == ["x: 2 values, 1 of them rare; validation: 2 of 2 rows unseen"]
 
 
+@pytest.mark.parametrize(
+    ("values", "cells", "ids"),
+    [
+        (["0.0", "4", "-1.0", "2.5"], ["0", "4.0", "-1", "2.5", "2", "0.00"], [1, 2, 3, 4, 0, 0]),
+        (["1", "1.0"], ["1.0", "1"], [2, 1]),
+        (["1.0", "1.0b"], ["1.0", "1"], [1, 0]),  # versions, as not all are numbers
+    ],
+)
+def test_whole_numbers_are_one_value_with_and_without_a_point(
+    values: list[str], cells: list[str], ids: list[int]
+) -> None:
+    feature = {"encode": "category", "values": values}
+    made = encoders({"x": IDS}, {"x": feature}, {"x": values})
+    assert made.encode(part({"x": cells})).arrays["x"].ravel().tolist() == ids
+
+
 def test_counts_of_several_columns_are_not_those_of_the_last() -> None:
     feature = {"encode": "category", "columns": ["a", "b"], "vocabulary": [4, 4]}
     made = encoders({"k": Tensor((BATCH, 2), "int64")}, {"k": feature}, {"a": ["x"], "b": ["y"]})

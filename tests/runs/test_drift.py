@@ -18,10 +18,12 @@ from graphspec.runs.run import Run
 from graphspec.train.loop import train
 
 SPEC = """\
-inputs: {size: {shape: [1]}, day: {shape: [1]}, colour: {shape: [], dtype: int32}}
+inputs:
+  {size: {shape: [1]}, day: {shape: [1]}, colour: {shape: [], dtype: int32}, exact: {shape: [], dtype: int32}}
 nodes:
   near: {layer: Embedding, from: colour, input_dim: 4, output_dim: 2}
-  all: {merge: concatenate, from: [size, day, near]}
+  often: {layer: Embedding, from: exact, input_dim: 4, output_dim: 2}
+  all: {merge: concatenate, from: [size, day, near, often]}
   price: {layer: Dense, units: 1}
 outputs: {price: {loss: mse}}
 data:
@@ -31,6 +33,7 @@ data:
     size: {encode: number, fill: median, scale: standard}
     day: {encode: date, parts: [weekday]}
     colour: {encode: category}
+    exact: {column: size, encode: category, vocabulary: 4, fill: missing}
     price: {encode: number, scale: standard}
 train: {epochs: 3, optimizer: {name: adam, learning_rate: 0.05}}
 """
@@ -62,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_of_the_same_kind_do_not_drift(place: Path) -> None:
     found = drift(Run(place / "run"), rows(place / "same.csv", 300, 1), device="cpu")
     assert not found.drifted and found.left_out == ["day"]
-    assert (found.rows, found.before) == (300, 400)
+    assert (found.rows, found.before, len(found.columns)) == (300, 400, 4)
     assert {(each.column, each.role) for each in found.columns} == {
         ("price", "answer"), ("price", "target"), ("size", "input"), ("colour", "input"),
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -15,8 +16,10 @@ from graphspec.data.encoders.base import Encoder, restored
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Category, Set, text_of
 from graphspec.data.features.texts import Tokens
+from graphspec.data.lookalikes import is_number
 
 Ids = NDArray[np.int64]
+WHOLE = re.compile(r"(-?[0-9]+)(\.0)?")
 SHOWN = 3
 """Pairs of values that a warning shows."""
 DIFFERENCES = "spaces, case or how accents are encoded"
@@ -81,9 +84,13 @@ class Vocabulary:
 
     @property
     def ids_by_text(self) -> dict[str, int]:
-        """The id of each value."""
+        """The id of each value. Where all are numbers, 17 and 17.0 have that of the one that is a value."""
         if not self._ids:
-            self._ids = {value: self.start + index for index, value in enumerate(self.values)}
+            ids = {value: self.start + index for index, value in enumerate(self.values)}
+            numbers = [WHOLE.fullmatch(value) for value in self.values if is_number(value)]
+            also = [match for match in numbers if match] if len(numbers) == len(ids) else []
+            others = {match[1] if match[2] else f"{match[1]}.0": ids[match[0]] for match in also}
+            self._ids = others | ids
         return self._ids
 
     def look_alike(self) -> list[tuple[str, str]]:
