@@ -365,7 +365,8 @@ def test_whole_numbers_are_one_value_with_and_without_a_point(
 ) -> None:
     feature = {"encode": "category", "values": values}
     made = encoders({"x": IDS}, {"x": feature}, {"x": values})
-    assert np.ravel(made.encode(part({"x": cells})).arrays["x"]).tolist() == ids
+    found: Any = made.encode(part({"x": cells})).arrays["x"]
+    assert found.ravel().tolist() == ids
 
 
 def test_counts_of_several_columns_are_not_those_of_the_last() -> None:
