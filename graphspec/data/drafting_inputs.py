@@ -96,7 +96,7 @@ def _exact_input(spec_draft: Draft, numbers: list[ColumnProfile]) -> None:
     columns = flow([seen.name for seen in numbers])
     sizes = [seen.repeated + 1 for seen in numbers]
     spec_draft.features += [
-        f"    # most of these numbers occur {REPEATED} times or more: an id for each, one for all others",
+        f"    # an id for each number that occurs {REPEATED} times or more, and one for all others",
         f"    exact: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
     ]
     spec_draft.nodes += [

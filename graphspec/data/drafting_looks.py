@@ -37,7 +37,10 @@ SKEWED = 20
 OFTEN = 3
 """How often a value must occur to be learned from."""
 REPEATED = 20
-"""How often a number must occur to be read as a value of its own, too, where most rows have such numbers."""
+"""How often a number must occur to be read as a value of its own, too, where half of the rows have such
+numbers, or one of them has a share of `ALONE`.
+"""
+ALONE = 0.2
 MANY = 100
 """Values of a category from which on it has very many."""
 NAMED = 1.3
@@ -89,7 +92,7 @@ class ColumnProfile:
     frequent: int = 0
     """Of a category with very many values, how many occur often."""
     repeated: int = 0
-    """Of numbers most of which occur often: how many do."""
+    """Of numbers that are read as values, too: how many occur often."""
     skewed: bool = False
     """Whether numbers of 0 and more have a few that are far larger than the others."""
     key: bool = False
@@ -192,7 +195,8 @@ def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool) -> ColumnProfile
     skewed = bool(numbers.min() >= 0) and float(numbers.max()) > SKEWED * max(middle, 1e-9) > 0
     counts = np.unique(numbers, return_counts=True)[1]
     often = counts[counts >= REPEATED]
-    repeated = len(often) if len(counts) > 2 and 2 * often.sum() >= len(numbers) else 0
+    read = often.sum() >= len(numbers) / 2 or often.max(initial=0) >= ALONE * len(numbers)
+    repeated = len(often) if len(counts) > 2 and read else 0
     return replace(seen, skewed=skewed, repeated=repeated)
 
 

@@ -424,17 +424,17 @@ def test_the_effect_of_a_number_need_not_be_straight(tmp_path: Path) -> None:
 
 
 def test_numbers_that_come_again_are_values_too(tmp_path: Path) -> None:
-    """`fee` is 0 for one kind alone; of `size` no number occurs 20 times."""
+    """`fee` is 0 for one kind alone; of `hours` 0 alone is frequent; of `size` no number occurs 20 times."""
     fees = [0.0 if n % 3 == 0 else 3.0 + n % 3 if n % 10 else 99.0 + n for n in range(150)]
-    rows = [f"{fee},{n % 40}.5,{'abc'[n % 3]}" for n, fee in enumerate(fees)]
-    (tmp_path / "t.csv").write_text("\n".join(["fee,size,kind", *rows]))
+    rows = [f"{fee},{n % 40}.5,{n * (n % 4 > 0)},{'abc'[n % 3]}" for n, fee in enumerate(fees)]
+    (tmp_path / "t.csv").write_text("\n".join(["fee,size,hours,kind", *rows]))
     text = draft("t", tmp_path / "t.csv", ["kind"], tmp_path)
-    assert "exact: {columns: [fee], encode: category, vocabulary: [4]}" in text
-    assert "facts: {columns: [fee, size], encode: number" in text and "[exact_codes, facts]" in text
+    assert "exact: {columns: [fee, hours], encode: category, vocabulary: [4, 2]}" in text
+    assert "facts: {columns: [fee, size, hours], encode: number" in text and "[exact_codes, facts]" in text
     (tmp_path / "t.yaml").write_text(text)
     training = load(compile(tmp_path / "t.yaml"), None, tmp_path, torch.device("cpu")).training
     (batch,) = training.batches(150)
-    assert batch.arrays["exact"].unique().tolist() == [0, 1, 2, 3]
+    assert batch.arrays["exact"].unique().tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_marks_of_numbers_keep_their_scale(tmp_path: Path) -> None:
