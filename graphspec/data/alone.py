@@ -106,7 +106,7 @@ def about_targets(
     """The notes about columns that give a target away, and about one class that nearly all rows have."""
     notes = []
     cells = {
-        seen.name: _cells(columns[seen.name], seen.kind)
+        seen.name: _cells(columns[seen.name], seen)
         for seen in looks
         if seen.kind in ("number", "category") or seen.name in targets or seen.key
     }
@@ -125,10 +125,11 @@ def about_targets(
     return notes
 
 
-def _cells(column: pa.Array, kind: str) -> list[Any]:
+def _cells(column: pa.Array, seen: ColumnProfile) -> list[Any]:
     """The first cells of a column, as numbers where it holds some."""
     some = column.slice(0, LOOKED_AT)
-    numbers = cast(some, pa.float64()) if kind == "number" else None
+    plain = some if seen.writing is None else seen.writing.plain(some)
+    numbers = cast(plain, pa.float64()) if seen.kind == "number" else None
     cells: list[Any] = (some if numbers is None else numbers).to_pylist()
     return cells
 

@@ -114,6 +114,17 @@ class Writing:
             texts = pc.if_else(pc.fill_null(grouped, False), bare, texts)
         return texts
 
+    def plain(self, texts: pa.Array, decimal: str = ".") -> pa.Array:
+        """The texts as plain numbers, with a point; `decimal` is the mark of their table. A text with a point
+        that is not the mark is no number.
+        """
+        texts = self.bare(pc.utf8_trim_whitespace(texts))
+        decimal = self.decimal or decimal
+        if decimal != ".":
+            point = pc.and_kleene(pc.match_substring(texts, "."), pc.is_valid(texts))
+            texts = pc.if_else(point, "?", pc.replace_substring(texts, decimal, "."))
+        return texts
+
 
 PLAIN = Writing()
 
@@ -170,11 +181,7 @@ def _parsed(
     row: Callable[[int], int],
     writing: Writing = PLAIN,
 ) -> pa.Array:
-    texts = writing.bare(pc.utf8_trim_whitespace(column))
-    decimal = writing.decimal or part.decimal
-    if decimal != ".":
-        point = pc.and_kleene(pc.match_substring(texts, "."), pc.is_valid(texts))
-        texts = pc.if_else(point, "?", pc.replace_substring(texts, decimal, "."))
+    texts, decimal = writing.plain(column, part.decimal), writing.decimal or part.decimal
     try:
         floats = texts.cast(pa.float64())
     except pa.ArrowInvalid:

@@ -214,10 +214,7 @@ def _measured_numbers(
     prefix, unit = (next(iter(each), None) for each in (before, after))
     there = pc.utf8_trim_whitespace(there)
     writing = Writing(prefix, unit, _thousands(Writing(prefix, unit).bare(there), decimal))
-    bare = writing.bare(there)
-    if decimal != ".":
-        bare = pc.replace_substring(pc.replace_substring(bare, ".", "?"), decimal, ".")
-    numbers = cast(bare, pa.float64())
+    numbers = cast(writing.plain(there, decimal), pa.float64())
     if numbers is None or writing == Writing():
         return None
     reason = f"{seen.distinct:,} numbers such as `{there[0].as_py()}`"

@@ -331,7 +331,7 @@ class Mapped:
         try:
             batch = self._files.get(self.path, partial(self._open, number)).get_batch(number)
             batch.validate(full=True)
-        except (OSError, pa.ArrowException, IndexError) as error:
+        except (OSError, pa.ArrowException, ValueError, IndexError) as error:
             raise self._damaged(number, f"cannot be read: {error}") from None
         rows, checksum = self.blocks[number]
         if batch.num_rows != rows or checksum_of(batch) != checksum:

@@ -54,3 +54,13 @@ def test_a_first_spec_notes_what_gives_the_target_away(tmp_path: Path) -> None:
     given, mostly = notes[-2:]
     assert given.startswith("`refund` alone tells 100.0% of `bought`: is it known when you predict?")
     assert mostly.startswith("`bought` is `no` in 9")
+
+
+def test_a_target_with_a_currency_is_compared_by_its_numbers(tmp_path: Path) -> None:
+    """Its texts are no numbers; a column that is the same in other words gives it away."""
+    rows = "".join(f'{n / 7:.3f},"${n:,.2f}",{n % 3}\n' for n in range(900, 1100))
+    (tmp_path / "t.csv").write_text(f"cents,price,kind\n{rows}")
+    told: list[str] = []
+    text = draft("t", tmp_path / "t.csv", ["price"], tmp_path, told.append)
+    assert "prefix: $" in str(text)
+    assert any(note.startswith("`cents` alone tells") for note in told), told

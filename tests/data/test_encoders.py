@@ -26,6 +26,7 @@ from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.encoders.numbers import scaling
 from graphspec.data.encoders.tokenizers import trained
+from graphspec.data.encoding import new_encoders
 from graphspec.data.features import parse_features
 from graphspec.data.features.plan import plan_fills
 from graphspec.data.features.texts import TextFeature
@@ -997,3 +998,24 @@ train: {{optimizer: {{name: sgd, learning_rate: 1.0}}, epochs: 20, batch_size: 2
         scores.append(compile(path).fit(run_dir=tmp_path / f"run{len(scores)}").history)
     assert scores[0]["accuracy"][-1] == scores[1]["accuracy"][-1] > 0.9
     assert scores[0]["loss"] == pytest.approx(scores[1]["loss"])
+
+
+@pytest.mark.parametrize("values", [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "a"], ["a", "b", 3]])
+def test_classes_that_a_model_has_not_are_no_state_of_it(values: list[Any]) -> None:
+    """Else probabilities would have the names of others."""
+    spec = """
+inputs: {x: {shape: [1]}}
+nodes: {kind: {layer: Dense, units: 3, activation: softmax}}
+outputs: {kind: {loss: sparse_categorical_crossentropy}}
+data: {train: t.csv, features: {kind: {encode: category}}}
+"""
+    made = new_encoders(compile(spec))
+
+    def state(values: list[Any]) -> dict[str, Any]:
+        kind = {"columns": [{"values": values, "found": len(values), "rare": 0}]}
+        return {"version": 1, "images": False, "fields": {"x": {}, "kind": kind}, "weights": {}}
+
+    made.restore(state(["a", "b", "c"]))
+    with pytest.raises(SpecError) as caught:
+        made.restore(state(values))
+    assert [found.code for found in caught.value.diagnostics] == ["data-format"]

@@ -219,7 +219,13 @@ def changed_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
+def without_blocks(path: Path) -> None:
+    schema = pa.ipc.open_file(path.read_bytes()).schema
+    pa.ipc.new_file(path, schema).close()
+
+
 DAMAGES = {
+    "no blocks": without_blocks,
     "a bit": changed_bit,
     "shorter": lambda path: path.write_bytes(path.read_bytes()[:200]),
     "missing": Path.unlink,

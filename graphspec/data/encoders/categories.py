@@ -239,6 +239,9 @@ class CategoryEncoder(Encoder):
         self.vocabularies = [Vocabulary.from_json(self.start, item) for item in state["columns"]]
         if len(self.vocabularies) != len(self.columns):
             raise ValueError(f"`{self.name}` has {len(self.vocabularies)} vocabularies")
+        limit, count = self.fill.limit, sum(self.sizes)
+        if limit is not None and (count > limit or (count < limit and self.fill.target)):
+            raise ValueError(f"`{self.name}` has {count} values, and the model {limit}")
 
 
 class HashEncoder(Encoder):

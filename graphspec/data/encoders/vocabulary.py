@@ -110,6 +110,8 @@ class Vocabulary:
     @classmethod
     def from_json(cls, start: int, value: Mapping[str, Any]) -> Vocabulary:
         vocabulary = cls(start, restored(list[str], value["values"]))
+        if len(set(vocabulary.values)) < len(vocabulary.values):
+            raise ValueError("a value has two ids")
         vocabulary.distinct, vocabulary.rare = restored(int, value["found"]), restored(int, value["rare"])
         return vocabulary
 
