@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Compile YAML specs to PyTorch modules, and train them.\n\n"
     "Example: graphspec new first; graphspec train first.yaml",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

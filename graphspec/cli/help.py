@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from graphspec.diagnostics.text import shortened
 
 PLACES = ("data", "output", "weights")
 """Parameters that are texts, as they may be addresses or words, and else paths."""
+UNBOUNDED = 1e12
+"""A bound of numbers that are as large as anyone wants."""
 HEADINGS: Mapping[str, Sequence[str]] = {
     "Write a spec": ("new", "check", "fmt", "layers", "explain"),
     "Look at a spec": ("summary", "plot", "resolve", "diff"),
@@ -60,7 +63,8 @@ class GroupedCommand(TyperCommand):
             if parameter.param_type_name == "argument":
                 sections["Arguments"].append((_name(parameter), getattr(parameter, "help", None) or ""))
             else:
-                sections.setdefault(headings.get(parameter.name or "", "Options"), []).append(record)
+                title = headings.get(parameter.name or "", "Options")
+                sections.setdefault(title, []).append((record[0], _in_words(record[1])))
         _write(formatter, sections.items())
 
 
@@ -97,6 +101,21 @@ def _name(argument: Any) -> str:
     """As in the usage line: `SPEC`, or `[NAME]` where it may be left out."""
     name: str = argument.metavar
     return name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+_RANGE = re.compile(r"(?:([\d.]+)<=?)?x(?:<=?([\d.]+)|>=?([\d.]+))?(?=\])")
+"""The range of a number as the parser writes it: `0<=x<=65535`, `x>=1`."""
+
+
+def _in_words(text: str) -> str:
+    """The help of an option with its range in words, without a bound that only keeps numbers finite."""
+
+    def words(found: re.Match[str]) -> str:
+        low, high = found[1] or found[3], found[2]
+        bounded = high is not None and float(high) < UNBOUNDED
+        return f"{low} to {high}" if low and bounded else f"at least {low}" if low else f"at most {high}"
+
+    return _RANGE.sub(words, text)
 
 
 def _write(formatter: Any, sections: Iterable[tuple[str, Sequence[tuple[str, str]]]]) -> None:

@@ -79,7 +79,7 @@ def missing(path: Path) -> SpecError:
     if first == "~":
         return fail(
             "data-missing",
-            f"there is no data file `{path}`: `~` is no folder here",
+            f"there is no data file `{path}`: `~` is not a folder",
             f"write `{path.expanduser()}`",
         )
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -144,3 +144,14 @@ def test_arguments_have_their_names_alone(command: str, usage: str, arguments: l
     section = lines[lines.index("Arguments:") + 1 :]
     named = [line.strip().split("  ")[0] for line in section[: section.index("")] if line[2] != " "]
     assert named == arguments
+
+
+def test_help_says_ranges_in_words_and_is_as_wide_as_the_terminal() -> None:
+    for name, _ in commands(get_command(app)):
+        for columns in (80, 120):
+            lines = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": str(columns)}).stdout
+            assert "x>=" not in lines and "<=x" not in lines
+            assert max(map(len, lines.splitlines())) <= columns
+    wide = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "120"}, terminal_width=120).stdout
+    assert "[default: 8000; 0 to 65535]" in wide and "[default: 16777216; at least 1]" in wide
+    assert max(map(len, wide.splitlines())) > 80

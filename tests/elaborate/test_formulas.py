@@ -570,7 +570,7 @@ def test_functions_of_numbers_are_computed_before_there_is_a_tensor(formula: str
     [
         ("x * sin($t, 2)", "`sin` takes one number, and has 2"),
         ("x * maximum($t)", "`maximum` takes 2 numbers, and has 1"),
-        ("x * round($t, 0.5)", "`0.5` is no whole number"),
+        ("x * round($t, 0.5)", "`0.5` is not a whole number"),
     ],
 )
 def test_a_function_of_numbers_says_how_many_it_takes(formula: str, message: str) -> None:

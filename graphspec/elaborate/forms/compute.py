@@ -369,7 +369,7 @@ class FormulaBuilder:
             self.fail("division-by-zero", part, f"`{self.source(part)}` divides by zero")
         except TypeError:
             if len(values) == most and part.function in FUNCTIONS:
-                message = f"`{self.source(part.arguments[-1])}` is no whole number"
+                message = f"`{self.source(part.arguments[-1])}` is not a whole number"
                 self.fail("operand-type", part.arguments[-1], message)
             takes = "one number" if most == 1 else f"{most} numbers"
             self.fail("call-arguments", part, f"`{part.function}` takes {takes}, and has {len(values)}")
