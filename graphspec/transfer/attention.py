@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 from graphspec.transfer.checkpoints import StoredCheckpoint
 from graphspec.transfer.patterns import pattern
@@ -10,12 +11,17 @@ from graphspec.transfer.rules import Origin, Rule
 from graphspec.transfer.targets import Target
 
 PARTS = ("query", "key", "value")
+NAMED = re.compile(r"qkv|att(e)?n|query|in_proj", re.IGNORECASE)
+"""Names of layers of attention."""
 Shapes = dict[str, tuple[int, ...]]
 
 
-def attention_rules(targets: Iterable[Target], left: Iterable[StoredCheckpoint]) -> list[Rule]:
+def attention_rules(
+    targets: Iterable[Target], left: Iterable[StoredCheckpoint], groups: Mapping[str, int]
+) -> list[Rule]:
     """A rule for each open attention layer, where as many layers of the file, in their order, have the shapes
-    of its query, key and value joined. The order of the three is a guess.
+    of its query, key and value joined, or those of their kernels. The order of the three is a guess; they lie
+    so in each of the `groups` of a layer's path, or once.
     """
     wanted: dict[str, dict[str, Shapes]] = {}
     for target in targets:
@@ -30,11 +36,16 @@ def attention_rules(targets: Iterable[Target], left: Iterable[StoredCheckpoint])
     for shapes in {str(joined): joined for joined in layers.values()}.values():
         mine = [path for path, joined in layers.items() if joined == shapes]
         theirs = [name for name in units if units[name] == shapes]
+        if not theirs:  # one has biases that the other lacks, and those are missed alone
+            theirs = [name for name in units if units[name].get("weight") == shapes.get("weight", ())]
+        if len(mine) != len(theirs):  # others have the same shapes
+            theirs = [name for name in theirs if NAMED.search(name)]
         if len(mine) != len(theirs):
             continue
         for path, name in zip(mine, theirs, strict=True):
             to = pattern(f"{path}.{{part}}.{{w}}", (("part", PARTS),))
-            origin = Origin.model_validate({"from": (f"{name}.{{w}}",), "split": {"part": PARTS}})
+            whole = {"from": (f"{name}.{{w}}",), "split": {"part": PARTS}}
+            origin = Origin.model_validate({**whole, "groups": groups.get(path, 1)})
             rules.append(Rule(to, origin))
     return rules
 

@@ -119,11 +119,11 @@ def match(
     rules: Rules,
     origins: WeightOrigins | None = None,
     *,
-    proven: bool = False,
+    proven: Mapping[str, int] | None = None,
 ) -> Plan:
     """The plan for a checkpoint, perhaps of a module that was imported, with `origins`. Where outputs are
-    compared afterwards, `proven`, the parts of attention are also found by their order. Raises `SpecError`
-    (weights-ambiguous) where two sets of names in it would do.
+    compared afterwards, `proven`, the parts of attention are also found by their order, in so many groups of
+    each layer, by its path. Raises `SpecError` (weights-ambiguous) where two sets of names in it would do.
     """
     return Matcher(targets, checkpoint, rules, origins).run(proven)
 
@@ -140,7 +140,7 @@ class Matcher:
         self.pytorch = load_rules("pytorch").rules
         self.names = Names(checkpoint.tensors, rules.prefix)
 
-    def run(self, proven: bool = False) -> Plan:
+    def run(self, proven: Mapping[str, int] | None = None) -> Plan:
         plan = self.plan
         plan.fresh = [key for key in plan.targets if matches_any(self.rules.fresh, key)]
         self.names.elect(self._expected(), self.checkpoint.path)
@@ -155,9 +155,9 @@ class Matcher:
         self._by_origins()
         self._by_rules(self.pytorch, "pytorch")
         self._by_names()
-        if proven:
-            self._by_rules(attention_rules(self._open(), self._left()), "order")
-        self._by_order(proven)
+        if proven is not None:
+            self._by_rules(attention_rules(self._open(), self._left(), proven), "order")
+        self._by_order(proven is not None)
         plan.stale = [
             pattern
             for pattern in self.rules.fresh

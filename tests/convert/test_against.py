@@ -165,6 +165,46 @@ class Wrong(GPT):
     attention = Swapped
 
 
+class ByHeads(Attention):
+    def forward(self, x):
+        y = self.qkv(x).unflatten(-1, (2, 3, 4))
+        q, k, v = (y[..., i, :].transpose(1, 2) for i in range(3))
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class NeoX(GPT):
+    attention = ByHeads
+
+
+class Groups(ByHeads):  # two queries of each key and value
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(8, 32), nn.Linear(16, 8)
+
+    def forward(self, x):
+        y = self.qkv(x).unflatten(-1, (2, 4, 4))
+        q, k, v = y[..., :2, :].flatten(2, 3), y[..., 2, :], y[..., 3, :]
+        k, v = (z.repeat_interleave(2, 2) for z in (k, v))
+        q, k, v = (z.transpose(1, 2) for z in (q, k, v))
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class Grouped(GPT):
+    attention = Groups
+
+
+class NoBias(Attention):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(8, 24, bias=False), nn.Linear(8, 8, bias=False)
+
+
+class Bare(GPT):
+    attention = NoBias
+
+
 class Flat(nn.Module):
     # it holds the layers of its attention itself
     def __init__(self, attention):
@@ -287,6 +327,33 @@ def test_a_layer_of_query_key_and_value_is_taken_apart(folder: Path, tmp_path: P
     assert record["weights"] == 36 and record["outputs"] < 1e-5 and record["gradients"] < 1e-5
     again = CliRunner().invoke(app, ["verify", str(file), *words])
     assert again.exit_code == 0 and json.loads(again.stdout)["same"] == {"module": True, "weights": True}
+
+
+GROUPED = GPT_SPEC.replace("MultiHeadAttention", "GroupedQueryAttention").replace(
+    "num_heads: 2, key_dim: 4", "num_query_heads: 4, num_key_value_heads: 2, head_dim: 4"
+)
+
+
+@pytest.mark.parametrize(("name", "text"), [("NeoX", GPT_SPEC), ("Grouped", GROUPED)])
+def test_query_key_and_value_of_each_head_are_taken_apart(
+    folder: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    words = ["--against", f"{folder / 'hand_gpt.py'}:{name}", "--allow", "hand_gpt"]
+    done = CliRunner().invoke(app, ["prove", str(tmp_path / "s.yaml"), *words])
+    assert done.exit_code == 0 and "36 weights" in done.output, done.output
+
+
+def test_biases_that_one_of_both_lacks_are_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(GPT_SPEC.replace("num_heads: 2,", "num_heads: 2, use_bias: false,"))
+    for spec, name, said in (
+        (folder / "gpt.yaml", "Bare", "no `first.attention.query.bias`, `first.attention.key.bias`"),
+        (tmp_path / "s.yaml", "GPT", "the module has `blocks.0.attn.qkv.bias`, `blocks.0.attn.proj.bias`"),
+        (tmp_path / "s.yaml", "Bare", "28 weights have their tensors"),
+    ):
+        words = ["--against", f"{folder / 'hand_gpt.py'}:{name}", "--allow", "hand_gpt"]
+        output = CliRunner().invoke(app, ["prove", str(spec), *words]).output
+        assert said in output and ("use_bias: " in output) == ("weights have" not in said), output
 
 
 def test_one_table_of_both_ends_is_one_weight_and_masks_are_none(folder: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from graphspec.graph import Op
 from graphspec.program import Program
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.complaints import complaints
+from graphspec.transfer.matching import Plan
 from graphspec.transfer.matching import match as matched
 from graphspec.transfer.misfits import shown
 from graphspec.transfer.moving import Move
@@ -65,7 +66,16 @@ def against(program: Program, module: nn.Module, name: str, rules: Rules | None 
     of a checkpoint, where the weights of one are not those of the other; import-differs where they compute
     something else, at the first node that does.
     """
-    return _Pair(program, module, name, rules or Rules()).compared()
+    pair = _Pair(program, module, name, rules or Rules())
+    try:
+        return pair.compared()
+    except SpecError as differs:
+        if not pair.parts_guessed:
+            raise
+        try:  # query, key and value of each head, one head after the other
+            return _Pair(program, module, name, rules or Rules(), by_heads=True).compared()
+        except SpecError:
+            raise differs from None
 
 
 def made(target: str, allow: list[str]) -> nn.Module:
@@ -88,19 +98,22 @@ def digest(module: nn.Module) -> str:
 class _Pair:
     """The module of a program with the weights of the other one, and that."""
 
-    def __init__(self, program: Program, module: nn.Module, name: str, rules: Rules):
+    def __init__(self, program: Program, module: nn.Module, name: str, rules: Rules, by_heads: bool = False):
         self.program, self.theirs, self.name = program, module, name
         wanted = list(targets(program.graph))
+        heads = {path: getattr(op.layer, "heads", (1, 1))[1] for path, op in layers(program.graph)}
         state, learned = module.state_dict(), dict(module.named_parameters())
         tied = dict(module.named_parameters(remove_duplicate=False)).keys() - learned.keys()
         for left_out in dict.fromkeys((frozenset(tied), frozenset[str]())):
             self.state = {key: tensor for key, tensor in state.items() if key not in left_out}
-            self.plan = matched(wanted, self._checkpoint(self.state), rules, proven=True)
+            self.plan = matched(wanted, self._checkpoint(self.state), rules, proven=heads if by_heads else {})
             if self.plan.ok:
                 break
         wrong = complaints(self.plan, Path(name), Path(program.name), rules)
         if not self.plan.ok:
-            help = "both need the same weights; `--rules FILE` says which are one, where their names differ"
+            help = _about_biases(self.plan) or (
+                "both need the same weights; `--rules FILE` says which are one, where their names differ"
+            )
             raise SpecError(replace(each, help=help) for each in wrong if each.severity == "error")
         lacking = [key for key in self.plan.unused if key in learned]  # buffers show in what is computed
         if lacking:
@@ -109,6 +122,11 @@ class _Pair:
         self.ours.load_state_dict({**self.ours.state_dict(), **self.plan.read(self._checkpoint(self.state))})
         self.turned = False
         """Whether the other one takes images with their channels first."""
+
+    @property
+    def parts_guessed(self) -> bool:
+        """Whether where the query, key and value of a layer lie in one of the other module is a guess."""
+        return any(match.how == "order" and match.move.part for match in self.plan.matches.values())
 
     def _checkpoint(self, tensors: Mapping[str, Tensor]) -> Checkpoint:
         stored = {k: StoredCheckpoint(k, tuple(t.shape), str(t.dtype)) for k, t in self.state.items()}
@@ -132,7 +150,7 @@ class _Pair:
 
     def _outputs(self, inputs: Mapping[str, Tensor], ours: list[Tensor]) -> list[Tensor]:
         """The outputs of the other module; it may take images with their channels first."""
-        known: list[Tensor] | None = None
+        found_by_way: dict[bool, list[Tensor]] = {}
         errors: list[Exception] = []
         for turned in dict.fromkeys((self.turned, False, True)):
             self.turned = turned
@@ -143,14 +161,15 @@ class _Pair:
                 continue
             if _gap(ours, found) <= TOLERANCE:
                 return found
-            known = found if known is None else known
-        if known is None:
+            found_by_way[turned] = found
+        if not found_by_way:
             shapes = ", ".join(f"{key} {list(value.shape)}" for key, value in inputs.items())
             message = (
                 f"`{self.name}` does not run on the inputs of the spec, {shapes}: {first_line(errors[0])}"
             )
             help = "give both the same inputs, in the same order"
             raise fail("import-differs", message, help) from errors[0]
+        self.turned, known = next(iter(found_by_way.items()))
         return known
 
     def _given(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
@@ -273,6 +292,16 @@ class _Pair:
             for key, value in wanted.items()
             if all(source in trained and trained[source].requires_grad for source in matches[key].sources)
         }
+
+
+def _about_biases(plan: Plan) -> str:
+    """The remedy where one of both lacks biases that the other has; empty where neither does, or both."""
+    lost, left = ([key for key in keys if key.endswith("bias")] for keys in (plan.missing, plan.unused))
+    if lost and not left:
+        return f"the module has no {shown(lost, 4)}: `use_bias: false` at their layers leaves them out"
+    if left and not lost:
+        return f"the module has {shown(left, 4)}, and the spec no such: write `use_bias: true` at its layers"
+    return ""
 
 
 @contextmanager
