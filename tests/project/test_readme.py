@@ -18,6 +18,7 @@ import pytest
 import torch
 import torchvision
 from jsonschema import Draft202012Validator
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import graphspec
@@ -259,6 +260,28 @@ def test_each_file_of_data_is_named_on_a_page() -> None:
 
 RUN_BY_OTHERS = {"py": "test_coming_from_keras", "sh": "test_coming_from_keras", "lua": "test_neovim"}
 """Languages whose examples tests of their rooms run."""
+COMMAND = re.compile(r"(?:`|^\$? ?|-m )graphspec ([a-z][^`\n|]*)", re.MULTILINE)
+
+
+def test_the_commands_that_pages_and_remedies_write_have_their_options() -> None:
+    root, seen = get_command(app), 0
+    texts = [page.read_text(encoding="utf-8") for page in (*PAGES, ROOT / "CONTRIBUTING.md")]
+    texts += [path.read_text(encoding="utf-8") for path in (ROOT / "graphspec").rglob("*.py")]
+    for text in (
+        each for each in texts if "`graphspec " in each or "\ngraphspec " in each or "$ graphspec" in each
+    ):
+        for written in COMMAND.findall(re.sub(r"\\\n\s*|\"\s*\n\s*f?\"", " ", text)):
+            words, command = re.sub(r"\$\(.*?\)", "", written).split(), root
+            while words and words[0] in getattr(command, "commands", ()):
+                command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+            options = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+            for word in words if command is not root else ():
+                if re.match(r"--?[a-z]", word):
+                    assert re.split("[=:)]", word)[0] in {*options, "--help", "-h"}, written
+            seen += command is not root
+    assert seen > 400
+
+
 SHOWN = {"bash", "csv", "elisp", "text", "yml"}
 """Languages of other programs, which are not run."""
 
