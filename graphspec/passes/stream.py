@@ -37,6 +37,7 @@ from graphspec.graph import Graph, Op, Unit, Value, types
 from graphspec.passes.ahead import UNKNOWN, Elements, along, elements_of, held
 from graphspec.passes.copying import Copy
 from graphspec.passes.encoding import encoder_of
+from graphspec.passes.opening import open_attention
 from graphspec.passes.prune import forget_inputs, prune
 from graphspec.tensor import BATCH, Size, Tensor, names_of, symbol, unit_of
 
@@ -94,7 +95,7 @@ def step_of(root: Graph, size: str, encoded: bool = False) -> Step:
     on is a state, which another graph gives. Raises `SpecError` (not-causal) at the node that needs
     later steps, or of which nothing says that it does not.
     """
-    return _Stepper(root, size, encoded).run()
+    return _Stepper(open_attention(root) if encoded else root, size, encoded).run()
 
 
 class _Stepper:

@@ -203,3 +203,49 @@ def test_a_file_of_steps_has_one_output(tmp_path: Path) -> None:
     with pytest.raises(graphspec.SpecError, match=r"export-failed.*the outputs a, b, and a file of steps"):
         export_step(program, tmp_path / "step.onnx", None, 0)
     assert not (tmp_path / "step.onnx").exists()
+
+
+TRANSLATOR = """
+inputs: {words: {shape: [source], dtype: int64}, said: {shape: [length], dtype: int64}}
+blocks:
+  part:
+    inputs: [x, memory]
+    params: {size: required}
+    nodes:
+      read:
+        {layer: MultiHeadAttention, from: {query: x, value: x}, num_heads: 2, key_dim: 4,
+         use_causal_mask: true}
+      sum:   {merge: add, from: [x, read]}
+      other:
+        {layer: MultiHeadAttention, from: {query: sum, value: memory}, num_heads: 2, key_dim: $size,
+         value_dim: 3}
+      out:   {merge: add, from: [sum, other]}
+nodes:
+  codes:  {layer: Embedding, from: words, input_dim: 30, output_dim: 6, mask_zero: true}
+  memory: {layer: GRU, units: 8, return_sequences: true}
+  tokens: {layer: Embedding, from: said, input_dim: 30, output_dim: 8}
+  parts:  {block: part, from: {x: tokens, memory: memory}, repeat: {size: [4, 6]}}
+  next:   {layer: Dense, units: 30}
+outputs: [next]
+"""
+
+
+def test_keys_and_values_of_a_memory_are_projected_once() -> None:
+    program = graphspec.compile(TRANSLATOR)
+    step = program.step(encoded=True)
+    assert step.encoder is not None
+    whole, module, encoder = program.module(seed=3).eval(), step.module(), step.encoder.module()
+    state = whole.state_dict()
+    for part in (module, encoder):
+        part.load_state_dict({key: state[key] for key in part.state_dict()})
+    own, others = ({*part.state_dict()} for part in (module, encoder))
+    assert {"parts.1.other.key.weight", "parts.1.other.value.weight"} <= others - own
+    assert "parts.1.other.query.weight" in own
+    words = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 0, 0, 0]])
+    said = torch.randint(1, 30, (2, 6), generator=torch.Generator().manual_seed(0))
+    stepper = Stepper(step, module, 6, encoder)
+    with torch.no_grad():
+        stepper.begin(2)
+        stepper.encode({"words": words})
+        found = [stepper.step({"said": said[:, place : place + 1]})["next"] for place in range(6)]
+        torch.testing.assert_close(torch.cat(found, 1), whole(words, said), atol=1e-5, rtol=1e-4)

@@ -58,7 +58,7 @@ nodes:
 outputs: [next]
 generate: {said: {length: 6, top_k: 9, begin: 1}}
 """
-"""What is computed of a source is 32 bytes for each of its tokens; a text has a state of 32 bytes."""
+"""Keys and values of a source are 64 bytes for each of its tokens; a text has a state of 32 bytes."""
 SILENT = "inputs: {x: {shape: [3]}}\nnodes: {y: {layer: Dense, units: 2}}\noutputs: [y]\n"
 
 
@@ -280,13 +280,13 @@ def test_the_memory_of_states_is_limited(runs: dict[str, Run]) -> None:
 def test_texts_of_sources_that_are_read_once(runs: dict[str, Run]) -> None:
     """Their states count by the length of the source; their prompts are its tokens."""
     path = "/runs/translates/generate"
-    with serving(runs, max_states=3 * 32 + 32) as (port, _):
+    with serving(runs, max_states=3 * 64 + 32) as (port, _):
         sources = ["3 4 5", "7", "8 9", "7"]
         expected = list(runs["translates"].generate(sources, seed=3))
         status, found = ask(port, {"prompt": sources, "seed": 3}, path)
         assert status == 200 and [each["text"] for each in found["texts"]] == expected
         status, found = ask(port, {"prompt": "3 4 5 6"}, path)
-        message = "the states of the text take 160 bytes; at most 128 are held"
+        message = "the states of the text take 288 bytes; at most 224 are held"
         assert status == 413 and found["diagnostics"][0]["message"] == message
         asked = {"model": "translates", "prompt": "3 4 5", "seed": 3, "echo": True}
         status, found = ask(port, asked, "/v1/completions")
