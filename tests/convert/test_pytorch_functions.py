@@ -378,3 +378,11 @@ def test_a_refusal_names_what_the_user_called(forward: Forward, word: str) -> No
             {"x": ["n", 4]},
             layer=layer,
         )
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_padding_of_shuffled_channels(mode: str) -> None:
+    """Their axis is one of two parts until something needs it whole."""
+    x = torch.randn(2, 8, 6, 6, generator=torch.Generator().manual_seed(1))
+    shuffled = nn.ChannelShuffle(2)
+    same(lambda m, x: m.conv(F.pad(shuffled(x), (1, 2, 0, 1), mode)), x, conv=nn.Conv2d(8, 3, 3))

@@ -257,6 +257,8 @@ def _widened(w: NodeWriter, x: Laid, sides: dict[int, tuple[int, int]], mode: st
     if mode == "constant" and not value and space_only and w.spatial(x) == x:
         rank_pads = [sides.get(i, (0, 0)) for i in range(2, rank)]
         return replace(zeros(w, x, rank_pads), shape=shape)
+    if mode != "constant" and len(x.sizes) > rank:  # an axis in parts, as shuffled channels have
+        x = w.spatial(x) if space_only else w.natural(x)
     for i in sides:
         if x.sole(i) is None or 0 in x.axes[i]:
             x = w.natural(x)
