@@ -259,3 +259,24 @@ def test_only_pictures_are_drawn(state: Path, tmp_path: Path) -> None:
 def test_steps_beside_a_list_are_refused(state: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"two-forms.*`time` has a list"):
         run_of(POINTS + ANCESTRAL, state, tmp_path).generate({"kind": 1}, steps=5)
+
+
+def test_rows_are_encoded_as_those_of_the_training(tmp_path: Path) -> None:
+    colours = ["red", "blue"] * 4
+    (tmp_path / "points.csv").write_text(
+        "kind,point_0,point_1,point_2\n" + "".join(f"{each},1,2,3\n" for each in colours)
+    )
+    text = POINTS.replace("{epochs: 3,", "{epochs: 1,") + FLOW
+    text += "data: {train: points.csv, features: {kind: {encode: category}}}\n"
+    (tmp_path / "points.yaml").write_text(text.replace("input_dim: 2", "input_dim: 3"))
+    run = Run(graphspec.compile(tmp_path / "points.yaml").fit(run_dir=tmp_path / "run").run_dir)
+    numbers = {word: int(run.sampler().read({"kind": word}, 1)[0]["kind"]) for word in ("red", "blue")}
+    assert len({*numbers.values()}) == 2
+    found = [*run.generate([{"kind": "red"}, {"kind": "blue"}], seed=1, device="cpu")]
+    weights, kinds = run.module("cpu").state_dict(), torch.tensor([numbers["red"], numbers["blue"]])
+    value = torch.stack([torch.randn(3, generator=generator(1, number)) for number in range(2)])
+    for step in range(7):
+        value = value + (1 / 7) * way(weights, value, step / 7, kinds)
+    np.testing.assert_allclose(np.stack(found), value.numpy(), atol=1e-5)
+    with pytest.raises(SpecError, match=r"data-column.*`kind`"):
+        run.generate({"king": "red"})
