@@ -66,8 +66,8 @@ class Shuffle:
     epoch: int
 
     def order(self, count: int) -> Tensor:
-        """A permutation of `count` indices, int64."""
-        return torch.randperm(count, generator=generator(self.seed, self.epoch))
+        """A permutation of `count` indices."""
+        return permutation(count, generator(self.seed, self.epoch))
 
 
 class Examples(Protocol):
@@ -344,12 +344,18 @@ def generator(seed: int, stream: int, part: int | None = None) -> torch.Generato
     return torch.Generator().manual_seed(state % 2**63)
 
 
-def split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices for training and for validation: `fraction` of the examples, drawn at random from the seed.
+def held_out(count: int, fraction: float, seed: int) -> Tensor:
+    """Which examples are for validation, bool: `fraction` of them, drawn at random from the seed.
 
     Keras keeps the last ones instead, which is the wrong sample of data in any order of their own. As many
-    are kept as in Keras, and both parts stay in the order of the file.
+    are kept as in Keras.
     """
-    training = int(count * (1 - fraction))
-    drawn = torch.randperm(count, generator=generator(seed, SPLIT))
-    return drawn[:training].sort().values, drawn[training:].sort().values
+    held = torch.zeros(count, dtype=torch.bool)
+    held[permutation(count, generator(seed, SPLIT))[int(count * (1 - fraction)) :]] = True
+    return held
+
+
+def permutation(count: int, drawn: torch.Generator) -> Tensor:
+    """The numbers below `count` in an order drawn at random, in half of the memory where that is enough."""
+    kind = torch.int32 if count < 2**31 else torch.int64  # the same numbers of both
+    return torch.randperm(count, generator=drawn, dtype=kind)

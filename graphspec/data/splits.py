@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from graphspec.data.batches import SPLIT, generator, split
+from graphspec.data.batches import SPLIT, generator, held_out
 from graphspec.data.columns import TablePart, dates, is_text, kind_in_words, missing_in, numbers, texts
 from graphspec.data.features.settings import Date, text_of
 from graphspec.data.files import Marked, Split
@@ -76,7 +76,7 @@ def by_split(
         parts[_fold(division, whole, count, seed)] = VALIDATION
         return parts
     if whole is None:
-        parts[split(count, division.split, seed)[1].numpy()] = VALIDATION
+        parts[held_out(count, division.split, seed).numpy()] = VALIDATION
         return parts
     wanted = count - int(count * (1 - division.split))
     if division.last_by is not None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from graphspec.compiler import compile
 from graphspec.data.arrays import open_arrays
-from graphspec.data.batches import InMemory, Shuffle, split
+from graphspec.data.batches import SPLIT, InMemory, Shuffle, generator, held_out, permutation
 from graphspec.data.config import parse_data
 from graphspec.data.fields import fields, read
 from graphspec.data.folders import find
@@ -376,10 +376,18 @@ def test_order_is_a_permutation_that_seed_and_epoch_decide(count: int, seed: int
 
 
 @given(st.integers(2, 300), st.floats(0.01, 0.99), st.integers(0, 1000))
-def test_a_split_keeps_every_example_once(count: int, fraction: float, seed: int) -> None:
-    kept, held = split(count, fraction, seed)
-    assert torch.cat([kept, held]).sort().values.tolist() == list(range(count))
-    assert len(kept) == int(count * (1 - fraction))
+def test_a_split_holds_its_share_which_follows_from_the_seed(count: int, fraction: float, seed: int) -> None:
+    held = held_out(count, fraction, seed)
+    assert len(held) == count and int((~held).sum()) == int(count * (1 - fraction))
+    drawn = torch.randperm(count, generator=generator(seed, SPLIT))[int(count * (1 - fraction)) :]
+    assert held.nonzero()[:, 0].tolist() == drawn.sort().values.tolist()
+
+
+@pytest.mark.parametrize("count", [0, 1, 29_999, 30_001, 70_000])  # torch draws large ones in another way
+def test_a_permutation_in_half_of_the_memory_has_the_same_numbers(count: int) -> None:
+    found = permutation(count, torch.Generator().manual_seed(3))
+    assert found.element_size() == 4
+    assert torch.equal(found.long(), torch.randperm(count, generator=torch.Generator().manual_seed(3)))
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.booleans())

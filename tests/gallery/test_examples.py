@@ -13,7 +13,7 @@ import torch
 
 from graphspec.compiler import compile
 from graphspec.data import splits
-from graphspec.data.batches import split
+from graphspec.data.batches import held_out
 from graphspec.data.columns import TablePart
 from graphspec.data.files import Split
 from graphspec.runs.run import Run
@@ -40,7 +40,8 @@ def test_a_table_is_learned_as_well_as_by_gradient_boosting(tmp_path: Path) -> N
     from sklearn.feature_extraction.text import CountVectorizer
 
     cars = rows("cars.csv")
-    training, held = (part.numpy() for part in split(len(cars["mpg"]), 0.25, 0))
+    chosen = held_out(len(cars["mpg"]), 0.25, 0).numpy()
+    training, held = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     numbers = np.stack(
         [np.where(cars[key] == "", "93", cars[key]).astype(float) for key in ("displacement", "horsepower")]
         + [cars[key].astype(float) for key in ("weight", "acceleration", "cylinders")]

@@ -311,9 +311,9 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(place: Path) -
 
 
 def _held(place: Path) -> torch.Tensor:
-    from graphspec.data.batches import split
+    from graphspec.data.batches import held_out
 
-    return split(100, 0.25, 5)[1]
+    return held_out(100, 0.25, 5).nonzero()[:, 0]
 
 
 def test_a_run_is_repeated_by_its_seed_alone(place: Path) -> None:

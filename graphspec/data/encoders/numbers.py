@@ -156,8 +156,10 @@ class Floats(Encoder):
                 raise fail("data-gap", what, "take it out of the feature")
             curve = self.curve(position, there)
             filled = column if curve.fill is None else np.where(np.isnan(column), curve.fill, column)
-            transformed.append(curve.transformed(filled))
-            shift, scale = scaling(transformed[-1][~np.isnan(filled)], self.feature.scaling)
+            scaled = curve.transformed(filled)
+            if self.groups is not None:
+                transformed.append(scaled)
+            shift, scale = scaling(scaled[~np.isnan(filled)], self.feature.scaling)
             if scale == 0:
                 only = f"`{label}` is {there[0]:g} in every training row"
                 self.notes.append(f"warning: {self.name}: {only}, and becomes 0")
