@@ -410,6 +410,9 @@ def _output(spec_draft: Draft, seen: ColumnProfile, values: pa.Array, written: p
     if not classes or seen.distinct < 2 or bytes_:
         raise fail("data-column", f"column `{seen.name}` cannot be a target: {seen.reason}", "name another")
     count = seen.distinct
+    if seen.kind != "number" and CLASSES < count == len(values) - values.null_count:
+        message = f"column `{seen.name}` cannot be a target: it has another value in each row"
+        raise fail("data-column", message, "name one whose values repeat")
     spec_draft.nodes.append(
         f"  {name}: {{layer: Dense, from: {spec_draft.body}, units: {count}, activation: softmax}}"
     )

@@ -10,6 +10,7 @@ import pytest
 
 from graphspec.data.alone import gained, skill
 from graphspec.data.drafting import draft
+from graphspec.diagnostics import SpecError
 
 DRAW = np.random.default_rng(3)
 X = DRAW.normal(0, 1, 400)
@@ -64,3 +65,10 @@ def test_a_target_with_a_currency_is_compared_by_its_numbers(tmp_path: Path) -> 
     text = draft("t", tmp_path / "t.csv", ["price"], tmp_path, told.append)
     assert "prefix: $" in str(text)
     assert any(note.startswith("`cents` alone tells") for note in told), told
+
+
+def test_a_target_with_another_value_in_each_row_is_refused(tmp_path: Path) -> None:
+    """There is nothing to learn of it; numbers are measured."""
+    (tmp_path / "t.csv").write_text("a,id\n" + "".join(f"{n % 7},row {n:x}\n" for n in range(120)))
+    with pytest.raises(SpecError, match="another value in each row"):
+        draft("t", tmp_path / "t.csv", ["id"], tmp_path)

@@ -42,7 +42,7 @@ _FIELDS = {
     **by_word(
         learning_rate="lr learning_rate learning_rate_init eta0",
         global_clipnorm="clip clip_norm grad_clip clip_grad gradient_clip gradient_clipping "
-        "gradient_clip_val max_grad_norm",
+        "gradient_clip_val gradient_clip_norm grad_clip_norm clip_grad_norm clip_gradients max_grad_norm",
         gradient_accumulation_steps="gradient_accumulation_steps gradient_accumulation "
         "accumulate_grad_batches accumulate",
         use_ema="ema use_ema",
