@@ -32,7 +32,7 @@ pytestmark = pytest.mark.hypothesis
 
 PARTS = 6
 """The examples are in parts, which run side by side."""
-EXAMPLES = settings().max_examples // 3
+EXAMPLES = -(-20 * settings().max_examples // PARTS) if settings().max_examples > 10 else 3
 """Of each part: 18 in all, and 10,000 with the profile `fuzz`."""
 
 
