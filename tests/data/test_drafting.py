@@ -714,6 +714,24 @@ def test_a_forecast_starts_from_what_is_closest_in_training_rows(
     assert compile(tmp_path / "s.yaml").outputs["y"].tensors[0].shape[1] == 10
 
 
+@pytest.mark.parametrize("series", [(), ("shop",)])
+def test_a_forecast_that_repeats_the_past_has_its_digits(tmp_path: Path, series: tuple[str, ...]) -> None:
+    draw, days = np.random.default_rng(3), 60 if series else 120
+    prices = [round(float(x), 2) for x in 500 + np.cumsum(draw.normal(0, 9, 120))]
+    days_of = [date(2024, 1, 1) + timedelta(n % days) for n in range(120)]
+    rows = [
+        f"{'ab'[n // days]},{day},{price}" for n, (day, price) in enumerate(zip(days_of, prices, strict=True))
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["shop,day,price", *rows]))
+    text = draft("s", tmp_path / "t.csv", ["price"], tmp_path, ask=Ask("day", series, 14, 3))
+    assert "# the last value" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    program.fit(device="cpu", run_dir=tmp_path / "run")
+    found = Run(tmp_path / "run").predict(tmp_path / "t.csv", device="cpu").column("price").to_pylist()
+    assert len(found) == 3 * (1 + len(series)) and set(found) <= {*prices}
+
+
 def test_times_of_a_forecast_are_dates_or_numbers(tmp_path: Path) -> None:
     months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
     rows = [f"{months[i % 12]} 1 {2000 + i // 12},{'ab'[i % 2]},{i % 5}.5" for i in range(60)]

@@ -59,7 +59,8 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
         curves = tuple(encoder.curves)
         if isinstance(loss, QuantileLoss):
             return QuantilesWritten(name, activation, curves[0], loss.middle, tuple(loss.levels))
-        return NumbersWritten(name, activation, _steps(tensor), curves, tuple(encoder.columns))
+        ahead, columns = encoder.feature.steps == "next", tuple(encoder.columns)
+        return NumbersWritten(name, activation, _steps(tensor), curves, columns, ahead)
     return ValuesWritten(name, activation, _steps(tensor))
 
 

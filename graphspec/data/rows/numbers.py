@@ -85,6 +85,9 @@ class NumberCurve:
         half = np.spacing(np.abs(np.asarray(values, np.float32))).astype(np.float64) / 2
         low, exact, high = (self.undo(at + by, shift, scale) for by in (-half, 0.0, half))
         low, high = np.minimum(low, high), np.maximum(low, high)
+        if shift is not None:  # those of rows are float32
+            wide = (np.abs(shift) + np.abs(at * scale)) * 2.0**-24
+            low, high = low - wide, high + wide
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             digits = np.log10(high - low)  # a power of ten as wide has one number there at most
             for power in (np.floor(digits), np.ceil(digits)):

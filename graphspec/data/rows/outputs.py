@@ -208,11 +208,14 @@ class NumbersWritten:
     steps: StepCount | None
     curves: tuple[NumberCurve, ...]
     columns: tuple[str, ...]
+    ahead: bool = False
+    """Whether they are of steps to come: a forecast that repeats the past has its digits."""
 
     def __call__(
         self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
     ) -> Columns:
-        unscaled = in_units(self.curves, activated(self.activation, values[self.name]), unit)
+        way = NumberCurve.cells if self.ahead else NumberCurve.undo
+        unscaled = in_units(self.curves, activated(self.activation, values[self.name]), unit, way)
         several = len(self.curves) > 1 and unscaled.ndim == 2 and unscaled.shape[-1] >= len(self.curves)
         if not several:
             return {self.name: as_they_are(unscaled, self.steps, sizes)}
