@@ -85,7 +85,7 @@ class NumberCurve:
         half = np.spacing(np.abs(np.asarray(values, np.float32))).astype(np.float64) / 2
         low, exact, high = (self.undo(at + by, shift, scale) for by in (-half, 0.0, half))
         low, high = np.minimum(low, high), np.maximum(low, high)
-        if shift is not None:  # those of rows are float32
+        if shift is not None and scale is not None:  # those of rows are float32
             wide = (np.abs(shift) + np.abs(at * scale)) * 2.0**-24
             low, high = low - wide, high + wide
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
