@@ -22,9 +22,11 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.data import loading, preparing, remote, shards
+from graphspec.data import loading, preparing, remote
+from graphspec.data import shards as shards_room
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
+from tests import ROOT
 from tests.processes import ENDLESS
 from tests.train.test_parallel import READS, finished, torchrun
 
@@ -122,7 +124,7 @@ def test_prepared_data_lie_in_object_storage(bucket: str, tmp_path: Path) -> Non
     (tmp_path / "far.yaml").write_text(SPEC.replace("DATA", bucket))
     program, store = graphspec.compile(tmp_path / "far.yaml"), Path("s3://shop/set")
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(shards, "ROWS", 20)
+    monkey.setattr(shards_room, "ROWS", 20)
     try:
         done = preparing.prepare(program, store, Path(bucket), workers=1)
         assert done.made == 4
@@ -207,3 +209,31 @@ def test_a_region_that_cannot_be_asked_for_is_said(monkeypatch: pytest.MonkeyPat
 )
 def test_each_answer_has_a_remedy(reason: str, words: str) -> None:
     assert words in str(remote.unreadable(Path("s3://shop/x.parquet"), OSError(reason)))
+
+
+@pytest.mark.parametrize("name", ["novel", "carbon_dioxide"])
+def test_a_preparation_into_object_storage_goes_on_where_it_was_killed(
+    name: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of texts and of windows: the store is that of a folder, and so are its examples."""
+    monkeypatch.setattr(shards_room, "ROWS", 900)
+    monkeypatch.setattr(shards_room, "SHARD_BYTES", 2**16)
+    program, far = graphspec.compile(ROOT / "specs" / f"{name}.yaml"), Path(f"s3://shop/{name}")
+    here = preparing.prepare(program, tmp_path / "here", root=ROOT / "specs", workers=1)
+    write, written = shards_room.write, list[str]()
+
+    def stopping(folder: Path, file: str, *about: Any) -> Any:
+        written.append(file)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return write(folder, file, *about)
+
+    monkeypatch.setattr(shards_room, "write", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        preparing.prepare(program, far, root=ROOT / "specs", workers=1)
+    done = preparing.prepare(program, far, root=ROOT / "specs", workers=1)
+    assert 0 < done.made < len(done.index.shards) and done.index == here.index
+    device = torch.device("cpu")
+    one, other = (loading.load(program, store, None, device).training for store in (far, tmp_path / "here"))
+    for mine, theirs in zip(one.batches(64), other.batches(64), strict=True):
+        assert all(torch.equal(mine.arrays[key], theirs.arrays[key]) for key in theirs.arrays)
