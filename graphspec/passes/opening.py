@@ -32,23 +32,28 @@ def _opens(op: Op) -> bool:
     layer: Any = op.layer
     if layer is None or layer.spec_name != "MultiHeadAttention" or op.wrapper is not None or not op.present:
         return False
-    query, value, *others = op.arguments
-    mask = others[2] if len(others) > 2 else None
-    alone = all(each is None or each is mask for each in others)
+    query, value, key, _, *others = _arguments(op)
+    alone = all(each is None for each in others) and key is not query
     plain = not (layer.use_causal_mask or layer.use_gate or layer.return_attention_scores)
     plain = plain and layer.sliding_window is None and op.output.tensor.rank == 3
     once = op.unit is not None and len(op.unit.calls) == 1
     return alone and plain and once and query is not value and value.tensor.rank == 3
 
 
+def _arguments(op: Op) -> list[Any]:
+    """Query, value, key and mask of values; then the masks of queries, of keys and of both."""
+    query, value, key, of_queries, of_values, *others = (*op.arguments, *[None] * 7)[:7]
+    return [query, value, key, of_values, of_queries, *others]
+
+
 def _open(outer: Graph, op: Op) -> None:
     """Makes a block of an op; its weights are those of its inner layers."""
     layer: Any = op.layer
-    query, value, *others = op.arguments
-    mask = others[2] if len(others) > 2 else None
-    given = {"query": query, "value": value} | ({} if mask is None else {"mask": mask})
+    query, value, key, mask, *_ = _arguments(op)
+    found_in = {"query": query, "value": value, "key": key, "mask": mask}
+    given = {name: each for name, each in found_in.items() if each is not None}
     own = outer.definition
-    features, *inputs = (_channels(each) for each in (op.output, query, value))
+    features, *inputs = (_channels(each) for each in (op.output, query, value, key or value))
     alike = layer.num_heads, *layer.sizes, features, *inputs, layer.use_bias, mask is None
     block = ".".join([own.block or "", op.node, *map(str, map(int, alike))])
     inner = Graph(Definition(own.file, block, TITLE), visible=outer.visible)
@@ -56,10 +61,9 @@ def _open(outer: Graph, op: Op) -> None:
     build = _Builder(inner, op)
     heads, (size, width) = layer.num_heads, layer.sizes
     parts = []
-    for name, source, each in (("query", "query", size), ("key", "value", size), ("value", "value", width)):
-        projected = build.add(
-            "layer", "Dense", name, inner.inputs[source], units=heads * each, use_bias=layer.use_bias
-        )
+    for name, each in (("query", size), ("key", size), ("value", width)):
+        source = inner.inputs.get(name) or inner.inputs["value"]
+        projected = build.add("layer", "Dense", name, source, units=heads * each, use_bias=layer.use_bias)
         parts.append(
             build.add("layer", "Reshape", f"{name}_heads", projected, target_shape=(-1, heads, each))
         )

@@ -209,7 +209,7 @@ TRANSLATOR = """
 inputs: {words: {shape: [source], dtype: int64}, said: {shape: [length], dtype: int64}}
 blocks:
   part:
-    inputs: [x, memory]
+    inputs: [x, memory, twice]
     params: {size: required}
     nodes:
       read:
@@ -217,14 +217,15 @@ blocks:
          use_causal_mask: true}
       sum:   {merge: add, from: [x, read]}
       other:
-        {layer: MultiHeadAttention, from: {query: sum, value: memory}, num_heads: 2, key_dim: $size,
-         value_dim: 3}
+        {layer: MultiHeadAttention, from: {query: sum, value: memory, key: twice}, num_heads: 2,
+         key_dim: $size, value_dim: 3}
       out:   {merge: add, from: [sum, other]}
 nodes:
   codes:  {layer: Embedding, from: words, input_dim: 30, output_dim: 6, mask_zero: true}
   memory: {layer: GRU, units: 8, return_sequences: true}
+  twice:  {compute: 2 * memory}
   tokens: {layer: Embedding, from: said, input_dim: 30, output_dim: 8}
-  parts:  {block: part, from: {x: tokens, memory: memory}, repeat: {size: [4, 6]}}
+  parts:  {block: part, from: {x: tokens, memory: memory, twice: twice}, repeat: {size: [4, 6]}}
   next:   {layer: Dense, units: 30}
 outputs: [next]
 """
