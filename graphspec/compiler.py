@@ -13,7 +13,7 @@ from graphspec.data import augmentation
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, TooManyMistakes, did_you_mean, fail, unplaced
 from graphspec.diagnostics.arguments import brief, checked
-from graphspec.diagnostics.foreign_terms import FILES
+from graphspec.diagnostics.foreign_terms import other_file
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.elaborated import Elaborated
 from graphspec.files.reading import content
@@ -124,9 +124,8 @@ def check(
     shown = "<spec>" if path is None else str(path)
     try:
         text = str(spec) if path is None else content(path)
-        if path is not None and (other := FILES.get(path.suffix)) is not None:
-            message = f"`{shown}` holds {other[0]}: it is not a spec"
-            diagnostics.add(Diagnostic("not-a-mapping", message, None, help=other[1].format(shown)))
+        if path is not None and (mistake := other_file(path)) is not None:
+            diagnostics.add(mistake)
             return None
     except OSError as error:
         assert path is not None

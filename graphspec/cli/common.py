@@ -316,7 +316,8 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
         if not equals or not key:
             name, colon, value = (part.strip() for part in pair.partition(":"))
             help = f"write {name}={value}" if colon and value and " " not in name + value else None
-            help = help or (f"write `--set {path}=VALUE`" if (path := setting_path(name)) else None)
+            path = setting_path(name) or (pair if pair.replace(".", "").isidentifier() else None)
+            help = help or (f"write `--set {path}=VALUE`" if path else None)
             raise misuse("--set", f"`{pair}` is not KEY=VALUE", help)
     try:
         return from_command_line([(key.rstrip(), text) for _, key, _, text in parts], sources)

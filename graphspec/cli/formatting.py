@@ -57,8 +57,13 @@ def _format(spec: Path, keep: bool, diff: bool, quiet: bool, sources: dict[str, 
     """Whether a file has `changed`: it gets the layout, unless it is to be kept; and whether it is `left` as
     it is, because the layout does not hold what it holds. Raises `SpecError`.
     """
-    before = text_of(spec, sources)
+    from graphspec.diagnostics import SpecError
+    from graphspec.diagnostics.foreign_terms import other_file
     from graphspec.formatting import laid_out
+
+    if (mistake := other_file(spec)) is not None:
+        raise SpecError([mistake])
+    before = text_of(spec, sources)
 
     formatted, right = laid_out(before)
     after = before if formatted is None else formatted

@@ -10,9 +10,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from graphspec.diagnostics import by_word, delete, keys, write_value
+from graphspec.diagnostics import Diagnostic, by_word, delete, keys, write_value
 
 T = TypeVar("T")
 
@@ -367,6 +368,17 @@ FILES: Mapping[str, tuple[str, str]] = {
     ".ipynb": ("a notebook", "`graphspec new` writes a spec to start from"),
 }
 """Files that are no specs: what they hold by their suffix, and what to do with one, `{0}`."""
+
+
+def other_file(path: Path) -> Diagnostic | None:
+    """The mistake that a file of data, of weights or of code is given as a spec; None of other files."""
+    if path.suffix not in FILES:
+        return None
+    holds, help = FILES[path.suffix]
+    return Diagnostic(
+        "not-a-mapping", f"`{path}` holds {holds}: it is not a spec", None, help=help.format(path)
+    )
+
 
 _SIZES = "a formula has no sizes: write the number, or a param, `$width`"
 NO_FUNCTIONS: Mapping[str, str] = {

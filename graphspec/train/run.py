@@ -69,7 +69,10 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
             taken = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
         except OSError as error:
-            raise refused(f"the run directory `{error.filename}` cannot be made: {error.strerror}") from None
+            raise refused(
+                f"the run directory `{error.filename}` cannot be made: {error.strerror}",
+                "give another directory",
+            ) from None
         run = cls(path)
         if taken and not overwrite:
             help = (

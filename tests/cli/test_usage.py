@@ -198,6 +198,7 @@ def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
     ("written", "meant"),
     [
         ("train s.yaml train.epochs=3", "write `--set train.epochs=3`"),
+        ("train s.yaml --set nodes.h.units", "write `--set nodes.h.units=VALUE`"),
         ("train s.yaml epochs=3", "write `--set train.epochs=3`"),
         ("train s.yaml --set train.epochs 3", "write `--set train.epochs=3`"),
         ("train s.yaml --resume runs/a-1", "`graphspec train runs/a-1 --resume`"),
@@ -247,3 +248,10 @@ IMPOSSIBLE: dict[str, tuple[list[str], str]] = {
 def test_what_no_path_and_no_number_is_ends_in_wrong_usage(spec: None, case: str) -> None:
     words, meant = IMPOSSIBLE[case]
     assert meant in told(*words)
+
+
+def test_a_file_of_data_is_no_spec_for_any_command(spec: None) -> None:
+    Path("t.csv").write_text("a,b\n1,2\n")
+    for command in ("check", "fmt", "summary"):
+        result = CliRunner().invoke(app, [command, "t.csv"], prog_name="graphspec")
+        assert result.exit_code == 1 and "`graphspec new NAME --data t.csv --target COLUMN`" in result.output
