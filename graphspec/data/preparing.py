@@ -109,6 +109,8 @@ class Task:
     parts: Array
     borders: tuple[Mask, Mask]
     """Which rows begin a document, and which end one, where documents are joined."""
+    key: str
+    """The digest of what decides the shard."""
 
 
 def prepare(
@@ -141,12 +143,11 @@ def prepare(
     shards.begin(folder)
     found: dict[int, Shard] = {}
     made = rows = 0
-    tasks = _all_tasks(sources, _shard_rows(loader))
+    tasks = _all_tasks(sources, works, _shard_rows(loader))
     making = _by_ray(works, tasks) if ray else _made(works, tasks, workers or os.cpu_count() or 1)
     for task, shard, new in making:
         if new:
-            work = works[task.work]
-            shard = shards.sealed(folder, task.number, _key(work, task), shard)
+            shard = shards.sealed(folder, task.number, task.key, shard)
         found[task.number] = shard
         made, rows = made + new, rows + sum(part.rows for part in shard.parts.values())
         tell(len(found), rows)
@@ -189,7 +190,7 @@ def _work(folder: Path, program: BaseProgram, loader: Loader, source: FittedSour
     return Work(folder, key, source.encoders, tuple(loader.wanted), sizes, *about, name)
 
 
-def _all_tasks(sources: Sequence[FittedSource], rows: int) -> Iterator[Task]:
+def _all_tasks(sources: Sequence[FittedSource], works: Works, rows: int) -> Iterator[Task]:
     """The rows of all tables in ranges, each a shard."""
     number = 0
     for work, source in enumerate(sources):
@@ -201,7 +202,7 @@ def _all_tasks(sources: Sequence[FittedSource], rows: int) -> Iterator[Task]:
             if source.parts is not None:
                 of = source.parts[first : first + len(table)]
             ends = borders(np.arange(first, first + len(table)), last)
-            yield Task(number, work, first, table, of, ends)
+            yield Task(number, work, first, table, of, ends, _key(works[work], first, table, of))
             number += 1
 
 
@@ -330,17 +331,27 @@ def _encode_here(task: Task) -> Shard:
 
 
 def _known(works: Works, task: Task) -> Shard | None:
-    work = works[task.work]
-    return shards.known(work.folder, task.number, _key(work, task))
+    return shards.known(works[task.work].folder, task.number, task.key)
 
 
-def _key(work: Work, task: Task) -> str:
-    """The digest of what decides a shard: the rows of the source, and what they are for."""
+def _key(work: Work, first: int, rows: pa.Table, parts: Array) -> str:
+    """The digest of what decides a shard: the rows of the source, the files that they name, and what they are
+    for.
+    """
     sink = pa.BufferOutputStream()
-    plain = task.rows.combine_chunks()
+    plain = rows.combine_chunks()
     with pa.ipc.new_stream(sink, plain.schema) as writer:
         writer.write_table(plain)
-    return digest_of([work.key, task.first, _digest(sink.getvalue()), _digest(task.parts)])
+    part = _part(work, first, rows)
+    files = b"".join(each for encoder in work.encoders.used.values() for each in encoder.contents(part))
+    named = [_digest(files)] if files else []
+    return digest_of([work.key, first, _digest(sink.getvalue()), _digest(parts), *named])
+
+
+def _part(work: Work, first: int, rows: pa.Table) -> TablePart:
+    """Rows of a table, counted from `first`."""
+    numbers = np.arange(first, first + len(rows))
+    return TablePart(rows, numbers, work.file, row_in_words, work.decimal, work.root, nowhere)
 
 
 def _digest(content: Any) -> str:
@@ -353,8 +364,7 @@ def encode(work: Work, task: Task) -> Shard:
     """Encodes the rows of a shard, which has no key yet, and writes it. Raises `SpecError` with the first
     mistake of each field.
     """
-    numbers = np.arange(task.first, task.first + len(task.rows))
-    part = TablePart(task.rows, numbers, work.file, row_in_words, work.decimal, work.root, nowhere)
+    part = _part(work, task.first, task.rows)
     if work.packed is not None:
         return _tokens(work, task, part)
     checker = Checker(work.file, row_in_words, work.wanted, *work.sizes, span=nowhere)

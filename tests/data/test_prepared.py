@@ -103,6 +103,22 @@ def test_what_does_not_fit_in_memory_is_read_in_an_order_of_its_own(
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+def test_a_picture_that_changed_is_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "ROWS", 10)
+    for label in sorted((SPECS / "data" / "digits").iterdir()):
+        (tmp_path / "data" / "digits" / label.name).mkdir(parents=True)
+        for picture in sorted(label.iterdir())[:4]:
+            shutil.copy(picture, tmp_path / "data" / "digits" / label.name)
+    spec, store = program("digit_images"), tmp_path / "store"
+    assert prepare(spec, store, root=tmp_path, workers=1).made == 4
+    assert prepare(spec, store, root=tmp_path, workers=1).made == 0
+    one, other = sorted((tmp_path / "data" / "digits" / "3").iterdir())[:2]
+    shutil.copy(other, one)
+    assert prepare(spec, store, root=tmp_path, workers=1).made == 1
+    found, table = (loading.load(spec, data, tmp_path, CPU) for data in (store, None))
+    need_equal(found.training, table.training)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="maps of files are counted by Linux")
 def test_few_files_and_blocks_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "ROWS", 20)

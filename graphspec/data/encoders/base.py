@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -130,6 +130,10 @@ class Encoder(ABC):
     @property
     def name(self) -> str:
         return self.fill.field
+
+    def contents(self, part: TablePart) -> Iterator[bytes]:
+        """Digests of the files that some rows name: what these hold decides what the rows become, too."""
+        yield from ()
 
     @property
     def beside(self) -> tuple[str, ...]:
