@@ -20,6 +20,7 @@ SECTIONS = (
     "fold",
     "engines",
     "serving",
+    "generation",
     "detectors",
     "memory",
     "source",
@@ -86,6 +87,10 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import serving
 
         yield serving.table(directory, 2 * arguments.budget)
+    if section == "generation":
+        from bench import generation
+
+        yield generation.table(arguments.budget)
     if section == "modules":
         from bench import cases, modules
 
