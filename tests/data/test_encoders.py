@@ -358,13 +358,14 @@ def test_unseen_values_are_counted() -> None:
     [
         (["0.0", "4", "-1.0", "2.5"], ["0", "4.0", "-1", "2.5", "2", "0.00"], [1, 2, 3, 4, 0, 0]),
         (["1", "1.0"], ["1.0", "1"], [2, 1]),
+        (["1.0", "none"], ["1", None], [1, 2]),  # `none` is what fills
         (["1.0", "1.0b"], ["1.0", "1"], [1, 0]),  # versions, as not all are numbers
     ],
 )
 def test_whole_numbers_are_one_value_with_and_without_a_point(
-    values: list[str], cells: list[str], ids: list[int]
+    values: list[str], cells: list[str | None], ids: list[int]
 ) -> None:
-    feature = {"encode": "category", "values": values}
+    feature = {"encode": "category", "values": values, "fill": "none"}
     made = encoders({"x": IDS}, {"x": feature}, {"x": values})
     found: Any = made.encode(part({"x": cells})).arrays["x"]
     assert found.ravel().tolist() == ids

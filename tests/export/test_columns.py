@@ -217,6 +217,40 @@ train: {epochs: 1, optimizer: {name: sgd, learning_rate: 1.0e-30}}
     assert_equal(dict(zip(names, found, strict=True)), expected, form_of(file))
 
 
+def test_numbers_that_are_values_too_are_one_column(tmp_path: Path) -> None:
+    fees = ["0.0", "1.5", "7.0", "", "0.1"]
+    lines = [f"{fees[i % 5] if i % 9 else 90 + i},{i % 3}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["fee,y", *lines]) + "\n")
+    (tmp_path / "s.yaml").write_text(
+        """
+inputs: {exact: {shape: [1], dtype: int64}, facts: {shape: [1]}}
+nodes:
+  near: {layer: Embedding, from: exact, input_dim: 6, output_dim: 4, embeddings_initializer: orthogonal}
+  flat: {layer: Flatten}
+  all: {merge: concatenate, from: [flat, facts]}
+  y: {layer: Dense, units: 1}
+outputs: {y: {loss: mse}}
+data:
+  train: t.csv
+  features:
+    exact: {column: fee, encode: category, vocabulary: 6, fill: missing}
+    facts: {column: fee, encode: number, scale: standard, fill: median}
+train: {epochs: 1, optimizer: {name: sgd, learning_rate: 1.0e-30}}
+"""
+    )
+    program = graphspec.compile(tmp_path / "s.yaml")
+    train(program, run_dir=tmp_path / "run", root=tmp_path, device="cpu", tell=lambda note: None)
+    run, file = Run(tmp_path / "run"), tmp_path / "m.onnx"
+    built(run, file)
+    assert columns_of(file) == {"fee": "number"}
+    rows = [{"fee": fee} for fee in (0.0, 1.5, 7.0, None, 0.1, 8.0, -0.5)]
+    expected = run.predict(pa.Table.from_pylist(rows), device="cpu", batch_size=7)
+    assert len(set(expected["y"].to_pylist())) == 7
+    session = onnxruntime.InferenceSession(file)
+    found = session.run(None, feed(columns_of(file), rows))
+    assert_equal(dict(zip(["y"], found, strict=True)), expected, form_of(file))
+
+
 @pytest.mark.parametrize(
     ("kind", "low", "high", "lows", "highs"),
     [

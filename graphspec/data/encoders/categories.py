@@ -48,7 +48,7 @@ class CategoryEncoder(Encoder):
         super().__init__(fill, ignore)
         self.start = 0 if fill.target else 1
         values = [text_of(value) for value in self.feature.values or ()]
-        self.vocabularies = [Vocabulary(self.start, values) for _ in self.columns]
+        self.vocabularies = [Vocabulary(self.start, values, self.feature.fill) for _ in self.columns]
 
     @property
     def per_element(self) -> bool:
@@ -236,7 +236,8 @@ class CategoryEncoder(Encoder):
         return {"columns": [vocabulary.to_json() for vocabulary in self.vocabularies]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.vocabularies = [Vocabulary.from_json(self.start, item) for item in state["columns"]]
+        fill = self.feature.fill
+        self.vocabularies = [Vocabulary.from_json(self.start, item, fill) for item in state["columns"]]
         if len(self.vocabularies) != len(self.columns):
             raise ValueError(f"`{self.name}` has {len(self.vocabularies)} vocabularies")
         limit, count = self.fill.limit, sum(self.sizes)

@@ -28,8 +28,8 @@ DIFFERENCES = "spaces, case or how accents are encoded"
 class Vocabulary:
     """The values of one column, and the id of each: `start` for the first, then by one more."""
 
-    def __init__(self, start: int, values: Iterable[str] = ()):
-        self.start = start
+    def __init__(self, start: int, values: Iterable[str] = (), fill: str | None = None):
+        self.start, self.fill = start, fill
         self.values = list(values)
         self.distinct = len(self.values)
         """How many distinct values training rows have."""
@@ -83,12 +83,17 @@ class Vocabulary:
         return table[np.asarray(encoded.indices.fill_null(len(known))).astype(np.int64)]
 
     @property
+    def are_numbers(self) -> bool:
+        """Whether all values are numbers, but for what fills a missing one."""
+        return all(is_number(value) for value in self.values if value != self.fill)
+
+    @property
     def ids_by_text(self) -> dict[str, int]:
         """The id of each value. Where all are numbers, 17 and 17.0 have that of the one that is a value."""
         if not self._ids:
             ids = {value: self.start + index for index, value in enumerate(self.values)}
-            numbers = [WHOLE.fullmatch(value) for value in self.values if is_number(value)]
-            also = [match for match in numbers if match] if len(numbers) == len(ids) else []
+            known = self.values if self.are_numbers else []
+            also = [match for match in map(WHOLE.fullmatch, known) if match]
             others = {match[1] if match[2] else f"{match[1]}.0": ids[match[0]] for match in also}
             self._ids = others | ids
         return self._ids
@@ -108,8 +113,8 @@ class Vocabulary:
         return {"values": self.values, "found": self.distinct, "rare": self.rare}
 
     @classmethod
-    def from_json(cls, start: int, value: Mapping[str, Any]) -> Vocabulary:
-        vocabulary = cls(start, restored(list[str], value["values"]))
+    def from_json(cls, start: int, value: Mapping[str, Any], fill: str | None = None) -> Vocabulary:
+        vocabulary = cls(start, restored(list[str], value["values"]), fill)
         if len(set(vocabulary.values)) < len(vocabulary.values):
             raise ValueError("a value has two ids")
         vocabulary.distinct, vocabulary.rare = restored(int, value["found"]), restored(int, value["rare"])

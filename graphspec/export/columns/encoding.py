@@ -14,9 +14,12 @@ from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import ListEncoder, TextEncoder
+from graphspec.data.encoders.numbers import NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
+from graphspec.data.features.settings import text_of
 from graphspec.data.features.windows import Steps
 from graphspec.data.fields import Field, fields
+from graphspec.data.lookalikes import is_number
 from graphspec.data.rows.fields import (
     BinsInRow,
     DatesInRow,
@@ -61,14 +64,14 @@ def encoded(g: GraphWriter, program: BaseProgram, encoders: Encoders, free: Mapp
     """
     inside = Inside()
     na_values = na_values_of(program)
-    writer = ColumnEncoding(g, program, na_values, free, inside)
+    writer = ColumnEncoding(g, program, na_values, free, inside, _numbers_too(encoders))
     reasons = {name: writer.misfit(encoders.encoders.get(name)) for name in program.inputs}
     made = {name: encoders.encoders[name] for name, reason in reasons.items() if reason is None}
     g.spans = _spans(made.values())
     for name in scales_read(program, encoders):
         g.column(name, TEXT)
     for name in program.inputs:
-        reason = reasons[name] or _clash(g, made[name])
+        reason = reasons[name] or writer.clash(made[name])
         if reason is not None:
             inside.outside[name] = reason
         else:
@@ -101,15 +104,16 @@ def _spans(made: Iterable[Encoder]) -> dict[str, Steps]:
     return spans
 
 
-def _clash(g: GraphWriter, encoder: Encoder) -> Reason | None:
-    """A column that another feature reads as another type."""
-    kind, shape = kind_of(encoder)
-    read = {name: (kind, g.shape_of(name, *shape)) for name in encoder.columns}
-    read |= {name: (TEXT, g.shape_of(name)) for name in encoder.beside}
-    for name, column in read.items():
-        if g.inputs.get(name, column) != column:
-            return f"another feature reads `{name}` as another type"
-    return None
+def _numbers_too(encoders: Encoders) -> frozenset[str]:
+    """The columns of numbers that are categories, too, whose values are numbers."""
+    read: dict[type, set[str]] = {NumberEncoder: set(), CategoryEncoder: set()}
+    for encoder in encoders.encoders.values():
+        if isinstance(encoder, NumberEncoder) and encoder.cell().kind == "number":
+            read[NumberEncoder] |= {*encoder.columns}
+        elif isinstance(encoder, CategoryEncoder) and not (encoder.strict or encoder.per_element):
+            pairs = zip(encoder.columns, encoder.vocabularies, strict=True)
+            read[CategoryEncoder] |= {name for name, known in pairs if known.are_numbers}
+    return frozenset(read[NumberEncoder] & read[CategoryEncoder])
 
 
 def kind_of(encoder: Encoder) -> tuple[int, tuple[int | str, ...]]:
@@ -139,6 +143,19 @@ class ColumnEncoding:
     na_values: Sequence[str]
     free: Mapping[str, Any]
     inside: Inside
+    numbers: frozenset[str] = frozenset()
+    """The columns of numbers that are categories, too."""
+
+    def clash(self, encoder: Encoder) -> Reason | None:
+        """A column that another feature reads as another type."""
+        g, (kind, shape) = self.g, kind_of(encoder)
+        kinds = {name: NUMBER if name in self.numbers else kind for name in encoder.columns}
+        read = {name: (kinds[name], g.shape_of(name, *shape)) for name in encoder.columns}
+        read |= {name: (TEXT, g.shape_of(name)) for name in encoder.beside}
+        for name, column in read.items():
+            if g.inputs.get(name, column) != column:
+                return f"another feature reads `{name}` as another type"
+        return None
 
     def misfit(self, encoder: Encoder | None) -> Reason | None:
         """Why an encoder stays outside the file; None where it does not."""
@@ -190,8 +207,10 @@ class ColumnEncoding:
 
     def _filled(self, name: str, fill: str | None) -> str:
         """A column of texts, filled or refused where a value is missing."""
-        g, text = self.g, self.g.column(name, TEXT)
-        missing = g.is_text(text, list(self.na_values))
+        g, numbers_too = self.g, name in self.numbers
+        text = g.column(name, NUMBER if numbers_too else TEXT)
+        text = str(g.op("Cast", text, to=TEXT)) if numbers_too else text
+        missing = g.is_text(text, [*self.na_values, *(["NaN", "nan"] if numbers_too else [])])
         if fill is not None:
             return g.where(missing, g.constant(np.array([fill], object)), text)
         zeros = g.refuse(g.op("Not", missing), f"column {name}: a value is missing")
@@ -201,6 +220,8 @@ class ColumnEncoding:
         g, columns = self.g, []
         for name, ids, unseen in zip(record.columns, record.ids, record.unseen, strict=True):
             text = self._filled(name, encoder.feature.fill)
+            if name in self.numbers:  # as the operator writes them: 17 of 17.0, too
+                ids = ids | {text_of(float(known)): index for known, index in ids.items() if is_number(known)}
             columns.append(g.expanded(self._known(name, text, ids, unseen).name))
         return g.joined(columns)
 

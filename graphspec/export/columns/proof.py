@@ -115,6 +115,9 @@ def example_row(encoders: Encoders, form: ColumnForm, number: int = 0) -> dict[s
     read a column: its value is that of the one that takes fewest, and missing only where all fill it.
     """
     inside = sorted((encoders.encoders[name] for name in form.inside), key=_is_choosy)
+    inside.sort(
+        key=lambda encoder: isinstance(encoder, NumberEncoder)
+    )  # whose columns may be categories, too
     unfilled = {
         column for each in inside if getattr(each.feature, "fill", None) is None for column in each.columns
     }
