@@ -221,7 +221,9 @@ class ColumnEncoding:
         for name, ids, unseen in zip(record.columns, record.ids, record.unseen, strict=True):
             text = self._filled(name, encoder.feature.fill)
             if name in self.numbers:  # as the operator writes them: 17 of 17.0, too
-                ids = ids | {text_of(float(known)): index for known, index in ids.items() if is_number(known)}
+                ids = {**ids} | {
+                    text_of(float(known)): index for known, index in ids.items() if is_number(known)
+                }
             columns.append(g.expanded(self._known(name, text, ids, unseen).name))
         return g.joined(columns)
 
