@@ -16,6 +16,7 @@ import torch
 from graphspec.data import reading
 from graphspec.data.arrays import Arrays, open_arrays
 from graphspec.data.batches import InMemory
+from graphspec.data.columns import is_text
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoding import encoders_of, image_encoders
 from graphspec.data.fields import UNIT, Checker, Field, fields
@@ -23,6 +24,7 @@ from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.in_memory_source import Given, of_rows
 from graphspec.data.loader import padding_of
+from graphspec.data.mistakes import IN_MEMORY
 from graphspec.data.opening import opening, spanner
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import Row
@@ -156,6 +158,10 @@ class Predictor:
         encoders = self.encoders
         if encoders is None:
             message = f"the run was not trained on a table, and `{table.file}` is one"
+            text = next((name for name, kind in table.columns.items() if is_text(kind)), None)
+            if text is not None and table.file == IN_MEMORY:
+                message = f"`{text}` of `{IN_MEMORY}` holds text, and the run was trained on arrays"
+                raise fail("data-format", message, "give it arrays of numbers")
             raise fail("data-format", message, "give it arrays: .npz")
         self._wants([name for name in self.program.defaults if name not in encoders.encoders])
         if source.by_key and (absent := RowReader(self.program, encoders).lacking(table.columns)):

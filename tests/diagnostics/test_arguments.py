@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -255,3 +256,10 @@ def test_data_of_any_kind_end_in_a_result_or_a_diagnostic(value: Any, encoded: g
     for attempt in attempts:
         with suppress(SpecError):
             attempt()
+
+
+def test_texts_for_a_run_of_arrays_are_named(tmp_path: Path) -> None:
+    data = {"x": np.zeros((8, 4), np.float32), "y": np.zeros(8, np.int64)}
+    PROGRAM.fit(data, run_dir=tmp_path / "run")
+    with pytest.raises(SpecError, match="`x` of `data` holds text, and the run was trained on arrays"):
+        graphspec.Run(tmp_path / "run").predict({"x": ["a", "b"]})
