@@ -80,6 +80,8 @@ class Served:
             self.found, self.answering = list(finder.indices), FoundAnswering(finder)
             known = finder.encoders
             self.reader = ArrayReader(finder.program) if known is None else RowReader(finder.program, known)
+        elif any(output.ranks_candidates for output in program.outputs.values()):
+            self.notes = [*self.notes, "it answers with vectors: `--top 10` names the ten that suit a query"]
         self._plain = self.reader.usual() if self._table is None else None
         """Reads plain rows, which are most, without completing them first."""
         na_values = program.data.na_values if program.data is not None else ("",)

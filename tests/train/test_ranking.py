@@ -234,9 +234,12 @@ def test_a_server_finds_what_predict_finds(folder: Path, run: Any) -> None:
     _, loaded = run
     asked = ServeOptions([loaded.path], weights="last", device="cpu", top=3)
     rows = [{"user": "u3"}, {"user": "u7"}]
-    answers = Served("likes", loaded.path, asked).predict([*enumerate([*rows, {"movie": "m1"}])])
+    served = Served("likes", loaded.path, asked)
+    answers = served.predict([*enumerate([*rows, {"movie": "m1"}])])
     assert answers[:2] == loaded.predict(rows, top=3, device="cpu").to_pylist()
     assert [each.code for each in answers[2]] == ["data-column"]
+    plain = Served("likes", loaded.path, ServeOptions([loaded.path], weights="last", device="cpu"))
+    assert [note for note in plain.notes if "`--top 10`" in note] and plain.notes != served.notes
 
 
 def test_a_file_of_candidates_that_is_gone_or_damaged_is_told(folder: Path, run: Any, tmp_path: Path) -> None:
