@@ -73,15 +73,7 @@ class Served:
             self.reader = model.reader
         self.found: Sequence[str] = ()
         """The outputs that answer with what they find for a query."""
-        if self._asked.top:
-            from graphspec.runs.recommending import FoundAnswering  # imports torch
-
-            finder = run.finder(self._asked.top, self._asked.device, self._asked.engine)
-            self.found, self.answering = list(finder.indices), FoundAnswering(finder)
-            known = finder.encoders
-            self.reader = ArrayReader(finder.program) if known is None else RowReader(finder.program, known)
-        elif any(output.ranks_candidates for output in program.outputs.values()):
-            self.notes = [*self.notes, "it answers with vectors: `--top 10` names the ten that suit a query"]
+        self._find(run)
         self._plain = self.reader.usual() if self._table is None else None
         """Reads plain rows, which are most, without completing them first."""
         na_values = program.data.na_values if program.data is not None else ("",)
@@ -108,6 +100,18 @@ class Served:
             written = model.answering.written.values()
             if self.picture is not None and any(is_mask(each) or is_boxes(each) for each in written):
                 self.drawings = Drawings(program, self.reader.encoders)
+
+    def _find(self, run: Run) -> None:
+        """Answers with what suits a query, where so many are asked for."""
+        if self._asked.top:
+            from graphspec.runs.recommending import FoundAnswering  # imports torch
+
+            finder = run.finder(self._asked.top, self._asked.device, self._asked.engine)
+            self.found, self.answering = list(finder.indices), FoundAnswering(finder)
+            known = finder.encoders
+            self.reader = ArrayReader(finder.program) if known is None else RowReader(finder.program, known)
+        elif any(output.ranks_candidates for output in run.program.outputs.values()):
+            self.notes = [*self.notes, "it answers with vectors: `--top 10` names the ten that suit a query"]
 
     def _make_texts(self, run: Run) -> None:
         """Prepares what makes texts, where the run can."""
