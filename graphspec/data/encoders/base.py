@@ -221,8 +221,7 @@ class Encoder(ABC):
         index, count = int(missing.argmax()), int(missing.sum())
         more = f", and so {'is' if count == 2 else 'are'} {count - 1} more" if count > 1 else ""
         what = f"the value is missing{more}"
-        later = "give a value" if self.fill.target else f"give a value; or {self.fill_help}, and train again"
-        return part.fail("data-gap", column, index, what, self._remedy(), later)
+        return part.fail("data-gap", column, index, what, self._remedy(), "give a value")
 
     def _remedy(self) -> str:
         if self.fill.target:
