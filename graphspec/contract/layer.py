@@ -9,7 +9,7 @@ layer.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -342,6 +342,13 @@ class Layer(Setting):
         """
         same: Tensor = inputs[0]
         return same
+
+    def counted(self, output: Any, inputs: Sequence[Tensor], counts: Sequence[int]) -> Any:
+        """The type of a variadic layer's output with sizes that follow from `counts` of equal inputs.
+
+        `inputs` has one for each.
+        """
+        return output
 
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs after the first, in order."""

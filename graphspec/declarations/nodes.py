@@ -140,7 +140,8 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
 
 def _node_in_place_of_a_name(source: Any) -> tuple[Path, dict[str, Any]] | None:
     """The first node that is written inside `from`, and its place there."""
-    if isinstance(source, dict) and any(isinstance(source.get(form), str) for form in FORMS):
+    forms = [form for form in FORMS if form != "state"]  # which is an input of some cells
+    if isinstance(source, dict) and any(isinstance(source.get(form), str) for form in forms):
         return (), source
     parts = (
         source.items() if isinstance(source, dict) else enumerate(source if isinstance(source, list) else [])

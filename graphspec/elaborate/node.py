@@ -63,10 +63,15 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
 
 
 def _count(body: BodyElaborator, declared: Node) -> Symbolic | None:
-    """The formula of how often a node is repeated; None where lists say it, or a number."""
+    """The formula of how often a node is repeated, by a count or by a list; None where it is a number."""
     raw = declared.parallel if declared.repeat is MISSING else declared.repeat
     if body.scope.formulas is None:
         return None
+    for items in raw.values() if isinstance(raw, dict) else ():
+        listed = body.scope.traced(items)
+        first = formula_of(listed[0]) if isinstance(listed, list) and listed else None
+        if first is not None and first.kind == "item" and first.parts[0].kind in ("param", "file"):
+            return formula("call", formula("constant", "len"), first.parts[0])
     count = body.scope.traced(raw)
     return formula_of(count) if isinstance(count, TracedInt) else None
 

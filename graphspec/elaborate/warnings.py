@@ -39,12 +39,16 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
         if op.layer is not None and op.present:
             for code, message, help in (*_of_node(op, op.layer), *_of_stack(op, readers)):
                 _add(body, code, message, op.span, help)
-    for op, dropping in unread_masks(body.graph, graph):
+    for op, dropping, reader in unread_masks(body.graph, graph):
         message, before = f"no layer reads the mask of `{op.name}`", ""
+        if reader is not None:
+            message = f"`{reader.name}` reads no mask of `{op.name}`"
         if dropping is not None:
             message, before = f"{message}: `{dropping.name}` drops it", f" before `{dropping.name}`"
         kept = f"a mask by name: {{op: not_equal, from: {op.inputs[0].name}, x2: 0}}"
         help = f"read it{before}, give a later layer {kept}; or leave `mask_zero` out"
+        if reader is not None:
+            help = f"give `{reader.node}` {kept}; or keep it: Dense keeps masks, ops and convolutions do not"
         _add(body, "mask-unread", message, op.span, help)
     document = body.declared.document
     for name, value in graph.outputs.items():

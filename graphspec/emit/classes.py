@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction
@@ -182,7 +182,7 @@ class Classes(Generic[Part]):
             aligned([self._slots[body] for body in bodies])
         ranked = any(runs_channels_first(body) for body in bodies)
         kinds: list[tuple[BodyShape, list[Graph]]] = []
-        lone: list[Graph] = []
+        lone: list[tuple[BodyShape, list[Graph]]] = []
         for body in sorted(bodies, key=lambda body: body in self._probed):
             slots, leader = self._slots[body], self._leaders.get(body)
             own_shape = self._shapes.body(body, slots, Wiring(body, slots), ranked)
@@ -194,14 +194,13 @@ class Classes(Generic[Part]):
             else:
                 if body in self._probed:
                     raise FixedParams(self._probed[body])
-                if leader is None:
-                    kinds.append((own_shape, [body]))
-                else:
-                    lone.append(body)
-        for _, members in kinds:
-            lone += self._settle(members)
-        for body in lone:
-            self._add([body], self.of[self._leaders[body]])
+                (kinds if leader is None else lone).append((own_shape, [body]))
+        followers = [body for _, members in kinds for body in self._settle(members)]
+        alike: dict[Hashable, list[Graph]] = defaultdict(list)
+        for own_shape, (body,) in lone:
+            alike[self._leaders[body], own_shape].append(body)
+        for members in [*alike.values(), *([body] for body in followers)]:
+            self._add(members, self.of[self._leaders[members[0]]])
 
     def _settle(self, members: list[Graph]) -> list[Graph]:
         """Adds a class of all these bodies; returns further calls of modules that cannot share the class of

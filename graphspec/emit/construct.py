@@ -268,7 +268,8 @@ class InitWriter:
         }
         ops = {(body, 0): each.op for body, each in enumerate(of_bodies)}
         names_by_param = {arg.param: arg.name for arg in self.group.args.values()}
-        for word, lists in self.group.lists():
+        said = all(formula_of(count) is not None for count in counts.values())
+        for word, lists in self.group.lists() if not said else ():
             if word in names_by_param and [len(items) for items in lists] == [*counts.values()]:
                 return call("len", name(names_by_param[word]))
         code = self.values.write(counts, ops, Wish("repeat", f"{slot.node}_count"))

@@ -12,7 +12,7 @@ from graphspec.emit.body import Assign, Effect, If, Return
 from graphspec.emit.calls import Ending, turned
 from graphspec.emit.chains import is_chain
 from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
-from graphspec.emit.loops import write_loop
+from graphspec.emit.loops import singular, write_loop
 from graphspec.emit.nest import Nesting
 from graphspec.emit.optional import joined
 from graphspec.emit.printer import WIDTH, bare, flat
@@ -143,6 +143,7 @@ class Forward(ForwardScope):
         if op.graph is not None and self._wants_logits(op):
             self._graph_with_logits(slot, op, module, word, number)
             return
+        self._turn_lists(op)
         code, ending = self.calls.parts(slot, op, module, number)
         if op.updates:
             effect = Effect(code, op.span)
@@ -172,6 +173,26 @@ class Forward(ForwardScope):
             self.values.bind(value, code, channels_first)
         else:
             self.assign(value, code, word, op.span, channels_first, [op])
+
+    def _turn_lists(self, op: Op) -> None:
+        """Permutes the items of each list that an op merges in another memory order."""
+        if op.layer is None or not op.layer.variadic or op.wrapper is not None:
+            return
+        code, wish = self.constructor.classes.code(op), self.calls.wish(op, 0)
+        listed = [each for each in self.group.wiring.group(op.inputs) if each.all and each in self.lists]
+        for source in listed if code.whole or "{list}" in code.call else ():
+            collected = self.lists[source]
+            rank, first = collected.holds[0].tensor.rank, self.values.channels_first[collected.holds[0]]
+            each = Variable(singular(collected.word, "item"), item=True)
+            permuted = turned(each.read(), rank, first, wish)
+            if isinstance(permuted, Read):
+                continue
+            loop = ast.comprehension(each.read(), collected.read(), [], 0)
+            variable = Variable(collected.word, collected.holds, listed=True)
+            self.body.append(Assign([variable], ast.ListComp(permuted, [loop]), op.span))
+            self.lists[source] = variable
+            for number, value in enumerate(collected.holds):
+                self.values.bind(value, item(variable.read(), number), wish)
 
     def _step(self, value: Value, code: ast.expr, word: str, op: Op, channels_first: bool) -> Read:
         """A layer's call, before its activation."""

@@ -120,7 +120,9 @@ class LayerCodes:
             return [layer.code(replace(site, settled=settled)) for layer, site in pairs if layer is not None]
 
         settled_codes = codes(True)
-        expanding = _expanding([code.call for code in settled_codes])
+        expanding = _expanding(
+            [_item_by_item(code.call, peer) for code, peer in zip(settled_codes, peers, strict=True)]
+        )
         settled_codes = [replace(code, call=expanding or code.call) for code in settled_codes]
         arguments = [
             pair for code in settled_codes if code.construct for pair in code.construct.keyword.items()
@@ -210,6 +212,11 @@ def _with_keywords(construct: ModuleCall, values: Mapping[str, Leaf]) -> ModuleC
 
 
 EXPANSION = re.compile(r"\.expand\(\{\w+\}\.shape\[0\](, -1)*\)")
+
+
+def _item_by_item(call: str, op: Op) -> str:
+    """A call of a list of inputs with each of them."""
+    return call.replace("{list}", f"[{', '.join(f'{{{place}}}' for place in range(len(op.inputs)))}]")
 
 
 def _expanding(calls: Sequence[str]) -> str:

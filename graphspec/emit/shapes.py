@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphspec.contract.fields import same
@@ -31,7 +31,8 @@ class OpShape:
 @dataclass(frozen=True, slots=True)
 class SlotShape:
     """The properties that two nodes must share. An absent node has no `ops`, and only passes `passed` on; a
-    loop has one op, and the classes of its instances where they differ.
+    loop has one op, and the classes of its instances where they differ. `count` says how many instances there
+    are, 0 where that differs.
     """
 
     node: str
@@ -45,6 +46,7 @@ class SlotShape:
     walks: tuple[Walk | Gather | None, ...] = ()
     chained: tuple[tuple[int, str], ...] = ()
     classes: tuple[int, ...] = ()
+    count: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class ShapeMaker:
             ),
             chained=tuple(sorted((place, output_key(slot.op, word)) for place, word in slot.carried.items())),
             classes=ids if several else (),
+            count=len(slot.ops),
         )
 
     def _endings(self, op: Op, wiring: Wiring) -> tuple[str | None, ...]:
@@ -154,12 +157,13 @@ class ShapeMaker:
         return kind, with_value, arguments, group.takes, group.gives
 
     def _over_all(self, op: Op, shape: OpShape, wiring: Wiring) -> tuple[OpShape, tuple[Any, ...]] | None:
-        """The shape and wiring of a merge of all instances of one node, which may be of any number."""
+        """The shape and wiring of a merge of all instances of nodes, which may be of any number."""
         if op.layer is None or not op.layer.variadic or op.wrapper is not None:
             return None
         code, sources = self.codes.structural(op), tuple(wiring.group(op.inputs))
-        whole = code.whole or (code.call if "{list}" in code.call else "")
-        if len(sources) != 1 or not sources[0].all or not whole:
+        whole = code.whole if len(sources) == 1 else ""
+        whole = whole or (code.call if "{list}" in code.call else "")
+        if not any(source.all for source in sources) or not whole:
             return None
         ranks = (_rank(op.inputs[0]), _rank(op.output)) if shape.ranks else ()
         return replace(shape, callee=(whole,), ranks=ranks), (sources,)
@@ -275,6 +279,9 @@ def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
 
 def _merged(a: SlotShape, b: SlotShape, of_a: BodyShape, of_b: BodyShape) -> SlotShape | None:
     """One shape for a node of two bodies: equal in both, or left out of one."""
+    a, b = _walking(a, b, of_a), _walking(b, a, of_b)
+    if a.count != b.count:
+        a, b = replace(a, count=0), replace(b, count=0)
     if a == b:
         return a
     nothing, passed = a.nothing or b.nothing, a.passed or b.passed
@@ -304,6 +311,21 @@ def _merged(a: SlotShape, b: SlotShape, of_a: BodyShape, of_b: BodyShape) -> Slo
         return None
     wire = there.wires[there.chained[0][0]]
     return replace(there, passed=passed) if wire in (passed, (passed,)) else None
+
+
+def _walking(lone: SlotShape, other: SlotShape, body: BodyShape) -> SlotShape:
+    """A loop of one instance as `other` is: it iterates over loops of one whose only instance it reads."""
+    if not (lone.loop and other.loop and lone.count == 1) or lone.chained != other.chained:
+        return lone
+    carried = {place for place, _ in lone.chained}
+    places = [place for place in range(len(lone.wires)) if place not in carried]
+    wires, walks = list(lone.wires), list(lone.walks)
+    for number, (place, walk) in enumerate(zip(places, other.walks, strict=False)):
+        if not isinstance(walk, Walk) or body.slots[walk.slot].count != 1:
+            continue
+        if wires[place] in (SlotOutput(walk.key, walk.slot), SlotOutput(walk.key, walk.slot, 0)):
+            wires[place], walks[number] = None, walk
+    return replace(lone, wires=tuple(wires), walks=tuple(walks))
 
 
 def _either(a: Any, b: Any, of_a: BodyShape, of_b: BodyShape) -> Any:

@@ -237,11 +237,12 @@ def _over_index(row: list[Symbolic], count: Symbolic) -> Iterator[Symbolic]:
     at_first = formula("compare", formula("constant", "Eq"), INDEX, formula("constant", 0))
     from_end = formula("-", formula("-", count, INDEX), one)
     for first in (0, 1):
-        places = {first: INDEX, first - 1: formula("-", INDEX, one), len(row) - 1 - first: from_end}
-        for number, place in places.items():
-            yield (indexed := _with(row[first], formula("constant", number), place))
+        places = [(first, INDEX), (first - 1, formula("-", INDEX, one)), (len(row) - 1 - first, from_end)]
+        indexed = [_with(row[first], formula("constant", number), place) for number, place in places]
+        for tree in sorted(indexed, key=lambda tree: tree is row[first]):  # what is the same for all, last
+            yield tree
             if first:
-                yield formula("if", at_first, row[0], indexed)
+                yield formula("if", at_first, row[0], tree)
     step = simplest(formula("-", row[1], row[0]))
     yield formula("+", row[0], times(INDEX, step))
 

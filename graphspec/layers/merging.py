@@ -5,6 +5,7 @@ Tensors of different ranks are aligned after the batch axis: the smaller one get
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Annotated, Any, ClassVar
@@ -245,6 +246,13 @@ class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
         shape[axis] = sum((x.shape[axis] for x in inputs[1:]), inputs[0].shape[axis])
         return Tensor(tuple(shape), promote(*(x.dtype for x in inputs)))
 
+    def counted(self, output: Tensor, inputs: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
+        axis = example_axis(self.spec_name, self.axis, output.rank)
+        shape = list(output.shape)
+        sizes = [x.shape[axis] * count for count, x in zip(counts, inputs, strict=True)]
+        shape[axis] = sum(sizes[1:], sizes[0])
+        return output.with_shape(*shape)
+
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return joined(inputs, masks, self.axis)
 
@@ -275,6 +283,10 @@ class Stack(_Merge, spec_name="stack"):
         shape = _joined(self, inputs, None)
         shape.insert(axis, len(inputs))
         return Tensor(tuple(shape), promote(*(x.dtype for x in inputs)))
+
+    def counted(self, output: Tensor, inputs: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
+        axis = example_axis(self.spec_name, self.axis, output.rank)
+        return output.with_shape(*output.shape[:axis], sum(counts[1:], counts[0]), *output.shape[axis + 1 :])
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         together = elementwise(roles, site.outputs[0].rank - 1)

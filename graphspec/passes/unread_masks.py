@@ -1,4 +1,4 @@
-"""Masks of padding that no layer reads, and where they end."""
+"""Masks of padding that no layer reads, or not each that could, and where they end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from graphspec.passes.mask_flow import MaskFlow
 from graphspec.passes.masks import reads_mask
 
 
-def unread_masks(written: Graph, graph: Graph) -> Iterator[tuple[Op, Op | None]]:
+def unread_masks(written: Graph, graph: Graph) -> Iterator[tuple[Op, Op | None, Op | None]]:
     """The first call of each embedding whose `mask_zero` nothing reads, and the first op that drops the mask.
+    Where something reads it, also the first layer after that op that would have read it.
 
     `written` has the masks that the spec passes by name; in `graph` the others are carried as well. An
     embedding is left out where a reader of what it gives has a mask by name: that one may be of its padding.
@@ -30,12 +31,25 @@ def unread_masks(written: Graph, graph: Graph) -> Iterator[tuple[Op, Op | None]]
     read = {op.span for op in ops if isinstance(op.layer, MaskNotEqual)}
     by_name = {op.span for op in written.walk() if reads_mask(op)}
     for calls in made.values():
-        if any(call.span in read for call in calls):
-            continue
         below = list(_below(graph, {call.output for call in calls}))
-        if not any(op.span in by_name for op in below):
-            dropping = next((op for op in below if _drops(op, flow)), None)
-            yield calls[0], dropping and _node(dropping, below)
+        if any(op.span in by_name for op in below):
+            continue
+        dropping = next((op for op in below if _drops(op, flow)), None)
+        reader = None
+        if any(call.span in read for call in calls):
+            after = _below(graph, {*dropping.outputs.values()}) if dropping is not None else ()
+            reader = next((op for op in after if _would_read(op, calls[0].output)), None)
+            if reader is None:
+                continue
+        yield calls[0], dropping and _node(dropping, below), reader
+
+
+def _would_read(op: Op, masked: Value) -> bool:
+    """Whether a layer that takes a mask is without one, for steps as many as those of a masked sequence."""
+    if op.layer is None or not op.present or reads_mask(op) or not op.inputs:
+        return False
+    takes = any(argument.name.endswith("mask") for argument in op.layer.arguments)
+    return takes and op.inputs[0].tensor.shape[1:2] == masked.tensor.shape[1:2]
 
 
 def _below(graph: Graph, reached: set[Value]) -> Iterator[Op]:

@@ -413,3 +413,100 @@ def test_random_files_are_right_with_other_params(text: str, drawn: random.Rando
         assume(False)
     if other.summary().total_params <= LARGEST:
         assert_equal(other, made_with(made, values))
+
+
+WAVES = """
+params: {freqs: 3, width: 5}
+inputs: {point: {shape: [3]}}
+nodes:
+  waves: {layer: Dense, from: point, units: $width, parallel: $freqs}
+  coded: {merge: MERGE, from: [point, waves.*]}
+  rgb:   {layer: Dense, units: 2}
+outputs: [rgb]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (WAVES.replace("MERGE", "concatenate"), "self.rgb = nn.Linear(3 + width * freqs, 2)"),
+        (WAVES.replace("MERGE, from: [point, waves.*]", "stack, from: waves.*"), "for _ in range(freqs)"),
+    ],
+)
+def test_sizes_follow_how_many_instances_are_merged(text: str, written: str) -> None:
+    program = graphspec.compile(text)
+    assert written in program.source
+    for values in ({"freqs": 5}, {"width": 2}, {"freqs": 2, "width": 7}):
+        assert_equal(graphspec.compile(text, params=values), made_with(class_of(program), values))
+
+
+def test_a_loop_of_one_instance_iterates_as_one_of_several() -> None:
+    text = """
+params: {levels: 2, width: 4}
+inputs: {x: {shape: [6, 6, 1]}}
+blocks:
+  down:
+    params: {filters: required}
+    inputs: [x]
+    nodes:
+      skip: {layer: Conv2D, filters: $filters, kernel_size: 1}
+      pool: {layer: MaxPooling2D, pool_size: 3, strides: 1, padding: same}
+    outputs: {x: pool, skip: skip}
+  up:
+    inputs: [x, skip]
+    nodes:
+      conv: {layer: Conv2D, from: x, filters: $(channels(skip)), kernel_size: 1}
+      sum:  {merge: add, from: [conv, skip]}
+nodes:
+  downs: {block: down, repeat: $levels, filters: $(width * 2 ** index)}
+  ups: {block: up, repeat: $levels, from: {x: downs.x, skip: downs.$(levels - 1 - index).skip}}
+outputs: [ups]
+"""
+    program = graphspec.compile(text)
+    assert (
+        "levels: int = 2" in program.source
+        and "zip(self.ups, reversed(skips), strict=True)" in program.source
+    )
+    for levels in (1, 3, 4):
+        values = {"levels": levels}
+        assert_equal(graphspec.compile(text, params=values), made_with(class_of(program), values))
+
+
+def test_lists_of_equal_length_are_not_confused() -> None:
+    text = """
+params: {bottom: [6, 4], top: [5, 3]}
+inputs: {x: {shape: [3]}}
+nodes:
+  low:  {layer: Dense, repeat: {units: $bottom}}
+  high: {layer: Dense, repeat: {units: $top}}
+outputs: [high]
+"""
+    program = graphspec.compile(text)
+    lines = [line.strip() for line in program.source.splitlines()]
+    assert "nn.Linear(3 if index == 0 else bottom[index - 1], bottom[index])" in lines
+    assert lines.count("for index in range(len(bottom))") == lines.count("for index in range(len(top))") == 1
+    values = {"bottom": [6, 4, 2], "top": [5, 3, 2, 1]}
+    assert_equal(graphspec.compile(text, params=values), made_with(class_of(program), values))
+
+
+def test_a_list_that_is_merged_in_both_memory_orders_may_have_any_length() -> None:
+    text = """
+params: {radix: 2}
+inputs: {image: {shape: [4, 4, 3]}}
+blocks:
+  split:
+    inputs: [x]
+    nodes:
+      parts: {layer: Conv2D, from: x, filters: 3, kernel_size: 3, padding: same, parallel: $radix}
+      all:   {merge: add, from: parts.*}
+      mean:  {layer: GlobalAveragePooling2D}
+      stack: {merge: stack, from: parts.*, axis: 1}
+      most:  {op: max, axis: [1, 2, 3]}
+      out:   {merge: add, from: [mean, most]}
+nodes: {y: {block: split}}
+outputs: [y]
+"""
+    program = graphspec.compile(text)
+    assert "parts = [part.permute(0, 2, 3, 1) for part in parts]" in program.source
+    for values in ({"radix": 3}, {"radix": 5}):
+        assert_equal(graphspec.compile(text, params=values), made_with(class_of(program), values))

@@ -134,7 +134,7 @@ class Resnet(nn.Module):
                     strides=1 if index == 0 else 2,
                     use_bias=use_bias,
                 )
-                for index in range(len(depths))
+                for index in range(len(widths))
             ),
         )
         self.probs = nn.Linear(4 * widths[-1], classes)

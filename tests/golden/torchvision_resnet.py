@@ -114,7 +114,7 @@ class TorchvisionResnet(nn.Module):
                     depth=depths[index],
                     strides=1 if index == 0 else 2,
                 )
-                for index in range(len(depths))
+                for index in range(len(widths))
             ),
         )
         self.probs = nn.Linear(widths[-1], classes)

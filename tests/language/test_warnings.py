@@ -498,3 +498,26 @@ def test_a_map_of_pairs_has_a_class_for_each_pair(inputs: str, pairs: str, warns
     assert [each.code for each in diagnostics.sorted() if each.code == "flatten-missing"] == [
         "flatten-missing"
     ] * warns
+
+
+def test_a_layer_that_reads_no_mask_since_one_before_it_drops_it_is_named() -> None:
+    text = """
+inputs: {words: {shape: [length], dtype: int64}}
+blocks:
+  layer:
+    inputs: [x]
+    nodes:
+      seen: {layer: MultiHeadAttention, from: {query: x, value: x}, num_heads: 1, key_dim: 4}
+      wide: {layer: HIDDEN}
+nodes:
+  code: {layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}
+  layers: {block: layer, repeat: 2}
+outputs: [layers]
+"""
+    diagnostics = Diagnostics()
+    assert check(text.replace("HIDDEN", "Conv1D, filters: 4, kernel_size: 1"), diagnostics, {}) is not None
+    (warning,) = diagnostics
+    assert (warning.code, warning.span and warning.span.line) == ("mask-unread", 10)
+    assert warning.message == "`seen` reads no mask of `code`: `wide` drops it"
+    assert "give `seen` a mask by name: {op: not_equal, from: words, x2: 0}" in (warning.help or "")
+    assert found(text.replace("HIDDEN", "Dense, units: 4")) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from graphspec.contract.layer import Layer, LayerError, Weight
@@ -78,11 +79,31 @@ def _apply(
     except LayerError as error:
         report(node, error)
         return None
+    if layer.variadic and "*" in str(node.declared.source):
+        runs = list(_runs(bound))
+        outputs = layer.counted(outputs, [bound[start].tensor for start, _ in runs], [n for _, n in runs])
     op = Op(node.name, node.index, node.span, kind, bound, layer=layer, title=layer.spec_name)
     _name_outputs(op, layer, outputs)
     op.options = arguments
     op.expressions = node.expressions(arguments)
     return op
+
+
+def _runs(values: Sequence[Value]) -> Iterator[tuple[int, int]]:
+    """The first of each run of values that are an output of all instances of one node, and how many they are;
+    other values are alone.
+    """
+    start = 0
+    while start < len(values):
+        op = values[start].op
+        count = op.count if op is not None and op.repeated and op.index == 0 else 1
+        run = values[start : start + count]
+        nodes = {each.op.node for each in run if each.op is not None and each.op.repeated}
+        sizes = {(each.tensor, formulas_in(each.tensor.shape)) for each in run}
+        if len(nodes) != 1 or len(sizes) != 1 or len(run) != count:
+            count = 1
+        yield start, count
+        start += count
 
 
 def _inferred(layer: Layer, inputs: tuple[Any, ...]) -> Tensor | tuple[Tensor, ...]:
