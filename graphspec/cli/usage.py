@@ -131,7 +131,9 @@ def _lacking(parameter: Any, context: Any, args: Sequence[str]) -> Told:
     if is_option and word == "PATH" and FILES.get(Path(written).suffix, ("",))[0] == "data":
         return message + about, f"write `{path} {arguments[0].metavar} {parameter.opts[0]} {written}`"
     whole = " ".join(filter(None, [path, written, name] if is_option else [path, name, written]))
-    return message + about, f"write `{shortened(whole)}`"
+    if shortened(whole) != whole:  # what is needed is not cut off
+        whole = f"{path} ... {name}"
+    return message + about, f"write `{whole}`"
 
 
 def unknown_command(args: Sequence[str], commands: Iterable[str]) -> Told:

@@ -216,6 +216,7 @@ def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
         ("check s.yaml --inspect=yes", "`--inspect` takes no value, and has `yes` help: write `--inspect`"),
         ("predict r s.yaml", "needs `--data PATH` help: write `--data s.yaml`"),
         ("weights s.yaml", "needs `--from FILE`: A checkpoint"),
+        ("predict runs/a-1 --data few.csv --engine onnxruntime", "write `graphspec predict ... -o FILE`"),
         ("serve s.yaml --workers 4", "write `--port N`: a server is one process"),
         ("train s.yaml --limit ten", "`--limit` is `ten`, but must be an integer"),
         ("train s.yaml --limit=-1", "`--limit` is `-1`, but must be at least 1"),
