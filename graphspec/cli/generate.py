@@ -72,7 +72,7 @@ def generate(
     as_json: Json = False,
     **settings: Any,
 ) -> None:
-    """Write how a text goes on, or what is made of noise, with a trained model.
+    """Write how texts go on, or what a trained model makes of noise.
 
     Without a tokenizer, in the run or as tokenizer.json next to a spec, texts are numbers of tokens.
 

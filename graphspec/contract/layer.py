@@ -9,7 +9,7 @@ layer.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -254,6 +254,10 @@ at its position; or those at these positions of its last axis, possibly not all 
 _HOLE = re.compile(r"\{(\w+)\}")
 
 
+Build = Callable[..., Any]
+"""Adds a layer, merge or op: `build(kind, title, name, *values, **settings)` gives its value."""
+
+
 class Layer(Setting):
     """A layer, merge or op. Subclasses add the fields that Keras has and override the methods below.
 
@@ -425,6 +429,13 @@ class Layer(Setting):
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         """How it goes on along the axis that is streamed, given the roles of its inputs, grouped like its
         arguments, of which at least one has an axis with a role; None if it does not say, and is refused.
+        """
+        return None
+
+    def opened(self, *arguments: Any) -> Callable[[Build, Mapping[str, Any]], Any] | None:
+        """How other layers compute it where its values do not go on, with weights of the same keys.
+
+        It is a function that builds them of its values by argument; None if it has no such form.
         """
         return None
 

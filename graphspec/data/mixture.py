@@ -128,7 +128,7 @@ class Mixture:
             places = (self._turns == index).nonzero().squeeze(1)
             count = stop - first
             rounds = [
-                first + round_of(shuffle, self.numbers[index], number).order(count)
+                first + round_of(shuffle, self.numbers[index], number).order(count).long()
                 for number in range(-(-len(places) // count))
             ]
             order[places] = torch.cat(rounds)[: len(places)]

@@ -48,7 +48,7 @@ def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec], 
         kept = f"a mask by name: {{op: not_equal, from: {op.inputs[0].name}, x2: 0}}"
         help = f"read it{before}, give a later layer {kept}; or leave `mask_zero` out"
         if reader is not None:
-            help = f"give `{reader.node}` {kept}; or keep it: Dense keeps masks, ops and convolutions do not"
+            help = f"give `{reader.node}` {kept}; or keep it: ops and convolutions drop masks"
         _add(body, "mask-unread", message, op.span, help)
     document = body.declared.document
     for name, value in graph.outputs.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +17,7 @@ from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_rank
 from graphspec.contract.layer import (
     Argument,
+    Build,
     Code,
     Example,
     Growth,
@@ -258,6 +261,30 @@ class Heads(Attending, abstract=True):
         keys = StepState("keys", (heads, LONGEST, size), site.x.dtype)
         values = StepState("values", (heads, LONGEST, width), site.x.dtype)
         return Streaming("keys", (query,), demands, StepHeads(of=self), (keys, values))
+
+    def opened(self, *arguments: Any) -> Callable[[Build, Mapping[str, Any]], Any] | None:
+        query, value, key, of_queries, _, *others = (*arguments, *[None] * 7)[:7]
+        plain = not (self.use_causal_mask or self.use_gate or self.return_attention_scores)
+        plain = plain and self.sliding_window is None and len(self.output_features(query.tensor)) == 1
+        alone = all(each is None for each in (of_queries, *others)) and query is not key
+        plain = plain and self.heads[0] == self.heads[1]
+        if not (plain and alone) or query is value or {query.tensor.rank, value.tensor.rank} != {3}:
+            return None
+        return partial(self._built, self.output_features(query.tensor)[0])
+
+    def _built(self, features: int, build: Build, given: Mapping[str, Any]) -> Any:
+        (heads, _), (size, width) = self.heads, self.sizes
+        parts = []
+        for name, each in (("query", size), ("key", size), ("value", width)):
+            source = given.get(name, given["value"])
+            projected = build("layer", "Dense", name, source, units=heads * each, use_bias=self.use_bias)
+            split = build("layer", "Reshape", f"{name}_heads", projected, target_shape=(-1, heads, each))
+            parts.append(split)
+        mask = given.get("value_mask")
+        seen = build("op", "expand_dims", "seen", mask, axis=[1, 2]) if mask is not None else None
+        found = build("op", "dot_product_attention", "found", *parts, None, seen)
+        joined = build("layer", "Reshape", "joined", found, target_shape=(-1, heads * width))
+        return build("layer", "Dense", "output", joined, units=features, use_bias=self.use_bias)
 
     def code(self, site: Site) -> Code:
         query, value, key = self.features(*site.inputs)

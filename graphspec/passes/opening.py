@@ -5,11 +5,14 @@ So a step can keep them, as any value of inputs that do not go on. The weights h
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Build
 from graphspec.graph import Definition, Graph, Op, Unit, Value, types
 from graphspec.passes.copying import Copy
+from graphspec.tensor import show_size
 
 TITLE = "attention"
 
@@ -18,71 +21,39 @@ def open_attention(root: Graph) -> Graph:
     """The graph with attention to other values than its queries opened, where nothing but a mask of these
     values changes it. Its outputs are the same, for inference.
     """
-    if not any(_opens(op) for op in root.walk()):
+    if not any(_opened(op) for op in root.walk()):
         return root
     copy = Copy(root)
     for graph in list(copy.graph.graphs()):
         for op in graph.ops:
-            if _opens(op):
-                _open(graph, op)
+            if (made := _opened(op)) is not None:
+                _open(graph, op, made)
     return copy.graph
 
 
-def _opens(op: Op) -> bool:
-    layer: Any = op.layer
-    if layer is None or layer.spec_name != "MultiHeadAttention" or op.wrapper is not None or not op.present:
-        return False
-    query, value, key, _, *others = _arguments(op)
-    alone = all(each is None for each in others) and key is not query
-    plain = not (layer.use_causal_mask or layer.use_gate or layer.return_attention_scores)
-    plain = plain and layer.sliding_window is None and op.output.tensor.rank == 3
+def _opened(op: Op) -> Callable[[Build, Mapping[str, Any]], Any] | None:
     once = op.unit is not None and len(op.unit.calls) == 1
-    return alone and plain and once and query is not value and value.tensor.rank == 3
+    if op.layer is None or op.wrapper is not None or not op.present or not once:
+        return None
+    return op.layer.opened(*op.arguments)
 
 
-def _arguments(op: Op) -> list[Any]:
-    """Query, value, key and mask of values; then the masks of queries, of keys and of both."""
-    query, value, key, of_queries, of_values, *others = (*op.arguments, *[None] * 7)[:7]
-    return [query, value, key, of_values, of_queries, *others]
-
-
-def _open(outer: Graph, op: Op) -> None:
+def _open(outer: Graph, op: Op, made: Callable[[Build, Mapping[str, Any]], Any]) -> None:
     """Makes a block of an op; its weights are those of its inner layers."""
-    layer: Any = op.layer
-    query, value, key, mask, *_ = _arguments(op)
-    found_in = {"query": query, "value": value, "key": key, "mask": mask}
-    given = {name: each for name, each in found_in.items() if each is not None}
-    own = outer.definition
-    features, *inputs = (_channels(each) for each in (op.output, query, value, key or value))
-    alike = layer.num_heads, *layer.sizes, features, *inputs, layer.use_bias, mask is None
-    block = ".".join([own.block or "", op.node, *map(str, map(int, alike))])
+    assert op.layer is not None
+    pairs = zip(op.layer.arguments, op.arguments, strict=False)
+    given = {argument.name: value for argument, value in pairs if value is not None}
+    own, sizes = outer.definition, [value.tensor.shape[-1] for value in (op.output, *given.values())]
+    block = ".".join(
+        [own.block or "", op.node, *given, *map(str, [*op.options.values(), *map(show_size, sizes)])]
+    )
     inner = Graph(Definition(own.file, block, TITLE), visible=outer.visible)
     inner.inputs = {name: Value(each.tensor, name) for name, each in given.items()}
-    build = _Builder(inner, op)
-    heads, (size, width) = layer.num_heads, layer.sizes
-    parts = []
-    for name, each in (("query", size), ("key", size), ("value", width)):
-        source = inner.inputs.get(name) or inner.inputs["value"]
-        projected = build.add("layer", "Dense", name, source, units=heads * each, use_bias=layer.use_bias)
-        parts.append(
-            build.add("layer", "Reshape", f"{name}_heads", projected, target_shape=(-1, heads, each))
-        )
-    hidden = (
-        None if mask is None else build.add("op", "expand_dims", "seen", inner.inputs["mask"], axis=[1, 2])
-    )
-    found = build.add("op", "dot_product_attention", "found", *parts, None, hidden)
-    joined = build.add("layer", "Reshape", "joined", found, target_shape=(-1, heads * width))
-    result = build.add("layer", "Dense", "output", joined, units=features, use_bias=layer.use_bias)
+    result = made(_Builder(inner, op).add, inner.inputs)
     inner.outputs = {"": result}
     op.kind, op.layer, op.graph, op.arguments = "block", None, inner, tuple(given.values())
     op.results = dict.fromkeys(op.outputs, result)
     op.options, op.expressions, op.title = {}, (), TITLE
-
-
-def _channels(value: Value) -> int:
-    """The size of the last axis, which is a number where a layer has weights for it."""
-    size: Any = value.tensor.shape[-1]
-    return int(size)
 
 
 class _Builder:

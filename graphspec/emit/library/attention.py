@@ -223,6 +223,8 @@ class GeneralAttention(SizedAttention):
         )
         gates = num_heads * (value_dim or key_dim)
         self.gate = nn.Linear(in_features, gates, bias=bias) if gate else None
+        if gate:
+            self.sigmoid = nn.Sigmoid()
         self.axes, self.output_shape = axes, output_shape
 
     def split(self, x: Tensor, heads: int) -> Tensor:
@@ -236,7 +238,7 @@ class GeneralAttention(SizedAttention):
         x = x.unflatten(-2, [query.shape[axis] for axis in self.axes])
         x = x.movedim(tuple(range(-1 - len(self.axes), -1)), self.axes).flatten(-2)
         if self.gate is not None:
-            x = x * self.gate(query).sigmoid()
+            x = x * self.sigmoid(self.gate(query))
         y = self.output(x)
         return y if self.output_shape is None else y.unflatten(-1, self.output_shape)
 

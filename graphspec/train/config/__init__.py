@@ -105,7 +105,7 @@ REMEDIES = {
     "early_stopping": _CALLBACK,
     "patience": _CALLBACK,
     "n_iter_no_change": _CALLBACK,
-    "hidden_layer_sizes": "each layer is a node: nodes: {hidden: {layer: Dense, units: 64}}",
+    "hidden_layer_sizes": "each layer is a node: nodes: {hidden: {layer: ..., units: 64}}",
     "checkpoint": "every run has them; callbacks: {model_checkpoint: {monitor: val_loss}} keeps the best",
     "tensorboard": "it is a callback: callbacks: {tensorboard: {}}",
     **dict.fromkeys(
