@@ -120,19 +120,18 @@ class LayerCodes:
             return [layer.code(replace(site, settled=settled)) for layer, site in pairs if layer is not None]
 
         settled_codes = codes(True)
-        expanding = _expanding(
-            [_item_by_item(code.call, peer) for code, peer in zip(settled_codes, peers, strict=True)]
-        )
-        settled_codes = [replace(code, call=expanding or code.call) for code in settled_codes]
+        if expanding := _expanding(settled_codes, peers):
+            settled_codes = [replace(code, call=expanding) for code in settled_codes]
         arguments = [
             pair for code in settled_codes if code.construct for pair in code.construct.keyword.items()
         ]
         needed = frozenset(word for word, (value, default) in arguments if value != default)
         if _are_alike(settled_codes, any(peer.index is not None for peer in peers)):
             return SharedCode(True, needed, {}, expanding)
-        general = [code.construct.common for code in codes(False) if code.construct is not None]
-        common = {word: value for each in general for word, value in each.items()}
-        return SharedCode(False, needed, common, expanding)
+        general = codes(False)
+        given = [code.construct.common for code in general if code.construct is not None]
+        common = {word: value for each in given for word, value in each.items()}
+        return SharedCode(False, needed, common, expanding or _expanding(general, peers))
 
     def _absorb_pads(self, graphs: list[Graph]) -> None:
         for op in _layers(graphs):
@@ -214,18 +213,19 @@ def _with_keywords(construct: ModuleCall, values: Mapping[str, Leaf]) -> ModuleC
 EXPANSION = re.compile(r"\.expand\(\{\w+\}\.shape\[0\](, -1)*\)")
 
 
-def _item_by_item(call: str, op: Op) -> str:
-    """A call of a list of inputs with each of them."""
-    return call.replace("{list}", f"[{', '.join(f'{{{place}}}' for place in range(len(op.inputs)))}]")
-
-
-def _expanding(calls: Sequence[str]) -> str:
+def _expanding(codes: Sequence[Code], peers: Sequence[Op]) -> str:
     """The call with the expansions of all calls that differ only in these, which change no batch."""
+    calls = [_item_by_item(code.call, peer) for code, peer in zip(codes, peers, strict=True)]
     longest = max(calls, key=len)
     found = {each.group() for each in EXPANSION.finditer(longest)}
     alike = all(EXPANSION.sub("", call) == EXPANSION.sub("", longest) for call in calls)
     own = [{each.group() for each in EXPANSION.finditer(call)} for call in calls]
     return longest if alike and len({*calls}) > 1 and all(each <= found for each in own) else ""
+
+
+def _item_by_item(call: str, op: Op) -> str:
+    """A call of a list of inputs with each of them."""
+    return call.replace("{list}", f"[{', '.join(f'{{{place}}}' for place in range(len(op.inputs)))}]")
 
 
 def _are_alike(codes: Sequence[Code], repeated: bool) -> bool:

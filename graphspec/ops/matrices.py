@@ -31,10 +31,16 @@ def einsum(equation: str, site: Site, inputs: Sequence[str], after: str = "") ->
     """The code of an einsum of `inputs`, each of which begins with the letter of the batch; `after` follows.
 
     An input that is the same for every example is read without its batch, whose size, 1, onnxruntime takes
-    for that of the output.
+    for that of the output; where other uses of the code have a batch there, it is expanded.
     """
     single = [x.shape[0] == 1 for x in site.inputs]
-    if any(single) and not all(single):
+    if any(single) and not all(single) and not site.settled:
+        batch = f".expand({inputs[single.index(False)]}.shape[0]"
+        ranks = [
+            f"{batch}{', -1' * (x.rank - 1)})" * alone for x, alone in zip(site.inputs, single, strict=True)
+        ]
+        inputs = [each + expanded for each, expanded in zip(inputs, ranks, strict=True)]
+    elif any(single) and not all(single):
         left, output = equation.split("->")
         letters = [each[alone:] for each, alone in zip(left.split(","), single, strict=True)]
         equation = f"{','.join(letters)}->{output}"

@@ -196,9 +196,13 @@ def test_a_block_that_reads_a_parameter_first_and_then_a_batch_is_one_class() ->
     joined = "found: {merge: concatenate, from: [x, seen], axis: 1}\n      sum: {layer: Dense, units: 6}"
     cut = LATENTS.index("      found"), LATENTS.index("nodes:\n  latents")
     text = f"{LATENTS[: cut[0]]}      {joined}\n{LATENTS[cut[1] :].replace('4, $width', '$width, 6')}"
-    program = graphspec.compile(shared + text + first + second)
-    agrees(program)
-    assert program.source.count("class Look") == 1 and "def look" not in program.source
+    block = LATENTS[slice(*cut)]
+    einsum = "sum: {op: einsum, from: [x, found], subscripts: 'bsd,btd->bsd'}"
+    summed = LATENTS.replace(block, block.replace("sum: {merge: add, from: [x, found]}", einsum))
+    for each in (text, summed):
+        program = graphspec.compile(shared + each + first + second)
+        agrees(program)
+        assert program.source.count("class Look") == 1 and "def look" not in program.source
 
 
 def test_a_permutation_that_undoes_the_order_of_a_layer_is_not_written() -> None:
