@@ -6,7 +6,7 @@ Elaboration makes graphs in data order; summary, plot, layout and emission read 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -230,6 +230,13 @@ def types(argument: Any) -> Any:
     if argument.__class__ is Value:
         return argument.tensor
     return tuple([types(item) for item in argument]) if isinstance(argument, tuple) else argument
+
+
+def replaced(argument: Any, values: Mapping[Value, Value]) -> Any:
+    """The same grouping, with others in the place of these values."""
+    if isinstance(argument, tuple):
+        return tuple(replaced(item, values) for item in argument)
+    return values.get(argument, argument) if isinstance(argument, Value) else argument
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from graphspec.generate.config import GenerateSettings
 from graphspec.language.glossary import meaning
 
 if TYPE_CHECKING:
+    from graphspec.data.tables import Table
     from graphspec.generate.generating import Maker
     from graphspec.runs.sampling import Samples
 
@@ -141,25 +142,26 @@ def _write_samples(
     say(f"{len(samples):,} samples in {took:.2f} s", sys.stderr)
 
 
-def _rows(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a table, of these columns as far as it has them. Raises `SpecError`."""
+def _table(path: Path) -> Table:
     from graphspec.data.files import DataFile
     from graphspec.data.folders import find
     from graphspec.data.tables import open_table
 
-    table = open_table(find(path), DataFile(path=str(path)))
+    return open_table(find(path), DataFile(path=str(path)))
+
+
+def _rows(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a table, of these columns as far as it has them. Raises `SpecError`."""
+    table = _table(path)
     rows: list[dict[str, Any]] = table.read([name for name in names if name in table.columns]).to_pylist()
     return rows
 
 
 def _prompts(path: Path) -> list[str]:
     """The column of prompts of a table. Raises `SpecError`."""
-    from graphspec.data.files import DataFile
-    from graphspec.data.folders import find
-    from graphspec.data.tables import open_table
     from graphspec.diagnostics import fail
 
-    table = open_table(find(path), DataFile(path=str(path)))
+    table = _table(path)
     names = [*table.columns]
     if PROMPT not in names and len(names) != 1:
         raise fail("data-column", f"`{path}` has no column `{PROMPT}`", f"it has: {', '.join(names)}")

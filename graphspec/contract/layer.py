@@ -256,6 +256,8 @@ _HOLE = re.compile(r"\{(\w+)\}")
 
 Build = Callable[..., Any]
 """Adds a layer, merge or op: `build(kind, title, name, *values, **settings)` gives its value."""
+Opened = Callable[[Build, Mapping[str, Any]], Any]
+"""Builds a layer of other ones from its values by argument, and gives its value."""
 
 
 class Layer(Setting):
@@ -432,10 +434,10 @@ class Layer(Setting):
         """
         return None
 
-    def opened(self, *arguments: Any) -> Callable[[Build, Mapping[str, Any]], Any] | None:
+    def opened(self, *arguments: Any) -> Opened | None:
         """How other layers compute it where its values do not go on, with weights of the same keys.
 
-        It is a function that builds them of its values by argument; None if it has no such form.
+        None if it has no such form.
         """
         return None
 

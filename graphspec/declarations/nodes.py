@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -140,14 +141,15 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
 
 def _node_in_place_of_a_name(source: Any) -> tuple[Path, dict[str, Any]] | None:
     """The first node that is written inside `from`, and its place there."""
-    forms = [form for form in FORMS if form != "state"]  # which is an input of some cells
-    if isinstance(source, dict) and any(isinstance(source.get(form), str) for form in forms):
-        return (), source
-    parts = (
-        source.items() if isinstance(source, dict) else enumerate(source if isinstance(source, list) else [])
-    )
+    if isinstance(source, dict):
+        named = {form for form in FORMS if isinstance(source.get(form), str)}
+        if named - {"state"}:  # an input of some cells
+            return (), source
+        parts: Iterable[tuple[Any, Any]] = source.items()
+    else:
+        parts = enumerate(source) if isinstance(source, list) else ()
     for key, part in parts:
-        if isinstance(part, dict | list) and (inner := _node_in_place_of_a_name(part)) is not None:
+        if (inner := _node_in_place_of_a_name(part)) is not None:
             return (key, *inner[0]), inner[1]
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graphspec.diagnostics import did_you_mean, write
 from graphspec.elaborate.body import BodyElaborator
@@ -12,7 +12,7 @@ from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.lookup import reference
 from graphspec.elaborate.values import Resolved
 from graphspec.elaborated import SampleLoop
-from graphspec.graph import Formula, Graph, Value
+from graphspec.graph import Formula, Graph, Value, replaced
 from graphspec.language.schema import DRAWN, Node
 from graphspec.passes import run_passes
 from graphspec.passes.copying import Copy
@@ -130,7 +130,7 @@ class LoopElaborator:
         step = copy.graph
         fresh = {copy.values[old]: Value(old.tensor, name) for name, old in self.replaced.items()}
         for op in step.ops:
-            op.arguments = _with(op.arguments, fresh)
+            op.arguments = replaced(op.arguments, fresh)
         step.outputs = {name: fresh.get(value, value) for name, value in step.outputs.items()}
         others = {name: value for name, value in step.inputs.items() if value not in fresh}
         step.inputs = {**{value.name: value for value in fresh.values()}, **others}
@@ -174,13 +174,6 @@ class LoopElaborator:
                 )
                 return None
         return loop
-
-
-def _with(argument: Any, fresh: dict[Value, Value]) -> Any:
-    """An argument of an op that reads other values."""
-    if isinstance(argument, tuple):
-        return tuple(_with(item, fresh) for item in argument)
-    return fresh.get(argument, argument) if isinstance(argument, Value) else argument
 
 
 class _NextBuilder(FormulaBuilder):

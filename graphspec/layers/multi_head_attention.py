@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -25,6 +25,7 @@ from graphspec.contract.layer import (
     LayerError,
     Leaf,
     ModuleCall,
+    Opened,
     Site,
     Weight,
 )
@@ -262,7 +263,7 @@ class Heads(Attending, abstract=True):
         values = StepState("values", (heads, LONGEST, width), site.x.dtype)
         return Streaming("keys", (query,), demands, StepHeads(of=self), (keys, values))
 
-    def opened(self, *arguments: Any) -> Callable[[Build, Mapping[str, Any]], Any] | None:
+    def opened(self, *arguments: Any) -> Opened | None:
         query, value, key, of_queries, _, *others = (*arguments, *[None] * 7)[:7]
         plain = not (self.use_causal_mask or self.use_gate or self.return_attention_scores)
         plain = plain and self.sliding_window is None and len(self.output_features(query.tensor)) == 1

@@ -5,11 +5,10 @@ So a step can keep them, as any value of inputs that do not go on. The weights h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphspec.contract import REGISTRY
-from graphspec.contract.layer import Build
+from graphspec.contract.layer import Opened
 from graphspec.graph import Definition, Graph, Op, Unit, Value, types
 from graphspec.passes.copying import Copy
 from graphspec.tensor import show_size
@@ -31,14 +30,14 @@ def open_attention(root: Graph) -> Graph:
     return copy.graph
 
 
-def _opened(op: Op) -> Callable[[Build, Mapping[str, Any]], Any] | None:
+def _opened(op: Op) -> Opened | None:
     once = op.unit is not None and len(op.unit.calls) == 1
     if op.layer is None or op.wrapper is not None or not op.present or not once:
         return None
     return op.layer.opened(*op.arguments)
 
 
-def _open(outer: Graph, op: Op, made: Callable[[Build, Mapping[str, Any]], Any]) -> None:
+def _open(outer: Graph, op: Op, made: Opened) -> None:
     """Makes a block of an op; its weights are those of its inner layers."""
     assert op.layer is not None
     pairs = zip(op.layer.arguments, op.arguments, strict=False)
@@ -49,7 +48,7 @@ def _open(outer: Graph, op: Op, made: Callable[[Build, Mapping[str, Any]], Any])
     )
     inner = Graph(Definition(own.file, block, TITLE), visible=outer.visible)
     inner.inputs = {name: Value(each.tensor, name) for name, each in given.items()}
-    result = made(_Builder(inner, op).add, inner.inputs)
+    result: Value = made(_Builder(inner, op).add, inner.inputs)
     inner.outputs = {"": result}
     op.kind, op.layer, op.graph, op.arguments = "block", None, inner, tuple(given.values())
     op.results = dict.fromkeys(op.outputs, result)

@@ -33,7 +33,7 @@ from graphspec.contract.streaming import (
     whole,
 )
 from graphspec.diagnostics import fail
-from graphspec.graph import Graph, Op, Unit, Value, types
+from graphspec.graph import Graph, Op, Unit, Value, replaced, types
 from graphspec.passes.ahead import UNKNOWN, Elements, along, elements_of, held
 from graphspec.passes.copying import Copy
 from graphspec.passes.encoding import encoder_of
@@ -194,7 +194,7 @@ class _Stepper:
         self._made, self._held = ops, held
 
     def _passed(self, argument: Any) -> Any:
-        return _replaced(argument, self._same)
+        return replaced(argument, self._same)
 
     def _place(self, graph: Graph) -> Value:
         """The input of a graph that says how many steps there were."""
@@ -226,7 +226,7 @@ class _Stepper:
         if not streams and given:
             self._given |= {*op.outputs.values()}
         elif streams and given and (op.graph is None or op.wrapper is not None):
-            op.arguments = _replaced(op.arguments, {each: self._kept_once(graph, op, each) for each in given})
+            op.arguments = replaced(op.arguments, {each: self._kept_once(graph, op, each) for each in given})
         if not streams:
             self._known |= dict.fromkeys(op.outputs.values(), held(op))
         elif op.graph is not None and op.wrapper is None:
@@ -467,7 +467,7 @@ class _Stepper:
             layer, arguments = PlacesSoFar(of=layer), (*made.arguments, room)
         else:
             moved = {each: self._whole(graph, op, each) for each in made.inputs if self._moves(each)}
-            arguments = _replaced(made.arguments, moved)
+            arguments = replaced(made.arguments, moved)
         word = self._free(graph, f"{made.node}_so_far")
         every = Op(word, None, made.span, "op", arguments, layer=layer, title=made.title)
         found = every.outputs[""] = Value(value.tensor, word, every)
@@ -517,13 +517,6 @@ class _Stepper:
             cause, help = streamed.cause, streamed.remedy
         message = f"`{op.name}` ({title}) {cause}"
         raise fail("not-causal", message, help or "leave it out of a model that goes on", span=op.span)
-
-
-def _replaced(argument: Any, values: dict[Value, Value]) -> Any:
-    """The same grouping, with others in the place of these values."""
-    if isinstance(argument, tuple):
-        return tuple(_replaced(part, values) for part in argument)
-    return values.get(argument, argument) if isinstance(argument, Value) else argument
 
 
 def _renamed(roles: Any, old: str, new: str) -> Any:
