@@ -17,7 +17,7 @@ from graphspec.diagnostics.terminal import say
 from graphspec.files.whole import sweep
 
 if TYPE_CHECKING:
-    from graphspec.data.drafting_rhythm import Ask
+    from graphspec.data.drafting.rhythm import Ask
 
 SCHEMA = "graphspec.schema.json"
 """The file next to a new spec that it names as its schema."""
@@ -150,7 +150,7 @@ def _forecast(
         return None
     if not target:
         raise misuse("--time", "name what is forecast: --target COLUMN")
-    from graphspec.data.drafting_rhythm import Ask
+    from graphspec.data.drafting.rhythm import Ask
 
     return Ask(time, tuple(series or ()), past, ahead)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from graphspec.data.alone import GIVEN_AWAY, gained, skill
+from graphspec.data.drafting.leakage import GIVEN_AWAY, gained, skill
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.base import Array, ColumnCells, Encoder
 from graphspec.data.encoders.boxes import BoxEncoder

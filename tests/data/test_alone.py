@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphspec.data.alone import gained, skill
 from graphspec.data.drafting import draft
+from graphspec.data.drafting.leakage import gained, skill
 from graphspec.diagnostics import SpecError
 
 DRAW = np.random.default_rng(3)

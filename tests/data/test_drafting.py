@@ -29,13 +29,13 @@ from graphspec.cli.app import app
 from graphspec.compiler import compile
 from graphspec.data.columns import Writing
 from graphspec.data.drafting import CURVED_ROWS, draft
-from graphspec.data.drafting_inputs import CURVED
-from graphspec.data.drafting_looks import alone, gaps_of, look
-from graphspec.data.drafting_notes import headless
-from graphspec.data.drafting_rhythm import Ask
-from graphspec.data.image_drafting import images
+from graphspec.data.drafting.images import images
+from graphspec.data.drafting.inputs import CURVED
+from graphspec.data.drafting.looks import alone, gaps_of, look
+from graphspec.data.drafting.notes import headless
+from graphspec.data.drafting.rhythm import Ask
+from graphspec.data.drafting.texts import SIZES, TextLook, size_for, weights
 from graphspec.data.loading import load, load_file
-from graphspec.data.text_drafting import SIZES, TextLook, size_for, weights
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
 from graphspec.train.loop import train

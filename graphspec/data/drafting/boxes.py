@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from graphspec.data.box_sources import BoxData
-from graphspec.data.draft import training
-from graphspec.data.spec_words import on_a_line
+from graphspec.data.drafting.box_sources import BoxData
+from graphspec.data.drafting.parts import training
+from graphspec.data.drafting.words import on_a_line
 
 POINTS = 3
 """A box has about so many points of the first level along its side."""

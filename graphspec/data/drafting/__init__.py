@@ -14,15 +14,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graphspec.data import text_drafting
-from graphspec.data.alone import about_targets
-from graphspec.data.box_drafting import draft_boxes
-from graphspec.data.box_sources import box_data, box_table
 from graphspec.data.columns import flat, is_text
-from graphspec.data.dialect import dialect
-from graphspec.data.draft import Draft, training
-from graphspec.data.drafting_inputs import add_inputs, set_feature
-from graphspec.data.drafting_looks import (
+from graphspec.data.drafting import texts
+from graphspec.data.drafting.box_sources import box_data, box_table
+from graphspec.data.drafting.boxes import draft_boxes
+from graphspec.data.drafting.dialect import dialect
+from graphspec.data.drafting.forecasts import forecast
+from graphspec.data.drafting.images import BLOCK
+from graphspec.data.drafting.inputs import add_inputs, set_feature
+from graphspec.data.drafting.leakage import about_targets
+from graphspec.data.drafting.looks import (
     CLASSES,
     GAPS,
     ColumnProfile,
@@ -34,7 +35,8 @@ from graphspec.data.drafting_looks import (
     without,
     words_of,
 )
-from graphspec.data.drafting_notes import (
+from graphspec.data.drafting.masks import draft_masks, of_columns, of_folders
+from graphspec.data.drafting.notes import (
     copies,
     headless,
     last_row,
@@ -43,17 +45,15 @@ from graphspec.data.drafting_notes import (
     words_are_classes,
     words_are_gaps,
 )
-from graphspec.data.drafting_rhythm import Ask
-from graphspec.data.drafting_windows import forecast
+from graphspec.data.drafting.parts import Draft, training
+from graphspec.data.drafting.rhythm import Ask
+from graphspec.data.drafting.towers import Interactions, draft_towers, interactions
+from graphspec.data.drafting.words import flow, on_a_line
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
-from graphspec.data.image_drafting import BLOCK
 from graphspec.data.lookalikes import EXPONENT
-from graphspec.data.mask_drafting import draft_masks, of_columns, of_folders
 from graphspec.data.rows.tokenizers import library as tokenizers
-from graphspec.data.spec_words import flow, on_a_line
 from graphspec.data.tables import Table, open_table
-from graphspec.data.tower_drafting import Interactions, draft_towers, interactions
 from graphspec.diagnostics import SpecError, fail, hidden_in
 
 DATES = 20
@@ -114,10 +114,25 @@ def draft(
     if source.kind == "texts":
         return _of_text(name, path, targets, source, options, tell)
     table = open_table(source, DataFile.model_validate({"path": str(data), **options}))
-    if not targets and (found := box_table(table, _file(path, options))) is not None:
+    train = _file(path, options)
+    if not targets and (found := box_table(table, train)) is not None:
         return draft_boxes(name, path, found)
     if not targets and ask is None and (pairs_of := _pairs(source, table)) is not None:
-        return draft_towers(name, path, _file(path, options), pairs_of)
+        return draft_towers(name, path, train, pairs_of)
+    return _of_columns(name, path, train, targets, source, table, ask, tell)
+
+
+def _of_columns(
+    name: str,
+    path: str,
+    train: str,
+    targets: Sequence[str],
+    source: Found,
+    table: Table,
+    ask: Ask | None,
+    tell: Callable[[str], None],
+) -> str:
+    """The spec that learns columns of a table from its others; with `ask`, that forecasts them."""
     targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
         _need_target(source, table, target)
@@ -132,7 +147,6 @@ def draft(
     notes += about_targets(looks, columns, targets) if ask is None else []
     for note in (*notes, *_lacking(looks)):
         tell(note)
-    train = _file(path, options)
     written = {column: without(flat(rows.column(column)), gaps) for column in columns}
     if ask is not None:
         return forecast(name, path, train, targets, written, looks, gaps, ask, table, tell)
@@ -141,7 +155,7 @@ def draft(
     spec_draft = _columns_draft(looks, targets, rows.num_rows)
     if not spec_draft.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
-        message = f"`{data}` has no column for an input besides the targets"
+        message = f"`{source.path}` has no column for an input besides the targets"
         raise fail("data-column", message, "add one whose values differ from row to row, and repeat", *why)
     _body(spec_draft)
     for target in targets:
@@ -171,9 +185,7 @@ def _of_text(
     if targets:
         message = f"`{source.path}` is a text, in which a model learns what comes next"
         raise fail("data-column", message, "leave `--target` out; a table of text ends in .csv or .tsv")
-    return text_drafting.draft(
-        name, path, _file(path, options), source, options.get("encoding", "utf-8"), tell
-    )
+    return texts.draft(name, path, _file(path, options), source, options.get("encoding", "utf-8"), tell)
 
 
 def _examples(source: Found, table: Table) -> pa.Table:

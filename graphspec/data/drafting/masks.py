@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import is_text
-from graphspec.data.draft import training
-from graphspec.data.drafting_looks import ColumnProfile
+from graphspec.data.drafting.images import ImageProfile, look_at, some
+from graphspec.data.drafting.looks import ColumnProfile
+from graphspec.data.drafting.parts import training
+from graphspec.data.drafting.words import flow, word
 from graphspec.data.encoders.images import Refused, opened
 from graphspec.data.encoders.masks import COLOURED, bytes_of
 from graphspec.data.folders import IMAGES, find
-from graphspec.data.image_drafting import ImageProfile, look_at, some
-from graphspec.data.spec_words import flow, word
 from graphspec.diagnostics import did_you_mean, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.files.reading import need_regular

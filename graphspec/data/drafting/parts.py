@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphspec.data.spec_words import word
+from graphspec.data.drafting.words import word
 
 
 @dataclass(slots=True)

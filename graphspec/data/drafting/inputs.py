@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from graphspec.data.draft import Draft
-from graphspec.data.drafting_looks import OFTEN, REPEATED, ColumnProfile
-from graphspec.data.image_drafting import BLOCK, ImageProfile
-from graphspec.data.image_drafting import feature as image_feature
-from graphspec.data.image_drafting import nodes as image_nodes
-from graphspec.data.spec_words import flow
+from graphspec.data.drafting.images import BLOCK, ImageProfile
+from graphspec.data.drafting.images import feature as image_feature
+from graphspec.data.drafting.images import nodes as image_nodes
+from graphspec.data.drafting.looks import OFTEN, REPEATED, ColumnProfile
+from graphspec.data.drafting.parts import Draft
+from graphspec.data.drafting.words import flow
 
 CURVES = """\
   curves:  # each number bends at 16 places that are learned: its effect need not be straight

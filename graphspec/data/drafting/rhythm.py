@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import PLAIN, TablePart, numbers
-from graphspec.data.drafting_looks import ColumnProfile
-from graphspec.data.drafting_notes import out_of_order
+from graphspec.data.drafting.looks import ColumnProfile
+from graphspec.data.drafting.notes import out_of_order
 from graphspec.data.features.windows import MONTHS, SECONDS, spacing_of
 from graphspec.data.windows.stamps import Stamps, counted
 

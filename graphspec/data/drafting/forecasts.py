@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from graphspec.data.columns import is_text
-from graphspec.data.draft import Draft
-from graphspec.data.drafting_looks import ColumnProfile
-from graphspec.data.drafting_rhythm import Ask, Rhythm, rhythm_of, sure_gain
-from graphspec.data.spec_words import flow, on_a_line, word
+from graphspec.data.drafting.looks import ColumnProfile
+from graphspec.data.drafting.parts import Draft
+from graphspec.data.drafting.rhythm import Ask, Rhythm, rhythm_of, sure_gain
+from graphspec.data.drafting.words import flow, on_a_line, word
 from graphspec.diagnostics import fail
 
 CALENDAR = re.compile(

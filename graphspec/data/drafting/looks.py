@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graphspec.data.columns import Writing, is_list, is_text, kind_in_words
-from graphspec.data.image_drafting import ImageProfile, holds_images, images, names_images, stored_images
+from graphspec.data.drafting.images import ImageProfile, holds_images, images, names_images, stored_images
+from graphspec.data.drafting.words import flow, word
 from graphspec.data.lookalikes import DATES, MEASURED, fits, is_iso
-from graphspec.data.spec_words import flow, word
 
 CLASSES = 20
 """A target of whole numbers has at most so many values where it is classes."""

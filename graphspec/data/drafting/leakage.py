@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.drafting_looks import CLASSES, ColumnProfile, cast
+from graphspec.data.drafting.looks import CLASSES, ColumnProfile, cast
 
 GIVEN_AWAY = 0.99
 """The part of a target from which on a column gives it away."""

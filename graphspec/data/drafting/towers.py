@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graphspec.data.columns import flat, is_text
-from graphspec.data.drafting_looks import CLASSES, cast, is_date
-from graphspec.data.spec_words import flow, on_a_line, word
+from graphspec.data.drafting.looks import CLASSES, cast, is_date
+from graphspec.data.drafting.words import flow, on_a_line, word
 from graphspec.data.tables import Table
 
 QUERIES = frozenset(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from graphspec.data.drafting.words import flow
 from graphspec.data.encoders.exact import Letters
 from graphspec.data.folders import Found
-from graphspec.data.spec_words import flow
 from graphspec.data.tables.texts import pieces
 from graphspec.diagnostics import fail
 

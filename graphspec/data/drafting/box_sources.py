@@ -15,13 +15,13 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from graphspec.data.columns import flat, is_text
+from graphspec.data.drafting.images import ImageProfile, images, look_at, names_images, some
+from graphspec.data.drafting.words import flow
 from graphspec.data.encoders.box_files import PictureBoxes, beside, voc, yolo
 from graphspec.data.encoders.boxes import FILES
 from graphspec.data.features.vision import BOXES, BoxesFeature
 from graphspec.data.folders import IMAGES, Found, find
-from graphspec.data.image_drafting import ImageProfile, images, look_at, names_images, some
 from graphspec.data.mistakes import unreadable
-from graphspec.data.spec_words import flow
 from graphspec.data.tables import Table
 from graphspec.data.tables.boxes import BoxTable
 from graphspec.data.tables.coco import Coco
