@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from graphspec.contract.arrays import Nested
 from graphspec.contract.broadcasting import promote, shared_memory, to_float
 from graphspec.contract.fields import Constant
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
+from graphspec.contract.streaming import Streaming, elementwise
 from graphspec.ops.operation import (
     BinaryOperation,
     Operation,
@@ -167,6 +168,9 @@ class Heaviside(Operation, spec_name="heaviside"):
             return "spec"
         return shared_memory(x1, x2)
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return elementwise(roles, site.outputs[0].rank)
+
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"dtype": Ref(f"torch.{site.outputs[0].dtype}")}
         middle, construct = "{x2}", None
@@ -196,3 +200,6 @@ class Ldexp(Operation, spec_name="ldexp"):
 
     def memory(self, x1: Tensor, x2: Tensor) -> Memory:
         return shared_memory(x1, x2)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return elementwise(roles, site.outputs[0].rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from graphspec.contract.arrays import elements
 from graphspec.contract.broadcasting import promote, shared_memory
 from graphspec.contract.input_checks import need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
+from graphspec.contract.streaming import Streaming, elementwise
 from graphspec.ops.operation import BinaryOperation, Operation, UnaryOperation, meet, need_kind, row, table
 from graphspec.tensor import Tensor
 
@@ -50,6 +51,9 @@ class _Bits(Operation, abstract=True):
 
     def memory(self, x: Tensor, y: Tensor | None = None) -> Memory:
         return shared_memory(x, y)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return elementwise(roles, site.outputs[0].rank)
 
     def code(self, site: Site) -> Code:
         if self.y is None:

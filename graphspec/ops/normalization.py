@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from graphspec.contract.broadcasting import example_axes, example_axis, stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.contract.streaming import Streaming, apart_from
+from graphspec.contract.streaming import Streaming, apart_from, without
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -109,6 +110,10 @@ class Moments(Operation, spec_name="moments"):
         axes = example_axes(self.spec_name, self.axes, x.rank, "axes")
         kept = [1 if i in axes else s for i, s in enumerate(x.shape) if self.keepdims or i not in axes]
         return (x.with_shape(*kept),) * 2
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        found = without(roles[0], example_axes(self.spec_name, self.axes, site.x.rank), self.keepdims)
+        return replace(found, outputs=found.outputs * 2)
 
     def code(self, site: Site) -> Code:
         keep = ", keepdim=True" if self.keepdims else ""

@@ -14,7 +14,7 @@ from graphspec.contract.fields import Axis, Finite, NumberType
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
 from graphspec.contract.proposals import misfit
-from graphspec.contract.streaming import Role, Streaming, without
+from graphspec.contract.streaming import Role, Streaming, streamed_axes, without
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Tensor
 from graphspec.traced import float_of
@@ -358,6 +358,10 @@ class CountNonzero(Operation, spec_name="count_nonzero"):
         axes = example_axes(self.spec_name, self.axis, x.rank)
         return Tensor(tuple(size for i, size in enumerate(x.shape) if i not in axes), "int64")
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        assert self.axis is not None
+        return without(roles[0], example_axes(self.spec_name, self.axis, site.x.rank))
+
     def code(self, site: Site) -> Code:
         return Code("{x}.count_nonzero({axis})", constants={"axis": self.axis})
 
@@ -444,6 +448,10 @@ class AverageOperation(Operation, spec_name="average"):
             if not (alike or along) or stretch(x.shape[0], weights.shape[0]) != x.shape[0]:
                 raise misfit(self.spec_name, (x, weights), 0, 1)
         return x.with_shape(*x.shape[:axis], *x.shape[axis + 1 :])
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        x, weights = (*roles, None)[:2]
+        return None if weights is not None and streamed_axes(weights) else without(x, (self.axis or 0,))
 
     def code(self, site: Site) -> Code:
         assert self.axis is not None

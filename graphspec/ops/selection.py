@@ -13,7 +13,7 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.contract.proposals import misfit
-from graphspec.contract.streaming import Streaming, apart_from, frame
+from graphspec.contract.streaming import Streaming, apart_from, elementwise, frame, still, streamed_axes
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor
 
@@ -94,6 +94,16 @@ class Take(Operation, spec_name="take", also="index_select"):
     def indexed(self, x: Tensor, indices: Tensor | None = None) -> Dim | None:
         return None if indices is None or self.axis is None else x.shape[self.axis]
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        assert self.axis is not None
+        x, indices = (*roles, None)[:2]
+        axis = self.axis % len(x)
+        if indices is not None and streamed_axes(indices) and streamed_axes(x):
+            return None
+        size = site.outputs[0].rank - len(x) + 1
+        new = still(size) if indices is None else indices[1:]
+        return apart_from(x, (axis,), (*x[:axis], *new, *x[axis + 1 :]))
+
     def code(self, site: Site) -> Code:
         assert self.axis is not None
         axis = self.axis % site.x.rank
@@ -138,6 +148,10 @@ class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
     def indexed(self, x: Tensor, indices: Tensor) -> Dim | None:
         return x.shape[self.axis]
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        along = apart_from(roles[0], (self.axis,))
+        return along if along.kind == "whole" else elementwise(roles, site.x.rank)
+
     def code(self, site: Site) -> Code:
         indices = "{indices}" if site.inputs[1].dtype == "int64" else "{indices}.long()"
         return Code(f"{{x}}.take_along_dim({indices}, {{axis}})", constants={"axis": self.axis})
@@ -163,6 +177,9 @@ class Diff(Operation, spec_name="diff"):
             raise LayerError("window-too-large", message, argument="axis", inputs=(0,))
         return x.with_shape(*x.shape[:axis], size - self.n, *x.shape[axis + 1 :])
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], (self.axis,))
+
 
 class Sort(Operation, spec_name="sort"):
     """Sorts in ascending order along an axis."""
@@ -178,20 +195,17 @@ class Sort(Operation, spec_name="sort"):
         example_axis(self.spec_name, self.axis, x.rank)
         return x
 
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        return apart_from(roles[0], (self.axis,))
 
-class Argsort(Operation, spec_name="argsort"):
+
+class Argsort(Sort, spec_name="argsort"):
     """The indices that sort an axis in ascending order, as int64; equal elements keep their order."""
 
     template = "{x}.argsort(dim={axis}, stable=True)"
 
-    axis: int = -1
-
-    examples = (Example({}, ((3, 4),)),)
-
     def infer(self, x: Tensor) -> Tensor:
-        need_numbers(self.spec_name, x)
-        example_axis(self.spec_name, self.axis, x.rank)
-        return x.with_dtype("int64")
+        return super().infer(x).with_dtype("int64")
 
 
 class TopK(Operation, spec_name="top_k", also="topk"):
@@ -216,6 +230,10 @@ class TopK(Operation, spec_name="top_k", also="topk"):
             raise LayerError("out-of-range", message, argument="k")
         values = x.with_shape(*x.shape[:-1], self.k)
         return values, values.with_dtype("int64")
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        along = apart_from(roles[0], (-1,))
+        return along if along.kind == "whole" else frame(roles[0], roles[0])
 
     def code(self, site: Site) -> Code:
         unsorted = "" if self.sorted else ", sorted=False"

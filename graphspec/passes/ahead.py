@@ -73,6 +73,8 @@ def elements_of(op: Op, known: Sequence[Elements], roles: Sequence[Roles]) -> El
         return filled(_FILLS[name](layer))
     if name.lower() in _MOVES or (name == "cast" and layer.dtype != "bool"):
         return known[0] if known else UNKNOWN
+    if name in _OF_BOOLEANS and op.output.tensor.dtype == "bool":
+        name = _OF_BOOLEANS[name]
     if name == "arange" and layer.stop is None:
         return along((layer.start, layer.step, 0.0))
     if name in ("tril", "triu"):
@@ -264,6 +266,13 @@ _BINARY: dict[str, Callable[[Range, Range], Range]] = {
     "logical_or": lambda a, b: _not(_and(_not(a), _not(b))),
 }
 """By the name of an op or a merge."""
+_OF_BOOLEANS = {
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "bitwise_not": "logical_not",
+    "bitwise_invert": "logical_not",
+}
+"""Functions of bits, as those of booleans: the operators of formulas."""
 _COMPARED = {"less", "greater", "less_equal", "greater_equal", "equal", "not_equal"}
 
 _RISING: dict[str, Callable[[float], float]] = {

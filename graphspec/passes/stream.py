@@ -494,8 +494,8 @@ class _Stepper:
         for value, tensor in zip(
             op.outputs.values(), found if isinstance(found, tuple) else (found,), strict=False
         ):
+            self._retyped |= {value} if value.tensor != tensor else set()
             value.tensor = tensor
-            self._retyped.add(value)
         return True
 
     def _check(self, op: Op, value: Value, roles: Roles) -> None:

@@ -91,6 +91,13 @@ nodes:
   w: {op: multiply, from: [scores, kept]}
 """
     + _WEIGHED,
+    "a mask of operators": _PRODUCTS
+    + """  at: {op: arange, from: x, axis: 1}
+  seen: {compute: "(at[:, :, None] >= at[:, None, :]) & ((at[:, None, :] < 2) | ~(at[:, None, :] < 5))"}
+  hidden: {compute: "where(~seen, -1.0e9, scores)"}
+  w: {op: softmax}
+"""
+    + _WEIGHED,
     "softmax by hand": _PRODUCTS
     + _PLACES
     + """
@@ -289,6 +296,25 @@ nodes:
   m: {op: squeeze, axis: 3}
   n: {layer: TimeDistributed, wraps: {layer: Dense, units: 3}}
 """,
+    "functions of each step": """
+inputs: {x: {shape: [length, 8]}}
+nodes:
+  read: {layer: GRU, units: 8, return_sequences: true}
+  sorted: {op: sort}
+  order: {op: argsort, from: read}
+  along: {op: take_along_axis, from: [read, order], axis: 2}
+  some: {op: take, from: read, indices: [3, 1, 0, 2, 7, 7, 5, 6], axis: 2}
+  best: {op: top_k, from: read, k: 2}
+  table: {parameter: [8, 8], initializer: random_normal}
+  experts: {op: take, from: [table, best.indices], axis: 1}
+  weighed: {compute: "sum(experts * best[..., None], axis=2)"}
+  mean: {op: moments, from: read, axes: 2, keepdims: true}
+  average: {op: average, from: read, axis: 2}
+  gaps: {op: diff, from: read}
+  all: {compute: "sorted + along + some + weighed + mean.variance + average[:, :, None]"}
+  both: {merge: concatenate, from: [all, gaps]}
+  y: {layer: TimeDistributed, wraps: {layer: Dense, units: 4}}
+""",
     "positions": """
 inputs: {x: {shape: [length, 8]}}
 nodes:
@@ -339,6 +365,17 @@ LOOKS_AHEAD: dict[str, tuple[str, str]] = {
     "softmax over steps": (_HEAD + "nodes: {a: {op: softmax, axis: 1}, y: {layer: Dense, units: 4}}", "a"),
     "flip": (_HEAD + "nodes: {a: {op: flip, axis: 1}, y: {layer: Dense, units: 4}}", "a"),
     "normalized over steps": (_HEAD + "nodes: {y: {layer: UnitNormalization, axis: 1}}", "y"),
+    "sorted steps": (_HEAD + "nodes: {a: {op: sort, axis: 1}, y: {layer: Dense, units: 4}}", "a"),
+    "a mask of operators that shows the first steps": (
+        _PRODUCTS
+        + """  at: {op: arange, from: x, axis: 1}
+  seen: {compute: "(at[:, :, None] >= at[:, None, :]) | (at[:, None, :] < 3)"}
+  hidden: {compute: "where(seen, scores, -1.0e9)"}
+  w: {op: softmax}
+"""
+        + _WEIGHED,
+        "w",
+    ),
     "mean of steps": (
         _HEAD + "nodes: {a: {op: mean, axis: 1, keepdims: true}, y: {merge: add, from: [x, a]}}",
         "a",
