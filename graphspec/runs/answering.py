@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphspec.data.rows.cells import Columns, as_lists
-from graphspec.data.rows.outputs import OutputColumns
+from graphspec.data.rows.outputs import ModelOutputs, OutputColumns
 from graphspec.data.rows.reader import RowArrays
 from graphspec.runs.engines import Engine, of_rows
 
@@ -29,11 +29,11 @@ class Answering:
             arrays = {name: np.concatenate([each.arrays[name] for each in read]) for name in arrays}
         values = of_rows(self.engine(arrays))
         sizes = {name: np.array([each.sizes[name] for each in read], np.int64) for name in first.sizes}
-        columns: Columns = {}
+        columns, outputs = Columns(), ModelOutputs(values, sizes, probabilities)
         for name, one in self.written.items():
             if name in values:
                 unit = [each.units[name] for each in read if name in each.units]
-                columns |= one(values, sizes, probabilities, np.concatenate(unit) if unit else None)
+                columns |= one(outputs, np.concatenate(unit) if unit else None)
         return columns
 
     def answers(self, read: Sequence[RowArrays]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.decoding import written
 from graphspec.data.rows.cells import Columns, as_table
-from graphspec.data.rows.outputs import OutputColumns
+from graphspec.data.rows.outputs import ModelOutputs, OutputColumns
 from graphspec.elaborated import BaseProgram
 from graphspec.runs.engines import of_rows
 
@@ -33,10 +33,10 @@ def columns_of(
     values = of_rows(values)
     if encoders is not None:
         return encoders.decode(values, sizes, probabilities, units)
-    columns: Columns = {}
+    columns, outputs = Columns(), ModelOutputs(values, sizes, probabilities)
     for name, one in outputs_written(program, None).items():
         if name in values:
-            columns |= one(values, sizes, probabilities)
+            columns |= one(outputs)
     return as_table(columns)
 
 

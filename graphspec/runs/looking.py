@@ -24,6 +24,7 @@ from graphspec.data.encoders.numbers import Floats
 from graphspec.data.encoders.plain import plain_cells
 from graphspec.data.fields import UNIT
 from graphspec.data.rows.numbers import NumberCurve, in_units
+from graphspec.data.rows.outputs import ModelOutputs
 from graphspec.data.windows.examples import InTime
 from graphspec.elaborated import BaseProgram, OutputSpec
 from graphspec.files.png import png
@@ -420,7 +421,7 @@ class Looker:
             return cell_text(target[index].tolist()), cell_text(value[index].tolist())
         if isinstance(encoder, SetEncoder):
             (column,), columns = encoder.cells(), outputs_written(self.program, self.encoders)[name]
-            said = columns({name: values[one]}, {}, probabilities=False)[name]
+            said = columns(ModelOutputs({name: values[one]}, {}, probabilities=False))[name]
             return cell_text(*column.of(self.arrays[output.target][one])), cell_text(*said.python())
         chances, right = self._probabilities(output, values), self._right(output)
         each, labels = len(chances) // self.count, self._labels(output, chances.shape[1])

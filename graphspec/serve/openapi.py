@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphspec.data.encoders.base import CellType
-from graphspec.data.encoders.boxes import BoxEncoder
-from graphspec.data.encoders.categories import SetEncoder
-from graphspec.data.encoders.decoding import has_classes, known_labels
-from graphspec.data.encoders.masks import MaskEncoder
-from graphspec.data.encoders.numbers import Floats
-from graphspec.runs.boxes import is_boxes
+from graphspec.data.rows.cells import CellType
 from graphspec.serve.asked import CompletionRequest, GenerateRequest
 from graphspec.serve.samples import SampleRequest
 from graphspec.serve.served import Served
@@ -265,34 +259,14 @@ def _array(tensor: Tensor) -> Schema:
 
 def answer_schema(served: Served) -> Schema:
     """The schema of the answer for a row."""
-    encoders, properties = served.reader.encoders, Schema()
+    properties = Schema()
     if served.history:  # a row for each step
         names = (*columns_of_time(served), *served.reader.program.outputs)
         return {"type": "object", "properties": {name: {} for name in names}}
     for name in served.found:
         properties[name] = {"type": "array"}
         properties[f"{name}.score"] = {"type": "array", "items": {"type": "number"}}
-    for name, output in served.reader.program.outputs.items():
-        encoder = encoders.encoders.get(output.target) if encoders is not None else None
-        tensor = output.tensors[0]
-        if isinstance(encoder, SetEncoder):
-            labels = encoder.vocabulary.values
-            properties[name] = {"type": "array", "items": {"enum": labels}}
-            properties |= {f"{name}.{label}": {"type": "number"} for label in labels}
-        elif isinstance(encoder, BoxEncoder) and is_boxes(served.answering.written[name]):
-            box = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
-            properties[name] = {"type": "array", "items": box}
-            properties[f"{name}.class"] = {"type": "array", "items": {"enum": list(encoder.names)}}
-            properties[f"{name}.score"] = {"type": "array", "items": {"type": "number"}}
-        elif isinstance(encoder, MaskEncoder):
-            properties[name] = {"type": "array", "items": {"type": "integer"}}
-            properties |= {f"{name}.{value}": {"type": "number"} for value in encoder.values}
-        elif has_classes(output, encoder) and tensor.rank == 2:
-            known = known_labels(encoder, tensor.shape[-1])
-            properties[name] = {"type": "integer"} if known is None else {"enum": known}
-            properties |= {f"{name}.{label}": {"type": "number"} for label in known or ()}
-        elif isinstance(encoder, Floats) and tensor.rank == 2 and len(encoder.columns) > 1:
-            properties |= {f"{name}.{column}": {"type": "number"} for column in encoder.columns}
-        else:
-            properties[name] = {"type": "number"} if tensor.shape[1:] == (1,) else {}
+    for name, written in served.answering.written.items():
+        types = written.types(served.reader.program.outputs[name].tensors[0].shape[1:])
+        properties |= {column: {} if cell is None else cell_schema(cell) for column, cell in types.items()}
     return {"type": "object", "properties": properties}

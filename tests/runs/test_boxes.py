@@ -22,7 +22,7 @@ from graphspec.cli.report import page
 from graphspec.compiler import compile
 from graphspec.data.columns import TablePart
 from graphspec.data.loading import load
-from graphspec.data.rows.outputs import BoxesWritten
+from graphspec.data.rows.outputs import BoxesWritten, ModelOutputs
 from graphspec.runs.boxes import drawn
 from graphspec.runs.report import report
 from graphspec.runs.run import Run
@@ -99,7 +99,7 @@ def test_what_is_encoded_comes_back_in_pixels_of_the_picture(folder: Path, run: 
     encoder: Any = encoders.encoders["boxes"]
     encoder.picture.columns = ("image",)
     unit = encoder.unit(TablePart(names, np.arange(6), "t", str, root=folder))
-    columns = BoxesWritten("found", ("cat", "dog"))({"found": rows}, {}, True, unit)
+    columns = BoxesWritten("found", ("cat", "dog"))(ModelOutputs({"found": rows}, {}), unit)
     for found, labels, truth in zip(
         columns["found"].python(), columns["found.class"].python(), TRUTH, strict=True
     ):

@@ -36,7 +36,7 @@ from graphspec.data.features.vision import BoxesFeature
 from graphspec.data.fields import UNIT
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.cells import Columns, as_table
-from graphspec.data.rows.outputs import OutputColumns
+from graphspec.data.rows.outputs import ModelOutputs, OutputColumns
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import names_of, value_of
 
@@ -355,11 +355,10 @@ class Encoders:
         units: Mapping[str, Array] = MappingProxyType({}),
     ) -> Columns:
         """The columns of `decode`, before they are a table."""
-        columns: Columns = {}
+        columns, outputs = Columns(), ModelOutputs(values, sizes, probabilities)
         for name, one in self.written().items():
             if name in values:
-                unit = units.get(self.outputs[name].target + UNIT)
-                columns |= one(values, sizes, probabilities, unit)
+                columns |= one(outputs, units.get(self.outputs[name].target + UNIT))
         return columns
 
     def written(self) -> dict[str, OutputColumns]:

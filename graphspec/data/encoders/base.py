@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,9 @@ from graphspec.data.columns import Mask, TablePart
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Feature
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.cells import CellType
 from graphspec.data.rows.fields import InRow
 from graphspec.diagnostics import SpecError, fail
-from graphspec.tensor import Dim
 
 Array = NDArray[Any]
 
@@ -57,19 +57,6 @@ class Column:
     """Of tokens that come next, which count: of fixed length [n, steps], else of each row."""
     unit: Array | None = None
     """The shifts and scales of each row, where rows have their own, float32 [n, 2 * columns]."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellType:
-    """The type of a column's cells: a value of that kind, or nested lists of such values."""
-
-    kind: Literal["number", "integer", "date", "text", "picture"]
-    sizes: tuple[Dim | None, ...] = ()
-    """Of nested lists, from the outer one; None where a list may have any number of elements."""
-    values: Sequence[str] = ()
-    """The only texts that are legal; none where all are."""
-    format: str | None = None
-    """Of a date, if it is not that of ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
 from graphspec.data.encoders.base import (
     Array,
-    CellType,
     Column,
     ColumnCells,
     Encoder,
@@ -31,6 +30,7 @@ from graphspec.data.features.settings import Category, Hash, Set, text_of
 from graphspec.data.lookalikes import is_number
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.cells import CellType
 from graphspec.data.rows.fields import BinsInRow, ElementsInRow, IdsInRow, InRow, SetInRow
 from graphspec.data.rows.values import bin_of
 from graphspec.diagnostics import SpecError, fail

@@ -40,7 +40,7 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
     if len(output.tensors) > 1:
         steps = tuple(map(_steps, output.tensors))
         return TensorsWritten(tuple(output.columns), tuple(output.keys), steps)
-    tensor, loss, classes = output.tensors[0], output.loss, has_classes(output, encoder)
+    tensor, loss, classes = output.tensors[0], output.loss, _has_classes(output, encoder)
     activation: Activation | None = None
     if loss is not None and loss.takes_logits:
         activation = "softmax" if classes else "sigmoid"
@@ -53,7 +53,7 @@ def written(name: str, output: OutputSpec, encoder: Encoder | None) -> OutputCol
     if isinstance(encoder, SetEncoder):
         return SetWritten(name, activation, tuple(encoder.vocabulary.values), output.rows.threshold)
     if classes:
-        labels = known_labels(encoder, tensor.shape[-1])
+        labels = _known_labels(encoder, tensor.shape[-1])
         return ClassesWritten(name, activation, _steps(tensor), None if labels is None else tuple(labels))
     if isinstance(encoder, Floats):
         curves = tuple(encoder.curves)
@@ -70,7 +70,7 @@ def _gives_boxes(output: OutputSpec) -> bool:
     return answers or output.tensors[0].shape[-1] == ANSWER
 
 
-def has_classes(output: OutputSpec, encoder: Encoder | None) -> bool:
+def _has_classes(output: OutputSpec, encoder: Encoder | None) -> bool:
     """Whether the last axis has a probability for each of several classes."""
     if isinstance(output.loss, Binary):
         return False
@@ -88,7 +88,7 @@ def _steps(tensor: Tensor) -> StepCount | None:
     return StepCount(next(iter(names)), tensor.shape[1])
 
 
-def known_labels(encoder: Encoder | None, size: Dim) -> list[Any] | None:
+def _known_labels(encoder: Encoder | None, size: Dim) -> list[Any] | None:
     """As `labels_of`, before there are values; None where how many classes there are depends on these."""
     if isinstance(encoder, CategoryEncoder):
         return _values(encoder)

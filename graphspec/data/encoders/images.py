@@ -16,11 +16,12 @@ from typing import Any, Self
 import numpy as np
 
 from graphspec.data.columns import TablePart, is_text, missing_in
-from graphspec.data.encoders.base import Array, CellType, Column, Encoder
+from graphspec.data.encoders.base import Array, Column, Encoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.vision import ImageFeature
 from graphspec.data.memory import cores
 from graphspec.data.mistakes import shown
+from graphspec.data.rows.cells import CellType
 from graphspec.diagnostics import did_you_mean
 from graphspec.diagnostics.packages import needing
 from graphspec.diagnostics.text import first_line

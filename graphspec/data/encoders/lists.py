@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, texts, texts_of
-from graphspec.data.encoders.base import Array, CellType, Column, ColumnCells, Encoder, names_at, scattered
+from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, names_at, scattered
 from graphspec.data.encoders.exact import Letters, Lookup
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.texts import PADDING, UNSEEN, TextFeature, Tokens
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged, offsets_of
+from graphspec.data.rows.cells import CellType
 from graphspec.data.rows.fields import ElementsInRow, IdCut, InRow, TextInRow
 from graphspec.data.rows.tokenizers import TextIds, library, working
 from graphspec.diagnostics import fail

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from graphspec.data.columns import Mask, TablePart, Writing, dates, numbers
 from graphspec.data.encoders.base import (
     Array,
-    CellType,
     Column,
     ColumnCells,
     Encoder,
@@ -29,6 +28,7 @@ from graphspec.data.encoders.group_scales import GroupScales
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic
 from graphspec.data.rows.calendar import DateParts
+from graphspec.data.rows.cells import CellType
 from graphspec.data.rows.fields import DatesInRow, InRow, NumbersInRow
 from graphspec.data.rows.numbers import NumberCurve, Numbers, in_units, outside, spread
 from graphspec.data.rows.values import TICKS

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, missing_in, numbers_of
-from graphspec.data.encoders.base import Array, CellType, Column, ColumnCells, Encoder, any_of
+from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, any_of
 from graphspec.data.features.plan import Fill
 from graphspec.data.ragged import Ragged
+from graphspec.data.rows.cells import CellType
 from graphspec.data.rows.fields import InRow, PlainInRow
 from graphspec.data.rows.numbers import NumberCurve
 from graphspec.diagnostics import SpecError, fail

@@ -1,21 +1,35 @@
-"""A column of predictions, before it is Arrow's or Python's."""
+"""The cells of a column: their type, and those of predictions before they are Arrow's or Python's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.ragged import Offsets, offsets_of
+from graphspec.tensor import Dim
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CellType:
+    """The type of a column's cells: a value of that kind, or nested lists of such values."""
+
+    kind: Literal["number", "integer", "date", "text", "picture"]
+    sizes: tuple[Dim | None, ...] = ()
+    """Of nested lists, from the outer one; None where a list may have any number of elements."""
+    values: Sequence[Any] = ()
+    """The only values that are legal; none where all are."""
+    format: str | None = None
+    """Of a date, if it is not that of ISO 8601."""
 
 
 @dataclass(slots=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.ragged import offsets_of
-from graphspec.data.rows.cells import Cells, Columns
+from graphspec.data.rows.cells import Cells, CellType, Columns
 from graphspec.data.rows.numbers import NumberCurve, in_units
 from graphspec.tensor import Dim, value_of
 
@@ -22,17 +22,30 @@ Activation = Literal["softmax", "sigmoid"]
 """The function from logits to probabilities."""
 
 
-class OutputColumns(Protocol):
-    """One output as columns, by name: its value under its own and, of classes and sets, the probability of
-    each beside it.
-
-    `values` are what the model returns by its names, batch axis first; `sizes` are the lengths of rows by the
-    size's name; `unit` are the scales that rows have of their own.
+@dataclass(frozen=True, slots=True)
+class ModelOutputs:
+    """The results of a model for some rows by its names, batch axis first; `sizes` are the lengths of rows by
+    the size's name. With `probabilities` classes and sets have one column more for each value.
     """
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns: ...
+    values: Arrays
+    sizes: Arrays
+    probabilities: bool = True
+
+
+class OutputColumns(Protocol):
+    """One output as columns, by name: its value under its own and, of classes and sets, the probability of
+    each beside it. `unit` are the scales that rows have of their own.
+    """
+
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns: ...
+
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        """The type of each column, None where it is not known; `sizes` are those of a row of the output."""
+        ...
+
+
+NUMBER = CellType("number")
 
 
 @dataclass(eq=False, repr=False)
@@ -57,56 +70,73 @@ class TensorsWritten:
     keys: tuple[str, ...]
     steps: tuple[StepCount | None, ...]
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns:
-        written = zip(self.columns, self.keys, self.steps, strict=True)
-        return {column: as_they_are(values[key], steps, sizes) for column, key, steps in written}
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns:
+        values, sizes = (outputs.values[key] for key in self.keys), outputs.sizes
+        written = zip(self.columns, values, self.steps, strict=True)
+        return {column: as_they_are(value, steps, sizes) for column, value, steps in written}
+
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        return dict.fromkeys(self.columns)
 
 
 @dataclass(eq=False, repr=False)
-class ClassesWritten:
-    """The most probable label; `labels` are None where classes have their numbers alone."""
+class SingleWritten:
+    """The base of outputs of one tensor, whose logits become probabilities by `activation`."""
 
     name: str
     activation: Activation | None
+
+    def scores(self, outputs: ModelOutputs) -> Array:
+        """The values of the model, as probabilities where they are logits."""
+        return activated(self.activation, outputs.values[self.name])
+
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        return {self.name: NUMBER if sizes == (1,) else None}
+
+
+@dataclass(eq=False, repr=False)
+class ClassesWritten(SingleWritten):
+    """The most probable label; `labels` are None where classes have their numbers alone."""
+
     steps: StepCount | None
     labels: tuple[Any, ...] | None
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns:
-        scores = activated(self.activation, values[self.name])
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns:
+        scores = self.scores(outputs)
         chosen = scores.argmax(-1)
-        cells = Cells.of(chosen, None if self.steps is None else self.steps.of(sizes))
+        cells = Cells.of(chosen, None if self.steps is None else self.steps.of(outputs.sizes))
         columns: Columns = {self.name: cells if self.labels is None else cells.named(self.labels)}
-        if probabilities and chosen.ndim == 1:
+        if outputs.probabilities and chosen.ndim == 1:
             labels = range(scores.shape[-1]) if self.labels is None else self.labels
             columns |= _each(self.name, labels, scores)
         return columns
 
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        labels = self.labels or ()
+        known = {self.name: CellType("integer", values=labels), **_numbers(self.name, labels)}
+        return known if len(sizes) == 1 else super().types(sizes)
+
 
 @dataclass(eq=False, repr=False)
-class MaskWritten:
+class MaskWritten(SingleWritten):
     """The pixel value of the class of each pixel, as `run_lengths`; beside it the share of the pixels that
     each has.
     """
 
-    name: str
-    activation: Activation | None
     values: tuple[int, ...]
     threshold: float
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns:
-        chosen = called(activated(self.activation, values[self.name]), self.threshold)
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns:
+        chosen = called(self.scores(outputs), self.threshold)
         runs = [run_lengths(np.array(self.values)[each]) for each in chosen]
         columns: Columns = {self.name: Cells(np.concatenate(runs), offsets_of([len(run) for run in runs]))}
-        if probabilities:
+        if outputs.probabilities:
             shares = [(chosen == index).mean((1, 2)) for index in range(len(self.values))]
             columns |= _each(self.name, self.values, np.stack(shares, -1))
         return columns
+
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        return {self.name: CellType("integer", (None,)), **_numbers(self.name, self.values)}
 
 
 def called(scores: Array, threshold: float = 0.5) -> Array:
@@ -140,10 +170,8 @@ class BoxesWritten:
     name: str
     labels: tuple[str, ...]
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns:
-        answers = values[self.name]
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns:
+        answers = outputs.values[self.name]
         order = np.argsort(np.where(answers[..., 5] < 0, np.inf, -answers[..., 4]), 1, kind="stable")
         answers = np.take_along_axis(answers, order[..., None], 1)
         there, corners = answers[..., 5] >= 0, answers[..., :4]
@@ -159,81 +187,83 @@ class BoxesWritten:
             f"{self.name}.score": Cells(answers[there][:, 4].astype(np.float32), offsets),
         }
 
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        return {
+            self.name: CellType("number", (None, 4)),
+            f"{self.name}.class": CellType("text", (None,), self.labels),
+            f"{self.name}.score": CellType("number", (None,)),
+        }
+
 
 @dataclass(eq=False, repr=False)
-class SetWritten:
+class SetWritten(SingleWritten):
     """The labels whose probability is at least the threshold, a list for each row."""
 
-    name: str
-    activation: Activation | None
     labels: tuple[str, ...]
     threshold: float
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns:
-        scores = activated(self.activation, values[self.name])
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns:
+        scores = self.scores(outputs)
         has = scores[:, : len(self.labels)] >= self.threshold
         names = [self.labels[index] for index in has.nonzero()[1].tolist()]
         columns: Columns = {self.name: Cells(names, offsets_of(has.sum(1)))}
-        return columns | (_each(self.name, self.labels, scores) if probabilities else {})
+        return columns | (_each(self.name, self.labels, scores) if outputs.probabilities else {})
+
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        return {self.name: CellType("text", (None,), self.labels), **_numbers(self.name, self.labels)}
 
 
 @dataclass(eq=False, repr=False)
-class QuantilesWritten:
+class QuantilesWritten(SingleWritten):
     """The level in the middle under the output's name, then each level, as `load.0.9`."""
 
-    name: str
-    activation: Activation | None
     curve: NumberCurve
     middle: int
     levels: tuple[float, ...]
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns:
-        unscaled = in_units([self.curve], activated(self.activation, values[self.name]), unit)
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns:
+        unscaled = in_units([self.curve], self.scores(outputs), unit)
         columns: Columns = {self.name: as_they_are(unscaled[..., self.middle])}
-        for index, level in enumerate(self.levels if probabilities else ()):
+        for index, level in enumerate(self.levels if outputs.probabilities else ()):
             columns[f"{self.name}.{level:g}"] = as_they_are(unscaled[..., index])
         return columns
 
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        kind = NUMBER if len(sizes) == 1 else None
+        return dict.fromkeys([self.name, *(f"{self.name}.{level:g}" for level in self.levels)], kind)
+
 
 @dataclass(eq=False, repr=False)
-class NumbersWritten:
+class NumbersWritten(SingleWritten):
     """Numbers in the units of their columns."""
 
-    name: str
-    activation: Activation | None
     steps: StepCount | None
     curves: tuple[NumberCurve, ...]
     columns: tuple[str, ...]
     ahead: bool = False
     """Whether they are of steps to come: a forecast that repeats the past has its digits."""
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns:
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns:
         way = NumberCurve.cells if self.ahead else NumberCurve.undo
-        unscaled = in_units(self.curves, activated(self.activation, values[self.name]), unit, way)
+        unscaled = in_units(self.curves, self.scores(outputs), unit, way)
         several = len(self.curves) > 1 and unscaled.ndim == 2 and unscaled.shape[-1] >= len(self.curves)
         if not several:
-            return {self.name: as_they_are(unscaled, self.steps, sizes)}
+            return {self.name: as_they_are(unscaled, self.steps, outputs.sizes)}
         return _each(self.name, self.columns, unscaled)
+
+    def types(self, sizes: tuple[Dim, ...]) -> dict[str, CellType | None]:
+        several = len(self.columns) > 1 and len(sizes) == 1
+        return _numbers(self.name, self.columns) if several else super().types(sizes)
 
 
 @dataclass(eq=False, repr=False)
-class ValuesWritten:
+class ValuesWritten(SingleWritten):
     """Numbers as the model returns them."""
 
-    name: str
-    activation: Activation | None
     steps: StepCount | None
 
-    def __call__(
-        self, values: Arrays, sizes: Arrays, probabilities: bool = True, unit: Array | None = None
-    ) -> Columns:
-        return {self.name: as_they_are(activated(self.activation, values[self.name]), self.steps, sizes)}
+    def __call__(self, outputs: ModelOutputs, unit: Array | None = None) -> Columns:
+        return {self.name: as_they_are(self.scores(outputs), self.steps, outputs.sizes)}
 
 
 def activated(activation: Activation | None, values: Array) -> Array:
@@ -256,3 +286,8 @@ def as_they_are(values: Array, steps: StepCount | None = None, sizes: Arrays | N
 def _each(name: str, labels: Sequence[Any], values: Array) -> Columns:
     """The numbers of each label, a column."""
     return {tuple([f"{name}.{label}" for label in labels]): Cells(values[:, : len(labels)])}
+
+
+def _numbers(name: str, labels: Sequence[Any]) -> dict[str, CellType | None]:
+    """A number for each label, the types of `_each`."""
+    return {f"{name}.{label}": NUMBER for label in labels}

@@ -1,4 +1,4 @@
-"""The base of every table."""
+"""The base of every table, and of those that are another one with other rows or columns."""
 
 from __future__ import annotations
 
@@ -116,3 +116,32 @@ class Table(ABC):
             yield first, cleaned
             first += cleaned.num_rows
         self._length, self._kept = first, kept
+
+
+class WrappingTable(Table):
+    """The base of tables that are another one with other rows or columns. That one has its missing values
+    replaced, and this one is kept in memory in its place.
+    """
+
+    def __init__(self, table: Table):
+        super().__init__(Path(table.file), ())
+        table.keeps = False
+        self.table = table
+        self.file, self.root, self.decimal = table.file, table.root, table.decimal
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        return self.table.columns
+
+    def original(self, row: int) -> int:
+        """The number that a row has in the other table."""
+        return row
+
+    def place(self, row: int) -> str:
+        return self.table.place(self.original(row))
+
+    def span(self, row: int, name: str) -> Span | None:
+        return self.table.span(self.original(row), name)
+
+    def read_as_text(self, names: Iterable[str]) -> None:
+        self.table.read_as_text(name for name in names if name in self.table.columns)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,22 +12,20 @@ from numpy.typing import NDArray
 from graphspec.data.files import DataFile
 from graphspec.data.reading import part_of
 from graphspec.data.rows.values import ticks_of
-from graphspec.data.tables.base import Table
+from graphspec.data.tables.base import Table, WrappingTable
 from graphspec.data.windows.stamps import Stamps
-from graphspec.diagnostics import Span, fail
+from graphspec.diagnostics import fail
 
 
-class Between(Table):
+class Between(WrappingTable):
     """The rows of a table whose time is not before `since` of the file, and before its `until`."""
 
     def __init__(self, table: Table, file: DataFile, time: str, format: str | None):
         """`time` is the column, and `format` that of its dates. Raises `SpecError` (data-column, data-dtype)
         where the column is not there, or holds other times than the bounds are.
         """
-        super().__init__(Path(table.file), ())  # the table has its missing values replaced
-        table.keeps = False  # this one keeps it
-        self.table, self.time = table, time
-        self.file, self.root, self.decimal = table.file, table.root, table.decimal
+        super().__init__(table)
+        self.time = time
         if time not in table.columns:
             raise table.lacks(time)
         self.said = " and ".join(f"{key} {value}" for key, value in file.bounds.items())
@@ -54,21 +51,7 @@ class Between(Table):
         message = f"`{key}` is `{value}`, and column `{self.time}` of `{self.file}` holds {kind}"
         raise fail("data-dtype", message, f"write it as {key}: {example}")
 
-    @property
-    def columns(self) -> Mapping[str, pa.DataType]:
-        return self.table.columns
-
-    def place(self, row: int) -> str:
-        return self.table.place(self._row(row))
-
-    def span(self, row: int, name: str) -> Span | None:
-        return self.table.span(self._row(row), name)
-
-    def read_as_text(self, names: Iterable[str]) -> None:
-        self.table.read_as_text(names)
-
-    def _row(self, row: int) -> int:
-        """The number that a row has in the whole table."""
+    def original(self, row: int) -> int:
         return int(np.concatenate(self._rows)[row])
 
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:

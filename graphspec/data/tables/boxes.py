@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from graphspec.data.columns import TablePart, is_list, lists, missing_in, numbers, numbers_of, texts, texts_of
 from graphspec.data.features.vision import BOXES, BoxesFeature
 from graphspec.data.mistakes import row_in_words
-from graphspec.data.tables.base import Table
+from graphspec.data.tables.base import Table, WrappingTable
 from graphspec.diagnostics import Span, SpecError, fail
 
 BOX = pa.struct(
@@ -64,16 +63,14 @@ class BoxList:
         return found
 
 
-class BoxTable(Table):
+class BoxTable(WrappingTable):
     """A table with a row for each picture, from one with a row for each box, or with lists of boxes. What
     other columns say of a picture its first row says.
     """
 
     def __init__(self, table: Table, feature: BoxesFeature, picture: str):
-        super().__init__(Path(table.file), ())
-        table.keeps = False  # this one keeps it
-        self.table, self.feature, self.picture = table, feature, picture
-        self.file, self.root, self.decimal = table.file, table.root, table.decimal
+        super().__init__(table)
+        self.feature, self.picture = feature, picture
         self.named = list(feature.columns or ())
         self._first: NDArray[np.int64] | None = None
 
@@ -86,20 +83,14 @@ class BoxTable(Table):
         missing = next((each for each in self.named if each not in self.table.columns), name)
         return self.table.lacks(missing if name == BOXES else name, span, help)
 
-    def place(self, row: int) -> str:
-        return self.table.place(self._row(row))
-
     def span(self, row: int, name: str) -> Span | None:
-        return self.table.span(self._row(row), name if name in self.table.columns else self.named[0])
-
-    def read_as_text(self, names: Iterable[str]) -> None:
-        self.table.read_as_text(name for name in names if name in self.table.columns)
+        return super().span(row, name if name in self.table.columns else self.named[0])
 
     def holds_rows(self) -> bool:
         return self.table.holds_rows()
 
-    def _row(self, picture: int) -> int:
-        return picture if self._first is None else int(self._first[picture])
+    def original(self, row: int) -> int:
+        return row if self._first is None else int(self._first[row])
 
     @property
     def _by_picture(self) -> bool:
