@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from graphspec.cli.app import app
 from graphspec.compiler import compile
 from graphspec.data.columns import Writing
-from graphspec.data.drafting import CURVED_ROWS, draft
+from graphspec.data.drafting import CURVED_ROWS, draft, samples
 from graphspec.data.drafting.images import images
 from graphspec.data.drafting.inputs import CURVED
 from graphspec.data.drafting.looks import alone, gaps_of, look
@@ -401,6 +401,33 @@ def test_marks_are_those_of_the_numbers_beside_words(tmp_path: Path) -> None:
         tiny = [f'"{f"{i},5" if i else "1,5E-03"}"{delimiter}{i % 40}' for i in range(60)]
         found = means(tmp_path, [f"size{delimiter}y", *tiny])
         assert 25 < found[name] < 35 and "encode: set" not in (tmp_path / "s.yaml").read_text()
+
+
+def test_rows_that_are_looked_at_lie_all_over_a_sorted_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first rows are of the first month and of the first users; the last has a class of its own."""
+    monkeypatch.setattr(samples, "ROWS", 60)
+    rows = [
+        f"{n},{1 + n // 84},u{n // 50},{n % 50}.5,{'ab'[n % 2] if n < 999 else 'c'}" for n in range(1_000)
+    ]
+    text = drafted(tmp_path, ["place,month,user,size,art", *rows], "art")
+    assert "#   place: it numbers the rows" in text and "key: place" in text
+    assert "columns: [month, size]" in text
+    assert "columns: [user], encode: category, vocabulary: [22]" in text
+    assert "units: 3, activation: softmax" in text and "values: [a, b, c]" in text
+    assert "batch_size: 32" in text and "curves" in text  # as of all 1,000 rows
+
+
+def test_series_are_known_of_the_whole_table_and_their_rhythm_of_its_first_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "ROWS", 140)
+    days = [date(2024, 1, 1) + timedelta(n) for n in range(70)]
+    rows = [f"s{s},{day},{n % 7 + s}.25" for s in range(20) for n, day in enumerate(days)]
+    (tmp_path / "t.csv").write_text("\n".join(["who,day,y", *rows]) + "\n")
+    text = draft("t", tmp_path / "t.csv", ["y"], tmp_path, ask=Ask("day", ("who",)))
+    assert "params: {past: 14, next: 7}" in text and "vocabulary: [22]" in text
 
 
 def test_the_effect_of_a_number_need_not_be_straight(tmp_path: Path) -> None:

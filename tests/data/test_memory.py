@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from graphspec.cli.printing import show
-from graphspec.data import drafting
+from graphspec.data.drafting import samples
 from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.tables import open_table
@@ -161,10 +161,10 @@ def test_a_first_look_at_a_table_takes_little_of_long_texts(
 ) -> None:
     parquet.write_table(pa.table({"a": ["w" * MIB] * 40}), tmp_path / "t.parquet")
     table = open_table(find(tmp_path / "t.parquet"), DataFile(path="t.parquet"))
-    rows = drafting._rows(table, drafting.ROWS)
-    assert rows.num_rows == 40 and pc.max(pc.utf8_length(rows["a"])).as_py() == drafting.LETTERS
-    monkeypatch.setattr(drafting, "BYTES", 1)
-    assert drafting._rows(table, drafting.ROWS).num_rows < 40
+    for rows in (samples.first(table), samples.spread(table).rows):
+        assert rows.num_rows == 40 and pc.max(pc.utf8_length(rows["a"])).as_py() == samples.LETTERS
+    monkeypatch.setattr(samples, "BYTES", 1)
+    assert samples.first(table).num_rows < 40 and samples.spread(table).count < 40
 
 
 def rows_of(lengths: list[int]) -> pa.Array:

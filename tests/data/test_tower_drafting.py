@@ -76,3 +76,25 @@ def test_measured_numbers_are_no_names(tmp_path: Path) -> None:
     data = table(tmp_path / "d.csv", "height,weight", source.normal(size=90), source.normal(size=90))
     with pytest.raises(SpecError, match="named as the target"):
         draft("likes", data, [], tmp_path)
+
+
+def test_rows_without_a_movie_share_a_value_and_what_describes_movies_is_no_obstacle(
+    tmp_path: Path, ratings: Any
+) -> None:
+    user, movie, *_ = ratings
+    titles = [f"Title {each}" if each != 104 else "" for each in movie]
+    genres = ["Drama|Crime" if each % 2 else "Comedy" for each in movie]
+    data = table(tmp_path / "d.csv", "userId,title,genres", user, titles, genres)
+    with pytest.raises(SpecError, match="no column of it is named as the target"):
+        draft("likes", data, [], tmp_path)  # nothing says that a title is chosen
+    data = table(tmp_path / "d.csv", "userId,movieId,title,genres", user, movie, titles, genres)
+    assert "not read: `title`, `genres`" in draft("likes", data, [], tmp_path)
+    other = [f"m{n % 7}" for n in range(len(user))]
+    data = table(tmp_path / "d.csv", "userId,movieId,mood", user, movie, other)
+    with pytest.raises(SpecError, match="no column of it is named as the target"):
+        draft("likes", data, [], tmp_path)
+    data = table(tmp_path / "d.csv", "userId,title", user, titles)
+    text = draft("likes", data, [], tmp_path)
+    assert f"# {titles.count('')} rows have none" in text and "vocabulary: 31, fill: missing}" in text
+    options = {"train.epochs": 1, "train.batch_size": 64}
+    train(graphspec.compile(text, settings=options), root=tmp_path, run_dir=tmp_path / "run", device="cpu")

@@ -7,8 +7,8 @@ It is text to go on from, written once; nothing of it is guessed again when the 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,6 +47,7 @@ from graphspec.data.drafting.notes import (
 )
 from graphspec.data.drafting.parts import Draft, training
 from graphspec.data.drafting.rhythm import Ask
+from graphspec.data.drafting.samples import SampledRows, first, spread, whole
 from graphspec.data.drafting.towers import Interactions, draft_towers, interactions
 from graphspec.data.drafting.words import flow, on_a_line
 from graphspec.data.files import DataFile
@@ -78,12 +79,6 @@ DENSE = """\
 """
 """The block that tables go through, twice."""
 UNSEEN = "its name holds an invisible character, which no spec may hold"
-ROWS = 20_000
-"""How many rows are looked at, the first ones."""
-LETTERS = 2**16
-"""Letters of a text that are looked at, the first ones."""
-BYTES = 2**28
-"""Bytes of the rows that are looked at, about: with them the look ends, however few rows that are."""
 
 
 def draft(
@@ -136,23 +131,26 @@ def _of_columns(
     targets = list(dict.fromkeys(targets)) or _classes(source, table)
     for target in targets:
         _need_target(source, table, target)
-    rows, hidden = _legible(_examples(source, table), targets)
-    columns, looks, gaps, spoken = _looks(rows, table, targets)
+    sample = _examples(source, table)
+    rows, hidden = _legible(sample.rows, targets)
+    columns, looks, gaps, spoken = _looks(rows, table, targets, sample.step)
     notes = [f"column `{ascii(name)[1:-1]}` is not read: {UNSEEN}" for name in hidden]
     notes += [
-        note for note in (*_about_file(source, table, rows), copies(rows) if ask is None else None) if note
+        note for note in (*_about_file(source, table, sample), copies(rows) if ask is None else None) if note
     ]
     notes += [words_are_gaps(each, flat(rows.column(each)), found) for each, found in spoken.items()]
     notes += _about_columns(looks, columns, targets)
     notes += about_targets(looks, columns, targets) if ask is None else []
     for note in (*notes, *_lacking(looks)):
         tell(note)
+    if ask is not None:
+        rows = _legible(first(table), targets)[0]  # in the order of time, with nothing left out
     written = {column: without(flat(rows.column(column)), gaps) for column in columns}
     if ask is not None:
         return forecast(name, path, train, targets, written, looks, gaps, ask, table, tell)
     if any(seen.images is not None for seen in looks if seen.name in targets):
         return draft_masks(name, of_columns(looks, columns, targets[0], table.root), path, train)
-    spec_draft = _columns_draft(looks, targets, rows.num_rows)
+    spec_draft = _columns_draft(looks, targets, sample.count)
     if not spec_draft.codes:
         why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
         message = f"`{source.path}` has no column for an input besides the targets"
@@ -160,8 +158,12 @@ def _of_columns(
     _body(spec_draft)
     for target in targets:
         seen = next(seen for seen in looks if seen.name == target)
-        _output(spec_draft, seen, columns[target], written[target])
-    return _text(name, path, train, targets, spec_draft, looks, gaps, notes, rows.num_rows)
+        found = columns[target], written[target]
+        if sample.step > 1 and seen.writing is None and (seen.kind == "category" or seen.distinct <= CLASSES):
+            values = without(flat(table.read([target]).column(target)), gaps)  # for no class is left out
+            seen, found = profile(target, values, table.root, table.decimal, asked=True), (values, values)
+        _output(spec_draft, seen, *found)
+    return _text(name, path, train, targets, spec_draft, looks, gaps, notes, sample.count)
 
 
 def _columns_draft(looks: Sequence[ColumnProfile], targets: Sequence[str], rows: int) -> Draft:
@@ -188,13 +190,14 @@ def _of_text(
     return texts.draft(name, path, _file(path, options), source, options.get("encoding", "utf-8"), tell)
 
 
-def _examples(source: Found, table: Table) -> pa.Table:
+def _examples(source: Found, table: Table) -> SampledRows:
     """The rows that are looked at."""
-    pictures = source.kind == "images"
-    rows = _rows(table, sys.maxsize if pictures else ROWS)
-    if not rows.num_rows:
+    sample = whole(table) if source.kind == "images" else spread(table)
+    if not sample.count:
         raise fail("data-empty", f"`{source.path}` holds no examples")
-    return rows.drop_columns("file") if pictures else rows  # which `image` is, too
+    if source.kind == "images":  # `file` is `image`, too
+        sample = replace(sample, rows=sample.rows.drop_columns("file"))
+    return sample
 
 
 def _legible(rows: pa.Table, targets: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -207,7 +210,7 @@ def _legible(rows: pa.Table, targets: Sequence[str]) -> tuple[pa.Table, list[str
 
 def _pairs(source: Found, table: Table) -> Interactions | None:
     """The two columns of a table that says who has what."""
-    return interactions(table, _rows(table, ROWS)) if source.kind != "images" else None
+    return interactions(table, first(table)) if source.kind != "images" else None
 
 
 def _file(path: str, options: Mapping[str, str]) -> str:
@@ -238,7 +241,7 @@ def _need_target(source: Found, table: Table, target: str) -> None:
 
 
 def _looks(
-    rows: pa.Table, table: Table, targets: Sequence[str]
+    rows: pa.Table, table: Table, targets: Sequence[str], step: int
 ) -> tuple[dict[str, pa.Array], list[ColumnProfile], list[str], dict[str, list[str]]]:
     """The columns without gaps and with decimal points, what each holds, the texts that are gaps, and those
     of them that are words among numbers, by column.
@@ -252,7 +255,7 @@ def _looks(
     gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)}.union(words))
     columns = {column: without(values, gaps) for column, values in columns.items()}
     looks = [
-        profile(column, values, table.root, table.decimal, column in targets)
+        profile(column, values, table.root, table.decimal, column in targets, step)
         for column, values in columns.items()
     ]
     if all(each.kind == "left" or each.name in targets for each in looks):
@@ -277,14 +280,14 @@ def _classes(source: Found, table: Table) -> list[str]:
     raise fail("data-column", message, "name it: `--target COLUMN`", f"it has {names}")
 
 
-def _about_file(source: Found, table: Table, rows: pa.Table) -> list[str | None]:
+def _about_file(source: Found, table: Table, sample: SampledRows) -> list[str | None]:
     """The notes about the first and the last line of a file."""
     if source.kind != "delimited":
         return []
     return [
-        headless(rows.column_names),
+        headless(sample.rows.column_names),
         nameless(table.unnamed),
-        last_row(rows) if rows.num_rows < ROWS else None,
+        last_row(sample.rows) if sample.step == 1 else None,
     ]
 
 
@@ -342,26 +345,6 @@ def _pointed(column: pa.Array, decimal: str) -> pa.Array:
     more = pc.match_substring_regex(with_points, r"\d.*,|,.*\d")
     grouped = pc.match_substring_regex(column, r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$")
     return with_points if changed and not pc.any(pc.or_(more, grouped)).as_py() else column
-
-
-def _rows(table: Table, most: int) -> pa.Table:
-    parts: list[pa.Table] = []
-    count = size = 0
-    for _, part in table.chunks(list(table.columns)):
-        parts.append(_shortened(part.slice(0, most - count)))
-        count += part.num_rows
-        size += parts[-1].nbytes
-        if count >= most or size > BYTES:
-            break
-    return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
-
-
-def _shortened(part: pa.Table) -> pa.Table:
-    """Rows with the beginnings of long texts alone."""
-    for index, (name, column) in enumerate(zip(part.column_names, part.columns, strict=True)):
-        if is_text(column.type) and (pc.max(pc.binary_length(column)).as_py() or 0) > LETTERS:
-            part = part.set_column(index, name, pc.utf8_slice_codeunits(column, 0, LETTERS))
-    return part
 
 
 # --- the parts

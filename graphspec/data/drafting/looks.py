@@ -115,11 +115,16 @@ def look(name: str, column: pa.Array, folder: Path | None = None) -> ColumnProfi
 
 
 def profile(
-    name: str, column: pa.Array, folder: Path | None, decimal: str = ".", asked: bool = False
+    name: str,
+    column: pa.Array,
+    folder: Path | None,
+    decimal: str = ".",
+    asked: bool = False,
+    step: int = 1,
 ) -> ColumnProfile:
-    """Profiles a column whose missing values are null. `decimal` is the decimal mark of texts that are more
-    than a number. In a column that is asked for, as targets are, numbers are read however few there are, and
-    though they number the rows.
+    """Profiles a column whose missing values are null, of every `step`-th row of a table. `decimal` is the
+    decimal mark of texts that are more than a number. In a column that is asked for, as targets are, numbers
+    are read however few there are, and though they number the rows.
     """
     there = column.drop_null()
     kind, reason = _kind(there)
@@ -154,7 +159,7 @@ def profile(
         if texts is not None:
             return texts
     if kind == "number":
-        return _numeric(seen, there, asked)
+        return _numeric(seen, there, asked, step)
     if kind == "left" and is_text(there.type) and seen.distinct == len(column) > CLASSES:
         return replace(seen, reason="a different value in every row: it identifies rows", key=True)
     return _many_values(seen, there) if kind == "category" and is_text(there.type) else seen
@@ -175,14 +180,14 @@ def alone(seen: ColumnProfile, column: pa.Array, folder: Path | None, decimal: s
     return seen
 
 
-def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool) -> ColumnProfile:
+def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool, step: int = 1) -> ColumnProfile:
     """A column of numbers, or of whole ones that only say which row is which."""
     values = there if not is_text(there.type) else pc.utf8_trim_whitespace(there)
     numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     with np.errstate(invalid="ignore"):  # of an infinity, which reading refuses
         whole = bool((numbers % 1 == 0).all())
     unique = whole and seen.distinct == len(there) > CLASSES
-    if unique and not asked and numbers.max() - numbers.min() + 1 == len(numbers):
+    if unique and not asked and numbers.max() - numbers.min() == step * (len(numbers) - 1):
         return replace(seen, kind="left", reason="it numbers the rows", key=not seen.missing)
     if unique and not asked and IDENTIFIER.search(seen.name):
         reason = "whole numbers that differ in every row identify rows: its name says so"

@@ -32,13 +32,17 @@ LEAST, OFTEN = 5, 2
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """A table of who has what: the two columns, how many values each has, and its other columns."""
+    """A table of who has what: the two columns, how many values each has, and its other columns, which say
+    when and how much, or what each user or movie is.
+    """
 
     query: str
     key: str
     sizes: tuple[int, int]
     others: tuple[str, ...]
     rows: int
+    missing: tuple[int, int] = (0, 0)
+    """Rows that lack the one or the other."""
 
 
 def interactions(table: Table, rows: pa.Table) -> Interactions | None:
@@ -55,15 +59,22 @@ def interactions(table: Table, rows: pa.Table) -> Interactions | None:
     others = tuple(name for name in columns if name not in (query, key))
     if not all(_names(columns[name]) for name in (query, key)):
         return None
-    if not all(_words(name) & BESIDE or _is_beside(columns[name]) for name in others):
-        return None
+    for name in others:
+        if _words(name) & BESIDE or _is_beside(columns[name]):
+            continue
+        if not any(_describes(columns[each], columns[name]) for each in (query, key)):
+            return None
     known: list[set[object]] = [set(), set()]
+    missing = [0, 0]
     count = 0
     for _, part in table.chunks([query, key]):
         count += part.num_rows
-        for values, name in zip(known, (query, key), strict=True):
-            values.update(pc.unique(flat(part.column(name)).drop_null()).to_pylist())
-    return Interactions(query, key, (len(known[0]), len(known[1])), others, count)
+        for place, name in enumerate((query, key)):
+            column = flat(part.column(name))
+            missing[place] += column.null_count
+            known[place].update(pc.unique(column.drop_null()).to_pylist())
+    sizes = len(known[0]), len(known[1])
+    return Interactions(query, key, sizes, others, count, (missing[0], missing[1]))
 
 
 def _words(name: str) -> set[str]:
@@ -91,6 +102,14 @@ def _is_beside(column: pa.Array) -> bool:
         return True
     numbers = cast(there, pa.float64()) if is_text(there.type) else there
     return numbers is not None and pc.count_distinct(there).as_py() <= CLASSES
+
+
+def _describes(who: pa.Array, what: pa.Array) -> bool:
+    """Whether all rows of a user or a movie have one value of a column, as its title or its genres."""
+    if pa.types.is_nested(what.type):
+        return False
+    pairs = pa.table({"who": who, "what": what}).group_by(["who", "what"]).aggregate([])
+    return bool(len(pairs) == pc.count_distinct(who, mode="all").as_py())
 
 
 def draft_towers(name: str, path: str, train: str, found: Interactions) -> str:
@@ -127,9 +146,13 @@ def _lines(name: str, path: str, train: str, found: Interactions) -> Iterator[st
     yield "  validation: {split: 0.1}  # a random tenth of the rows is to be found"
     yield f"  key: {flow(found.query)}  # predictions have it"
     yield "  features:"
-    for each, column, count in zip((query, key), (found.query, found.key), found.sizes, strict=True):
+    of = zip((query, key), (found.query, found.key), found.sizes, found.missing, strict=True)
+    for each, column, count, missing in of:
         at = "" if each == column else f"column: {flow(column)}, "
-        yield f"    {each}: {{{at}encode: category, vocabulary: {count + 1}}}"
+        if missing:
+            yield f"    # {missing:,} rows have none, and share the value `missing`"
+        size = f"vocabulary: {count + 2}, fill: missing" if missing else f"vocabulary: {count + 1}"
+        yield f"    {each}: {{{at}encode: category, {size}}}"
     yield from ("", "train:", "  optimizer: {name: adam, learning_rate: 0.003}")
     yield from ("  epochs: 40  # at most: it ends where validation gets no better", f"  batch_size: {batch}")
     yield "  callbacks:"
