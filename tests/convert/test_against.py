@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 from typer.testing import CliRunner
 
 from graphspec.cli.app import app
+from graphspec.compiler import compile
+from graphspec.convert.pytorch.against import against
+from graphspec.diagnostics import SpecError
 
 SPEC = """
 inputs: {x: {shape: [8, 8, 1]}}
@@ -404,3 +410,35 @@ def test_wrong_use_is_told(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "bad.json").write_text(text)
         done = CliRunner().invoke(app, ["verify", str(tmp_path / "bad.json")])
         assert done.exit_code == 1 and "is not a certificate" in done.output
+
+
+PLACES = """
+inputs:
+  ids: {shape: [T], dtype: int64}
+nodes:
+  words:  {layer: Embedding, input_dim: 11, output_dim: 4}
+  count:  {op: arange, from: ids, axis: 1}
+  places: {layer: Embedding, input_dim: 512, output_dim: 4}
+  sum:    {merge: add, from: [words, places]}
+  hidden: {layer: Dense, units: 8, activation: tanh}
+  out:    {layer: Dense, units: 3}
+outputs: [out]
+"""
+
+
+def test_what_is_computed_once_for_all_rows_is_no_difference() -> None:
+    """The activation is another one; positions have no axis of the batch there."""
+
+    class Places(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places = nn.Embedding(11, 4), nn.Embedding(512, 4)
+            self.hidden, self.out = nn.Linear(4, 8), nn.Linear(8, 3)
+
+        def forward(self, ids: torch.Tensor) -> Any:
+            x = self.words(ids) + self.places(torch.arange(ids.shape[1]))
+            return self.out(self.hidden(x).relu())
+
+    with pytest.raises(SpecError, match="the activation of `hidden`: what `out` reads differs"):
+        against(compile(PLACES), Places(), "Places")
+    assert against(compile(PLACES.replace("tanh", "relu")), Places(), "Places").outputs < 1e-5

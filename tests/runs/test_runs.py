@@ -341,6 +341,36 @@ def test_predictions_tell_what_the_training_never_saw(trained: Path, tmp_path: P
     assert told == ["facts: 1 of 3 rows filled", "kinds: 1 of 3 rows unseen"]
 
 
+def test_numbers_that_are_read_as_values_too_are_counted_as_numbers_alone(tmp_path: Path) -> None:
+    rows = [f"{n % 5}.5,{'a tree' if n % 2 else 'the sea'},{n % 2}" for n in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,text,kind", *rows]) + "\n")
+    text = """
+    inputs: {exact: {shape: [1], dtype: int64}, facts: {shape: [1]}, text: {shape: [3], dtype: int64}}
+    nodes:
+      codes: {layer: Embedding, from: exact, input_dim: 7, output_dim: 2}
+      flat:  {layer: Flatten}
+      words: {layer: Embedding, from: text, input_dim: $(vocabulary(text)), output_dim: 2, mask_zero: true}
+      mean:  {layer: GlobalAveragePooling1D}
+      all:   {merge: concatenate, from: [flat, facts, mean]}
+      kind:  {layer: Dense, units: 1, activation: sigmoid}
+    outputs: {kind: {loss: binary_crossentropy}}
+    data:
+      train: t.csv
+      features:
+        exact: {columns: [size], encode: category, fill: missing}
+        facts: {columns: [size], encode: number, fill: median}
+        text:  {column: text, encode: text, vocabulary: 9, length: 3}
+        kind:  {column: kind, encode: number}
+    train: {epochs: 1}
+    """
+    (tmp_path / "s.yaml").write_text(text)
+    graphspec.compile(tmp_path / "s.yaml").fit(run_dir=tmp_path / "run", device="cpu")
+    (tmp_path / "new.csv").write_text("size,text\n9.5,a tree\n,the dog\n")
+    told = list[str]()
+    list(Run(tmp_path / "run").predictions(tmp_path / "new.csv", device="cpu", noted=told.extend))
+    assert told == ["facts: 1 of 2 rows filled", "text: 1 of 2 rows with unseen tokens"]
+
+
 def test_evaluation_tells_what_the_training_never_saw(trained: Path, tmp_path: Path) -> None:
     data = tmp_path / "new.csv"
     data.write_text(

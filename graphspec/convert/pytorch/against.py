@@ -182,13 +182,13 @@ class _Pair:
         message = f"the outputs of the spec differ from those of `{self.name}` by {worst:.1e} of the largest"
         before: tuple[str, Op] | None = None
         for ours, theirs, op, (read, given) in self._calls(inputs):
-            if _gap(*read) > TOLERANCE:
+            if _gap(read[0], _of_rows(read)) > TOLERANCE:
                 nodes = _between(None if before is None else before[1], op)
                 names = " or ".join(f"`{each.name}`" for each in nodes) or f"what `{op.name}` reads"
                 said = f", or the activation of `{before[0]}`" if before is not None else ""
                 where = f"{message}, first at {names}{said}: what `{ours}` reads differs"
                 return Diagnostic("import-differs", where, (nodes or [op])[0].span)
-            if _gap(*given) > TOLERANCE:
+            if _gap(given[0], _of_rows(given)) > TOLERANCE:
                 where = f"{message}, first at `{op.name}`, which is `{theirs}` there"
                 help = self._order_of_parts(ours) or _settings(op, self.theirs, theirs)
                 return Diagnostic("import-differs", where, op.span, help=help)
@@ -347,6 +347,17 @@ def _like(tensor: Tensor, other: Tensor) -> Tensor:
         ways += [tensor.movedim(-1, 1), tensor.movedim(1, -1)]
     ways = [way for way in ways if way.shape == other.shape]
     return min(ways, key=lambda way: apart([way], [other]), default=tensor)
+
+
+def _of_rows(both: tuple[list[Tensor], list[Tensor]]) -> list[Tensor]:
+    """The values of the other module, for each row of the batch where it computes them once for all."""
+    ours, theirs = both
+    if len(ours) != len(theirs):
+        return theirs
+    return [
+        b.expand_as(a) if b.shape in (a.shape[1:], (1, *a.shape[1:])) else b
+        for a, b in zip(*both, strict=True)
+    ]
 
 
 def _gap(ours: list[Tensor], theirs: list[Tensor]) -> float:

@@ -26,11 +26,12 @@ import numpy as np
 
 from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, TablePart
-from graphspec.data.encoders.base import Array, Column, Encoder, damaged, restored
+from graphspec.data.encoders.base import UNSEEN_TOKENS, Array, Column, Encoder, damaged, restored
 from graphspec.data.encoders.decoding import written
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs, pictured, reading_images, sees_padding
+from graphspec.data.features.settings import Number
 from graphspec.data.features.texts import DrawnValues, Shifted
 from graphspec.data.features.vision import BoxesFeature
 from graphspec.data.fields import UNIT
@@ -49,7 +50,7 @@ MASKS = "masks:MaskEncoder"
 """The encoder of a target that is an image."""
 PARTS = ("", "training", "validation", "test")
 OF_BOXES = ("without boxes", "with crowds", "with boxes clipped", "with boxes left out")
-TOLD = (*PARTS, "unseen", "filled", "cut", "without a target", *OF_BOXES)
+TOLD = (*PARTS, "unseen", UNSEEN_TOKENS, "filled", "cut", "without a target", *OF_BOXES)
 """Parts of the data and reasons, in the order of their notes."""
 VERSION = 1
 """Of the JSON state."""
@@ -413,9 +414,21 @@ class Encoders:
 
     def counted(self, part: str = "") -> list[str]:
         """Counts of unseen, filled and cut cells in the encoded rows of a part of the data: a line for each
-        feature with such rows. Rows that were encoded without `labels` belong to the part "".
+        feature with such rows. Numbers that are read as values, too, are counted as numbers alone. Rows that
+        were encoded without `labels` belong to the part "".
         """
-        return [f"{name}: {counts}" for name in self.encoders if (counts := self._counts_of(name, part))]
+        as_numbers = {
+            column
+            for encoder in self.encoders.values()
+            if isinstance(encoder.feature, Number)
+            for column in encoder.columns
+        }
+        return [
+            f"{name}: {counts}"
+            for name, encoder in self.encoders.items()
+            if (isinstance(encoder.feature, Number) or not {*encoder.columns} <= as_numbers)
+            and (counts := self._counts_of(name, part))
+        ]
 
     def _counts_of(self, name: str, part: str | None = None) -> str:
         """The counts of a field: in one part, or in each with its name."""

@@ -41,6 +41,10 @@ def damaged(what: str) -> SpecError:
     return fail("data-format", f"the encoders are damaged, or belong to another spec: {what}", "train again")
 
 
+UNSEEN_TOKENS = "with unseen tokens"
+"""The mark of rows of which some tokens have no id of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """The encoded array of some rows. Where `missing`, a target has no value, and a legal one replaces it.

@@ -12,7 +12,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, texts, texts_of
-from graphspec.data.encoders.base import Array, Column, ColumnCells, Encoder, names_at, scattered
+from graphspec.data.encoders.base import (
+    UNSEEN_TOKENS,
+    Array,
+    Column,
+    ColumnCells,
+    Encoder,
+    names_at,
+    scattered,
+)
 from graphspec.data.encoders.exact import Letters, Lookup
 from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
@@ -119,7 +127,7 @@ class ListEncoder(Encoder):
         found = self.ids(part)
         ragged, missing = found.ragged, found.missing
         empty = (ragged.lengths == 0) & ~missing
-        marks = marked("unseen", ragged, self.unseen(ragged))
+        marks = marked(UNSEEN_TOKENS, ragged, self.unseen(ragged))
         if found.filled is not None:
             marks["filled"] = found.filled
         if self.feature.fill is not None and (missing | empty).any():
