@@ -20,7 +20,7 @@ from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import Marked, Split
 from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed, remedy
-from graphspec.data.opening import Opening, opening, spanner
+from graphspec.data.opening import Opening, spanner, spec_file
 from graphspec.diagnostics import Diagnostic, Remedy, Span, SpecError, become, moved
 from graphspec.elaborated import BaseProgram
 from graphspec.files.run_files import ENVIRONMENT
@@ -47,8 +47,7 @@ def check_files(program: BaseProgram, root: Path | None) -> Iterator[Diagnostic]
     sources: dict[tuple[str, ...], Opening] = {}
     for place, file in config.files.items():
         try:
-            opened = opening(program, ".".join(place), file, root)
-            assert opened is not None
+            opened = spec_file(program, ".".join(place), file, root)
             if len(place) == 1:
                 yield from _check(program, place, opened)
             else:

@@ -30,7 +30,7 @@ from graphspec.data.folders import Found, find
 from graphspec.data.in_memory_source import Given
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mistakes import lacks, placed
-from graphspec.data.opening import Opening, opening, spanner
+from graphspec.data.opening import Opening, opening, spanner, spec_file
 from graphspec.data.padding import Padding
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
@@ -135,7 +135,7 @@ class Loader:
         help = "train on the data themselves"
         if config.sources:
             raise fail("not-supported", "several sources: only one table is prepared", help)
-        file = opening(self.program, "train", config.first, root, data)
+        file = opening(self.program, root, data)
         if file is None:
             raise fail("data-missing", "there are no data to prepare", "name some: `--data PATH`")
         others = {"validation": config.validation, "test": config.test}
@@ -158,8 +158,7 @@ class Loader:
             raise two_tests()
         found = [FittedSource(table, encoders, parts, rows=rows)]
         for label, named in held.items():
-            opened = opening(self.program, label, named, root)
-            assert opened is not None
+            opened = spec_file(self.program, label, named, root)
             try:
                 self.encoders = deepcopy(encoders)
                 table, bound = self._bound(opened)
@@ -227,12 +226,12 @@ class Loader:
             label = ("training", "validation", "test")[number]
             if label == "test" and parts[number] is not None:
                 raise two_tests()
-            parts[number] = self.all(opening(self.program, label, named, root), label, named)
+            parts[number] = self.all(spec_file(self.program, label, named, root), label, named)
         return parts
 
-    def all(self, file: Opening | None, label: str, bounds: DataFile | None = None) -> Examples | None:
+    def all(self, file: Opening, label: str, bounds: DataFile | None = None) -> Examples | None:
         """All examples of a file, or those of the time that is named."""
-        return self._read(file, None, label, bounds)[0] if file is not None else None
+        return self._read(file, None, label, bounds)[0]
 
     def count(self, source: str, rows: int) -> None:
         """Keeps how many training rows a source has."""

@@ -20,7 +20,7 @@ from graphspec.data.loader import SYNTHETIC, Loader
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mixed import mixing
 from graphspec.data.mixture import Mixture
-from graphspec.data.opening import Opening, opening
+from graphspec.data.opening import Opening, given_file, opening, spec_file
 from graphspec.data.prepared import (
     digest_of,
     is_prepared,
@@ -139,7 +139,7 @@ def _read(
 
         parts = SeveralTables(loader, _source_files(program, config.sources, root, data)).read()
     else:
-        parts = loader.training(opening(program, "train", config.first, root, data))
+        parts = loader.training(opening(program, root, data))
     training, validation, test = loader.held(parts, root)
     assert training is not None  # a split leaves some
     return Data(
@@ -165,8 +165,7 @@ def _source_files(
         raise fail("not-supported", message, help)
     found = {}
     for name, source in sources.items():
-        opened = opening(program, f"train.{name}", source, root)
-        assert opened is not None
+        opened = spec_file(program, f"train.{name}", source, root)
         if isinstance(opened.path, Path) and is_prepared(opened.path):
             help = "name the file that it was prepared of"
             message = f"`{opened.path}` holds prepared data, and is one of several sources"
@@ -187,7 +186,7 @@ def _prepared_folder(
         path = Path(named.path) if far else (root or Path()) / named.path
         if (far and not program.allow_url) or not is_prepared(path):
             return None
-    opened = opening(program, "train", named, root, data)
+    opened = opening(program, root, data)
     place = opened.path if opened is not None else None
     return place if isinstance(place, Path) and is_prepared(place) else None
 
@@ -254,9 +253,7 @@ def load_file(
     if encoders is None:
         need_no_features(program)
     loader = Loader(program, limit or sys.maxsize, encoders)
-    config = loader.config
-    opened = opening(program, "train", config.first, None, path)
-    assert opened is not None
+    opened = given_file(program, path)
     examples = loader.all(opened, "test")
     if examples is None:
         raise fail("data-empty", f"`{opened.path}` holds no examples")

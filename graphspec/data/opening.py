@@ -27,27 +27,31 @@ class Opening:
 
 
 def opening(
-    program: BaseProgram,
-    key: str,
-    file: DataFile | None,
-    root: Path | None,
-    path: Path | DataFile | Given | None = None,
+    program: BaseProgram, root: Path | None, path: Path | DataFile | Given | None = None
 ) -> Opening | None:
-    """The file under a key of `data:`, `train.plain` of a source; `path`, from the command line, replaces it
-    and may lie anywhere.
+    """The training data: a path from the command line, or else the file that `data:` names, if it does.
+    Raises `SpecError` (data-outside).
+    """
+    if path is not None:
+        return given_file(program, path)
+    named = program.data.first if program.data is not None else None
+    return spec_file(program, "train", named, root) if named is not None else None
 
-    It is read with the options of the one that it replaces, where both are of one format, but for a delimiter
-    that it has of its own. Raises `SpecError` (data-outside).
+
+def given_file(program: BaseProgram, path: Path | DataFile | Given) -> Opening:
+    """Data from the command line, which may lie anywhere, in place of the training data. They are read with
+    the options of these, where both are of one format, but for a delimiter that they have of their own.
     """
     if isinstance(path, DataFile):
-        opened = opening(program, key, file, root, Path(path.path))
-        assert opened is not None
+        opened = given_file(program, Path(path.path))
         return replace(opened, options=opened.options.model_copy(update={"delimiter": path.delimiter}))
-    if path is not None:
-        same = file is not None and alike(path.name, file.path)
-        return Opening(path, file if same and file is not None else DataFile(path=str(path)))
-    if file is None:
-        return None
+    named = program.data.first if program.data is not None else None
+    same = named is not None and alike(path.name, named.path)
+    return Opening(path, named if same and named is not None else DataFile(path=str(path)))
+
+
+def spec_file(program: BaseProgram, key: str, file: DataFile, root: Path | None) -> Opening:
+    """The file under a key of `data:`, `train.plain` of a source. Raises `SpecError` (data-outside)."""
     root, span = root or Path(), program.span(("data", *key.split(".")))
     if remote.is_remote(file.path):
         if not program.allow_url:

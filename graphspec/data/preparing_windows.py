@@ -48,7 +48,7 @@ def prepare_windows(
     of shards and of rows so far. Raises `SpecError`, a data-... code for each mistake.
     """
     program, config = loader.program, loader.config
-    file = opening(program, "train", config.first, root, data)
+    file = opening(program, root, data)
     if file is None:
         raise fail("data-missing", "there are no data to prepare", "name some: `--data PATH`")
     found = loader.held(loader.training(file), root)

@@ -88,7 +88,7 @@ def backtest(
         raise fail("not-supported", message, "`graphspec evaluate` measures what other runs predict")
     root, known = run.files.places(run.program)
     if data is None:
-        opened = opening(run.program, "train", config.first, root, known)
+        opened = opening(run.program, root, known)
         if opened is None:
             raise fail("data-missing", "the run does not know its data", "give data: `--data PATH`")
         data = opened.path

@@ -21,9 +21,8 @@ from graphspec.data.encoders.base import Encoder
 from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.features.settings import Date
-from graphspec.data.files import DataFile
 from graphspec.data.folders import find
-from graphspec.data.opening import opening
+from graphspec.data.opening import given_file, opening, spec_file
 from graphspec.data.tables import open_table
 from graphspec.diagnostics import SpecError, fail
 from graphspec.runs.repeats import holm
@@ -125,9 +124,8 @@ def drift(run: Run, data: Any, device: str = "auto") -> Drift:
 def _learned(run: Run, config: DataConfig) -> list[Any]:
     """The paths of the tables that a run learned from. Raises `SpecError` (data-missing)."""
     root, known = run.files.places(run.program)
-    files: dict[str, DataFile | None] = {f"train.{name}": file for name, file in config.sources.items()}
-    files = files or {"train": config.first}
-    opened = [opening(run.program, key, file, root, known) for key, file in files.items()]
+    sources = [spec_file(run.program, f"train.{name}", file, root) for name, file in config.sources.items()]
+    opened = sources or [opening(run.program, root, known)]
     paths = [each.path for each in opened if each is not None]
     if not paths:
         message = "the run learned from arrays in memory, which it does not keep"
@@ -159,8 +157,7 @@ def _corrected(found: Sequence[ColumnDrift]) -> list[ColumnDrift]:
 def _rows(run: Run, encoders: Encoders, data: Any) -> TablePart:
     config = run.program.data
     assert config is not None
-    opened = opening(run.program, "train", config.first, None, data)
-    assert opened is not None
+    opened = given_file(run.program, data)
     table = open_table(find(opened.path, opened.within), opened.options, config)
     names = [name for name in encoders.columns if name in table.columns]
     chunks = [part for _, part in reading.sliced(table.chunks(names), ROWS, 1)]

@@ -25,7 +25,7 @@ from graphspec.data.folders import Found, find
 from graphspec.data.in_memory_source import Given, of_rows
 from graphspec.data.loader import padding_of
 from graphspec.data.mistakes import IN_MEMORY
-from graphspec.data.opening import opening, spanner
+from graphspec.data.opening import given_file, spanner
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import Row
 from graphspec.data.shareable import shareable
@@ -75,8 +75,7 @@ def predictions(
     if tiles is not None:
         predictor.tiles = Tiles.of(program, encoders, tiles)
         predictor.engine = TiledEngine(engine, predictor.tiles)
-    opened = opening(program, "train", program.data.first if program.data else None, None, path)
-    assert opened is not None
+    opened = given_file(program, path)
     source = find(opened.path)
     if source.kind == "arrays" and encoders is None:
         yield from predictor.of_arrays(open_arrays(source))
@@ -90,8 +89,7 @@ def tiled_examples(
     program: BaseProgram, tiles: Tiles, encoders: Encoders, path: Path | DataFile | Given, limit: int
 ) -> TiledExamples:
     """The first rows of a file with their targets, for pictures in their own size. Raises `SpecError`."""
-    opened = opening(program, "train", program.data.first if program.data else None, None, path)
-    assert opened is not None
+    opened = given_file(program, path)
     table = open_table(find(opened.path), opened.options, program.data)
     encoders.bind(table, spanner(program))
     return TiledExamples(tiles, table, encoders, fields(program), limit)

@@ -20,7 +20,7 @@ from graphspec.data.encoding import encoders_of
 from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.in_memory_source import Given
-from graphspec.data.opening import opening
+from graphspec.data.opening import given_file
 from graphspec.data.rows.reader import RowArrays
 from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
@@ -181,9 +181,7 @@ def recommendations(
     best first, and with `probabilities` the scores. In the end `noted` gets what was made of the rows.
     """
     reader = _Recommending(finder, limit, probabilities)
-    data = finder.program.data
-    opened = opening(finder.program, "train", data.first if data else None, None, path)
-    assert opened is not None
+    opened = given_file(finder.program, path)
     source = find(opened.path)
     if source.kind == "arrays" and finder.encoders is None:
         from graphspec.data.arrays import open_arrays
