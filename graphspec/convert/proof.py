@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -148,10 +149,8 @@ def _beside(module: Any, inputs: Mapping[str, Tensor], model: Any) -> float:
 
 def _tensors(outputs: Any) -> list[Tensor]:
     """The outputs of Keras' model, on whatever backend, as tensors."""
-    return [
-        torch.as_tensor(x.detach().cpu().numpy() if isinstance(x, Tensor) else _array(x))
-        for x in _flat(outputs)
-    ]
+    leaves = torch.utils._pytree.tree_leaves(outputs)
+    return [x.detach().cpu() if isinstance(x, Tensor) else torch.as_tensor(np.array(x)) for x in leaves]
 
 
 def _structured(model: Any, inputs: Mapping[str, Tensor]) -> Any:
@@ -160,24 +159,10 @@ def _structured(model: Any, inputs: Mapping[str, Tensor]) -> Any:
 
     examples = next(iter(inputs.values())).shape[0]
     structure = inputs_of(model, examples, frozenset())
-    flat, tensors = _flat(structure), list(inputs.values())
+    flat, tensors = torch.utils._pytree.tree_leaves(structure), list(inputs.values())
     if len(flat) != len(tensors):
         zeros = [torch.zeros([size or 1 for size in x.shape]) for x in flat]
         names = [identifier(x.name, "input") for x in flat]
         tensors = [inputs.get(name, zero) for name, zero in zip(names, zeros, strict=True)]
     tensors_by_id = {id(x): tensor for x, tensor in zip(flat, tensors, strict=True)}
     return keras.tree.map_structure(lambda x: tensors_by_id[id(x)], structure)
-
-
-def _flat(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return [item for inner in value.values() for item in _flat(inner)]
-    if isinstance(value, (list, tuple)):
-        return [item for inner in value for item in _flat(inner)]
-    return [value]
-
-
-def _array(value: Any) -> Any:
-    import numpy as np
-
-    return np.array(value)

@@ -52,6 +52,15 @@ class Field:
     role: str = "input"
     padded: bool = False  # lists are brought to a multiple of a factor; a feature's, whose 0 is padding
 
+    @property
+    def bounds(self) -> tuple[Array, Array]:
+        """The least and the greatest legal values, one or one for each position of the last axis; infinite
+        where a side is free.
+        """
+        highs = self.high if isinstance(self.high, tuple) else (self.high,)
+        low = [-math.inf if high is None or self.low is None else self.low for high in highs]
+        return np.array(low), np.array([math.inf if high is None else high for high in highs])
+
 
 def fields(program: BaseProgram, absent: Collection[str] = ()) -> list[Field]:
     """The arrays of a program: its inputs but those that are `absent`, then the targets of its outputs, each
@@ -439,11 +448,10 @@ def _not_whole(source: Checker, field: Field, array: Array) -> SpecError:
 def _in_range(source: Checker, what: str, field: Field, array: Array) -> None:
     if field.low is None or field.high is None or not array.size:
         return
-    highs = field.high if isinstance(field.high, tuple) else (field.high,)
-    if len(highs) == 1 and array.min() >= field.low and array.max() <= field.high:
+    low, highs = field.bounds
+    if len(highs) == 1 and array.min() >= low[0] and array.max() <= highs[0]:
         return
-    low = np.array([-np.inf if high is None else field.low for high in highs])
-    wrong = (array < low) | (array > np.array([np.inf if high is None else high for high in highs]))
+    wrong = (array < low) | (array > highs)
     if field.ignored is not None:
         wrong &= array != field.ignored
     if wrong.any():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -105,8 +104,7 @@ def _fits(field: Field, array: Tensor) -> bool:
     if field.high is None or array.is_floating_point():
         return wanted.is_float == array.is_floating_point()
     known = array if field.ignored is None else array.masked_fill(array == field.ignored, 0)
-    highs = field.high if isinstance(field.high, tuple) else (field.high,)
-    return bool((known <= torch.tensor([math.inf if high is None else high for high in highs])).all())
+    return bool((known <= torch.from_numpy(field.bounds[1])).all())
 
 
 @torch.no_grad()

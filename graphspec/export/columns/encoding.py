@@ -124,16 +124,14 @@ def kind_of(encoder: Encoder) -> tuple[int, tuple[int | str, ...]]:
 
 
 def bounds(field: Field) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest numbers of a field, as `Checker` has them: one, or one for each position."""
-    least, most = -np.inf, np.inf
+    """The bounds of a field, and of its type."""
+    low, high = field.bounds
     if field.tensor.dtype == "bool":
-        least, most = 0, 1
-    elif not field.tensor.is_float and field.tensor.dtype != "int64":
+        return np.maximum(low, 0), np.minimum(high, 1)
+    if not field.tensor.is_float and field.tensor.dtype != "int64":
         info = np.iinfo(field.tensor.dtype)
-        least, most = info.min, info.max
-    highs = field.high if isinstance(field.high, tuple) else (field.high,)
-    low = [least if high is None or field.low is None else max(least, field.low) for high in highs]
-    return np.array(low), np.array([most if high is None else min(most, high) for high in highs])
+        return np.maximum(low, info.min), np.minimum(high, info.max)
+    return low, high
 
 
 @dataclass(frozen=True, slots=True)
