@@ -22,7 +22,7 @@ from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.features.settings import Date
 from graphspec.data.folders import find
-from graphspec.data.opening import given_file, opening, spec_file
+from graphspec.data.opening import Opening, given_file, opening, spec_file
 from graphspec.data.tables import open_table
 from graphspec.diagnostics import SpecError, fail
 from graphspec.runs.repeats import holm
@@ -124,8 +124,10 @@ def drift(run: Run, data: Any, device: str = "auto") -> Drift:
 def _learned(run: Run, config: DataConfig) -> list[Any]:
     """The paths of the tables that a run learned from. Raises `SpecError` (data-missing)."""
     root, known = run.files.places(run.program)
-    sources = [spec_file(run.program, f"train.{name}", file, root) for name, file in config.sources.items()]
-    opened = sources or [opening(run.program, root, known)]
+    opened: list[Opening | None] = [
+        spec_file(run.program, f"train.{name}", file, root) for name, file in config.sources.items()
+    ]
+    opened = opened or [opening(run.program, root, known)]
     paths = [each.path for each in opened if each is not None]
     if not paths:
         message = "the run learned from arrays in memory, which it does not keep"
