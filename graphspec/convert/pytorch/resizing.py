@@ -95,27 +95,3 @@ def _linear_rows(w: NodeWriter, x: Laid, sizes: list[int], align_corners: bool, 
     arguments = {"height": sizes[0], "width": 1, **({"align_corners": True} if align_corners else {})}
     node = w.node("layer", "Resizing", arguments, [("x", ConvertedValue(wide))])
     return image(x, w.node("op", "squeeze", {"axis": 2}, [("x", ConvertedValue(node))]), out)
-
-
-@handles("pixel_shuffle")
-def _pixel_shuffle(w: NodeWriter, self: Laid, upscale_factor: int, out: Any) -> Laid:
-    n, c, h, v = self.shape
-    r = upscale_factor
-    parted = w.split(self, (n, c // (r * r), r, r, h, v))
-    return w.split(parted.permuted((0, 1, 4, 2, 5, 3)), out.shape)
-
-
-@handles("pixel_unshuffle")
-def _pixel_unshuffle(w: NodeWriter, self: Laid, downscale_factor: int, out: Any) -> Laid:
-    n, c, h, v = self.shape
-    r = downscale_factor
-    parted = w.split(self, (n, c, h // r, r, v // r, r))
-    return w.split(parted.permuted((0, 1, 3, 5, 2, 4)), out.shape)
-
-
-@handles("channel_shuffle")
-def _channel_shuffle(w: NodeWriter, self: Laid, groups: int, out: Any) -> Laid:
-    n, c, *rest = self.shape
-    parted = w.split(self, (n, groups, c // groups, *rest))
-    order = (0, 2, 1, *range(3, len(parted.shape)))
-    return w.split(parted.permuted(order), out.shape)
