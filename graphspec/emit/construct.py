@@ -18,6 +18,7 @@ from graphspec.emit.code import (
     name,
     self_attribute,
     template,
+    walk,
 )
 from graphspec.emit.code import names as names_of
 from graphspec.emit.init_statement import InitStatement
@@ -257,6 +258,10 @@ class InitWriter:
             return
         attribute = names.attribute(slot.node)
         self.modules[slot.position] = self_attribute(attribute)
+        if (self.group.definition, slot.node) in self.classes.options.filled:
+            self.steps.append(_at_least_one(self.count(slot), slot.op))
+        if len(lists := _read_by_index(modules)) > 1:
+            self.steps.append(_equally_long(lists, slot.op))
         self.steps.append(InitStatement(modules, attribute, slot.op.span))
         self._after(attribute, next(iter(cells.values())))
 
@@ -314,6 +319,33 @@ class InitWriter:
         if weights:
             return template("next(self.buffers()).dtype")
         return template("torch.get_default_dtype()")
+
+
+def _at_least_one(count: ast.expr, op: Op) -> InitStatement:
+    """The statement that asserts that a loop has an instance."""
+    least: ast.expr = ast.Constant(0)
+    if isinstance(count, ast.BinOp) and isinstance(count.op, ast.Sub):
+        least, count = count.right, count.left
+    must = f"{flat(count)} must be more than {flat(least)}"
+    test = fill("{count} > {least}", {"count": count, "least": least})
+    return InitStatement(test, span=op.span, must=must)
+
+
+def _read_by_index(modules: ast.expr) -> list[str]:
+    """The arguments whose items a comprehension reads at its index, which has the length of one of them."""
+    counted = [each.iter for each in walk(modules) if isinstance(each, ast.comprehension)]
+    if not any("len" in names_of(count) for count in counted):
+        return []
+    items = (each for each in walk(modules) if isinstance(each, ast.Subscript))
+    at_index = (each.value for each in items if isinstance(each.slice, ast.Name) and each.slice.id == "index")
+    return [*dict.fromkeys(each.id for each in at_index if isinstance(each, ast.Name))]
+
+
+def _equally_long(lists: list[str], op: Op) -> InitStatement:
+    """The statement that asserts that lists have one length."""
+    test = template(" == ".join(f"len({word})" for word in lists))
+    must = f"{', '.join(lists[:-1])} and {lists[-1]} must be equally long"
+    return InitStatement(test, span=op.span, must=must)
 
 
 def _keeps_statistics(op: Op) -> bool:

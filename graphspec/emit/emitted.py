@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphspec.diagnostics import Span
+from graphspec.emit.empty_loops import Loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class EmitOptions:
     dynamic shapes, even where that costs time otherwise. `initialize` fills the weights; without it, the
     module is for inference, and its weights come from a file. Without `merged`, each instance of a block has
     a class of its own: long, and right without any comparison of instances; tests compare with it. Without
-    `params`, the params of the file are numbers, and no arguments of the model's class.
+    `params`, the params of the file are numbers, and no arguments of the model's class. `filled` are loops of
+    which constructors assert that they have an instance.
     """
 
     inplace: bool = True
@@ -23,6 +25,7 @@ class EmitOptions:
     initialize: bool = True
     merged: bool = True
     params: bool = True
+    filled: frozenset[Loop] = frozenset()
 
     @property
     def training(self) -> bool:

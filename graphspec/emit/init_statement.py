@@ -13,7 +13,7 @@ class InitStatement:
     """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute.
 
     `optional` says that the value may be None. Without the attribute `unless_none`, the statement is left
-    out; with `condition`, it is under an `if`.
+    out; with `condition`, it is under an `if`. With `must`, it asserts the value, and says so in these words.
     """
 
     value: ast.expr
@@ -22,3 +22,4 @@ class InitStatement:
     optional: bool = False
     unless_none: str = ""
     condition: ast.expr | None = None
+    must: str = ""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Any
 
 from graphspec.elaborated import Elaborated
 from graphspec.emit import emit
 from graphspec.emit.emitted import EmitOptions, Emitted
+from graphspec.emit.empty_loops import Loop, emptied
 from graphspec.emit.module_class import FixedParams
 from graphspec.emit.openness import open_names
 from graphspec.emit.uses import Use, Uses, further_uses
@@ -45,7 +47,8 @@ def emit_with_params(
         nonlocal uses
         uses = further_uses(program, use, _others) if uses is None else uses
         source, uses = _verified(program, options, probes, presets, uses)
-        return source
+        empty = _empty(again, params, program, probes)
+        return _with_loops(source, program, options, probes, presets, uses, empty) if empty else source
 
     names = frozenset(word for word, value in params.items() if _others(value))
     program = _elaborated(again, names)
@@ -89,6 +92,42 @@ def _verified(
             if len(fit) == len(uses):
                 raise
             uses = fit
+
+
+def _with_loops(
+    source: Emitted, program: Elaborated, options: EmitOptions, probes: Probes,
+    presets: Mapping[str, Params], uses: Uses, empty: dict[Loop, Probes],
+) -> Emitted:  # fmt: skip
+    """The source that is right, too, where these loops have no instance, or asserts that they have one."""
+    filled: set[Loop] = set()
+    while True:
+        more = {
+            key: probe for loop, each in empty.items() if loop not in filled for key, probe in each.items()
+        }
+        asserting = replace(options, filled=frozenset(filled))
+        try:
+            return emit(program, asserting, {**probes, **more}, presets, uses)
+        except FixedParams as fixed:
+            unfit = {
+                loop for loop, each in empty.items() if any(fixed.params.issuperset(key) for key in each)
+            }
+            if unfit <= filled:
+                return source
+            filled |= unfit
+
+
+def _empty(again: Again, params: Params, program: Elaborated, probes: Probes) -> dict[Loop, Probes]:
+    """For each loop that changes a size, the file with values of params at which it has no instance."""
+    found: dict[Loop, Probes] = {}
+    names = frozenset(word for words in probes for word in words)
+    for loop, ways in emptied(program.graph, params).items():
+        for values in ways:
+            if names.issuperset(values) and (probe := again(values, names)) is not None:
+                key = tuple(values)
+                while key in probes:
+                    key += tuple(values)  # another value of it
+                found[loop] = {**found.get(loop, {}), key: probe}
+    return found
 
 
 def _together(again: Again, params: Params, names: frozenset[str]) -> Probes:

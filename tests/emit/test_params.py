@@ -510,3 +510,80 @@ outputs: [y]
     assert "parts = [part.permute(0, 2, 3, 1) for part in parts]" in program.source
     for values in ({"radix": 3}, {"radix": 5}):
         assert_equal(graphspec.compile(text, params=values), made_with(class_of(program), values))
+
+
+NERF = """
+params: {depth: 4, skip: 2, width: 5}
+inputs: {point: {shape: [3]}}
+nodes:
+  first:  {layer: Dense, from: point, units: $width, repeat: $skip}
+  joined: {merge: concatenate, from: [first, point]}
+  second: {layer: Dense, units: $width, repeat: $(depth - skip)}
+  rgb:    {layer: Dense, units: 3}
+outputs: [rgb]
+"""
+RESIDUAL = """
+params: {depth: 4, width: 5}
+inputs: {point: {shape: [3]}}
+blocks:
+  residual:
+    inputs: [x]
+    nodes: {inner: {layer: Dense, from: x, units: $(channels(x))}, sum: {merge: add, from: [x, inner]}}
+nodes:
+  wide: {layer: Dense, from: point, units: $width}
+  deep: {block: residual, repeat: $depth}
+  end:  {layer: Dense, from: deep, units: $width, repeat: $depth}
+outputs: [end]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "refused"),
+    [
+        (NERF, {"skip": 0}, "skip must be more than 0"),
+        (NERF, {"depth": 2}, "depth must be more than skip"),
+        (NERF, {"depth": 3}, None),
+        (NERF.replace("$(depth - skip)", "$(depth - 1)"), {"depth": 1}, "depth must be more than 1"),
+        (RESIDUAL, {"depth": 0}, None),
+        (RESIDUAL.replace("units: $width, repeat", "units: 4, repeat"), {"depth": 0}, None),
+    ],
+)
+def test_a_loop_has_no_instance_only_where_the_class_is_right_then(
+    text: str, values: dict[str, int], refused: str | None
+) -> None:
+    made = class_of(graphspec.compile(text))
+    other = graphspec.compile(text, params=values)  # which the spec allows
+    if refused is None:
+        assert_equal(other, made_with(made, values))
+    else:
+        with pytest.raises(AssertionError, match=f"^{refused}$"):
+            made_with(made, values)
+
+
+STAGES = """
+params: {widths: [4, 5, 6], depths: [1, 2, 1]}
+inputs: {point: {shape: [3]}}
+blocks:
+  stage:
+    params: {width: required, depth: required}
+    inputs: [x]
+    nodes:
+      first: {layer: Dense, from: x, units: $width}
+      rest:  {layer: Dense, from: first, units: $width, repeat: $depth}
+nodes:
+  stages: {block: stage, from: point, repeat: {width: $widths, depth: $depths}}
+outputs: [stages]
+"""
+
+
+def test_lists_of_a_loop_are_equally_long() -> None:
+    made = class_of(graphspec.compile(STAGES))
+    for values in ({"widths": [4]}, {"depths": [1, 1, 1, 1]}):
+        with pytest.raises(SpecError):
+            graphspec.compile(STAGES, params=values)
+        with pytest.raises(
+            AssertionError, match=r"^(widths and depths|depths and widths) must be equally long$"
+        ):
+            made_with(made, values)
+    longer = {"widths": [4, 5, 6, 7], "depths": [1, 2, 0, 1]}
+    assert_equal(graphspec.compile(STAGES, params=longer), made_with(made, longer))

@@ -125,6 +125,7 @@ class Resnet(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = ConvNorm(3, 64, 7, strides=2, use_bias=use_bias)
+        assert len(widths) == len(depths), "widths and depths must be equally long"
         self.stages = nn.Sequential(
             *(
                 Stage(

@@ -107,6 +107,7 @@ class Resnet50(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = ConvNorm(3, 64, 7, strides=2)
+        assert len(widths) == len(depths), "widths and depths must be equally long"
         self.stages = nn.Sequential(
             *(
                 Stage(

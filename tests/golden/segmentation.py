@@ -80,11 +80,13 @@ class Up(nn.Module):
 class Segmentation(nn.Module):
     def __init__(self, depth: int = 2, width: int = 16) -> None:
         super().__init__()
+        assert depth > 0, "depth must be more than 0"
         self.downs = nn.ModuleList(
             Down(1 if index == 0 else width * 2 ** (index - 1), width * 2**index)
             for index in range(depth)
         )
         self.bottom = Double(width * 2 ** (depth - 1), width * 2**depth)
+        assert depth > 0, "depth must be more than 0"
         self.ups = nn.ModuleList(
             Up(
                 width * 2 ** (depth - index),
