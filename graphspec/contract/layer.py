@@ -20,6 +20,7 @@ from graphspec.contract.registry import REGISTRY, Kind
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS, ARGUMENTS
 from graphspec.settings import Setting
 from graphspec.tensor import Dim, Tensor, product
+from graphspec.traced import float_of
 
 if TYPE_CHECKING:
     from graphspec.contract.learned import Learned
@@ -293,6 +294,7 @@ class Layer(Setting):
     memory_layout: ClassVar[MemoryRule] = "spec"  # what `memory` says, for all inputs
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # what `output_names` says
     template: ClassVar[str] = ""  # its PyTorch expression, of arguments and fields, if there is a single one
+    optional: ClassVar[tuple[str, ...]] = ()  # fields whose keyword in `template` is left out at the default
     rank: ClassVar[int]  # of a class with it in its name, as Conv2D: axes of its windows
     flops_per_input: ClassVar[int] = 0  # what `flops` counts for each element of its first input,
     flops_per_output: ClassVar[int] = 0  # or of its first output
@@ -425,8 +427,12 @@ class Layer(Setting):
         """Its code in PyTorch."""
         if not self.template:
             raise TypeError(f"{type(self).__name__} says no code")
-        fields = [name for name in _HOLE.findall(self.template) if name in type(self).model_fields]
-        return Code(self.template, constants={name: getattr(self, name) for name in fields})
+        fields, constants = type(self).model_fields, dict[str, Leaf]()
+        for name in (hole for hole in _HOLE.findall(self.template) if hole in fields):
+            value = getattr(self, name)
+            constants[name] = float_of(value) if fields[name].annotation is float else value
+        defaults: dict[str, Leaf] = {name: fields[name].default for name in self.optional}
+        return Code(self.template, constants=constants, defaults=defaults)
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         """How it goes on along the axis that is streamed, given the roles of its inputs, grouped like its

@@ -111,8 +111,6 @@ class ReversibleEmbedding(Embedding):
     reverse: bool = False
     """Whether the direction is reversed."""
 
-    examples = (Example(_TABLE, ((6,),), dtype="int64", high=11),)
-
     def infer(self, x: Tensor) -> Tensor:
         if not self.reverse:
             return super().infer(x)

@@ -10,37 +10,32 @@ from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Code, Example, LayerError, Site
 from graphspec.contract.streaming import Role, Streaming, apart_from
-from graphspec.ops.operation import UnaryOperation, row, table
+from graphspec.ops.operation import Operation, UnaryOperation, row, table
 from graphspec.tensor import Tensor
-from graphspec.traced import float_of
 
 
 class _Activation(UnaryOperation, abstract=True):
     """One of Keras' activation functions."""
 
-    examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 4),)),)
-
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=f"`{self.spec_name}`")
         return x
 
+    template = ""  # unless it is an expression of its own, Keras' function of this name
+
     def code(self, site: Site) -> Code:
+        if self.template:
+            return Operation.code(self, site)
         return Code("{x}", activation=ActivationFunction.parse(self.spec_name))
 
 
 table(
     __name__,
     UnaryOperation,
-    row(
-        "relu",
-        "`x` where it is positive, else 0.",
-        function="relu",
-        floats=False,
-        examples=_Activation.examples,
-    ),
-    row("tanh", "The hyperbolic tangent.", function="tanh", examples=_Activation.examples),
+    row("relu", "`x` where it is positive, else 0.", function="relu", floats=False),
+    row("tanh", "The hyperbolic tangent.", function="tanh"),
 )
 
 
@@ -48,7 +43,6 @@ class Sigmoid(UnaryOperation, spec_name="sigmoid"):
     """`1 / (1 + exp(-x))`."""
 
     function = "sigmoid"
-    examples = (Example({}, ((3, 4),)),)
 
     def output_activation(self) -> str | None:
         return self.function
@@ -74,63 +68,50 @@ table(
 )
 
 
-class _Parametric(_Activation, abstract=True):
-    """An activation with one argument, which is the second argument of PyTorch's function `torch`."""
-
-    torch: ClassVar[str]
-
-    def code(self, site: Site) -> Code:
-        (name,) = type(self).model_fields
-        return Code(f"{self.torch}({{x}}, {{{name}}})", constants={name: float(getattr(self, name))})
-
-
-class Elu(_Parametric, spec_name="elu"):
+class Elu(_Activation, spec_name="elu"):
     """`x` where it is positive, else `alpha * (exp(x) - 1)`."""
+
+    template = "F.elu({x}, {alpha})"
 
     alpha: Finite = 1.0
 
-    torch = "F.elu"
-    examples = (Example({}, ((3, 4),)),)
 
-
-class Celu(_Parametric, spec_name="celu"):
+class Celu(_Activation, spec_name="celu"):
     """`x` where it is positive, else `alpha * (exp(x / alpha) - 1)`."""
+
+    template = "F.celu({x}, {alpha})"
 
     alpha: Annotated[Finite, Field(gt=0)] = 1.0
 
-    torch = "F.celu"
-    examples = (Example({}, ((3, 4),)),)
 
-
-class LeakyRelu(_Parametric, spec_name="leaky_relu"):
+class LeakyRelu(_Activation, spec_name="leaky_relu"):
     """`x` where it is positive, else `negative_slope * x`."""
+
+    template = "F.leaky_relu({x}, {negative_slope})"
 
     negative_slope: Finite = 0.2
 
-    torch = "F.leaky_relu"
-    examples = (Example({}, ((3, 4),)),)
 
-
-class SoftShrink(_Parametric, spec_name="soft_shrink"):
+class SoftShrink(_Activation, spec_name="soft_shrink"):
     """`x` shrunk towards 0 by `threshold`, and 0 within the threshold."""
 
+    template = "F.softshrink({x}, {threshold})"
+
     threshold: Annotated[Finite, Field(ge=0)] = 0.5
 
-    torch = "F.softshrink"
-    examples = (Example({}, ((3, 4),)),)
 
-
-class HardShrink(_Parametric, spec_name="hard_shrink"):
+class HardShrink(_Activation, spec_name="hard_shrink"):
     """`x`, but 0 within `threshold` of 0."""
 
-    threshold: Annotated[Finite, Field(ge=0)] = 0.5
+    template = "F.hardshrink({x}, {threshold})"
 
-    torch = "F.hardshrink"
-    examples = (Example({}, ((3, 4),)),)
+    threshold: Annotated[Finite, Field(ge=0)] = 0.5
 
 
 class Threshold(_Activation, spec_name="threshold"):
     """`x` where it is above `threshold`, else `default_value`."""
+
+    template = "F.threshold({x}, {threshold}, {default_value})"
 
     threshold: Finite
     default_value: Finite
@@ -138,20 +119,11 @@ class Threshold(_Activation, spec_name="threshold"):
 
     examples = (Example({"threshold": 0.5, "default_value": -1.0}, ((3, 4),)),)
 
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {
-            "threshold": float_of(self.threshold),
-            "default_value": float_of(self.default_value),
-        }
-        return Code("F.threshold({x}, {threshold}, {default_value})", constants=constants)
-
 
 class Gelu(_Activation, spec_name="gelu"):
     """The Gaussian error linear unit; `approximate` uses the tanh approximation."""
 
     approximate: bool = True
-
-    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         return Code('F.gelu({x}, approximate="tanh")' if self.approximate else "F.gelu({x})")
@@ -160,12 +132,9 @@ class Gelu(_Activation, spec_name="gelu"):
 class Squareplus(_Activation, spec_name="squareplus"):
     """A smooth ReLU without exponentials: `(x + sqrt(x**2 + b)) / 2`."""
 
+    template = "({x} + ({x} * {x} + {b}).sqrt()) / 2"
+
     b: Finite = 4
-
-    examples = (Example({}, ((3, 4),)),)
-
-    def code(self, site: Site) -> Code:
-        return Code("({x} + ({x} * {x} + {b}).sqrt()) / 2", constants={"b": self.b})
 
 
 class _Along(_Activation, abstract=True):
@@ -174,8 +143,6 @@ class _Along(_Activation, abstract=True):
     unless: ClassVar[Role] = "low"  # what makes no difference, of steps that are ahead
 
     axis: int = -1
-
-    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         example_axis(self.spec_name, self.axis, x.rank)

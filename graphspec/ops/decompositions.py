@@ -31,20 +31,19 @@ class _Factors(MatrixFunction, abstract=True):
 class Cholesky(Inv, spec_name="cholesky"):
     """The triangular factor `l` of symmetric, positive definite `l @ l.T`; `upper` gives its transpose."""
 
+    template = "torch.linalg.cholesky({x}, upper={upper})"
+    optional = ("upper",)
+
     upper: bool = False
     """Whether the upper triangle is meant."""
 
     examples = (Example({}, ((3, 3),), definite=True),)
 
-    def code(self, site: Site) -> Code:
-        return Code("torch.linalg.cholesky({x}" + (", upper=True)" if self.upper else ")"))
-
 
 class CholeskyInverse(Cholesky, spec_name="cholesky_inverse"):
     """The inverse of `x @ x.T`, where `x` is the result of `cholesky`."""
 
-    def code(self, site: Site) -> Code:
-        return Code("{x}.cholesky_inverse(" + ("upper=True)" if self.upper else ")"))
+    template = "{x}.cholesky_inverse(upper={upper})"
 
 
 class Logdet(Det, spec_name="logdet"):
@@ -86,6 +85,8 @@ class Qr(_Factors, spec_name="qr"):
     """The QR decomposition `q @ r`: `q` orthonormal, `r` upper triangular. `complete` gives a square `q`."""
 
     extra_outputs = ("r",)
+    template = "torch.linalg.qr({x}, mode={mode})"
+    optional = ("mode",)
 
     mode: Literal["reduced", "complete"] = "reduced"
     """Whether the factors are `reduced` or `complete`."""
@@ -97,10 +98,6 @@ class Qr(_Factors, spec_name="qr"):
         before, (rows, columns) = x.shape[:-2], x.shape[-2:]
         inner = rows if self.mode == "complete" else self.shorter(x)
         return x.with_shape(*before, rows, inner), x.with_shape(*before, inner, columns)
-
-    def code(self, site: Site) -> Code:
-        mode = "" if self.mode == "reduced" else ', mode="complete"'
-        return Code(f"torch.linalg.qr({{x}}{mode})")
 
 
 class Svd(_Factors, spec_name="svd"):
@@ -138,6 +135,9 @@ class Svd(_Factors, spec_name="svd"):
 class Pinv(_Factors, spec_name="pinv"):
     """The pseudoinverse of matrices. Singular values below `rcond` times the largest count as 0."""
 
+    template = "torch.linalg.pinv({x}, rtol={rcond})"
+    optional = ("rcond",)
+
     rcond: Annotated[Finite, Field(ge=0)] | None = None
 
     examples = (Example({}, ((4, 3),)),)
@@ -146,14 +146,12 @@ class Pinv(_Factors, spec_name="pinv"):
         super().infer(x)
         return x.with_shape(*x.shape[:-2], x.shape[-1], x.shape[-2])
 
-    def code(self, site: Site) -> Code:
-        if self.rcond is None:
-            return Code("torch.linalg.pinv({x})")
-        return Code("torch.linalg.pinv({x}, rtol={rcond})", constants={"rcond": self.rcond})
-
 
 class MatrixRank(_Factors, spec_name="matrix_rank"):
     """The number of singular values above `tol`, as int64. By default `tol` is the rounding error."""
+
+    template = "torch.linalg.matrix_rank({x}, atol={tol})"
+    optional = ("tol",)
 
     tol: Annotated[Finite, Field(ge=0)] | None = None
     """Below this, a singular value counts as 0."""
@@ -164,19 +162,12 @@ class MatrixRank(_Factors, spec_name="matrix_rank"):
         super().infer(x)
         return Tensor(x.shape[:-2], "int64")
 
-    def code(self, site: Site) -> Code:
-        if self.tol is None:
-            return Code("torch.linalg.matrix_rank({x})")
-        return Code("torch.linalg.matrix_rank({x}, atol={tol})", constants={"tol": self.tol})
-
 
 class SolveTriangular(Solve, spec_name="solve_triangular"):
     """The solution `x` of `a @ x = b`, where `a` is upper triangular, or lower triangular with `lower`."""
 
     lower: bool = False
     """Whether the lower triangle is meant."""
-
-    examples = (Example({}, ((3, 3), (3, 2))),)
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"upper": not self.lower}

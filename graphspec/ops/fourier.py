@@ -74,6 +74,8 @@ class Rfft(Operation, spec_name="rfft"):
     """
 
     extra_outputs = ("imag",)
+    template = "torch.view_as_real(torch.fft.rfft({x}, n={fft_length})).unbind(-1)"
+    optional = ("fft_length",)
     flops_per_input = 5
 
     fft_length: Positive | None = None
@@ -85,16 +87,12 @@ class Rfft(Operation, spec_name="rfft"):
         length: Dim = x.shape[-1] if self.fft_length is None else self.fft_length
         return (x.with_shape(*x.shape[:-1], length // 2 + 1),) * 2
 
-    def code(self, site: Site) -> Code:
-        if self.fft_length is None:
-            return Code("torch.view_as_real(torch.fft.rfft({x})).unbind(-1)")
-        constants: dict[str, Leaf] = {"length": self.fft_length}
-        return Code("torch.view_as_real(torch.fft.rfft({x}, {length})).unbind(-1)", constants=constants)
-
 
 class Irfft(Operation, spec_name="irfft"):
     """The inverse of `rfft`: the real signal along the last axis, by default of even `fft_length`."""
 
+    template = "torch.fft.irfft(torch.complex({real}, {imag}), n={fft_length})"
+    optional = ("fft_length",)
     flops_per_output = 5
     arguments = (Argument("real"), Argument("imag"))
 
@@ -109,12 +107,6 @@ class Irfft(Operation, spec_name="irfft"):
             raise LayerError("out-of-range", message, help="say `fft_length`", argument="fft_length")
         length: Dim = (real.shape[-1] - 1) * 2 if self.fft_length is None else self.fft_length
         return real.with_shape(*real.shape[:-1], length)
-
-    def code(self, site: Site) -> Code:
-        if self.fft_length is None:
-            return Code("torch.fft.irfft(torch.complex({real}, {imag}))")
-        constants: dict[str, Leaf] = {"length": self.fft_length}
-        return Code("torch.fft.irfft(torch.complex({real}, {imag}), {length})", constants=constants)
 
 
 class Stft(Operation, spec_name="stft"):

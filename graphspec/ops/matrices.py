@@ -255,7 +255,6 @@ class Trace(Diagonal, spec_name="trace"):
     """The trace of matrices along two axes: the sum of the diagonal."""
 
     template = "{x}.diagonal({offset}, {axis1}, {axis2}).sum(-1)"
-    examples = (Example({"axis1": 1, "axis2": 2}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         if not x.is_float:
@@ -267,11 +266,9 @@ class Trace(Diagonal, spec_name="trace"):
 class _Triangle(Operation, abstract=True):
     """Matrices along the last two axes, with zeros on one side of a diagonal."""
 
-    method: ClassVar[str]
+    optional = ("k",)
 
     k: int = 0
-
-    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_matrices(self.spec_name, x)
@@ -284,10 +281,6 @@ class _Triangle(Operation, abstract=True):
         if {rows, columns} == {"new"}:
             return None
         return Streaming("place", (roles[0],), step=StepTriangle(of=self, columns=columns == "new"))
-
-    def code(self, site: Site) -> Code:
-        shift = "{k}" if self.k else ""
-        return Code(f"{{x}}.{self.method}({shift})", constants={"k": self.k} if self.k else {})
 
 
 class StepTriangle(Operation, abstract=True, spec_name="triangle"):
@@ -304,7 +297,7 @@ class StepTriangle(Operation, abstract=True, spec_name="triangle"):
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"k": self.of.k}
         shift = "" if self.of.k == 0 else ", {k}"
-        shift += ", upper=True" if self.of.method == "triu" else ""
+        shift += ", upper=True" if self.of.spec_name == "triu" else ""
         shift += ", columns=True" if self.columns else ""
         return Code(f"step_triangle({{x}}, {{places}}{shift})", constants=constants if self.of.k else {})
 
@@ -312,8 +305,8 @@ class StepTriangle(Operation, abstract=True, spec_name="triangle"):
 table(
     __name__,
     _Triangle,
-    row("tril", "Matrices along the last two axes, with zeros above diagonal `k`.", method="tril"),
-    row("triu", "Matrices along the last two axes, with zeros below diagonal `k`.", method="triu"),
+    row("tril", "Matrices along the last two axes, with zeros above diagonal `k`.", "{x}.tril(diagonal={k})"),
+    row("triu", "Matrices along the last two axes, with zeros below diagonal `k`.", "{x}.triu(diagonal={k})"),
 )
 
 

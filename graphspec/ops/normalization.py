@@ -39,20 +39,12 @@ class _Normalizing(Operation, abstract=True):
 class Normalize(_Normalizing, spec_name="normalize"):
     """Divides vectors along an axis by their norm of order `order`, or by `epsilon` where it is larger."""
 
+    template = "F.normalize({x}, {order}, {axis}, {epsilon})"
+
     axis: int = -1
     order: Annotated[int, Field(ge=1)] = 2
     """Order of the norm."""
     epsilon: Small = 1e-7
-
-    examples = (Example({}, ((3, 4),)),)
-
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {
-            "order": self.order,
-            "axis": self.axis,
-            "epsilon": float_of(self.epsilon),
-        }
-        return Code("F.normalize({x}, {order}, {axis}, {epsilon})", constants=constants)
 
 
 class _AlongAxes(_Normalizing, abstract=True):
@@ -62,8 +54,6 @@ class _AlongAxes(_Normalizing, abstract=True):
 
     function: ClassVar[str]
     written: ClassVar[str]
-
-    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         axes = example_axes(self.spec_name, self.axis, site.x.rank)
@@ -97,6 +87,8 @@ class Moments(Operation, spec_name="moments"):
     """The mean along axes. The output `variance` is the variance, without Bessel's correction."""
 
     extra_outputs = ("variance",)
+    template = "torch.var_mean({x}, {axes}, correction=0, keepdim={keepdims})[::-1]"
+    optional = ("keepdims",)
     flops_per_input = 4
 
     axes: Axes
@@ -114,11 +106,6 @@ class Moments(Operation, spec_name="moments"):
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         found = without(roles[0], example_axes(self.spec_name, self.axes, site.x.rank), self.keepdims)
         return replace(found, outputs=found.outputs * 2)
-
-    def code(self, site: Site) -> Code:
-        keep = ", keepdim=True" if self.keepdims else ""
-        text = f"torch.var_mean({{x}}, {{axes}}, correction=0{keep})[::-1]"
-        return Code(text, constants={"axes": self.axes})
 
 
 class BatchNormalizationOperation(Operation, spec_name="batch_normalization"):

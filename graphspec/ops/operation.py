@@ -16,7 +16,17 @@ from graphspec.contract.arrays import Nested, elements, shape_of
 from graphspec.contract.broadcasting import promote, shared_memory, stretch, to_float
 from graphspec.contract.buffers import buffer, met, need_held
 from graphspec.contract.fields import Constant
-from graphspec.contract.layer import Argument, Code, Layer, LayerError, Leaf, Memory, ModuleCall, Site
+from graphspec.contract.layer import (
+    Argument,
+    Code,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Memory,
+    ModuleCall,
+    Site,
+)
 from graphspec.contract.proposals import misfit
 from graphspec.contract.streaming import Streaming, elementwise, frame
 from graphspec.tensor import Dim, Tensor
@@ -24,6 +34,8 @@ from graphspec.tensor import Dim, Tensor
 
 class Operation(Layer, kind="op", abstract=True):
     """A function of keras.ops. Axes count the batch as 0."""
+
+    examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 4),)),)
 
     def output_activation(self) -> str | None:
         return None

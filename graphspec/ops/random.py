@@ -46,8 +46,6 @@ class RandomNormal(_Noise, spec_name="random_normal", also="randn_like randn"):
     mean: Finite = 0.0
     stddev: Annotated[Finite, Field(gt=0)] = 1.0
 
-    examples = (Example({}, ((3, 4),)),)
-
     def code(self, site: Site) -> Code:
         text, constants = self.call("randn_like", site), {}
         if (self.mean, self.stddev) != (0.0, 1.0):
@@ -60,8 +58,6 @@ class RandomUniform(_Noise, spec_name="random_uniform", also="rand_like rand"):
 
     minval: Finite = 0.0
     maxval: Finite = 1.0
-
-    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, like: Tensor) -> Tensor:
         if self.minval >= self.maxval:
@@ -80,8 +76,6 @@ class RandomTruncatedNormal(_Noise, spec_name="random_truncated_normal"):
 
     mean: Finite = 0.0
     stddev: Annotated[Finite, Field(gt=0)] = 1.0
-
-    examples = (Example({}, ((3, 4),)),)
 
     def code(self, site: Site) -> Code:
         low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
@@ -208,6 +202,7 @@ class RandomShuffle(Operation, spec_name="random_shuffle"):
 class RandomDropout(Operation, spec_name="random_dropout"):
     """Sets a share `rate` of the elements to 0 and scales the rest by `1 / (1 - rate)`, in inference, too."""
 
+    template = "F.dropout({inputs}, {rate})"
     memory_layout = "any"
     flops_per_input = 1
     arguments = (Argument("inputs"),)
@@ -221,6 +216,3 @@ class RandomDropout(Operation, spec_name="random_dropout"):
     def infer(self, inputs: Tensor) -> Tensor:
         need_float(inputs, layer="`random_dropout`")
         return inputs
-
-    def code(self, site: Site) -> Code:
-        return Code("F.dropout({inputs}, {rate})", constants={"rate": float_of(self.rate)})

@@ -131,6 +131,7 @@ Places = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
 class Swapaxes(Operation, spec_name="swapaxes"):
     """Swaps two axes."""
 
+    template = "{x}.transpose({axis1}, {axis2})"
     keeps = True
 
     axis1: int
@@ -150,9 +151,6 @@ class Swapaxes(Operation, spec_name="swapaxes"):
         order, a, b = list(range(rank)), self.axis1 % rank, self.axis2 % rank
         order[a], order[b] = b, a
         return moved(roles[0], order)
-
-    def code(self, site: Site) -> Code:
-        return Code("{x}.transpose({a}, {b})", constants={"a": self.axis1, "b": self.axis2})
 
 
 class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
@@ -400,6 +398,8 @@ class Rot90(Operation, spec_name="rot90"):
 class ExtractSequences(Operation, spec_name="extract_sequences"):
     """Windows of `sequence_length`, every `sequence_stride` along the last axis, on a new axis before it."""
 
+    template = "{x}.unfold(-1, {sequence_length}, {sequence_stride})"
+
     sequence_length: Positive
     sequence_stride: Positive
 
@@ -416,16 +416,11 @@ class ExtractSequences(Operation, spec_name="extract_sequences"):
         count = (steps - self.sequence_length) // self.sequence_stride + 1
         return x.with_shape(*x.shape[:-1], count, self.sequence_length)
 
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"length": self.sequence_length, "stride": self.sequence_stride}
-        return Code("{x}.unfold(-1, {length}, {stride})", constants=constants)
-
 
 class Ravel(Operation, spec_name="ravel"):
     """Flattens each example to a vector."""
 
     keeps = True
-    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(x.shape[0], product(x.shape[1:]))
@@ -467,8 +462,6 @@ class Diag(Operation, spec_name="diag"):
 
 class Diagflat(Diag, spec_name="diagflat"):
     """The matrix with all elements of each example on diagonal `k`."""
-
-    examples = (Example({}, ((3,),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         return super().infer(x.with_shape(x.shape[0], product(x.shape[1:])))

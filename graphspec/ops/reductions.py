@@ -135,8 +135,6 @@ class _Extreme(_Reduction, abstract=True):
     initial: Finite | None = None
     """A number that takes part in the comparison."""
 
-    examples = (Example({"axis": 1}, ((3, 4),)),)
-
     def infer(self, x: Tensor) -> Tensor:
         if self.initial is not None and not x.is_float and not float(self.initial).is_integer():
             message = f"`initial: {self.initial}` is not one of the integers of {x}"
@@ -184,9 +182,11 @@ class Amin(_Reduction, spec_name="amin"):
 class Ptp(_Reduction, spec_name="ptp"):
     """The maximum minus the minimum along axes."""
 
+    template = "{x}.amax({axis}, keepdim={keepdims}) - {x}.amin({axis}, keepdim={keepdims})"
+    optional = ("keepdims",)
+
     def code(self, site: Site) -> Code:
-        text = f"{{x}}.amax({{axis}}{self.keep}) - {{x}}.amin({{axis}}{self.keep})"
-        return Code(text, constants={"axis": self.axis})
+        return Operation.code(self, site)
 
 
 class Product(_Reduction, abstract=True):
@@ -269,8 +269,6 @@ class Norm(_Reduction, spec_name="norm"):
     ord: Finite | None = None
     """Order of the norm."""
 
-    examples = (Example({"axis": 1}, ((3, 4),)),)
-
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="`norm`")
         if self.ord is not None and len(self.axes(x)) > 1:
@@ -346,6 +344,7 @@ class Argmin(_AlongOne, spec_name="argmin"):
 class CountNonzero(Operation, spec_name="count_nonzero"):
     """The number of elements along axes that are not 0, as int64."""
 
+    template = "{x}.count_nonzero({axis})"
     flops_per_input = 1
 
     axis: Axis = None
@@ -361,9 +360,6 @@ class CountNonzero(Operation, spec_name="count_nonzero"):
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         assert self.axis is not None
         return without(roles[0], example_axes(self.spec_name, self.axis, site.x.rank))
-
-    def code(self, site: Site) -> Code:
-        return Code("{x}.count_nonzero({axis})", constants={"axis": self.axis})
 
 
 class Quantile(_AlongOne, spec_name="quantile"):
@@ -468,6 +464,8 @@ class AverageOperation(Operation, spec_name="average"):
 class Trapezoid(Operation, spec_name="trapezoid"):
     """The integral of `y` along an axis by the trapezoidal rule, with samples `dx` apart."""
 
+    template = "torch.trapezoid({y}, dx={dx}, dim={axis})"
+    optional = ("dx",)
     flops_per_input = 2
     arguments = (Argument("y"),)
 
@@ -475,16 +473,7 @@ class Trapezoid(Operation, spec_name="trapezoid"):
     """Distance between samples."""
     axis: int = -1
 
-    examples = (Example({}, ((3, 4),)),)
-
     def infer(self, y: Tensor) -> Tensor:
         need_float(y, layer="`trapezoid`")
         axis = example_axis(self.spec_name, self.axis, y.rank)
         return y.with_shape(*y.shape[:axis], *y.shape[axis + 1 :])
-
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"axis": self.axis}
-        spacing = ""
-        if self.dx != 1:
-            spacing, constants["dx"] = "dx={dx}, ", self.dx
-        return Code(f"torch.trapezoid({{y}}, {spacing}dim={{axis}})", constants=constants)

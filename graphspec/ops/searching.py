@@ -62,6 +62,8 @@ class Searchsorted(UnaryOperation, spec_name="searchsorted"):
 class Isin(UnaryOperation, spec_name="isin"):
     """Whether `x1` is one of the constants `x2`; `invert` negates it."""
 
+    template = "torch.isin({x1}, {x1}.new_tensor({x2}), invert={invert})"
+    optional = ("invert",)
     arguments = (Argument("x1"),)
 
     x2: Annotated[tuple[int | Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
@@ -77,10 +79,6 @@ class Isin(UnaryOperation, spec_name="isin"):
                 raise LayerError("out-of-range", f"the elements of {x1} are integers", argument="x2")
             need_in_range(x1.dtype, integers, layer="`isin`", argument="x2")
         return x1.with_dtype("bool")
-
-    def code(self, site: Site) -> Code:
-        invert = ", invert=True" if self.invert else ""
-        return Code(f"torch.isin({{x1}}, {{x1}}.new_tensor({{x2}}){invert})", constants={"x2": self.x2})
 
 
 class InTopK(Operation, spec_name="in_top_k"):

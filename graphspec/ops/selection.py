@@ -166,8 +166,6 @@ class Diff(Operation, spec_name="diff"):
     """How many times differences are taken."""
     axis: int = -1
 
-    examples = (Example({}, ((3, 4),)),)
-
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
         axis = example_axis(self.spec_name, self.axis, x.rank)
@@ -187,8 +185,6 @@ class Sort(Operation, spec_name="sort"):
     template = "{x}.sort({axis}).values"
 
     axis: int = -1
-
-    examples = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -212,6 +208,8 @@ class TopK(Operation, spec_name="top_k", also="topk"):
     """The `k` largest of the last axis, descending if `sorted`; `indices`, int64, are their positions."""
 
     extra_outputs = ("indices",)
+    template = "{x}.topk({k}, sorted={sorted})"
+    optional = ("sorted",)
 
     k: Positive
     """Number of largest values."""
@@ -234,10 +232,6 @@ class TopK(Operation, spec_name="top_k", also="topk"):
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         along = apart_from(roles[0], (-1,))
         return along if along.kind == "whole" else frame(roles[0], roles[0])
-
-    def code(self, site: Site) -> Code:
-        unsorted = "" if self.sorted else ", sorted=False"
-        return Code(f"{{x}}.topk({{k}}{unsorted})", constants={"k": self.k})
 
 
 class OneHot(Operation, spec_name="one_hot"):

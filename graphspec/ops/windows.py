@@ -396,6 +396,9 @@ def _two(value: int | tuple[int, int]) -> tuple[int, int]:
 class Unfold(Operation, spec_name="unfold"):
     """The windows of images [batch, channels, height, width], each flattened to a column of the result."""
 
+    template = "F.unfold({x}, {kernel_size}, dilation={dilation}, padding={padding}, stride={stride})"
+    optional = ("dilation", "padding", "stride")
+
     kernel_size: Pair
     dilation: Pair = 1
     """Distance between the elements that the window reads."""
@@ -423,24 +426,11 @@ class Unfold(Operation, spec_name="unfold"):
         each = zip(sizes, *(_two(value) for value in arguments), strict=True)
         return [(size + 2 * pad - gap * (width - 1) - 1) // step + 1 for size, width, gap, pad, step in each]
 
-    def options(self) -> tuple[str, dict[str, Leaf]]:
-        """The keyword arguments that differ from their defaults."""
-        arguments: dict[str, Leaf] = {
-            "dilation": self.dilation,
-            "padding": self.padding,
-            "stride": self.stride,
-        }
-        kept = {name: value for name, value in arguments.items() if value != (0 if name == "padding" else 1)}
-        return "".join(f", {name}={{{name}}}" for name in kept), kept
-
-    def code(self, site: Site) -> Code:
-        text, constants = self.options()
-        constants["kernel"] = self.kernel_size
-        return Code(f"F.unfold({{x}}, {{kernel}}{text})", constants=constants)
-
 
 class Fold(Unfold, spec_name="fold"):
     """Adds the columns of `unfold` up to images of `output_size`, [batch, channels, height, width]."""
+
+    template = Unfold.template.replace("F.unfold({x}, ", "F.fold({x}, {output_size}, ")
 
     output_size: Pair
     """Height and width of the images."""
@@ -455,10 +445,3 @@ class Fold(Unfold, spec_name="fold"):
             message = f"`fold` takes [batch, channels * {window}, {columns}] here, and gets {x}"
             raise LayerError("shapes-differ", message, argument="output_size", inputs=(0,))
         return x.with_shape(x.shape[0], x.shape[1] // window, *_two(self.output_size))
-
-    def code(self, site: Site) -> Code:
-        text, constants = self.options()
-        constants |= {"size": self.output_size, "kernel": self.kernel_size}
-        if isinstance(self.output_size, int):
-            constants["size"] = (self.output_size, self.output_size)
-        return Code(f"F.fold({{x}}, {{size}}, {{kernel}}{text})", constants=constants)
