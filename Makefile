@@ -42,14 +42,14 @@ FAST := tests/source tests/diagnostics tests/passes tests/expressions tests/lang
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
+# Python compiles the files that are imported, a quarter of those that these packages bring.
 $(RUNTIME): pyproject.toml
 	@echo "installing graphspec and torch into $(VENV); this takes a minute, and a download the first time"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -e .
 	@touch $@
 
-# Python compiles the files that are imported, a quarter of those that these packages bring.
 $(DEV): $(RUNTIME)
 	@echo "installing the tools of tests, lint and bench into $(VENV)"
 	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]'

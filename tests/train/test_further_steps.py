@@ -135,7 +135,8 @@ def test_steps_in_a_row_are_single_steps_to_the_bit(
     assert counted == [step for step in range(1, STEPS + 1) if step not in first and step % 11]
 
 
-@pytest.mark.parametrize("optimizer", one_in(3, ["adamax", "{name: sgd, momentum: 0.9}", "nadam"]))
+@pytest.mark.parity
+@pytest.mark.parametrize("optimizer", ["adamax", "{name: sgd, momentum: 0.9}", "nadam"])
 def test_other_optimizers_take_the_same_steps(
     place: Path, monkeypatch: pytest.MonkeyPatch, counted: list[int], optimizer: str
 ) -> None:
@@ -322,7 +323,8 @@ def test_no_step_holds_much_of_what_others_made(
     assert len(alive) == len(made) == 19 and max(alive) == max(0, held - 1)
 
 
-@pytest.mark.parametrize("step", one_in(3, [20, 5, 11]))
+@pytest.mark.parity
+@pytest.mark.parametrize("step", [20, 5, 11])
 def test_a_signal_ends_a_row_and_resume_goes_on_to_the_bit(
     place: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -356,6 +358,7 @@ def test_a_killed_training_goes_on_to_the_bit(
     assert_same(trained(place, "run", SAVING, resume=True), expected)
 
 
+@pytest.mark.parity
 def test_means_are_the_same_however_often_they_are_read(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = trained(place, "whole")
     monkeypatch.setattr(meters, "TERMS", 2)
