@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.lookalikes import GAPS, number_remedy
-from graphspec.data.mistakes import nowhere, shown
+from graphspec.data.mistakes import nowhere, row_in_words, shown
 from graphspec.data.ragged import offsets_of
 from graphspec.data.rows.numbers import Numbers
 from graphspec.data.rows.values import ticks_of
@@ -31,7 +32,10 @@ BESIDE = 1000
 
 @dataclass(frozen=True, slots=True)
 class TablePart:
-    """Some rows of a table. `rows` are their numbers in the file, and `place` puts such a number in words."""
+    """Some rows of a table. `rows` are their numbers in the file, and `place` puts such a number in words.
+
+    Another process gets them without `place` and `span`, which read the file, and without other rows.
+    """
 
     table: pa.Table
     rows: NDArray[np.int64]
@@ -47,6 +51,9 @@ class TablePart:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _sent, (ipc_of(self.table), self.rows, self.file, self.decimal, self.root, self.predicted)
 
     def column(self, name: str) -> pa.Array:
         return flat(self.table.column(name))
@@ -64,6 +71,21 @@ class TablePart:
         help = give if self.predicted and give is not None else help
         span = self.span(int(self.rows[index]), name)
         return fail(code, f"{self.where(name, index)}: {what}", help, span=span)
+
+
+def _sent(
+    content: pa.Buffer, rows: NDArray[np.int64], file: str, decimal: str, root: Path, predicted: bool
+) -> TablePart:
+    table = pa.ipc.open_stream(content).read_all()
+    return TablePart(table, rows, file, row_in_words, decimal, root, nowhere, predicted)
+
+
+def ipc_of(table: pa.Table) -> pa.Buffer:
+    """A table as a stream of Arrow, whose bytes depend on its rows alone."""
+    sink, plain = pa.BufferOutputStream(), table.combine_chunks()
+    with pa.ipc.new_stream(sink, plain.schema) as writer:
+        writer.write_table(plain)
+    return sink.getvalue()
 
 
 def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -34,7 +34,7 @@ from graphspec.data.opening import Opening, opening, spanner, spec_file
 from graphspec.data.padding import Padding
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
-from graphspec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
+from graphspec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail
 from graphspec.elaborated import BaseProgram
 from graphspec.tensor import names_of
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from graphspec.data.columns import TablePart
     from graphspec.data.encoders import Encoders
     from graphspec.data.windows.examples import StreamedWindows
+    from graphspec.data.workers import Workers
 
 SYNTHETIC = "synthetic data: the spec names no data; `--data PATH` gives some"
 
@@ -85,7 +86,8 @@ def selected(whole: InMemory | StreamedWindows, parts: Any) -> Parts:
 @dataclass(frozen=True, slots=True)
 class FittedSource:
     """A table with encoders that learned from the training rows and are bound to its columns, and of each row
-    the part that it is for: `parts` where it is divided, else `label`.
+    the part that it is for: `parts` where it is divided, else `label`. `name` is that of one of several
+    sources.
     """
 
     table: Any
@@ -94,6 +96,9 @@ class FittedSource:
     label: str = "training"
     rows: int = sys.maxsize
     """How many rows are read, the first ones."""
+    span: Span | None = None
+    """The place of the spec that names it."""
+    name: str = ""
 
 
 class Loader:
@@ -113,6 +118,8 @@ class Loader:
         self.budget = Budget(memory_limit())
         self.counts: dict[str, int] = {}
         """The training rows of each source."""
+        self.workers: Workers | None = None
+        """Where the rows of windows are encoded, where many processes do."""
         self._absent: Collection[str] | None = None
         self._digest = hashlib.blake2b(digest_size=16)
 
@@ -125,49 +132,48 @@ class Loader:
         """The inputs that their defaults fill."""
         return self._absent or ()
 
-    def sources(self, data: Path | DataFile | Given | None, root: Path | None) -> list[FittedSource]:
-        """The table of training data, whose encoders have learned from it, and those of the files for
-        validation and test. Raises `SpecError` (not-supported) where examples are not rows of tables.
+    def fitted(self, data: Path | DataFile | Given | None, root: Path | None) -> FittedSource:
+        """The table of training data, which is one, whose encoders have learned from it. Raises
+        `SpecError`.
         """
         from graphspec.data import reading
 
         config = self.config
-        help = "train on the data themselves"
-        if config.sources:
-            raise fail("not-supported", "several sources: only one table is prepared", help)
         file = opening(self.program, root, data)
         if file is None:
             raise fail("data-missing", "there are no data to prepare", "name some: `--data PATH`")
-        others = {"validation": config.validation, "test": config.test}
-        held = {label: each for label, each in others.items() if isinstance(each, DataFile)}
-        bounds = [named for named in (config.first, *held.values()) if named is not None and named.bounds]
-        if bounds:
-            raise fail("not-supported", "bounds of time: only whole tables and texts are prepared", help)
         joined = packed(config.features) is not None
-        misfit = pack_misfit(self.program)
-        if misfit is not None:
-            raise SpecError([misfit])
         try:
-            table, encoders = self._bound(file)
+            table, encoders = self._bound(file, "training", config.first)
             division = None if isinstance(config.validation, DataFile) else config.validation
             parts, rows = self.divide(table, encoders, division, joined)
             reading.learn(table, encoders, parts, rows)
         except SpecError as error:
             raise placed(error, file.span) from None
-        if "test" in held and parts is not None and (parts == reading.LABELS.index("test")).any():
-            raise two_tests()
-        found = [FittedSource(table, encoders, parts, rows=rows)]
-        for label, named in held.items():
+        return FittedSource(table, encoders, parts, rows=rows, span=file.span)
+
+    def fitted_others(self, training: Sequence[FittedSource], root: Path | None) -> Iterator[FittedSource]:
+        """The tables of the files for validation and test. Raises `SpecError`."""
+        from graphspec.data import reading
+
+        others = {"validation": self.config.validation, "test": self.config.test}
+        joined, encoders = packed(self.config.features) is not None, self.encoders
+        for label, named in others.items():
+            if not isinstance(named, DataFile):
+                continue
+            number = reading.LABELS.index(label)
+            if any(source.parts is not None and (source.parts == number).any() for source in training):
+                raise two_tests()
             opened = spec_file(self.program, label, named, root)
             try:
                 self.encoders = deepcopy(encoders)
-                table, bound = self._bound(opened)
+                table, bound = self._bound(opened, label, named)
                 rows = self.divide(table, bound, None, joined)[1]
-                found.append(FittedSource(table, bound, None, label, rows))
+                yield FittedSource(table, bound, None, label, rows, opened.span)
             except SpecError as error:
                 raise placed(error, opened.span) from None
-        self.encoders = encoders
-        return found
+            finally:
+                self.encoders = encoders
 
     def divide(
         self, table: Any, encoders: Encoders, division: Split | Marked | None, joined: bool
@@ -178,13 +184,13 @@ class Loader:
         self.warn_of_time(table, division)
         return None if division is None else self.row_parts(table, encoders, division), self.rows
 
-    def _bound(self, file: Opening) -> tuple[Any, Encoders]:
-        """The table of a file, and the encoders, bound to its columns."""
-        from graphspec.data.tables import open_table
-
+    def _bound(self, file: Opening, label: str, bounds: DataFile | None) -> tuple[Any, Encoders]:
+        """The table of a file, or its rows of the time that is named, and the encoders, bound to its
+        columns.
+        """
         found = find(file.path, file.within).first(self.rows)
         self.notes += found.remarks
-        table = open_table(found, file.options, self.config)
+        table = self._opened(found, file, label, bounds)
         return table, self._encoders(table, found)
 
     def _settle(self, there: Collection[str]) -> Collection[str]:
@@ -343,6 +349,7 @@ class Loader:
             self.budget,
             True,
             line.inserted,
+            workers=self.workers,
         )
         origins = dividing.origins(line, windows, table.file)
         padding = padding_of(self.program, self.wanted)

@@ -14,13 +14,13 @@ import torch
 from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.candidates import Candidates, candidates_of, with_shares
-from graphspec.data.files import DataFile, SourceFile
+from graphspec.data.files import DataFile
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loader import SYNTHETIC, Loader
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mixed import mixing
 from graphspec.data.mixture import Mixture
-from graphspec.data.opening import Opening, given_file, opening, spec_file
+from graphspec.data.opening import given_file, opening
 from graphspec.data.prepared import (
     digest_of,
     is_prepared,
@@ -137,7 +137,7 @@ def _read(
     if config.sources:
         from graphspec.data.several import SeveralTables  # imports pyarrow
 
-        parts = SeveralTables(loader, _source_files(program, config.sources, root, data)).read()
+        parts = SeveralTables(loader, root, data).read()
     else:
         parts = loader.training(opening(program, root, data))
     training, validation, test = loader.held(parts, root)
@@ -154,32 +154,12 @@ def _read(
     )
 
 
-def _source_files(
-    program: BaseProgram, sources: Mapping[str, SourceFile], root: Path | None, data: object
-) -> dict[str, Opening]:
-    """The files of `train` by their names. Raises `SpecError` where `data` would replace all of them."""
-    if data is not None:
-        name = next(iter(sources))
-        message = f"the training data of `{program.name}` are several files: {', '.join(sources)}"
-        help = f"name one of them: `--set data.train.{name}.path=FILE`"
-        raise fail("not-supported", message, help)
-    found = {}
-    for name, source in sources.items():
-        opened = spec_file(program, f"train.{name}", source, root)
-        if isinstance(opened.path, Path) and is_prepared(opened.path):
-            help = "name the file that it was prepared of"
-            message = f"`{opened.path}` holds prepared data, and is one of several sources"
-            raise fail("not-supported", message, help, span=opened.span)
-        found[name] = opened
-    return found
-
-
 def _prepared_folder(
     program: BaseProgram, data: Path | DataFile | Given | None, root: Path | None
 ) -> Path | None:
     """The folder of prepared data that training data are, if they are one."""
     named = program.data.first if program.data is not None else None
-    if program.data is not None and program.data.sources:
+    if data is None and program.data is not None and program.data.sources:
         return None
     if data is None and named is not None:
         far = is_remote(named.path)
@@ -206,11 +186,13 @@ def _prepared(
         message = f"the encoders of the run learned from other rows than `{folder}` was prepared of"
         raise fail("data-column", message, "name the data that the run learned from")
     learned = encoders or encoders_of(program, index.encoders)
-    training, validation, test = PreparedExamples(program, folder, index, learned, limit, most).parts()
+    examples = PreparedExamples(program, folder, index, learned, limit, most)
+    training, validation, test = examples.parts()
     if training is None:
         raise fail("data-empty", f"`{folder}` holds no examples for training")
     notes = (*index.notes, *learned.notes)
-    return Data(training, validation, test, notes, index.fingerprint, learned)
+    counts = examples.counts
+    return Data(training, validation, test, notes, index.fingerprint, learned, counts=counts)
 
 
 def _on(device: torch.device, parts: Sequence[Examples | None]) -> list[Any]:

@@ -101,6 +101,10 @@ class Shard(PreparedRecord):
     key: str
     parts: dict[Label, ShardFile]
     columns: Items[KeptArray] = ()
+    files: str = ""
+    """The digest of the files that its rows name."""
+    source: str = ""
+    """The name of the source of its rows, where there are several."""
 
 
 class KeptLine(PreparedRecord):
@@ -143,7 +147,15 @@ class Index(PreparedRecord):
 
     def rows(self, label: Label) -> int:
         """The rows of a part of the data."""
-        return sum(shard.parts[label].rows for shard in self.shards if label in shard.parts)
+        return sum(self.by_source(label).values())
+
+    def by_source(self, label: Label) -> dict[str, int]:
+        """The rows of a part of the data in each source; that of a single one has no name."""
+        rows: dict[str, int] = {}
+        for shard in self.shards:
+            if label in shard.parts:
+                rows[shard.source] = rows.get(shard.source, 0) + shard.parts[label].rows
+        return rows
 
 
 def is_prepared(path: object) -> bool:
@@ -160,11 +172,13 @@ def key_of(program: BaseProgram) -> dict[str, str]:
     inputs = {name: str(tensor) for name, tensor in program.inputs.items()}
     targets = {name: f"{out.target} {out.tensors[0]} {out.loss!r}" for name, out in program.outputs.items()}
     test = settings.get("test")
-    first = None if config is None else config.first
+    first = None if config is None or config.sources else config.first
+    sources = [] if config is None else [[name, file.bounds] for name, file in config.sources.items()]
     parts = {
         "features": {name: settings.get(name) for name in ("features", "na_values", "key")},
         **({"windows": settings["windows"]} if settings.get("windows") else {}),
         **({"bounds": first.bounds} if first is not None and first.bounds else {}),
+        **({"sources": sources} if sources else {}),
         "validation": [settings.get("validation"), program.training.seed, *([test] if test else [])],
         "inputs": inputs,
         "outputs": targets,

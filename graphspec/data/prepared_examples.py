@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from graphspec.data import packing, reading
+from graphspec.data import packing, reading, remote
 from graphspec.data.batches import Examples
 from graphspec.data.encoders import Encoders
 from graphspec.data.features.shifts import packed
@@ -20,6 +21,7 @@ from graphspec.data.fields import Field, fields
 from graphspec.data.loader import Loader, padding_of
 from graphspec.data.padding import Padding
 from graphspec.data.prepared import (
+    INDEX,
     KEPT,
     LABELS,
     LINE,
@@ -37,6 +39,7 @@ from graphspec.data.store import Array
 from graphspec.data.streamed import Streamed
 from graphspec.data.windows.examples import row_fields, windowed
 from graphspec.data.windows.kept import restored
+from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 
 Groups = dict[str, dict[str, Any]]
@@ -57,12 +60,36 @@ class PreparedExamples:
 
     def parts(self) -> list[Examples | None]:
         """Those for training, validation and test. Raises `SpecError` where the folder holds others."""
+        if self.loader.config.sources:
+            self._need_sources()
         if packed(self.loader.config.features) is not None:
             return [self._texts(label) for label in LABELS]
         if self.loader.config.windows is not None:
             return self._windows(self.loader.config.windows)
         check = checked(self.program, self.index, self.wanted, self.folder)
         return [self._rows(label, check) for label in LABELS]
+
+    def _need_sources(self) -> None:
+        """Raises `SpecError` where the rows are not those of the sources of the spec, one after another."""
+        order = [shard.source for shard in self.index.shards if LABELS[0] in shard.parts]
+        named = [name for name, _ in groupby(order)]
+        if named != list(self.loader.config.sources):
+            message = f"`{remote.shown(self.folder / INDEX)}` is not what was written: other sources"
+            raise fail("data-format", message, "prepare it again: `graphspec prepare SPEC -o FOLDER`")
+        if self.limit is not None:
+            message = f"`--limit` is for each source, and `{remote.shown(self.folder)}` holds several"
+            raise fail("not-supported", message, "prepare so many rows: `graphspec prepare --limit N`")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The training rows of each source, where there are several."""
+        if not self.loader.config.sources:
+            return {}
+        rows = self.index.by_source(LABELS[0])
+        if packed(self.loader.config.features) is not None:
+            stream = self.loader.stream(self.encoders)
+            return {name: stream.rows(count) for name, count in rows.items()}
+        return rows
 
     @cached_property
     def loader(self) -> Loader:
@@ -125,12 +152,12 @@ class PreparedExamples:
                 raise other_arrays(self.folder, name[1])
         if kinds:
             raise other_arrays(self.folder, min(kinds)[1])
-        length = self.index.rows(label)
+        lengths = [*self.index.by_source(label).values()]
         groups = self._arrays(label, check)
-        if groups is None or not stream.rows(length):
+        if groups is None or not any(map(stream.rows, lengths)):
             return None
         tokens, learned = (groups[group].get(name) for group, name in (packing.STREAM, packing.COUNTED))
-        examples: Examples = stream.examples(tokens, learned, self.dtypes, [length])
+        examples: Examples = stream.examples(tokens, learned, self.dtypes, lengths)
         return examples
 
     def _windows(self, windows: Windows) -> list[Examples | None]:

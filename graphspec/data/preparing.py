@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from graphspec.data import reading, shards
-from graphspec.data.columns import Mask, TablePart
+from graphspec.data.columns import Mask, TablePart, ipc_of
 from graphspec.data.encoders import Encoders
+from graphspec.data.features.next_tokens import pack_misfit
 from graphspec.data.features.shifts import packed
 from graphspec.data.fields import Checker
 from graphspec.data.files import DataFile
 from graphspec.data.in_memory_source import Given
 from graphspec.data.loader import FittedSource, Loader
-from graphspec.data.mistakes import nowhere, row_in_words
+from graphspec.data.mistakes import placed
 from graphspec.data.packing import STREAM, borders, last_of, streams, unseen_of
 from graphspec.data.prepared import (
     FORMAT,
@@ -47,21 +43,17 @@ from graphspec.data.prepared import (
     read_record,
     table_of,
 )
+from graphspec.data.several import SeveralTables, no_rows
 from graphspec.data.shards import Prepared
 from graphspec.data.store import Array
 from graphspec.data.tables import CHUNK
+from graphspec.data.workers import Over, Workers
 from graphspec.diagnostics import SpecError, fail
-from graphspec.diagnostics.packages import needing
-from graphspec.diagnostics.text import first_line
 from graphspec.elaborated import BaseProgram
 from graphspec.files.whole import HALF
 
-PATIENCE = 5.0
-"""Seconds of encoding until other processes are started."""
 TOKENS = 64
 """So many times as many tokens are in a block as rows of tables."""
-RETRIES = 3
-"""So often a pool of processes of which one died is made again."""
 
 
 def holds_other(folder: Path) -> bool:
@@ -86,9 +78,8 @@ class Work:
     encoders: Encoders
     wanted: tuple[Any, ...]
     sizes: tuple[Any, Any]
-    file: str
-    decimal: str
-    root: Path
+    source: str
+    """The name of the table, where it is one of several sources."""
     packed: str | None = None
     """The feature whose documents are joined."""
 
@@ -98,19 +89,20 @@ Works = tuple[Work, ...]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A shard to make: its number, that of its work, its rows in that table, and of each the part that it is
-    for.
+    """A shard to make: its number, that of its work, its rows of that table, and of each the part of the data
+    that it is for.
     """
 
     number: int
     work: int
-    first: int
-    rows: pa.Table
+    part: TablePart
     parts: Array
     borders: tuple[Mask, Mask]
     """Which rows begin a document, and which end one, where documents are joined."""
     key: str
     """The digest of what decides the shard."""
+    known: Shard | None
+    """The shard that an earlier run made of these rows."""
 
 
 def prepare(
@@ -128,52 +120,99 @@ def prepare(
     default one for each core; or tasks of `ray`. What an earlier run left there is continued. `tell` gets the
     number of shards and of rows so far.
 
-    Raises `SpecError`: a data-... code for each mistake, not-supported for what is not one table,
-    package-missing without Ray.
+    Raises `SpecError`: a data-... code for each mistake, package-missing without Ray.
     """
     loader = Loader(program, limit or sys.maxsize, None)
+    processes = Workers(workers or os.cpu_count() or 1, ray)
     if loader.config.windows is not None:
         from graphspec.data.preparing_windows import prepare_windows
 
-        return prepare_windows(loader, folder, data, root, tell)
-    sources = loader.sources(data, root)
+        return prepare_windows(loader, folder, data, root, processes, tell)
+    sources = _sources(loader, data, root)
     first = sources[0]
     about = {**key_of(program), "encoders": digest_of(first.encoders.to_json())}
     works = tuple(_work(folder, program, loader, source, digest_of([about, limit])) for source in sources)
     shards.begin(folder)
-    found: dict[int, Shard] = {}
-    made = rows = 0
-    tasks = _all_tasks(sources, works, _shard_rows(loader))
-    making = _by_ray(works, tasks) if ray else _made(works, tasks, workers or os.cpu_count() or 1)
-    for task, shard, new in making:
-        if new:
+    of: list[list[Shard]] = [[] for _ in sources]
+    made = rows = count = 0
+
+    def read_here(task: Task, error: SpecError) -> SpecError:
+        return placed(error, sources[task.work].span)
+
+    over = Over(_encode, works, partial(_known, works), read_here)
+    for task, shard in processes.results(over, _all_tasks(sources, works, _shard_rows(loader))):
+        if not shard.key:
             shard = shards.sealed(folder, task.number, task.key, shard)
-        found[task.number] = shard
-        made, rows = made + new, rows + sum(part.rows for part in shard.parts.values())
-        tell(len(found), rows)
-    ordered = [found[number] for number in sorted(found)]
-    for source in sources:
-        if not any(source.label in shard.parts for shard in ordered):
-            raise fail("data-empty", f"`{source.table.file}` holds no examples", source.table.empty_help)
-    examples = {label: sum(s.parts[label].rows for s in ordered if label in s.parts) for label in LABELS}
+            made += 1
+        of[task.work].append(shard)
+        _need_alike(sources, of, task)
+        count, rows = count + 1, rows + sum(part.rows for part in shard.parts.values())
+        tell(count, rows)
+    for source, own in zip(sources, of, strict=True):
+        if not any(source.label in shard.parts for shard in own):
+            empty = fail("data-empty", f"`{source.table.file}` holds no examples", source.table.empty_help)
+            raise placed(no_rows(source.name) if source.name else empty, source.span)
+    ordered = [shard for own in of for shard in own]
+    examples = {label: sum(_rows(own, label) for own in of) for label in LABELS}
     if works[0].packed is not None:
-        examples = _rows_of_texts(loader, sources, ordered, examples)
+        examples = _rows_of_texts(loader, sources, of)
     return Prepared(shards.finish(folder, ordered, about, loader, first.encoders), made, examples)
 
 
+def _sources(loader: Loader, data: Path | DataFile | Given | None, root: Path | None) -> list[FittedSource]:
+    """The tables of training data, whose encoders have learned from them, and those of the files for
+    validation and test.
+    """
+    misfit = pack_misfit(loader.program)
+    if misfit is not None:
+        raise SpecError([misfit])
+    if loader.config.sources:
+        found = SeveralTables(loader, root, data).fitted()
+    else:
+        found = [loader.fitted(data, root)]
+    return [*found, *loader.fitted_others(found, root)]
+
+
+def _rows(made: Sequence[Shard], label: Label) -> int:
+    return sum(shard.parts[label].rows for shard in made if label in shard.parts)
+
+
+def _need_alike(sources: Sequence[FittedSource], of: Sequence[Sequence[Shard]], task: Task) -> None:
+    """Raises `SpecError` (data-shape) where the last shard of a task has other arrays than the first one of
+    all: a training reads one after the other.
+    """
+    first = next((shard for own in of for shard in own if shard.columns), None)
+    columns = of[task.work][-1].columns
+    if first is None or not columns or columns == first.columns:
+        return
+    one, other = ({(each.group, each.name): each for each in found} for found in (first.columns, columns))
+    group, name = next(key for key in sorted({*one, *other}) if one.get(key) != other.get(key))
+    said = [
+        f"{found[group, name].dtype[1:]} of shape {list(found[group, name].shape)}"
+        if (group, name) in found
+        else "nothing"
+        for found in (other, one)
+    ]
+    source = sources[task.work]
+    message = f"a row of `{source.table.file}` has as `{name}` {said[0]}, and one of other files {said[1]}"
+    help = "give all files arrays of one shape and type, or train on the files themselves"
+    raise fail("data-shape", message, help, span=source.span)
+
+
 def _rows_of_texts(
-    loader: Loader, sources: Sequence[FittedSource], made: Sequence[Shard], tokens: Mapping[Label, int]
+    loader: Loader, sources: Sequence[FittedSource], made: Sequence[Sequence[Shard]]
 ) -> dict[Label, int]:
-    """How many rows streams of so many tokens have, which is noted. Raises `SpecError` (data-empty)."""
+    """How many rows the streams of tokens have, which is noted. Raises `SpecError` (data-empty)."""
     stream = replace(loader.stream(sources[0].encoders), most=sys.maxsize)
     loader.warn_of_documents(stream.name, [source.table for source in sources])
-    others = [source.label for source in sources[1:]]
-    for source in sources:
+    others = {source.label for source in sources} - {LABELS[0]}
+    for source, own in zip(sources, made, strict=True):
         labels = [source.label] if source.parts is None else [each for each in LABELS if each not in others]
-        mine = {label: tokens[label] for label in labels}
-        unseen = [sum(s.parts[label].unseen for s in made if label in s.parts) for label in mine]
-        loader.notes += stream.notes(mine, source.table.file, unseen)
-    return {label: stream.rows(count) for label, count in tokens.items()}
+        mine = {label: _rows(own, label) for label in labels}
+        unseen = [sum(s.parts[label].unseen for s in own if label in s.parts) for label in mine]
+        notes = stream.notes(mine, source.table.file, unseen)
+        loader.notes += [f"{source.name}: {note}" for note in notes] if source.name else notes
+    return {label: sum(stream.rows(_rows(own, label)) for own in made) for label in LABELS}
 
 
 def _shard_rows(loader: Loader) -> int:
@@ -182,12 +221,10 @@ def _shard_rows(loader: Loader) -> int:
 
 
 def _work(folder: Path, program: BaseProgram, loader: Loader, source: FittedSource, key: str) -> Work:
-    table, sizes = source.table, (program.minimum_sizes, program.maximum_sizes)
-    about = table.file, table.decimal, table.root
-    joined = packed(loader.config.features)
+    sizes, joined = (program.minimum_sizes, program.maximum_sizes), packed(loader.config.features)
     name = None if joined is None else joined[0]
-    key = digest_of([key, table.file])
-    return Work(folder, key, source.encoders, tuple(loader.wanted), sizes, *about, name)
+    key = digest_of([key, source.table.file])
+    return Work(folder, key, source.encoders, tuple(loader.wanted), sizes, source.name, name)
 
 
 def _all_tasks(sources: Sequence[FittedSource], works: Works, rows: int) -> Iterator[Task]:
@@ -202,7 +239,9 @@ def _all_tasks(sources: Sequence[FittedSource], works: Works, rows: int) -> Iter
             if source.parts is not None:
                 of = source.parts[first : first + len(table)]
             ends = borders(np.arange(first, first + len(table)), last)
-            yield Task(number, work, first, table, of, ends, _key(works[work], first, table, of))
+            part = reading.part_of(source.table, np.arange(first, first + len(table)), table)
+            key = _key(works[work], part, of)
+            yield Task(number, work, part, of, ends, key, shards.known(works[work].folder, number, key))
             number += 1
 
 
@@ -222,136 +261,12 @@ def _ranges(chunks: Iterable[tuple[int, pa.Table]], rows: int) -> Iterator[tuple
         yield first, pa.concat_tables(held, promote_options="permissive")
 
 
-Made = Iterator[tuple[Task, Shard, bool]]
-"""Each task with its shard, and whether that was made now."""
-
-
-def _made(works: Works, tasks: Iterator[Task], workers: int) -> Made:
-    """The shards of tasks: made here at first, then by so many processes, which take as long to start as
-    `PATIENCE`.
+def _key(work: Work, part: TablePart, of: Array) -> str:
+    """The digest of what decides a shard: the rows of the source, and what they are for. Of files that they
+    name the record of the shard has another one.
     """
-    spent = 0.0
-    for task in tasks:
-        known = _known(works, task)
-        begin = perf_counter()
-        yield task, known or encode(works[task.work], task), known is None
-        spent += perf_counter() - begin
-        if workers > 1 and spent > PATIENCE:
-            yield from _in_processes(works, tasks, workers)
-
-
-def _in_processes(works: Works, tasks: Iterator[Task], workers: int) -> Made:
-    """The same by several processes; where one of them dies, what it was to make is made again."""
-    left: list[Task] = []
-    for _ in range(RETRIES):
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (works,))
-        running: dict[Future[Shard], Task] = {}
-        try:
-            while True:
-                while len(running) < 2 * workers:
-                    task = left.pop(0) if left else next(tasks, None)
-                    if task is None:
-                        break
-                    known = _known(works, task)
-                    if known is not None:
-                        yield task, known, False
-                    else:
-                        running[pool.submit(_encode_here, task)] = task
-                if not running:
-                    return
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    shard = _shard_of(future.result, works, running[future])
-                    yield running.pop(future), shard, True
-        except BrokenProcessPool:
-            left = [*running.values(), *left]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    message = f"processes that encode rows were killed {RETRIES} times"
-    raise fail("data-space", message, "give them more memory, or run fewer: `--jobs 2`")
-
-
-def _by_ray(works: Works, tasks: Iterator[Task]) -> Made:
-    """The same by tasks of Ray: on the cluster that `RAY_ADDRESS` or this machine names, else on this machine
-    alone. Ray makes a task again whose process or machine dies.
-    """
-    with needing("preparing by Ray", "ray", "or let processes of this machine do it: leave `--ray` out"):
-        ray = import_module("ray")
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    encode_there = ray.remote(max_retries=RETRIES)(_encode_there)
-    given = ray.put(works)
-    most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    running: dict[Any, Task] = {}
-    while True:
-        while len(running) < most and (task := next(tasks, None)) is not None:
-            known = _known(works, task)
-            if known is not None:
-                yield task, known, False
-            else:
-                running[encode_there.remote(given, task)] = task
-        if not running:
-            return
-        (done, *_), _ = ray.wait(list(running))
-        task = running.pop(done)
-        try:
-            shard = _shard_of(partial(ray.get, done), works, task)
-        except ray.exceptions.RayError as error:
-            message = f"a task of Ray failed: {first_line(error)}"
-            help = "run the command again: it continues; graphspec must be installed on all machines"
-            raise fail("data-space", message, help) from None
-        yield task, shard, True
-
-
-def _encode_there(works: Works, task: Task) -> Shard:
-    import torch
-
-    torch.set_num_threads(1)
-    return encode(works[task.work], task)
-
-
-def _shard_of(result: Callable[[], Shard], works: Works, task: Task) -> Shard:
-    """The shard of a process. Its mistakes are raised in this process, which knows the places of rows."""
-    try:
-        return result()
-    except SpecError:
-        return encode(works[task.work], task)
-
-
-_HERE: list[Works] = []
-"""The work of this process, set when it begins."""
-
-
-def _begin(works: Works) -> None:
-    _HERE[:] = [works]
-
-
-def _encode_here(task: Task) -> Shard:
-    return _encode_there(_HERE[0], task)
-
-
-def _known(works: Works, task: Task) -> Shard | None:
-    return shards.known(works[task.work].folder, task.number, task.key)
-
-
-def _key(work: Work, first: int, rows: pa.Table, parts: Array) -> str:
-    """The digest of what decides a shard: the rows of the source, the files that they name, and what they are
-    for.
-    """
-    sink = pa.BufferOutputStream()
-    plain = rows.combine_chunks()
-    with pa.ipc.new_stream(sink, plain.schema) as writer:
-        writer.write_table(plain)
-    part = _part(work, first, rows)
-    files = b"".join(each for encoder in work.encoders.used.values() for each in encoder.contents(part))
-    named = [_digest(files)] if files else []
-    return digest_of([work.key, first, _digest(sink.getvalue()), _digest(parts), *named])
-
-
-def _part(work: Work, first: int, rows: pa.Table) -> TablePart:
-    """Rows of a table, counted from `first`."""
-    numbers = np.arange(first, first + len(rows))
-    return TablePart(rows, numbers, work.file, row_in_words, work.decimal, work.root, nowhere)
+    rows = [int(part.rows[0]), _digest(ipc_of(part.table)), _digest(of)]
+    return digest_of([work.key, *rows])
 
 
 def _digest(content: Any) -> str:
@@ -360,16 +275,28 @@ def _digest(content: Any) -> str:
     return hashlib.blake2b(memoryview(content), digest_size=16).hexdigest()
 
 
+def _encode(works: Works, task: Task) -> Shard:
+    return encode(works[task.work], task)
+
+
+def _known(works: Works, task: Task) -> Shard | None:
+    """The shard that an earlier run made, where rows name no files, which may have changed since."""
+    return None if works[task.work].encoders.names_files else task.known
+
+
 def encode(work: Work, task: Task) -> Shard:
-    """Encodes the rows of a shard, which has no key yet, and writes it. Raises `SpecError` with the first
-    mistake of each field.
+    """Encodes the rows of a shard, which has no key yet, and writes it; or the shard that is known, where
+    the files that rows name are what they were. Raises `SpecError` with the first mistake of each field.
     """
-    part = _part(work, task.first, task.rows)
+    part, digest = task.part, work.encoders.contents(task.part)
+    if task.known is not None and task.known.files == digest:
+        return task.known
     if work.packed is not None:
         return _tokens(work, task, part)
-    checker = Checker(work.file, row_in_words, work.wanted, *work.sizes, span=nowhere)
+    checker = Checker(part.file, part.place, work.wanted, *work.sizes, span=part.span)
     labels = {name: task.parts == number for number, name in enumerate(LABELS)}
-    arrays = reading.by_name(reading.checked(work.encoders, checker, part, labels))
+    encoded = reading.checked(work.encoders, checker, part, labels)
+    arrays = reading.by_name(reading.typed(encoded, checker.wanted) if work.source else encoded)
     checker.finish(dict.fromkeys(checker.wanted, len(part)))
     columns = columns_of(arrays)
     files: dict[Label, ShardFile] = {}
@@ -379,7 +306,7 @@ def encode(work: Work, task: Task) -> Shard:
             continue
         some = {name: reading.rows_of(array, chosen) for name, array in arrays.items()}
         files[label] = shards.write(work.folder, f"{label}-{task.number:05d}.arrow", table_of(columns, some))
-    return Shard(key="", parts=files, columns=columns)
+    return Shard(key="", parts=files, columns=columns, files=digest, source=work.source)
 
 
 def _tokens(work: Work, task: Task, part: TablePart) -> Shard:
@@ -393,4 +320,4 @@ def _tokens(work: Work, task: Task, part: TablePart) -> Shard:
             name = f"{label}-{task.number:05d}.arrow"
             written = shards.write(work.folder, name, table_of(columns, some), TOKENS)
             files[label] = written.model_copy(update={"unseen": unseen_of(encoder, some)})
-    return Shard(key="", parts=files, columns=columns)
+    return Shard(key="", parts=files, columns=columns, source=work.source)

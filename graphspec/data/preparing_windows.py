@@ -1,7 +1,7 @@
 """Prepares windows of series: the rows of each table in the order of time, in shards, and its timeline.
 
-What comes next to a row depends on all rows, so that this process encodes the table, in memory or in
-temporary files as a training does.
+What comes next to a row depends on all rows: other processes encode them, and this one brings them into the
+order of time, in memory or in temporary files as a training does.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from graphspec.data.shards import Prepared
 from graphspec.data.store import Array, Name
 from graphspec.data.windows.examples import StreamedWindows, Windowed
 from graphspec.data.windows.kept import kept, sealed
+from graphspec.data.workers import Workers
 from graphspec.diagnostics import fail
 
 Windows = Windowed | StreamedWindows
@@ -42,7 +43,12 @@ Tell = Callable[[int, int], None]
 
 
 def prepare_windows(
-    loader: Loader, folder: Path, data: Path | DataFile | Given | None, root: Path | None, tell: Tell
+    loader: Loader,
+    folder: Path,
+    data: Path | DataFile | Given | None,
+    root: Path | None,
+    workers: Workers,
+    tell: Tell,
 ) -> Prepared:
     """Encodes the windows of a spec for training, validation and test into a folder; `tell` gets the number
     of shards and of rows so far. Raises `SpecError`, a data-... code for each mistake.
@@ -51,6 +57,7 @@ def prepare_windows(
     file = opening(program, root, data)
     if file is None:
         raise fail("data-missing", "there are no data to prepare", "name some: `--data PATH`")
+    loader.workers = workers
     found = loader.held(loader.training(file), root)
     parts: dict[Label, Any] = {n: part for n, part in zip(LABELS, found, strict=True) if part is not None}
     assert config.windows is not None and loader.encoders is not None

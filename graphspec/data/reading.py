@@ -23,6 +23,7 @@ from graphspec.data.splits import TRAINING
 from graphspec.data.store import Array, Budget, Name, Store
 from graphspec.data.streamed import Streamed
 from graphspec.data.tables import CHUNK, Table
+from graphspec.data.workers import Over, Workers
 from graphspec.diagnostics import fail
 
 GROUPS = ("arrays", "weights", "masks")
@@ -65,21 +66,22 @@ def encode(
     together: bool = False,
     more: TablePart | None = None,
     after: Sequence[Store] | None = None,
+    workers: Workers | None = None,
 ) -> Sequence[Store]:
     """The first `rows` rows of a table, encoded, each in the store of its part. `parts` says which;
     without it all are in the first store, and count for `label`. `together` puts all into the first store,
     and `more` rows, which the table lacks, come after them. They come `after` those of other tables, where
-    there are some, and have the types of their fields.
+    there are some, and have the types of their fields. A `workers` encodes them in other processes, whose
+    notes are lost.
 
     Raises `SpecError` with the first mistake of each field.
     """
     stores, length = [Store(budget) for _ in LABELS] if after is None else after, 0
     chunks = sliced(table.chunks(encoders.columns), rows, row_bytes(checker.wanted.values()))
     table_parts = (part_of(table, np.arange(first, first + part.num_rows), part) for first, part in chunks)
-    for part in chain(table_parts, [more] if more is not None else []):
-        of = np.full(len(part), LABELS.index(label)) if parts is None else parts[part.rows]
-        labels = {name: of == number for number, name in enumerate(LABELS)}
-        encoded = checked(encoders, checker, part, labels)
+    every = chain(table_parts, [more] if more is not None else [])
+    labelled = ((p, np.full(len(p), LABELS.index(label)) if parts is None else parts[p.rows]) for p in every)
+    for (part, of), encoded in _encoded(encoders, checker, labelled, workers):
         named = by_name(encoded if after is None else typed(encoded, checker.wanted))
         for number, chosen in _chosen(None if parts is None or together else of):
             if chosen is None:
@@ -90,6 +92,42 @@ def encode(
         length += len(part)
     checker.finish(dict.fromkeys(checker.wanted, length))
     return stores
+
+
+Labelled = tuple[TablePart, Array]
+"""Some rows, and of each the part of the data that it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What another process needs to encode rows: the fields, and the least and largest sizes."""
+
+    encoders: Encoders
+    wanted: tuple[Field, ...]
+    sizes: tuple[Mapping[str, int], Mapping[str, int]]
+
+
+def _encoded(
+    encoders: Encoders, checker: Checker, parts: Iterator[Labelled], workers: Workers | None
+) -> Iterator[tuple[Labelled, Encoded]]:
+    """Rows, each part with what it is encoded as."""
+    if workers is not None:
+        sizes = dict(checker.minimum), dict(checker.maximum)
+        work = _Work(encoders, tuple(checker.wanted.values()), sizes)
+        yield from workers.results(Over(_alone, work), parts)
+        return
+    for part, of in parts:
+        labels = {name: of == number for number, name in enumerate(LABELS)}
+        yield (part, of), checked(encoders, checker, part, labels)
+
+
+def _alone(work: _Work, labelled: Labelled) -> Encoded:
+    """Encodes some rows, which are checked by themselves."""
+    part, _ = labelled
+    checker = Checker(part.file, part.place, work.wanted, *work.sizes, span=part.span)
+    encoded = checked(work.encoders, checker, part)
+    checker.finish(dict.fromkeys(checker.wanted, len(part)))
+    return encoded
 
 
 def checked(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from graphspec.data import packing, reading
@@ -12,12 +14,20 @@ from graphspec.data.binding import unlearned, without
 from graphspec.data.columns import TablePart
 from graphspec.data.features.shifts import packed
 from graphspec.data.files import Marked, Split
-from graphspec.data.loader import Loader, Parts
+from graphspec.data.loader import FittedSource, Loader, Parts
 from graphspec.data.mistakes import placed
-from graphspec.data.opening import Opening, spanner
+from graphspec.data.opening import Opening, spanner, spec_file
+from graphspec.data.prepared import is_prepared
 from graphspec.data.store import Store
 from graphspec.data.tables import Table
 from graphspec.diagnostics import SpecError, fail
+from graphspec.elaborated import BaseProgram
+
+
+def no_rows(name: str) -> SpecError:
+    """The error of a source without training rows."""
+    message = f"source `{name}` has no rows for training"
+    return fail("data-empty", message, "leave the source out, or give it rows")
 
 
 @dataclass(slots=True)
@@ -43,6 +53,25 @@ class SourceTable:
             raise placed(error, self.file.span) from None
 
 
+def _files(program: BaseProgram, root: Path | None, data: object) -> dict[str, Opening]:
+    """The files of `train` by their names. Raises `SpecError` where `data` would replace all of them."""
+    sources = program.data.sources if program.data is not None else {}
+    if data is not None:
+        name = next(iter(sources))
+        message = f"the training data of `{program.name}` are several files: {', '.join(sources)}"
+        help = f"name one of them: `--set data.train.{name}.path=FILE`"
+        raise fail("not-supported", message, help)
+    found = {}
+    for name, source in sources.items():
+        opened = spec_file(program, f"train.{name}", source, root)
+        if isinstance(opened.path, Path) and is_prepared(opened.path):
+            help = "name the file that it was prepared of"
+            message = f"`{opened.path}` holds prepared data, and is one of several sources"
+            raise fail("not-supported", message, help, span=opened.span)
+        found[name] = opened
+    return found
+
+
 class SeveralTables:
     """The way from the files of several sources to examples, for a run's `Loader`.
 
@@ -50,7 +79,9 @@ class SeveralTables:
     count for, but no inputs.
     """
 
-    def __init__(self, loader: Loader, files: Mapping[str, Opening]):
+    def __init__(self, loader: Loader, root: Path | None, data: object):
+        """`data` is what replaces the training data: nothing can. Raises `SpecError`."""
+        files = _files(loader.program, root, data)
         self.loader, self.config = loader, loader.config
         self.sources: list[SourceTable] = []
         kinds = set()
@@ -73,6 +104,26 @@ class SeveralTables:
 
     def read(self) -> Parts:
         """Training, validation and test. Raises `SpecError`."""
+        self._learn()
+        joined = packed(self.config.features)
+        return self._rows() if joined is None else self._packed(joined[0])
+
+    def fitted(self) -> list[FittedSource]:
+        """Each table with encoders that are bound to it, after they have learned from all. Raises
+        `SpecError`.
+        """
+        self._learn()
+        if packed(self.config.features) is None:
+            self._need_legal()
+        found = []
+        for source in self.sources:
+            self._bind(source)
+            about = source.table, deepcopy(self.encoders), source.parts
+            found.append(FittedSource(*about, rows=source.rows, span=source.file.span, name=source.name))
+        return found
+
+    def _learn(self) -> None:
+        """Divides the rows of all, and lets the encoders learn."""
         joined = packed(self.config.features)
         for source in self.sources:
             self._bind(source)
@@ -80,9 +131,6 @@ class SeveralTables:
                 self._divide(source, is_packed=joined is not None)
         if self.learns and not self.encoders.fit(self._training()):
             raise fail("data-empty", "the sources of `train` hold no examples")
-        if joined is not None:
-            return self._packed(joined[0])
-        return self._rows()
 
     def _bind(self, source: SourceTable) -> None:
         with source.mistakes():
@@ -115,15 +163,20 @@ class SeveralTables:
             self._bind(source)
             yield from reading.training_parts(source.table, self.encoders, source.parts, source.rows)
 
-    def _rows(self) -> Parts:
-        """Examples that are rows."""
-        loader, encoders = self.loader, self.encoders
-        stores = [Store(loader.budget) for _ in reading.LABELS]
+    def _need_legal(self) -> None:
+        """Keeps a legal value of each target that some source lacks."""
+        encoders = self.encoders
         for source in self.sources if encoders.partial else ():
             self._bind(source)
             for part in reading.training_parts(source.table, encoders, source.parts, source.rows):
                 encoders.need_legal(reading.part_of(source.table, part.rows[:1], part.table.slice(0, 1)))
                 break
+
+    def _rows(self) -> Parts:
+        """Examples that are rows."""
+        loader, encoders = self.loader, self.encoders
+        stores = [Store(loader.budget) for _ in reading.LABELS]
+        self._need_legal()
         sizes: dict[str, tuple[int, str]] = {}
         for source in self.sources:
             self._bind(source)
@@ -147,8 +200,7 @@ class SeveralTables:
     def _count(self, source: SourceTable, rows: int) -> None:
         """Keeps how many training rows a source has."""
         if not rows:
-            message = f"source `{source.name}` has no rows for training"
-            raise fail("data-empty", message, "leave the source out, or give it rows")
+            raise no_rows(source.name)
         self.loader.count(source.name, rows)
 
     def _packed(self, name: str) -> Parts:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +23,17 @@ from typer.testing import CliRunner
 
 import graphspec
 from graphspec.cli.app import app
-from graphspec.data import loading, prepared_examples, preparing, shards
+from graphspec.data import loader, loading, prepared_examples, preparing, reading, shards, workers
 from graphspec.data import prepared as store_room
 from graphspec.data.batches import Examples, Shuffle
+from graphspec.data.columns import TablePart
+from graphspec.data.encoders.images import ImageEncoder
+from graphspec.data.mistakes import row_in_words
 from graphspec.data.prepared import checksum_of, digest_of
 from graphspec.data.preparing import prepare
 from graphspec.data.streamed import share_of
 from graphspec.data.tables import texts
+from graphspec.data.workers import Over, Workers
 from graphspec.diagnostics import SpecError
 from graphspec.runs.report import windowed
 from graphspec.train.loop import train
@@ -158,6 +166,163 @@ def test_one_that_is_interrupted_goes_on_to_the_same_bytes(
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
 
 
+class Pool:
+    """Processes that are calls in this one: what they get is sent to them, and the first pool dies early."""
+
+    dies = False
+
+    def __init__(self, workers: int, context: Any, begin: Any, given: tuple[Any, ...]):
+        begin(*pickle.loads(pickle.dumps(given)))
+
+    def submit(self, call: Any, task: Any) -> Future[Any]:
+        future = Future[Any]()
+        try:
+            if type(self).dies:
+                type(self).dies = False
+                raise BrokenProcessPool
+            future.set_result(pickle.loads(pickle.dumps(call(pickle.loads(pickle.dumps(task))))))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **options: Any) -> None: ...
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> type[Pool]:
+    monkeypatch.setattr(workers, "PATIENCE", 0)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
+    return Pool
+
+
+SOURCES = """
+inputs: {x: {shape: [2]}, words: {shape: [length], dtype: int64}}
+nodes:
+  e: {layer: Embedding, from: words, input_dim: 9, output_dim: 2, mask_zero: true}
+  m: {layer: GlobalAveragePooling1D}
+  both: {merge: concatenate, from: [x, m]}
+  y: {layer: Dense, units: 1}
+  c: {layer: Dense, from: both, units: 3, activation: softmax}
+outputs: {y: {loss: mse, missing: ignore}, c: {loss: sparse_categorical_crossentropy, class_weight: balanced}}
+data:
+  train: {few: few.csv, plain: {path: plain.csv, weight: 3, time: day, since: 2024-01-02, until: 2024-01-20}}
+  validation: {split: 0.2, data: few}
+  test: {path: plain.csv, time: day, since: 2024-01-20}
+  features:
+    x: {columns: [a, b], encode: number, scale: standard}
+    words: {column: t, encode: text, vocabulary: 9}
+    y: {column: k, encode: number, scale: standard}
+    c: {column: kind, encode: category}
+train: {epochs: 2, batch_size: 16, seed: 3}
+"""
+
+
+def with_sources(place: Path) -> Any:
+    """Two sources, of which one has no classes, and a time of which some days are read."""
+    for name, count in (("few", 60), ("plain", 250)):
+        lines = ["t,a,b,k" + ("" if name == "plain" else ",kind") + ",day"]
+        for n in range(count):
+            kind = "" if name == "plain" else f",{'uvw'[n % 3]}"
+            text, day = "p q r s"[: 1 + 2 * (n % 4)], f"2024-01-{1 + n // 10:02}"
+            lines.append(f"{text},{n},{n % 5},{n * 3 if n % 4 else ''}{kind},{day}")
+        (place / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    spec = SOURCES.replace("  test: {path: plain.csv, time: day, since: 2024-01-20}\n", "")
+    return graphspec.compile(spec)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_several_sources_are_those_of_their_tables(
+    in_memory: bool, tmp_path: Path, pool: type[Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those without a target, too, and of a time; in files each process reads its own rows."""
+    spec = with_sources(tmp_path)
+    done = prepare(spec, tmp_path / "store", root=tmp_path, workers=2)
+    assert done.examples == {"training": 48 + 180, "validation": 12, "test": 0} and done.made == 3
+    if not in_memory:
+        monkeypatch.setattr(loading, "memory_limit", lambda: 1)
+        monkeypatch.setattr(loader, "memory_limit", lambda: 1)
+    own, table = (loading.load(spec, data, tmp_path, CPU) for data in (tmp_path / "store", None))
+    assert own.counts == table.counts == {"few": 48, "plain": 180} and own.encoders and table.encoders
+    assert own.encoders.to_json() == table.encoders.to_json()
+    need_equal(own.validation, table.validation)
+    need_equal(own.training, table.training)
+    if in_memory:
+        need_equal(own.training, table.training, Shuffle(3, 1))
+    else:
+        every = [b.arrays for b in own.training.batches(16, Shuffle(3, 1))]
+        rest = [b.arrays for b in own.training.batches(16, Shuffle(3, 1), 32)]
+        assert all(torch.equal(a["x"], b["x"]) for a, b in zip(every[2:], rest, strict=True))
+        of_few = table.training.only([0])  # type: ignore[attr-defined]
+        values = {float(v) for b in of_few.batches(16) for v in b.arrays["y"].reshape(-1)}
+        shares = [sum(float(v) in values for v in a["y"].reshape(-1)) for a in every]
+        assert len(every) == len([*table.training.batches(16, Shuffle(3, 1))]) and shares[0] >= 4
+    with pytest.raises(SpecError, match="--limit"):
+        loading.load(spec, tmp_path / "store", None, CPU, limit=5)
+    other = graphspec.compile(
+        SOURCES.replace("few: few.csv", "less: few.csv").replace("data: few", "data: less")
+    )
+    with pytest.raises(SpecError, match=r"for other .*sources"):
+        loading.load(other, tmp_path / "store", None, CPU)
+
+
+def test_a_time_of_one_table_is_prepared(tmp_path: Path) -> None:
+    with_sources(tmp_path)
+    one = "train: {path: plain.csv, time: day, since: 2024-01-02, until: 2024-01-20}"
+    text = "\n".join(
+        line if not line.startswith("  train: {few") else f"  {one}" for line in SOURCES.split("\n")
+    ).replace(", data: few}", "}")
+    text = text.replace(", c: {loss: sparse_categorical_crossentropy, class_weight: balanced}}", "}")
+    text = text.replace("  c: {layer: Dense, from: both, units: 3, activation: softmax}\n", "")
+    text = text.replace("    c: {column: kind, encode: category}\n", "")
+    spec = graphspec.compile(text)
+    done = prepare(spec, tmp_path / "store", root=tmp_path, workers=1)
+    assert done.examples == {"training": 144, "validation": 36, "test": 60}
+    own, table = (loading.load(spec, data, tmp_path, CPU) for data in (tmp_path / "store", None))
+    for label in ("training", "validation", "test"):
+        need_equal(getattr(own, label), getattr(table, label))
+    assert [note for note in own.notes if "since" in note] == [
+        note for note in table.notes if "since" in note
+    ]
+    later = graphspec.compile(text.replace("since: 2024-01-02", "since: 2024-01-03"))
+    with pytest.raises(SpecError, match="for other"):
+        loading.load(later, tmp_path / "store", None, CPU)
+
+
+def test_sources_of_other_shapes_and_without_rows_are_named(tmp_path: Path) -> None:
+    spec = graphspec.compile(
+        "inputs: {x: {shape: [n, 2]}}\n"
+        "nodes: {y: {layer: GlobalAveragePooling1D}}\n"
+        "outputs: {y: {loss: mse}}\n"
+        "data: {train: {one: one.npz, two: two.npz}}\n"
+    )
+    for name, length in (("one", 4), ("two", 5)):
+        np.savez(tmp_path / f"{name}.npz", x=np.ones((7, length, 2), "f4"), y=np.ones((7, 2), "f4"))
+    for data in (None, tmp_path / "store"):
+        with pytest.raises(SpecError, match=r"two\.npz") as caught:
+            if data is None:
+                loading.load(spec, None, tmp_path, CPU)
+            else:
+                prepare(spec, data, root=tmp_path, workers=1)
+        assert caught.value.diagnostics[0].code == "data-shape"
+    spec = with_sources(tmp_path)
+    (tmp_path / "plain.csv").write_text("t,a,b,k,day\np,1,2,3,2023-01-01\n")
+    with pytest.raises(SpecError, match="`plain` has no rows"):
+        prepare(spec, tmp_path / "other", root=tmp_path, workers=1)
+
+
+def test_texts_of_several_sources_are_streams_of_their_own(tmp_path: Path) -> None:
+    for name, words in (("a", "one two three four five six seven "), ("b", "six five four three two one ")):
+        (tmp_path / f"{name}.txt").write_text(words * 60)
+    text = (SPECS / "novel.yaml").read_text()
+    spec = graphspec.compile(text.replace("  train: data/alice.txt", "  train: {a: a.txt, b: b.txt}"))
+    prepare(spec, tmp_path / "store", root=tmp_path, workers=1)
+    own, table = (loading.load(spec, data, tmp_path, CPU) for data in (tmp_path / "store", None))
+    assert own.counts == table.counts and len(own.counts) == 2
+    assert [n for n in own.notes if "rows of" in n] == [n for n in table.notes if "rows of" in n]
+    need_equal(own.training, table.training, Shuffle(3, 1))
+    need_equal(own.validation, table.validation)
+
+
 def with_files(place: Path) -> Any:
     """`SMALL`, with rows for validation and test in files of their own, with columns in another order."""
     rows = [(n, n % 3, n * 2, "a b c d"[: 1 + 2 * (n % 4)]) for n in range(300)]
@@ -200,7 +365,7 @@ def test_tasks_of_ray_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shards, "BLOCK_ROWS", 4096)  # as processes have it
     spec, mark = program(), tmp_path / "killed"
     prepare(spec, tmp_path / "here", root=SPECS, workers=1)
-    there = preparing._encode_there
+    there = preparing._encode
 
     def killed_once(works: Any, task: Any) -> Any:
         if task.number == 1 and not mark.exists():
@@ -208,7 +373,7 @@ def test_tasks_of_ray_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
             os.kill(os.getpid(), 9)
         return there(works, task)
 
-    monkeypatch.setattr(preparing, "_encode_there", killed_once)
+    monkeypatch.setattr(preparing, "_encode", killed_once)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         prepare(spec, tmp_path / "there", root=SPECS, ray=True)
@@ -217,15 +382,74 @@ def test_tasks_of_ray_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert mark.exists() and content(tmp_path / "here") == content(tmp_path / "there")
 
 
+@pytest.mark.parametrize("name", ["cars", "novel", "carbon_dioxide", "digit_images"])
+def test_what_other_processes_encode_is_the_same(
+    name: str, tmp_path: Path, pool: type[Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of windows, and where one of them dies; pictures are read there alone, as often as they were."""
+    most, read = (130 if name == "digit_images" else None), list[bool]()
+    monkeypatch.setattr(reading, "CHUNK", 2**11)
+    contents = ImageEncoder.contents
+
+    def counted(self: ImageEncoder, part: TablePart) -> Any:
+        read.append(part.place is row_in_words)  # as other processes have it
+        return contents(self, part)
+
+    monkeypatch.setattr(ImageEncoder, "contents", counted)
+    prepare(program(name), tmp_path / "here", root=SPECS, workers=1, limit=most)
+    assert not any(read)
+    alone = len(read)
+    pool.dies = True
+    done = prepare(program(name), tmp_path / "there", root=SPECS, workers=3, limit=most)
+    assert not pool.dies and content(tmp_path / "here") == content(tmp_path / "there")
+    assert len(read) == 2 * alone and sum(read[alone:]) == max(0, alone - 1)  # the first comes before them
+    again = prepare(program(name), tmp_path / "there", root=SPECS, workers=3, limit=most)
+    assert again.made == 0 and again.index == done.index
+
+
+def test_results_come_in_order_and_processes_that_die_end_it(pool: type[Pool]) -> None:
+    double = Over(operator.mul, 2)
+    assert [*Workers(3).results(double, iter(range(20)))] == [(n, 2 * n) for n in range(20)]
+    known = Over(operator.mul, 2, lambda n: -n if n % 3 else None)
+    assert [r for _, r in Workers(2).results(known, iter(range(7)))] == [0, -1, -2, 6, -4, -5, 12]
+
+    def dying(self: Pool, call: Any, task: Any) -> Any:
+        raise BrokenProcessPool
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SpecError, match="killed 3 times"):
+        patch.setattr(pool, "submit", dying)
+        [*Workers(3).results(double, iter(range(20)))]
+
+
+def test_a_mistake_in_another_process_has_its_line(tmp_path: Path, pool: type[Pool]) -> None:
+    spec = with_files(tmp_path)
+    rows = "".join(f"{n},{'x' if n == 110 else 1},{n},a\n" for n in range(120))
+    (tmp_path / "v.csv").write_text(f"a,b,c,t\n{rows}")
+    with pytest.raises(SpecError) as caught:
+        prepare(spec, tmp_path / "store", root=tmp_path, workers=3)
+    with pytest.raises(SpecError) as known:
+        loading.load(spec, None, tmp_path, CPU)
+    assert str(caught.value) == str(known.value) and "line 112" in str(known.value)
+
+
+def test_a_process_gets_its_rows_alone() -> None:
+    table = pa.table({"a": np.arange(10**5)})
+    part = TablePart(table.slice(5, 10), np.arange(5, 15), "t.csv", lambda row: "there", root=Path("x"))
+    sent = pickle.dumps(part)
+    found = pickle.loads(sent)
+    assert len(sent) < 2000 and found.table == part.table and (found.rows == part.rows).all()
+    assert found.place(5) == row_in_words(5) and (found.file, found.root) == ("t.csv", Path("x"))
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("name", ["cars", "novel", "carbon_dioxide"])
 def test_any_number_of_processes_writes_the_same(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparing, "PATIENCE", 0)
+    monkeypatch.setattr(workers, "PATIENCE", 0)
     monkeypatch.setattr(shards, "BLOCK_ROWS", 4096)  # as processes have it
-    for workers in (1, 2, 3):
-        prepare(program(name), tmp_path / str(workers), root=SPECS, workers=workers)
+    for count in (1, 2, 3):
+        prepare(program(name), tmp_path / str(count), root=SPECS, workers=count)
     assert content(tmp_path / "1") == content(tmp_path / "2") == content(tmp_path / "3")
 
 
@@ -286,12 +510,12 @@ def test_it_is_for_one_spec_and_says_what_differs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"),
-    [("fixmatch", "not-supported"), ("dense", "data-missing")],
+    ("name", "data", "code"),
+    [("fixmatch", SPECS / "data" / "digits_few.npz", "not-supported"), ("dense", None, "data-missing")],
 )
-def test_what_is_not_rows_of_one_table_is_refused(name: str, code: str, tmp_path: Path) -> None:
+def test_what_is_no_table_is_refused(name: str, data: Path | None, code: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        prepare(program(name), tmp_path / "store", root=SPECS)
+        prepare(program(name), tmp_path / "store", data, root=SPECS)
     (found,) = caught.value.diagnostics
     assert found.code == code and found.help
     assert not (tmp_path / "store").exists()

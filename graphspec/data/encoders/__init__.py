@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path as FilePath
 from types import MappingProxyType
@@ -192,6 +193,16 @@ class Encoders:
         """The encoders of the fields that are read."""
         read = {n: e for n, e in self.encoders.items() if self.targets or not self.plan.of(n).target}
         return {name: encoder for name, encoder in read.items() if name not in self.lacking}
+
+    @property
+    def names_files(self) -> bool:
+        """Whether cells may name files."""
+        return any(encoder.names_files for encoder in self.used.values())
+
+    def contents(self, part: TablePart) -> str:
+        """The digest of the files that some rows name; nothing where they name none."""
+        digests = [each for encoder in self.used.values() for each in encoder.contents(part)]
+        return blake2b(b"".join(digests), digest_size=16).hexdigest() if digests else ""
 
     @property
     def columns(self) -> list[str]:

@@ -122,8 +122,11 @@ class Encoder(ABC):
     def name(self) -> str:
         return self.fill.field
 
+    names_files = False
+    """Whether cells may name files, which decide what rows become, too."""
+
     def contents(self, part: TablePart) -> Iterator[bytes]:
-        """Digests of the files that some rows name: what these hold decides what the rows become, too."""
+        """Digests of the files that some rows name."""
         yield from ()
 
     @property

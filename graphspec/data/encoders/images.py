@@ -75,6 +75,7 @@ def upright(image: Any) -> Any:
 class ImageEncoder(Encoder):
     """`encode: image`: [n, height, width, channels] of values from 0 to 255, as bytes."""
 
+    names_files = True
     feature: ImageFeature
     fill_help = "write `fill: zero` (a black image) at the feature"
 

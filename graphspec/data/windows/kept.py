@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.columns import is_text
+from graphspec.data.columns import ipc_of, is_text
 from graphspec.data.features.windows import Windows
 from graphspec.data.prepared import AGAIN, LINE, Index, KeptLine, Label, Mapped, rows_of
 from graphspec.data.ragged import Ragged, offsets_of
@@ -50,10 +50,7 @@ def kept(line: Timeline, windows: Mapping[Label, Positions], stride: int) -> dic
 def sealed(stamps: Stamps) -> str:
     """A cell of the column of time, with its type, as text."""
     sample = stamps.sample if is_text(stamps.kind) else None
-    table, sink = pa.table({stamps.name: pa.array([sample], stamps.kind)}), pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return base64.b64encode(sink.getvalue()).decode()
+    return base64.b64encode(ipc_of(pa.table({stamps.name: pa.array([sample], stamps.kind)}))).decode()
 
 
 def _opened(line: KeptLine, ticks: Array) -> Stamps:
