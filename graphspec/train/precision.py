@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,23 @@ def products(precision: Precision) -> Iterator[None]:
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """The autocast context of a model."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    if precision != "bf16":
+        return nullcontext()
+    lowered = torch.autocast(device.type, torch.bfloat16)
+    lacking = device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return _without_onednn(lowered) if lacking and not torch.compiler.is_compiling() else lowered
+
+
+@contextmanager
+def _without_onednn(lowered: AbstractContextManager[object]) -> Iterator[None]:
+    """Where a processor lacks bfloat16, oneDNN has no LSTM of it, and PyTorch does not ask first."""
+    backend: Any = torch.backends.mkldnn
+    before, backend.enabled = backend.enabled, False
+    try:
+        with lowered:
+            yield
+    finally:
+        backend.enabled = before
 
 
 def in_full(value: Tensor) -> Tensor:
