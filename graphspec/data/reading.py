@@ -71,7 +71,7 @@ def encode(
     """The first `rows` rows of a table, encoded, each in the store of its part. `parts` says which;
     without it all are in the first store, and count for `label`. `together` puts all into the first store,
     and `more` rows, which the table lacks, come after them. They come `after` those of other tables, where
-    there are some, and have the types of their fields. A `workers` encodes them in other processes, whose
+    there are some, and have the types of their fields. `workers` encode them, maybe in other processes, whose
     notes are lost.
 
     Raises `SpecError` with the first mistake of each field.

@@ -17,24 +17,21 @@ Loop = tuple[Definition, str]
 """The block of a loop, and its node."""
 
 
-def emptied(root: Graph, params: Mapping[str, Any]) -> dict[Loop, list[dict[str, Any]]]:
-    """The loops that change a size, each with values of single params at which it has no instance."""
-    found: dict[Loop, list[dict[str, Any]]] = {}
+def emptied(root: Graph, params: Mapping[str, Any]) -> Iterator[tuple[Loop, dict[str, Any]]]:
+    """The loops that change a size, with a value of a param at which each has no instance."""
 
-    def visit(graph: Graph, bodies: tuple[Graph, ...]) -> None:
+    def visit(graph: Graph, bodies: tuple[Graph, ...]) -> Iterator[tuple[Loop, dict[str, Any]]]:
         for first, last in _loops(graph):
-            loop = (graph.definition, first.node)
             count: Any = first.count
             for body in bodies:
                 count = outward(count, body.bindings)
             tree = formula_of(count)
             if tree is not None and _sizes(first.inputs[0].tensor) != _sizes(last):
-                found.setdefault(loop, []).extend(_emptying(tree, params))
+                yield from (((graph.definition, first.node), values) for values in _emptying(tree, params))
         for inner in (op.graph for op in graph.ops if op.graph is not None):
-            visit(inner, (inner, *bodies))
+            yield from visit(inner, (inner, *bodies))
 
-    visit(root, ())
-    return found
+    return visit(root, ())
 
 
 def _loops(graph: Graph) -> Iterator[tuple[Op, Any]]:

@@ -8,7 +8,7 @@ is, and the head of the file names it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Any
@@ -47,8 +47,14 @@ def emit_with_params(
         nonlocal uses
         uses = further_uses(program, use, _others) if uses is None else uses
         source, uses = _verified(program, options, probes, presets, uses)
-        empty = _empty(again, params, program, probes)
-        return _with_loops(source, program, options, probes, presets, uses, empty) if empty else source
+        names = frozenset(word for words in probes for word in words)
+        return _for_empty_loops(
+            source,
+            emptied(program.graph, params),
+            probes,
+            lambda values: again(values, names) if names.issuperset(values) else None,
+            lambda more, filled: emit(program, replace(options, filled=filled), more, presets, uses),
+        )
 
     names = frozenset(word for word, value in params.items() if _others(value))
     program = _elaborated(again, names)
@@ -94,40 +100,37 @@ def _verified(
             uses = fit
 
 
-def _with_loops(
-    source: Emitted, program: Elaborated, options: EmitOptions, probes: Probes,
-    presets: Mapping[str, Params], uses: Uses, empty: dict[Loop, Probes],
-) -> Emitted:  # fmt: skip
-    """The source that is right, too, where these loops have no instance, or asserts that they have one."""
-    filled: set[Loop] = set()
-    while True:
-        more = {
-            key: probe for loop, each in empty.items() if loop not in filled for key, probe in each.items()
-        }
-        asserting = replace(options, filled=frozenset(filled))
-        try:
-            return emit(program, asserting, {**probes, **more}, presets, uses)
-        except FixedParams as fixed:
-            unfit = {
-                loop for loop, each in empty.items() if any(fixed.params.issuperset(key) for key in each)
-            }
-            if unfit <= filled:
-                return source
-            filled |= unfit
+def _for_empty_loops(
+    source: Emitted,
+    loops: Iterator[tuple[Loop, Params]],
+    probes: Probes,
+    elaborated: Callable[[Params], Elaborated | None],
+    emitted: Callable[[Probes, frozenset[Loop]], Emitted],
+) -> Emitted:
+    """The source that is right, too, where loops have no instance, or asserts that they have one. Each of
+    `loops` comes with values at which it has none.
+    """
+    filled: frozenset[Loop] = frozenset()
+    tried: list[Params] = []
+    for loop, values in loops:
+        if loop in filled or values in tried:
+            continue
+        tried.append(values)
+        if (probe := elaborated(values)) is not None:
+            more = {**probes, _another(tuple(values), probes): probe}
+            try:
+                source, probes = emitted(more, filled), more
+            except FixedParams:
+                filled |= {loop}
+    return emitted(probes, filled) if filled else source
 
 
-def _empty(again: Again, params: Params, program: Elaborated, probes: Probes) -> dict[Loop, Probes]:
-    """For each loop that changes a size, the file with values of params at which it has no instance."""
-    found: dict[Loop, Probes] = {}
-    names = frozenset(word for words in probes for word in words)
-    for loop, ways in emptied(program.graph, params).items():
-        for values in ways:
-            if names.issuperset(values) and (probe := again(values, names)) is not None:
-                key = tuple(values)
-                while key in probes:
-                    key += tuple(values)  # another value of it
-                found[loop] = {**found.get(loop, {}), key: probe}
-    return found
+def _another(words: tuple[str, ...], known: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """A key for other values of params than those that are known."""
+    key = words
+    while key in known:
+        key += words
+    return key
 
 
 def _together(again: Again, params: Params, names: frozenset[str]) -> Probes:
@@ -189,10 +192,7 @@ def _turned(
         met = _conditions(probe) if probe is not None else set()
         if probe is not None and not met <= seen:
             seen |= met
-            key: tuple[str, ...] = (word,)
-            while key in more or key in probes:
-                key += (word,)  # another value of it
-            more[key] = probe
+            more[_another((word,), {**probes, **more})] = probe
     return more
 
 

@@ -56,11 +56,13 @@ class SourceWriter:
             self._step(step, 8 if condition is None else 12)
 
     def _step(self, step: InitStatement, indent: int) -> None:
-        prefix = f"self.{step.attribute} = " if step.attribute else "assert " * bool(step.must)
+        prefix, suffix = f"self.{step.attribute} = " if step.attribute else "", ""
+        if step.must:
+            prefix, suffix = "assert ", f', "{step.must}"'
         if step.unless_none:
             self.add(f"{' ' * indent}if self.{step.unless_none} is not None:", span=step.span)
             indent += 4
-        self.line(prefix, step.value, indent, step.span, f', "{step.must}"' if step.must else "")
+        self.line(prefix, step.value, indent, step.span, suffix)
 
     def statements(self, forward: Forward, indent: int) -> None:
         """The statements of a `forward`."""

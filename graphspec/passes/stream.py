@@ -494,7 +494,8 @@ class _Stepper:
         for value, tensor in zip(
             op.outputs.values(), found if isinstance(found, tuple) else (found,), strict=False
         ):
-            self._retyped |= {value} if value.tensor != tensor else set()
+            if value.tensor != tensor:
+                self._retyped.add(value)
             value.tensor = tensor
         return True
 

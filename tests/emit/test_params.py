@@ -537,6 +537,17 @@ outputs: [end]
 """
 
 
+FITS_ONCE = """
+params: {depth: 4, width: 5}
+inputs: {point: {shape: [3]}}
+nodes:
+  deep: {layer: Dense, from: point, units: $width, repeat: $depth}
+  four: {layer: Dense, units: 4}
+  end:  {layer: Dense, units: $width, repeat: $(abs(depth - 1))}
+outputs: [end]
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "values", "refused"),
     [
@@ -545,6 +556,8 @@ outputs: [end]
         (NERF, {"depth": 3}, None),
         (NERF.replace("$(depth - skip)", "$(depth - 1)"), {"depth": 1}, "depth must be more than 1"),
         (RESIDUAL, {"depth": 0}, None),
+        (FITS_ONCE, {"depth": 0}, "depth must be more than 0"),
+        (FITS_ONCE, {"depth": 1}, None),
         (RESIDUAL.replace("units: $width, repeat", "units: 4, repeat"), {"depth": 0}, None),
     ],
 )

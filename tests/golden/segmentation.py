@@ -86,7 +86,6 @@ class Segmentation(nn.Module):
             for index in range(depth)
         )
         self.bottom = Double(width * 2 ** (depth - 1), width * 2**depth)
-        assert depth > 0, "depth must be more than 0"
         self.ups = nn.ModuleList(
             Up(
                 width * 2 ** (depth - index),
