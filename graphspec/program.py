@@ -419,15 +419,16 @@ class Program(BaseProgram):
 
     @checked
     def example_inputs(
-        self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
+        self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0, *, least: int = 0
     ) -> dict[str, Any]:
         """Random tensors in the ranges that the graph accepts. Symbolic sizes come from `sizes`; by default
-        each is the smallest legal one, but at least 8.
+        each is the smallest legal one, but at least 8. `least` is the smallest integer that is drawn, where
+        the range has it: with 1 no token is 0, which is padding for many models.
         """
         from graphspec.emit.load import example_inputs
 
         need_sizes(self, sizes or {})
-        return example_inputs(self, batch_size, dict(sizes or {}), seed)
+        return example_inputs(self, batch_size, dict(sizes or {}), seed, least)
 
     @checked
     def bundle(self, inplace: bool = True, prove: bool = True, fixed: bool = False) -> str:

@@ -142,12 +142,30 @@ class BegunState(Layer, abstract=True, spec_name="begun"):
 
 
 class CarriedStates(Layer, abstract=True, spec_name="carried"):
-    """Returns its input, once the states have become new ones."""
+    """Returns its input, once the states have become new ones. With a mask, steps before the first that it
+    keeps have the output `last`, that of the step before.
+    """
 
-    arguments = (Argument("x"), Argument("new", many=True), Argument("states", many=True))
+    arguments = (
+        Argument("x"),
+        Argument("new", many=True),
+        Argument("states", many=True),
+        Argument("mask", required=False),
+        Argument("last", required=False),
+    )
 
-    def infer(self, x: Tensor, new: tuple[Tensor, ...], states: tuple[Tensor, ...]) -> Tensor:
+    def infer(self, x: Tensor, *others: Any) -> Tensor:
         return x
 
     def code(self, site: Site) -> Code:
-        return Code("carried(({x}, *{new}), {states})")
+        return Code(carrying("({x}, *{new})", site.inputs[3] is not None))
+
+
+def carrying(results: str, masked: bool) -> str:
+    """The code that returns the first of the results, and makes the others the states."""
+    return f"carried({results}, {{states}}{', {mask}, {last}' * masked})"
+
+
+def last_output(output: Tensor) -> StepState:
+    """The state that has the output of the step before, which masked steps repeat."""
+    return StepState("last", output.shape[2:], output.dtype)

@@ -83,14 +83,18 @@ def still(rank: int) -> Roles:
 
 
 def apart_from(
-    roles: Roles, axes: Iterable[int], outputs: Roles | None = None, unless: Role = None
+    roles: Roles,
+    axes: Iterable[int],
+    outputs: Roles | None = None,
+    unless: Role = None,
+    remedy: str | None = None,
 ) -> Streaming:
     """A function that combines elements along these axes: a frame where none of them is streamed, or where
-    the steps ahead are such as make no difference.
+    the steps ahead are such as make no difference. `remedy` says what to write instead.
     """
     over = [roles[axis % len(roles)] for axis in axes]
     if any(role not in (None, unless) for role in over):
-        return ahead() if "new" not in over else whole("runs over all steps", OTHER_AXIS)
+        return ahead() if "new" not in over else whole("runs over all steps", remedy or OTHER_AXIS)
     return frame(roles if outputs is None else outputs)
 
 
@@ -116,11 +120,19 @@ def enlarged(roles: Roles, first: int, factors: Sequence[int], reach: Sequence[i
     return frame(roles)
 
 
-PADDED = (
-    "the steps before are {layer: ZeroPadding1D, padding: [1, 0]}, then {layer: Cropping1D, cropping: [0, 1]}"
-)
+def padding(steps: int) -> str:
+    """The node that puts zeros before the first step."""
+    return f"{{layer: ZeroPadding1D, padding: [{steps}, 0]}}"
+
+
+PADDED = f"the steps before are {padding(1)}, then {{layer: Cropping1D, cropping: [0, 1]}}"
 """How what needs the steps before is written."""
 OTHER_AXIS = "let it run along another axis, such as that of the features"
+SO_FAR = (
+    "take the steps so far: their sum is {op: cumsum, axis: 1}, "
+    "their mean {compute: 'cumsum(x, axis=1) / cumsum(ones_like(x), axis=1)'}"
+)
+"""How what needs one value of all steps is written, so that it has one of those before each."""
 
 
 def ahead() -> Streaming:
@@ -134,7 +146,7 @@ def without(roles: Roles, axes: Iterable[int], kept: bool = False, unless: Role 
     """A reduction along these axes, which are left out, or with `kept` have size 1."""
     gone = [axis % len(roles) for axis in axes]
     left = [None if axis in gone else role for axis, role in enumerate(roles) if kept or axis not in gone]
-    return apart_from(roles, gone, tuple(left), unless)
+    return apart_from(roles, gone, tuple(left), unless, SO_FAR)
 
 
 def contracted(labels: Sequence[str], output: str, roles: Sequence[Roles]) -> Streaming:

@@ -147,7 +147,7 @@ def run_as(program: Elaborated, made: nn.Module, module: nn.Module, inputs: Any)
         raise _no_module_of(module)
     values = inputs_of(program, inputs)
     made.train(module.training)
-    return torch.func.functional_call(made, state, (), values)
+    return torch.func.functional_call(made, state, tuple(values.get(name) for name in program.inputs))
 
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -244,10 +244,11 @@ def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
 
 
 def example_inputs(
-    program: Elaborated, batch_size: int, sizes: dict[str, int], seed: int
+    program: Elaborated, batch_size: int, sizes: dict[str, int], seed: int, least: int = 0
 ) -> dict[str, torch.Tensor]:
     """Random inputs in the ranges that the graph accepts. `sizes` binds named sizes; others are the
-    smallest legal, or 8; those with a factor so that an axis is about 64 long.
+    smallest legal, or 8; those with a factor so that an axis is about 64 long. `least` is the smallest
+    integer, where the range has it.
     """
     generator = torch.Generator().manual_seed(seed)
     factor = factors(program.inputs.values())
@@ -255,7 +256,7 @@ def example_inputs(
     common = {name: max(least, small[name]) for name, least in program.minimum_sizes.items()}
     legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in common.items()}
     bound = legal | sizes | {BATCH: batch_size}
-    inputs, least = {}, int(divides_integers(program.graph))
+    inputs, least = {}, max(least, int(divides_integers(program.graph)))
     shortest = shortest_indexed(program.graph, bound)
     for name, tensor in program.inputs.items():
         shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]

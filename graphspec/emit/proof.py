@@ -47,7 +47,7 @@ def prove(program: Elaborated, module: nn.Module) -> None:
         with untouched(module), torch.no_grad(), adapted(program.graph, passed, module, lambda: [passed]):
             module.eval()(*passed.values())
             if program.defaults:
-                module(*(tensor for name, tensor in passed.items() if name not in program.defaults))
+                module(*(None if name in program.defaults else each for name, each in passed.items()))
     finally:
         module.train(training)
         for hook in hooks:

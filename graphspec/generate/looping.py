@@ -86,7 +86,8 @@ class LoopSampler:
             for key, values in self.values.items():
                 inputs |= self._filled(key, values[step]) | self._filled(f"next_{key}", values[step + 1])
             inputs |= {key: self._draw(key, how, drawing) for key, how in self.loop.drawn.items()}
-            made = self._outputs(self.module(**{k: self._spread(v, len(numbers)) for k, v in inputs.items()}))
+            spread = {key: self._spread(each, len(numbers)) for key, each in inputs.items()}
+            made = self._outputs(self.module(*(spread.get(key) for key in self.step.inputs)))
             value = made.get(name, value)
         return made[self.loop.settings.source or name]
 

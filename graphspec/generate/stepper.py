@@ -31,6 +31,9 @@ class Stepper:
         self.states: dict[str, Tensor] = {}
         """By their paths in the module, the batch first."""
         self.places = torch.zeros(0, dtype=torch.int64)
+        outputs = [zip(each.keys, each.tensors, strict=True) for each in program.outputs.values()]
+        self.axes = {key: program.stepping.axis(tensor) for pairs in outputs for key, tensor in pairs}
+        """By output, its axis of the steps."""
         self._owners: dict[str, tuple[nn.Module, str]] = {}
         self._rooms: dict[str, int] = {}
         """The axes of states along which there is room for `longest` steps."""
@@ -53,7 +56,7 @@ class Stepper:
         """Computes what the sequences need of inputs that do not go on, [N, ...]."""
         stepping = self.program.stepping
         assert self.encoder is not None and stepping is not None and stepping.encoder is not None
-        made = self.encoder(**{key: inputs[key] for key in stepping.encoder.inputs})
+        made = self.encoder(*(inputs.get(key) for key in stepping.encoder.inputs))
         values = made.values() if isinstance(made, Mapping) else [made]
         for places, value in zip(stepping.encoded, values, strict=True):
             path = ".".join(attribute(name) + ("" if n is None else f".{n}") for name, n in places)
@@ -89,7 +92,8 @@ class Stepper:
         """The outputs of new steps, by name. No more than `longest` fit."""
         for path, (owner, name) in self._owners.items():
             setattr(owner, name, self.states[path])
-        outputs = self.module(**inputs, **{self.place_name: self.places}, **options)
+        given = {**inputs, self.place_name: self.places}
+        outputs = self.module(*(given.get(name) for name in self.program.inputs), **options)
         self.places = self.places + inputs[self.names[0]].shape[1]
         names = [key for output in self.program.outputs.values() for key in output.keys]
         return dict(outputs) if isinstance(outputs, Mapping) else {names[0]: outputs}
@@ -114,7 +118,9 @@ class Stepper:
                 self.join(part)
             order += numbers
             for row, number in enumerate(numbers):
-                outputs[number] = {name: value[row, -1] for name, value in made.items()}
+                outputs[number] = {
+                    name: value.select(self.axes.get(name, 1), -1)[row] for name, value in made.items()
+                }
         if len(by_length) > 1:
             self.take(torch.tensor(order).argsort().to(self.places.device))
         return [outputs[number] for number in range(len(prompts))]

@@ -17,10 +17,18 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import Streaming, frame, whole
+from graphspec.contract.streaming import Roles, Streaming, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.diagnostics.foreign_terms import ARGUMENTS
-from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, expanded, need_attention
+from graphspec.layers.attention_masks import (
+    TENSORS,
+    WORDS,
+    Attending,
+    Rate,
+    expanded,
+    need_attention,
+    stream_to_memory,
+)
 from graphspec.tensor import Dim, Tensor
 from graphspec.traced import float_of
 
@@ -72,13 +80,16 @@ class Scoring(Attending, abstract=True):
         moving = any(each is not None and any(each) for each in (value, key))
         if moving and not self.use_causal_mask:
             return whole("attends to all steps", "write `use_causal_mask: true`")
-        plain = not self.return_attention_scores and all(mask is None for mask in roles[3:])
-        if not plain or query[1:] != ("new", None):
+        if query[1:] != ("new", None):
             return None
-        if not moving:  # which keys are before a query depends on its place
-            return None if self.use_causal_mask else frame(query)
-        demands = [place for place in (1, 2) if len(roles) > place and roles[place] == (None, "new", None)]
-        return Streaming("keys", (query,), tuple(demands), step=StepScores(of=self))
+        of_queries, of_values = (*roles[3:], None, None)[:2]
+        if not moving:
+            return stream_to_memory(
+                [(of_queries, 1), (of_values, None)], self.use_causal_mask, query, (None, "new", None)
+            )
+        keys: list[Roles] = [(), (None, "new", None), (None, "new", None), (), (None, "new")]
+        demands = [place for place, each in enumerate(roles) if each and each == keys[place]]
+        return Streaming("keys", (query, None), tuple(demands), step=StepScores(of=self))
 
     def code(self, site: Site) -> Code:
         construct = self.module(known_channels(site.x, layer=self.spec_name, what="features"))
@@ -201,7 +212,8 @@ class StepScores(Layer, abstract=True, spec_name="attention"):
         return self.of.weights(*inputs[:5])
 
     def code(self, site: Site) -> Code:
-        code = self.of.code(Site(site.inputs[:5], site.outputs))
+        layer = self.of.model_copy(update={"return_attention_scores": False})
+        code = layer.code(Site(site.inputs[:5], site.outputs))
         seen = "past({places}, {query}.shape[1], {value}.shape[1])[:, 0]"
         return replace(code, call=code.call.replace("causal_mask({query}, {value})", seen))
 

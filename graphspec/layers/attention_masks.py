@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.layer import Argument, Layer, LayerError
+from graphspec.contract.streaming import Roles, Streaming, frame, whole
 from graphspec.diagnostics.foreign_terms import ARGUMENT_WORDS
 from graphspec.tensor import Dim, Tensor
 
@@ -52,6 +53,20 @@ class Attending(Layer, abstract=True):
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return inputs[3] if masks[0] is None else masks[0]
+
+
+def stream_to_memory(
+    masks: Iterable[tuple[Roles | None, int | None]], hides: bool, *outputs: Roles
+) -> Streaming | None:
+    """How attention to keys that do not go on goes on: each query by itself, with its row of each mask.
+
+    A mask comes with its axis of the queries. `hides` says whether keys are hidden by their places.
+    """
+    if hides:  # which keys are before a query depends on its place
+        return whole("hides steps of what does not go on", "leave out `use_causal_mask` and `sliding_window`")
+    pairs = ((role, place == axis) for roles, axis in masks for place, role in enumerate(roles or ()))
+    rows = all(role is None or (role == "new" and of_queries) for role, of_queries in pairs)
+    return frame(*outputs) if rows else None
 
 
 def need_attention(

@@ -229,7 +229,9 @@ class GroupNormalization(Layer, also="GroupNorm"):
         return ModuleCall("GroupNorm", counts, {"eps": (float_of(self.epsilon), None), **flags})
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        return apart_from(roles[0], range(1, site.x.rank))
+        return apart_from(
+            roles[0], range(1, site.x.rank), remedy="LayerNormalization takes each step by itself"
+        )
 
     def code(self, site: Site) -> Code:
         construct = self.module(site.x)

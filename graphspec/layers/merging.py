@@ -259,7 +259,9 @@ class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         axis = example_axis(self.spec_name, self.axis, site.outputs[0].rank)
         if any(each[axis] is not None for each in roles):
-            return apart_from(next(each for each in roles if each[axis] is not None), (axis,))
+            found = next(each for each in roles if each[axis] is not None)
+            help = "join them along the features, or let steps attend: `from: {query: steps, value: others}`"
+            return apart_from(found, (axis,), remedy=help)
         return elementwise(roles, site.outputs[0].rank)
 
     def code(self, site: Site) -> Code:

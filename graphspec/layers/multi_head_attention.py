@@ -32,7 +32,7 @@ from graphspec.contract.layer import (
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Orthogonal
 from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import LONGEST, StepState, Streaming, frame, whole
+from graphspec.contract.streaming import LONGEST, Roles, StepState, Streaming, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.layers.attention_masks import (
     TENSORS,
@@ -42,6 +42,7 @@ from graphspec.layers.attention_masks import (
     expanded,
     need_attention,
     need_boolean,
+    stream_to_memory,
 )
 from graphspec.tensor import Dim, Tensor, product
 from graphspec.traced import float_of
@@ -249,19 +250,22 @@ class Heads(Attending, abstract=True):
         hidden = masks[6] is not None and masks[6][-1] == "nought"
         if moving and not self.use_causal_mask and not hidden:
             return whole("attends to all steps", "write `use_causal_mask: true`")
-        plain = not self.return_attention_scores and not self.use_gate and site.outputs[0].rank == 3
-        if not plain or query[1:] != ("new", None):
+        if site.outputs[0].rank != 3 or query[1:] != ("new", None):
             return None
-        if not moving:  # which keys are before a query depends on its place
-            still = not self.use_causal_mask and self.sliding_window is None
-            return frame(query) if still and not any(any(mask or ()) for mask in masks.values()) else None
+        if not moving:
+            rows = {3: 1, 6: site.inputs[6].rank - 2 if masks[6] is not None else None}
+            hides = self.use_causal_mask or self.sliding_window is not None
+            scores: Roles = (None, None, "new", None)
+            return stream_to_memory([(masks[n], rows.get(n)) for n in masks], hides, query, scores)
+        if self.use_gate:
+            return None
         if masks[6] is not None and (site.inputs[6].rank != 3 or masks[6][1] not in (None, "new")):
             return None
         demands = tuple(place for place in (4, 5, 6) if (masks[place] or ("",))[-1] == "new")
         (_, heads), (size, width) = self.heads, self.sizes
         keys = StepState("keys", (heads, LONGEST, size), site.x.dtype)
         values = StepState("values", (heads, LONGEST, width), site.x.dtype)
-        return Streaming("keys", (query,), demands, StepHeads(of=self), (keys, values))
+        return Streaming("keys", (query, None), demands, StepHeads(of=self), (keys, values))
 
     def opened(self, *arguments: Any) -> Opened | None:
         query, value, key, of_queries, _, *others = (*arguments, *[None] * 7)[:7]
@@ -537,7 +541,8 @@ class StepHeads(Layer, abstract=True, spec_name="attention"):
         return self.of.weights(*inputs[:7])
 
     def code(self, site: Site) -> Code:
-        construct = self.of.code(Site(site.inputs[:7], site.outputs)).construct
+        layer = self.of.model_copy(update={"return_attention_scores": False})
+        construct = layer.code(Site(site.inputs[:7], site.outputs)).construct
         assert construct is not None
         construct = replace(construct, target="StepAttention", general=None, usual={})
         parts = ["{query}", "{value}", "{places}", "{keys}", "{values}"]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from graphspec.contract.input_checks import need_mask
 from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Site
-from graphspec.contract.streaming import Streaming, apart_from
+from graphspec.contract.streaming import SO_FAR, Streaming, apart_from
 from graphspec.contract.windows import (
     DataFormat,
     Margin,
@@ -281,7 +281,7 @@ class _GlobalPooling(Layer, abstract=True):
         return assemble(x, (1,) * self.rank if self.keepdims else (), channels, self.data_format)
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        return apart_from(roles[0], range(1, site.x.rank))
+        return apart_from(roles[0], range(1, site.x.rank), remedy=SO_FAR)
 
     def code(self, site: Site) -> Code:
         start = 1 if self.data_format == "channels_last" else 2

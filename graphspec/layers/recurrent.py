@@ -21,7 +21,7 @@ from graphspec.contract.input_checks import known_channels, need_float, need_mas
 from graphspec.contract.layer import Argument, Code, Layer, LayerError, Leaf, ModuleCall, Ref, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.random_initializers import Orthogonal
-from graphspec.contract.stepping import PLACES
+from graphspec.contract.stepping import PLACES, carrying, last_output
 from graphspec.contract.streaming import Roles, StepState, Streaming, whole
 from graphspec.contract.variance_scaling import GlorotUniform
 from graphspec.diagnostics.foreign_terms import RECURRENT
@@ -53,18 +53,22 @@ class OverSteps(Layer, abstract=True):
             return whole("gives its last step alone", "write `return_sequences: true`")
         if self.go_backwards:
             return whole("reads the steps backwards", "leave out `go_backwards`")
-        if takes_mask(site):
-            return whole("leaves out masked steps", "leave out `mask_zero`, or the `Masking` layer")
+        masked = takes_mask(site)
+        if masked and roles[2] != (None, "new"):
+            return None
         layer = self.model_copy(update={"return_state": True})
         made: Any = layer.infer(site.x)
         states = [
             StepState(name, state.shape[1:], state.dtype)
             for name, state in zip(layer.output_names(), made[1:], strict=True)
         ]
+        repeats = masked and not getattr(self, "zero_output_for_mask", False)
+        states += [last_output(made[0])] if repeats else []
         if any(not isinstance(size, int) for state in states for size in state.shape):
             return whole("keeps images whose size is not known", "give their sizes as numbers")
         outputs: tuple[Roles | None, ...] = (steps, *[None] * (len(site.outputs) - 1))
-        return Streaming("state", outputs, step=StepRecurrent(of=self), states=tuple(states))
+        step = StepMasked(of=self) if repeats else StepRecurrent(of=self)
+        return Streaming("state", outputs, step=step, states=tuple(states))
 
     def option_for(self, output: str) -> str | None:
         return "return_state" if "state" in output.split("_") else None
@@ -283,7 +287,7 @@ def _text(value: Leaf) -> str:
 class StepRecurrent(Layer, abstract=True, spec_name="recurrent"):
     """A recurrent layer that goes on from its state."""
 
-    arguments = (*OverSteps.arguments, PLACES, Argument("states", many=True))
+    arguments: ClassVar[tuple[Argument, ...]] = (*OverSteps.arguments, PLACES, Argument("states", many=True))
 
     of: OverSteps
 
@@ -300,10 +304,16 @@ class StepRecurrent(Layer, abstract=True, spec_name="recurrent"):
         update = {"return_state": True, **{key: rate for key, rate in none if hasattr(self.of, key)}}
         layer = self.of.model_copy(update=update)
         initial, states = site.inputs[1], site.inputs[4]
-        code = layer.code(Site((site.x, states, None), (*site.outputs, *states)))
+        code = layer.code(Site((site.x, states, site.inputs[2]), (*site.outputs, *states)))
         given = "begun({places}, {initial_state}, {states})" if initial else "{states}"
         call = code.call.replace("{initial_state}", given)
-        return replace(code, call=f"carried({call}, {{states}})")
+        return replace(code, call=carrying(call, len(site.inputs) > 5))
 
     def flops(self, site: Site) -> Dim:
         return self.of.flops(site)
+
+
+class StepMasked(StepRecurrent, abstract=True, spec_name="recurrent"):
+    """A recurrent layer that goes on from its state, and at masked steps repeats its output."""
+
+    arguments = (*StepRecurrent.arguments, Argument("last"))

@@ -8,8 +8,8 @@ from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.contract.stepping import PLACES
-from graphspec.contract.streaming import Streaming, frame, still, whole
-from graphspec.layers.attention_masks import expanded
+from graphspec.contract.streaming import Streaming, still, whole
+from graphspec.layers.attention_masks import expanded, stream_to_memory
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor
 from graphspec.traced import float_of
@@ -90,8 +90,8 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         query, key, value, *masks = roles
         bias, mask = (still(4) if each is None else each for each in masks)
-        if not any((*key, *value, *bias, *mask)):  # which keys are before a query depends on its place
-            return frame(query) if query[1:] == ("new", None, None) and not self.is_causal else None
+        if not any((*key, *value)):
+            return stream_to_memory([(bias, 2), (mask, 2)], self.is_causal, query) if query[1] else None
         if not self.is_causal and bias[3] != "low" and mask[3] != "nought":
             return whole("attends to all steps", "write `is_causal: true`")
         if query[1] != "new" or any(key[2:] + value[2:]):

@@ -14,7 +14,7 @@ from graphspec.contract.fields import Axis, Positive, Unbounded, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
 from graphspec.contract.stepping import padded_steps
-from graphspec.contract.streaming import Streaming, apart_from, moved
+from graphspec.contract.streaming import PADDED, Streaming, apart_from, moved
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
@@ -209,7 +209,7 @@ class Flip(Operation, spec_name="flip"):
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        return apart_from(roles[0], axes)
+        return apart_from(roles[0], axes, remedy="read the steps forwards")
 
 
 class Roll(Operation, spec_name="roll"):
@@ -234,7 +234,7 @@ class Roll(Operation, spec_name="roll"):
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        return apart_from(roles[0], axes)
+        return apart_from(roles[0], axes, remedy=PADDED)
 
 
 class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 
 from graphspec.contract.fields import NamedSize, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Moved, Site
-from graphspec.contract.streaming import Streaming, reshaped
+from graphspec.contract.streaming import Streaming, frame, reshaped
 from graphspec.layers.reshaping import Reshape, size_code
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product, quotient, show_size
@@ -131,6 +131,12 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
                     argument="shape",
                 )
         return x.with_shape(self._batch(x, like), *sizes)
+
+    def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
+        x, like = site.inputs
+        others = {} if like is None else dict(zip(like.shape[1:], roles[1][1:], strict=True))
+        pairs = zip(x.shape, site.outputs[0].shape, roles[0], strict=True)
+        return frame(tuple(role if old == new else others.get(new) for old, new, role in pairs))
 
     @staticmethod
     def _batch(x: Tensor, like: Tensor | None) -> Dim:

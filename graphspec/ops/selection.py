@@ -13,7 +13,15 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.contract.proposals import misfit
-from graphspec.contract.streaming import Streaming, apart_from, elementwise, frame, still, streamed_axes
+from graphspec.contract.streaming import (
+    Streaming,
+    apart_from,
+    elementwise,
+    frame,
+    padding,
+    still,
+    streamed_axes,
+)
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor
 
@@ -166,6 +174,8 @@ class Diff(Operation, spec_name="diff"):
     """How many times differences are taken."""
     axis: int = -1
 
+    reads_padded = True
+
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
         axis = example_axis(self.spec_name, self.axis, x.rank)
@@ -176,7 +186,9 @@ class Diff(Operation, spec_name="diff"):
         return x.with_shape(*x.shape[:axis], size - self.n, *x.shape[axis + 1 :])
 
     def stream(self, site: Site, roles: tuple[Any, ...]) -> Streaming | None:
-        return apart_from(roles[0], (self.axis,))
+        if roles[0][self.axis] == "padded":
+            return frame(roles[0])
+        return apart_from(roles[0], (self.axis,), remedy=f"pad before it: {padding(self.n)}")
 
 
 class Sort(Operation, spec_name="sort"):

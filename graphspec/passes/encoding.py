@@ -44,6 +44,6 @@ def encoder_of(root: Graph, wanted: Iterable[Value]) -> Graph:
     graph = copy.graph
     graph.outputs = {f"kept{number}": value for number, value in enumerate(values)}
     graph = prune(graph)
-    read = {value for op in graph.ops for value in op.inputs}
+    read = {*graph.outputs.values(), *(value for op in graph.ops for value in op.inputs)}
     graph.inputs = {name: value for name, value in graph.inputs.items() if value in read}
     return graph

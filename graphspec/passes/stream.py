@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NoReturn
 
 from graphspec.contract.layer import LayerError
@@ -21,6 +22,7 @@ from graphspec.contract.stepping import (
     StateBuffer,
     StepPlaces,
     StepsSoFar,
+    last_output,
 )
 from graphspec.contract.streaming import (
     LONGEST,
@@ -64,6 +66,10 @@ class Step:
     encoded: tuple[tuple[UnitPlace, ...], ...] = ()
     """Where these states are, in the order of its outputs."""
 
+    def axis(self, tensor: Tensor) -> int:
+        """The axis of an output that has the steps."""
+        return tensor.shape.index(symbol(self.size))
+
     @property
     def states(self) -> list[Tensor]:
         """The types of all states."""
@@ -82,10 +88,13 @@ def streamed_size(root: Graph) -> str:
     """
     inputs = [unit_of(v.tensor.shape[1]) for v in root.inputs.values() if v is not None and v.tensor.rank > 1]
     names = [unit[0] for unit in inputs if unit is not None and unit[1] == 1]
-    sizes = [size for value in root.outputs.values() for size in value.tensor.shape]
-    given = {name for size in sizes for name in names_of(size)}
-    for name in [*(name for name in names if name in given), *names]:
-        return name
+    shapes = [value.tensor.shape for value in root.outputs.values()]
+    for sizes in ([size for shape in shapes for size in shape[1:2]], [*chain(*shapes)]):
+        given = {name for size in sizes for name in names_of(size)}
+        if found := [name for name in names if name in given]:
+            return found[0]
+    if names:
+        return names[0]
     help = "give it a name: `inputs: {tokens: {shape: [length], dtype: int64}}`"
     raise fail("not-causal", "no input has an axis 1 of any size, along which it could go on", help)
 
@@ -122,6 +131,7 @@ class _Stepper:
         self._lends = False  # whether the graph at hand is given its states, as several calls share it
         self._fixed: dict[tuple[Graph, Value], Value] = {}
         self._within: tuple[UnitPlace, ...] = ()  # the instances of blocks around the graph at hand
+        self._around: tuple[Op, ...] = ()  # these, the innermost first
 
     def run(self) -> Step:
         fresh = []
@@ -216,7 +226,10 @@ class _Stepper:
     def _op(self, graph: Graph, op: Op) -> None:
         for value in op.inputs:
             if self._roles.get(value, ()) is None:
-                self._refuse(op, whole("reads what is of no single step"))
+                of = value.op.name if value.op is not None else ""
+                help = f"read `{of}`, which has a value of each step" if of not in ("", value.name) else None
+                text = value.name.replace(f"{of}_", f"{of}.", 1)
+                self._refuse(op, whole(f"reads `{text}`, which is of no single step", help))
         if not op.present:
             for value in op.outputs.values():
                 self._pass(op.inputs[0], value)
@@ -243,12 +256,13 @@ class _Stepper:
         for value, argument in op.passed():
             if value is not None and isinstance(argument, Value):
                 self._pass(argument, value)
-        within, lends = self._within, self._lends
+        within, lends, around = self._within, self._lends, self._around
+        self._around = (op, *around)
         if op.unit is not None:
             self._within = (*within, (op.unit.name, op.unit.index))
             self._lends = lends or len(op.unit.calls) > 1
         self._body(inner)
-        self._within, self._lends = within, lends
+        self._within, self._lends, self._around = within, lends, around
         for value in inner.inputs.values():
             if value is not None and value is self._places.get(inner):
                 op.arguments = (*op.arguments, self._place(graph))
@@ -268,15 +282,14 @@ class _Stepper:
 
     def _scan(self, graph: Graph, op: Op, cell: Graph, scan: Scanned) -> None:
         """A cell over steps: its states are kept, and those that it is given begin them."""
-        if len(op.arguments) > len(cell.inputs):
-            self._refuse(op, whole("leaves out masked steps", "leave out what makes the mask"))
+        mask = op.arguments[-1] if len(op.arguments) > len(cell.inputs) else None
         over_steps = list(op.outputs.values())[: scan.outputs]
         if len(over_steps) != 1:
             self._refuse(op, whole("gives other than one output for each step"))
         (output,) = over_steps
         for place, argument in enumerate(op.arguments):
             streamed = streamed_axes(self._role(argument)) if isinstance(argument, Value) else ()
-            if streamed != ((1,) if place in scan.over else ()):
+            if streamed != ((1,) if place in scan.over or argument is mask else ()):
                 self._refuse(op, whole("reads all steps at each of them"))
         arguments, states = list(op.arguments), list[Value]()
         for place, name in ((place, list(cell.inputs)[place]) for place in scan.states):
@@ -294,7 +307,8 @@ class _Stepper:
         if states:
             word = self._free(graph, f"{op.node}_carried")
             new = tuple(op.outputs.values())[scan.outputs :]
-            carried = Op(word, None, op.span, "op", (output, new, tuple(states)))
+            last = self._state(graph, op, last_output(output.tensor)) if mask is not None else None
+            carried = Op(word, None, op.span, "op", (output, new, tuple(states), mask, last))
             carried.layer, carried.title = CarriedStates(), "carried"
             self._same[output] = carried.outputs[""] = Value(output.tensor, output.name, carried)
             self._roles[carried.output] = self._roles[output]
@@ -391,10 +405,13 @@ class _Stepper:
         assert op.layer is not None and streamed.step is not None
         count = len(op.layer.arguments)
         given = (*op.arguments, *[None] * (count - len(op.arguments)))
-        states = tuple(self._state(graph, op, state) for state in streamed.states)
-        listed = streamed.step.arguments[-1].many
+        states: list[Any] = [self._state(graph, op, state) for state in streamed.states]
+        others = streamed.step.arguments[count + 1 :]
+        if others and others[0].many:
+            listed = len(states) - len(others) + 1
+            states[:listed] = [tuple(states[:listed])]
         op.layer, op.expressions = streamed.step, ()
-        op.arguments = (*given, self._place(graph), *((states,) if listed else states))
+        op.arguments = (*given, self._place(graph), *states)
         if not self._retype(op):
             self._refuse(op, None)
 
@@ -517,7 +534,13 @@ class _Stepper:
         else:
             cause, help = streamed.cause, streamed.remedy
         message = f"`{op.name}` ({title}) {cause}"
-        raise fail("not-causal", message, help or "leave it out of a model that goes on", span=op.span)
+        help = help or "leave it out of a model that goes on"
+        calls = ((each, each.graph.definition) for each in self._around if each.graph is not None)
+        notes = [
+            f"in {each.kind} `{text.block or text.title}`, used by `{each.name}` at {each.span}"
+            for each, text in calls
+        ]
+        raise fail("not-causal", message, help, *notes, span=op.span)
 
 
 def _renamed(roles: Any, old: str, new: str) -> Any:

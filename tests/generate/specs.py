@@ -344,6 +344,59 @@ nodes:
   k: {layer: Reshape, from: x, target_shape: [-1, 4, 2]}
   y: {op: dot_product_attention, from: [q, k, k], is_causal: true, scale: 0.7}
 """,
+    "recurrent layers that leave out padding": """
+inputs: {h0: {shape: [6]}, tokens: {shape: [length], dtype: int64}}
+blocks:
+  cell:
+    inputs: [x, h]
+    nodes: {a: {layer: Dense, from: x, units: 6}, n: {compute: tanh(a + h)}}
+    outputs: {y: n, h: n}
+nodes:
+  t: {layer: Embedding, from: tokens, input_dim: 3, output_dim: 6, mask_zero: true}
+  m: {op: not_equal, from: tokens, x2: 0}
+  a: {layer: LSTM, from: t, units: 6, return_sequences: true}
+  b: {layer: GRU, units: 6, return_sequences: true, zero_output_for_mask: true}
+  c: {layer: GRU, units: 6, return_sequences: true, from: {sequences: t, initial_state: h0, mask: m}}
+  d: {layer: LSTM, units: 6, activation: relu, return_sequences: true,
+      from: {sequences: t, initial_state: [h0, h0], mask: m}}
+  e: {layer: RNN, cell: [{layer: LSTMCell, units: 5}, {layer: GRUCell, units: 4}], from: b,
+      return_sequences: true}
+  f: {layer: Scan, wraps: {block: cell}, from: {x: t, h: h0}}
+  y: {op: concatenate, from: [a, b, c, d, e, f]}
+""",
+    "attention of queries with a mask": """
+inputs:
+  source: {shape: [words, 6]}
+  kept: {shape: [words], dtype: bool}
+  tokens: {shape: [length], dtype: int64}
+nodes:
+  t: {layer: Embedding, from: tokens, input_dim: 3, output_dim: 6, mask_zero: true}
+  m: {op: not_equal, from: tokens, x2: 0}
+  pairs: {compute: "m[:, :, None] & kept[:, None, :]"}
+  own: {layer: Attention, from: {query: t, value: t}, use_causal_mask: true}
+  a: {layer: MultiHeadAttention, num_heads: 2, key_dim: 3, from: [own, source, source, m, kept]}
+  b: {layer: AdditiveAttention, from: {query: own, value: source, value_mask: kept}}
+  c: {layer: MultiHeadAttention, num_heads: 2, key_dim: 3,
+      from: {query: own, value: source, attention_mask: pairs}}
+  q: {layer: Reshape, from: t, target_shape: [-1, 2, 3]}
+  k: {layer: Reshape, from: source, target_shape: [-1, 2, 3]}
+  d: {op: dot_product_attention, from: {query: q, key: k, value: k, mask: each}}
+  each: {compute: "pairs[:, None]"}
+  e: {layer: Reshape, from: d, target_shape: [-1, 6]}
+  y: {op: concatenate, from: [a, b, c, e]}
+""",
+    "scores that nothing reads": _HEAD
+    + "nodes: {a: {layer: MultiHeadAttention, num_heads: 2, key_dim: 3, use_causal_mask: true, "
+    "return_attention_scores: true, from: {query: x, value: x}}, y: {layer: Attention, from: [a, x], "
+    "use_causal_mask: true, return_attention_scores: true}}",
+    "differences, and a vector at each step": """
+inputs: {x: {shape: [length, 3]}, user: {shape: [4]}}
+nodes:
+  padded: {layer: ZeroPadding1D, from: x, padding: [2, 0]}
+  bends: {op: diff, n: 2, axis: 1}
+  who: {compute: "broadcast_to(user[:, None], like=x, shape=[-1, length, 4])"}
+  y: {op: concatenate, from: [bends, who]}
+""",
     "tokens, one hot": _TOKENS + "nodes: {a: {op: one_hot, num_classes: 9}, y: {layer: Dense, units: 4}}",
     "shared table": """
 inputs: {tokens: {shape: [length], dtype: int64}}
@@ -411,6 +464,20 @@ LOOKS_AHEAD: dict[str, tuple[str, str]] = {
     "zeros in a softmax": (
         _PRODUCTS + "  low: {op: tril}\n  w: {op: softmax}" + _WEIGHED,
         "w",
+    ),
+    "differences without zeros before": (
+        _HEAD + "nodes: {a: {op: diff, axis: 1}, y: {layer: Dense, units: 4}}",
+        "a",
+    ),
+    "scores that are read": (
+        _HEAD + "nodes: {a: {layer: Attention, from: [x, x], use_causal_mask: true, "
+        "return_attention_scores: true}, y: {op: sum, from: a.attention_scores, axis: 2}}",
+        "y",
+    ),
+    "a causal mask over what does not go on": (
+        "inputs: {x: {shape: [length, 8]}, other: {shape: [words, 8]}}\n"
+        "nodes: {y: {layer: Attention, from: [x, other], use_causal_mask: true}}",
+        "y",
     ),
     "the sum of all products": (
         _HEAD + "nodes:\n  all: {op: einsum, from: [x, x], subscripts: 'bkd,bke->bde'}\n"

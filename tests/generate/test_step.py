@@ -17,6 +17,7 @@ import graphspec
 from graphspec import Program, SpecError
 from graphspec.cli.app import app
 from graphspec.export.step import export_step
+from graphspec.generate.proof import prove
 from graphspec.generate.stepper import Stepper
 from tests import ROOT
 from tests.generate.specs import CAUSAL, LOOKS_AHEAD
@@ -41,7 +42,7 @@ def pair(name: str) -> tuple[nn.Module, Program, nn.Module, Mapping[str, Tensor]
     stepped = step.module(weights=module.state_dict()).eval()
     inputs = program.example_inputs(3, dict.fromkeys(program.minimum_sizes, LENGTH), seed=2)
     with torch.no_grad():
-        return module, step, stepped, inputs, module(**inputs)
+        return module, step, stepped, inputs, module(*inputs.values())
 
 
 def cut(inputs: Mapping[str, Tensor], step: Program, first: int, last: int) -> dict[str, Tensor]:
@@ -176,6 +177,59 @@ def test_build_writes_the_step_after_it_was_compared(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["difference"] < 1e-6 and "def begin(self" in file.read_text()
     refused = CliRunner().invoke(app, ["build", str(ROOT / "specs" / "bert.yaml"), "--step", "-o", "-"])
     assert refused.exit_code == 1 and "not-causal" in refused.stderr
+
+
+def test_padding_and_scores_beside_the_steps_are_compared_as_they_are_meant(tmp_path: Path) -> None:
+    text = """
+inputs: {source: {shape: [words, 6]}, tokens: {shape: [length], dtype: int64}}
+nodes:
+  t: {layer: Embedding, from: tokens, input_dim: 5, output_dim: 6, mask_zero: true}
+  a: {layer: MultiHeadAttention, num_heads: 2, key_dim: 3, use_causal_mask: true, from: {query: t, value: t}}
+  y: {layer: MultiHeadAttention, num_heads: 2, key_dim: 3, return_attention_scores: true,
+      from: {query: a, value: source}}
+outputs: {y: {}, scores: {from: y.attention_scores}}
+"""
+    program = graphspec.compile(text)
+    step = program.step()
+    assert step.stepping is not None and step.stepping.size == "length"
+    whole = program.module(seed=0).eval()
+    module = step.module(weights=whole.state_dict()).eval()
+    assert prove(program, step, module, whole) < 1e-5  # a masked query gets the mean of all steps
+    stepper, inputs = Stepper(step, module, 4), program.example_inputs(1, {"length": 4}, least=1)
+    (last,) = stepper.start([{key: value[0] for key, value in inputs.items()}])
+    close(last["scores"], whole(**inputs)["scores"][0, :, -1])
+
+
+def test_an_error_in_a_block_names_the_use(tmp_path: Path) -> None:
+    text = """
+inputs: {x: {shape: [length, 8]}}
+blocks:
+  part:
+    params: {causal: required}
+    inputs: [x]
+    nodes: {a: {layer: Attention, from: [x, x], use_causal_mask: $causal}}
+nodes: {y: {block: part, repeat: {causal: [true, false]}}}
+outputs: [y]
+"""
+    with pytest.raises(SpecError, match=r"`a` .* attends to all steps(.|\n)*used by `y\.1` at .*8:9"):
+        graphspec.compile(text).step()
+
+
+def test_a_state_that_begins_with_an_input_is_given_once() -> None:
+    program = graphspec.compile(
+        "inputs: {h: {shape: [4]}, x: {shape: [length, 3]}}\n"
+        "nodes: {y: {layer: GRU, units: 4, return_sequences: true, from: {sequences: x, initial_state: h}}}\n"
+        "outputs: [y]\n"
+    )
+    step, whole = program.step(encoded=True), program.module(seed=1).eval()
+    assert step.encoder is not None and [*step.inputs] == ["x", "places"]
+    stepper = Stepper(step, step.module(weights=whole.state_dict()), 5, step.encoder.module())
+    inputs = program.example_inputs(2, {"length": 5})
+    with torch.no_grad():
+        stepper.begin(2)
+        stepper.encode(inputs)
+        found = [stepper.step({"x": inputs["x"][:, place : place + 1]})["y"] for place in range(5)]
+        close(torch.cat(found, 1), whole(**inputs))
 
 
 def test_what_gives_a_step_for_several_says_so_and_so_does_padding_as_an_output() -> None:

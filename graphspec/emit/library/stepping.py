@@ -119,9 +119,21 @@ class StepAttention(SizedAttention):
         return self.merge(x, query)
 
 
-def carried(results: tuple[Tensor, ...], states: list[Tensor]) -> Tensor:
-    """The first of the results; the others become the states."""
+def carried(
+    results: tuple[Tensor, ...],
+    states: list[Tensor],
+    mask: Tensor | None = None,
+    last: Tensor | None = None,
+) -> Tensor:
+    """The first of the results; the others become the states.
+
+    Steps before the first that a mask [N, steps] keeps have the output `last`.
+    """
     x, *new = results
+    if mask is not None and last is not None:
+        seen = (mask.cumsum(1) > 0).view(*mask.shape, *[1] * (x.dim() - 2))
+        x = torch.where(seen, x, last[:, None])
+        last.copy_(x[:, -1])
     for state, now in zip(states, new, strict=True):
         state.copy_(now)
     return x
