@@ -22,7 +22,7 @@ from graphspec.data.folders import find
 from graphspec.data.tables import open_table
 from graphspec.data.tables.parquet import _largest, parts
 from graphspec.diagnostics import Diagnostic, Span, SpecError
-from tests import processes
+from tests import one_in, processes
 
 MIB = 2**20
 LEAST, MOST = 4, 400
@@ -136,7 +136,7 @@ def test_texts_that_parquet_stores_once_are_spelled_out_in_parts(
     assert LEAST < taken < MOST
 
 
-@pytest.mark.parametrize("values", [["w" * (100 * MIB), "b"], [np.zeros(20 * MIB, np.int64), [1]]])
+@pytest.mark.parametrize("values", one_in(2, [[np.zeros(20 * MIB, np.int64), [1]], ["w" * (100 * MIB), "b"]]))
 def test_a_row_of_parquet_that_would_fill_the_memory_is_refused(values: list[object], tmp_path: Path) -> None:
     parquet.write_table(pa.table({"a": pa.array(values)}), tmp_path / "t.parquet", compression="zstd")
     taken, said = read(tmp_path / "t.parquet")

@@ -92,7 +92,7 @@ def assert_equal(program: Program, module: nn.Module) -> None:
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-@bundled(4, "path", one_in(2, with_params()), ids=lambda path: path.stem)
+@bundled(4, "path", one_in(4, with_params()), ids=lambda path: path.stem)
 def test_the_file_is_right_with_other_params(path: Path) -> None:
     program = graphspec.compile(path)
     made = class_of(program)

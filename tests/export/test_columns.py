@@ -142,6 +142,7 @@ def test_tensors_are_the_inputs_of_the_model(run: Run, tmp_path: Path) -> None:
     assert [value.name for value in onnx.load(path).graph.input] == list(run.program.inputs)
 
 
+@pytest.mark.parity
 def test_a_file_that_reads_arrays_says_why(run: Run, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(
         "inputs: {x: {shape: [3]}}\nnodes: {y: {layer: Dense, units: 2}}\n"

@@ -185,6 +185,7 @@ def test_masked_recurrent_layers_export_at_any_length(layer: str, arguments: str
     assert all((span.least, span.most) == (1, None) for span in exported.free.values())
 
 
+@pytest.mark.parity
 def test_a_state_that_is_given_exports_at_any_batch(tmp_path: Path) -> None:
     """And at any length, though one was fixed before, of a layer with the same step."""
     spec = """
@@ -199,6 +200,7 @@ def test_a_state_that_is_given_exports_at_any_batch(tmp_path: Path) -> None:
     assert exported.free == {"batch": Range(1), "length": Range(1)}
 
 
+@pytest.mark.parity
 def test_attention_along_some_axes_exports_at_any_size(tmp_path: Path) -> None:
     """ONNX knows it of four axes."""
     spec = """

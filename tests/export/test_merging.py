@@ -193,6 +193,7 @@ def test_a_run_that_merges_letters_reads_columns(tmp_path: Path) -> None:
     assert_equal(found, run.predict(rows, batch_size=len(rows)), form_of(path))
 
 
+@pytest.mark.parity
 def test_a_run_that_merges_bytes_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_bytes()._tokenizer.save(str(tmp_path / "bytes.json"))
     shutil.copy(CARS, tmp_path / "cars.csv")

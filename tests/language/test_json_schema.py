@@ -108,6 +108,7 @@ def key_paths(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
             yield from key_paths(each, inner)
 
 
+@pytest.mark.parity
 def test_it_accepts_every_key_that_check_accepts() -> None:
     """In the smallest specs that have one; `make parity` looks at all."""
     pages = {f"{quote.page}:{quote.line}": quote.text for quote in BLOCKS}

@@ -35,7 +35,7 @@ train: {optimizer: sgd, callbacks: {csv_logger: {}}}
 
 @pytest.mark.parametrize(
     ("path", "defaults"),
-    one_in(5, product(SPECS, (False, True))),
+    one_in(9, product(SPECS, (False, True))),
     ids=lambda value: getattr(value, "stem", value),
 )
 def test_it_compiles_to_the_same_bytes(path: Path, defaults: bool, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 import graphspec
 from graphspec.export import export
+from tests import one_in
 
 CELL = """
 inputs:
@@ -191,7 +192,7 @@ def test_the_layer_of_cells_that_keras_has_names_it() -> None:
         graphspec.compile(other)
 
 
-@pytest.mark.parametrize("text", [CELL, MASKED, READING], ids=["cell", "masked", "reading"])
+@pytest.mark.parametrize("text", one_in(3, [READING, MASKED, CELL]), ids=["reading", "masked", "cell"])
 def test_it_is_exported_at_any_length(text: str, tmp_path: Path) -> None:
     program = graphspec.compile(text)
     export(program, "onnx", tmp_path / "m.onnx")

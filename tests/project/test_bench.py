@@ -50,7 +50,8 @@ def test_on_a_gpu_the_networks_of_both_have_the_same_weights(name: str) -> None:
     assert subject.program().summary().trainable_params == sum(weight.numel() for weight in twin.parameters())
 
 
-@pytest.mark.parametrize("name", one_in(4, [*reversed(gpu.TINY)]))
+@pytest.mark.parity
+@pytest.mark.parametrize("name", [*gpu.TINY])
 def test_trainings_on_a_gpu_are_measured_small_on_a_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "READ", 0.0)
     (row,) = gpu.table({name: gpu.TINY[name]}, "cpu", compiles=False).rows

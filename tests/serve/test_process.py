@@ -21,7 +21,6 @@ from safetensors.numpy import load_file, save_file
 
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
-from tests import one_in
 from tests.processes import ENDLESS
 from tests.runs import everything
 from tests.serve.serving import ask, expected, get, hostile, in_process, rows, same
@@ -114,7 +113,8 @@ class Crowd:
         assert {each.after for each in told} == {False, True}
 
 
-@pytest.mark.parametrize(("engine", "requests"), one_in(2, [("onnxruntime", 200), ("torch", 1000)]))
+@pytest.mark.parity
+@pytest.mark.parametrize(("engine", "requests"), [("onnxruntime", 200), ("torch", 1000)])
 def test_many_requests_and_other_weights_amid_them(path: Path, engine: str, requests: int) -> None:
     with in_process(str(path), "--engine", engine) as (port, _), ThreadPoolExecutor(CONNECTIONS) as pool:
         crowd = Crowd(path, port)

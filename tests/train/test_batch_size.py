@@ -59,6 +59,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parity
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs a limit on a process' memory")
 def test_a_process_that_runs_out_of_memory_takes_half(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """3,000 examples: 2,048 of them take 0.7 GB in the backward pass, which are not there."""

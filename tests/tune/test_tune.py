@@ -327,6 +327,7 @@ def test_a_search_whose_first_trials_fail_alike_stops_and_goes_on_once_that_is_m
     assert [trial.state for trial in found.values()].count("complete") == 5 and mended.common_failure is None
 
 
+@pytest.mark.parity
 def test_hopeless_trials_are_stopped_early_and_only_the_best_keep_their_weights(tmp_path: Path) -> None:
     space = {"width": {"int": [10, 250]}, "depth": {"choice": ["slow"]}}
     search = search_in(tmp_path, sampler="random", search=space, trials=8, pruner="median")
