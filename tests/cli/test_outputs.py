@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from graphspec.cli import outputs
 from graphspec.cli.app import app
+from tests import one_in
 from tests.files.test_strangers import contents
 from tests.killing import ended_owner
 
@@ -105,7 +106,7 @@ schema -o search/study.log
 """Commands onto what they read, or what a run or a search holds."""
 
 
-@pytest.mark.parametrize("command", INPUTS)
+@pytest.mark.parametrize("command", one_in(2, INPUTS))
 def test_what_is_read_and_what_a_run_holds_is_replaced_by_no_option(place: Path, command: str) -> None:
     before = contents(place)
     for force in ([], ["--force"]):
@@ -120,7 +121,7 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("name", WRITING)
+@pytest.mark.parametrize("name", one_in(2, WRITING))
 def test_what_somebody_else_has_written_is_replaced_by_force_alone(place: Path, name: str) -> None:
     target = Path("out" if name == "build fastest" else f"out{ENDINGS.get(name, '.py')}")
     theirs = target / "model.py" if name == "build fastest" else target

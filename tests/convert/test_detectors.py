@@ -153,6 +153,7 @@ def test_it_trains_from_its_weights(
     assert trained.keys() == found.weights.keys()
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     "name",
     [

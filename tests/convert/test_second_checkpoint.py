@@ -19,6 +19,7 @@ from graphspec.cli.app import app
 from graphspec.convert.pytorch.result import FromTorch
 from graphspec.transfer import transfer
 from graphspec.transfer.origins import imported_beside, origin_of
+from tests import one_in
 from tests.convert import torch_modules
 from tests.convert.modules import common, learned
 from tests.convert.modules.given import floats
@@ -118,7 +119,7 @@ def goes_in(make: Callable[[], nn.Module], inputs: Any, folder: Path) -> None:
     torch.testing.assert_close(actual, other(*listed), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", one_in(2, MODULES))
 def test_a_second_checkpoint_goes_in(name: str, tmp_path: Path) -> None:
     goes_in(*MODULES[name], tmp_path)
 

@@ -188,12 +188,8 @@ def one_long_text() -> pa.Array:
     return pa.array([*["b"] * 60_000, "w" * (100 * MIB)])
 
 
-MOSTLY = ("list",)
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in MOSTLY else pytest.param(name, marks=pytest.mark.parity) for name in AMONG]
-)
+@pytest.mark.parity
+@pytest.mark.parametrize("name", AMONG)
 def test_one_enormous_row_among_small_ones_is_found(name: str, tmp_path: Path) -> None:
     """Once it is read: what is decompressed and decoded are a few times its bytes, at most 160 MiB."""
     column, settings, words = AMONG[name]

@@ -291,6 +291,7 @@ def test_small_numbers_in_sums_are_kept(tmp_path: Path) -> None:
         torch.testing.assert_close(torch.from_numpy(found), expected)
 
 
+@pytest.mark.parity
 def test_relative_positions_and_messages_export_at_any_size(tmp_path: Path) -> None:
     """Indices of one example that meet every example, and groups whose number is a size of the input."""
     spec = """

@@ -23,6 +23,7 @@ from graphspec.files.remembered import is_signed, own_record, recall, remember, 
 from graphspec.files.run_files import ENGINES_FOLDER
 from graphspec.runs import fastest
 from graphspec.runs.run import Run
+from tests import one_in
 from tests.runs import everything
 
 ROW = everything.row(random.Random(0))
@@ -109,7 +110,7 @@ FORGED: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("what", FORGED)
+@pytest.mark.parametrize("what", one_in(2, FORGED))
 def test_a_forged_record_is_made_anew(run: Path, begun: tuple[Path, Any], what: str) -> None:
     FORGED[what](run)
     wanted = {n: pytest.approx(v, rel=1e-4) if isinstance(v, float) else v for n, v in begun[1].items()}

@@ -242,6 +242,7 @@ def test_only_what_a_run_wrote_is_deleted(place: Path, outside: Path) -> None:
     assert [path.name for path in (run / "logs").iterdir()] == ["b.csv"]
 
 
+@pytest.mark.parity
 def test_a_search_imports_deletes_and_writes_only_its_own(place: Path, outside: Path) -> None:
     command = ["tune", "spec.yaml", "--device", "cpu", "--run-dir", "search", "--progress", "none"]
     (place / "search").mkdir()

@@ -197,7 +197,10 @@ def test_outputs_equal_those_of_keras_applications(
         ),
         pytest.param("inception_v3", None, 4, {"size": 75, "classes": 4}, marks=pytest.mark.parity),
         pytest.param("xception", None, 4, {"size": 71, "classes": 4}, marks=pytest.mark.parity),
-        ("resnet", "resnet18", 8, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
+        pytest.param(
+            *("resnet", "resnet18", 8, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
+            marks=pytest.mark.parity,
+        ),
         pytest.param(
             *("resnet", "resnet50", 14, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
             marks=pytest.mark.parity,
@@ -265,6 +268,7 @@ def test_encoder_and_decoder_are_models_of_their_own() -> None:
 # --- models as layers
 
 
+@pytest.mark.parity
 @torch.no_grad()
 def test_both_cameras_look_with_the_same_eyes() -> None:
     program = compiled("two_cameras", size=71)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import graphspec
 from graphspec.version import LANGUAGE
+from tests import one_in
 
 CORPUS = Path(__file__).parent / "corpus"
 SPECS = sorted(CORPUS.glob("*/*.yaml"))
@@ -67,7 +68,7 @@ def known() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", one_in(2, SPECS[::-1]), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_spec_means_what_it_meant(path: Path, known: dict[str, Any]) -> None:
     expected, found = known[f"{path.parent.name}/{path.stem}"], numbers(path)
     assert found["keys"] == expected["keys"]

@@ -24,6 +24,7 @@ from graphspec.runs.audit import audit
 from graphspec.runs.drift import drift
 from graphspec.train import compiled
 from graphspec.train.loop import Interrupted, train
+from tests import one_in
 from tests.train.test_phases import Stop, assert_same
 
 SPEC = """
@@ -186,7 +187,7 @@ def test_steps_over_sources_are_those_of_a_loop_by_hand(folder: Path) -> None:
     assert_same(weights(folder), module.state_dict(), 1e-4)
 
 
-@pytest.mark.parametrize("spec", [SPEC, STEPS], ids=["mixture", "steps"])
+@pytest.mark.parametrize("spec", one_in(2, [SPEC, STEPS]), ids=["mixture", "steps"])
 @pytest.mark.parametrize("steps", [1, 6, 10])
 def test_a_run_goes_on_at_any_step_to_the_bit(folder: Path, spec: str, steps: int) -> None:
     with pytest.raises(Interrupted):
@@ -200,7 +201,7 @@ def test_a_run_goes_on_at_any_step_to_the_bit(folder: Path, spec: str, steps: in
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.skipif(torch.__version__ < compiled.WHOLE_STEPS, reason="this torch compiles no whole steps")
-@pytest.mark.parametrize("spec", [SPEC, STEPS], ids=["mixture", "steps"])
+@pytest.mark.parametrize("spec", one_in(2, [SPEC, STEPS]), ids=["mixture", "steps"])
 def test_compiled_steps_come_to_the_same(folder: Path, spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     torch._dynamo.reset()
