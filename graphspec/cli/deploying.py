@@ -89,14 +89,16 @@ def _empty(output: str | None, force: bool) -> Path:
 def _huggingface(asked: BuildAsked, folder: Path) -> None:
     with _trained(asked) as run:
         from graphspec.convert.pytorch.to_huggingface import SavedTokenizer, save_huggingface
+        from graphspec.generate.choosing import chosen
         from graphspec.generate.texts import Tokenized
         from graphspec.runs.generation import codec
 
         need_apart(folder / "model.safetensors", [run.weights, *read_by(run.program)])
         texts, tokens = codec(run.program, run.files, run.encoders()), None
+        ends = texts.ends(chosen(run.program, {})[1].end)
         if isinstance(texts, Tokenized):
-            tokens = SavedTokenizer(texts.tokenizer, texts.begin, texts.last)
-        saved = save_huggingface(run.program, run.module("cpu").state_dict(), folder, tokens)
+            tokens = SavedTokenizer(texts.tokenizer, texts.begin)
+        saved = save_huggingface(run.program, run.module("cpu").state_dict(), folder, tokens, ends)
     lines = [f"wrote {folder}: {', '.join(saved.files)}"]
     lines += [f"{saved.kind}, whose logits are equal to {saved.difference:.1e}"]
     if tokens is None:

@@ -29,7 +29,7 @@ class Going:
     number: int
     ids: list[int]
     settings: GenerateSettings
-    end: int | None
+    ends: frozenset[int]
     drawing: torch.Generator
     context: int
     source: Sequence[int] | None = None
@@ -50,7 +50,7 @@ class Going:
     def add(self, token: int) -> NextToken:
         self.ids.append(token)
         self.made += 1
-        if token == self.end:
+        if token in self.ends:
             self.ended = "end"
         elif self.made == self.settings.length:
             self.ended = "length"

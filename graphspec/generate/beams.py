@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
 
 class Beams:
-    """The `count` best continuations of one prompt, of at most `length` tokens; `end` ends one.
+    """The `count` best continuations of one prompt, of at most `length` tokens; any of `ends` ends one.
 
     A continuation that has ended counts by the mean of the logarithms of its probabilities.
     """
 
-    def __init__(self, count: int, length: int, end: int | None):
-        self.count, self.length, self.end = count, length, end
+    def __init__(self, count: int, length: int, ends: Collection[int]):
+        self.count, self.length, self.ends = count, length, ends
         self.tokens: list[list[int]] = [[]]
         self.totals = torch.zeros(1, dtype=torch.float64)
         self.ended: list[tuple[float, list[int]]] = []
@@ -27,7 +29,7 @@ class Beams:
         kept: list[tuple[float, int, int]] = []
         for rank, (value, place) in enumerate(zip(values.tolist(), places.tolist(), strict=True)):
             row, token = divmod(place, totals.shape[1])
-            if token == self.end:
+            if token in self.ends:
                 if rank < self.count:
                     made = [*self.tokens[row], token]
                     self.ended.append((value / len(made), made))

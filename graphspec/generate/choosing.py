@@ -32,8 +32,9 @@ def _only_input(program: Program) -> str:
     names = [name for name, tensor in program.inputs.items() if tensor.is_integer and tensor.rank == 2]
     if len(names) == 1:
         return names[0]
-    what = "no input holds tokens, `int64[N, length]`" if not names else f"the inputs {', '.join(names)} do"
-    raise fail("not-causal", f"which input goes on is not known: {what}", "write generate: {tokens: {}}")
+    what = "no input holds tokens, `int64[N, length]`" if not names else f"{', '.join(names)} hold tokens"
+    help = f"write generate: {{{names[-1]}: {{}}}}" if names else None
+    raise fail("not-causal", f"which input goes on is not known: {what}", help)
 
 
 def output_of(program: Program, name: str, settings: GenerateSettings) -> str:

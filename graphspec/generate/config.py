@@ -37,8 +37,8 @@ class GenerateSettings(Setting):
     """Number of continuations that a search keeps."""
     begin: str | int | None = None
     """Token that a sequence begins with where prompts are for another input; by default its feature's."""
-    end: str | int | None = None
-    """Token that ends the sequence: its text, or its number."""
+    end: str | int | list[str | int] | None = None
+    """Token that ends the sequence: its text, or its number; or a list of such tokens."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of what is drawn."""
 

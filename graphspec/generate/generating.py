@@ -67,7 +67,7 @@ class Maker:
             message = f"the model reads `{lacking[0]}`, too, and nothing is given for it"
             raise refused(message, "go on by hand, with the module of `Program.step()`: it takes all inputs")
         self.context, self.limit = _bounds(program, name)
-        self._mark(settings, "end")
+        self._ends(settings)
         self.begun = self._begun(settings)
         weights = load().state_dict()
         device = next((each.device for each in weights.values()), torch.device("cpu"))
@@ -83,24 +83,25 @@ class Maker:
         """Whether what follows a prompt is a text of its own, such as an answer or a translation."""
         return self.source is not None or self.texts.answers
 
-    def _mark(self, settings: GenerateSettings, key: Literal["begin", "end"]) -> int | None:
+    def _known(self, token: int, key: Literal["begin", "end"]) -> int:
         """The token that begins or ends a sequence. Raises `SpecError` (prompt-misfit)."""
-        word = settings.begin if key == "begin" else settings.end
-        default = self.texts.begin if key == "begin" else self.texts.last
-        token = default if word is None else self.texts.token(word, key)
-        if token is not None and self.limit is not None and not 0 <= token < self.limit:
+        if self.limit is not None and not 0 <= token < self.limit:
             raise refused(f"`{key}: {token}` is not a token: there are {self.limit}")
         return token
+
+    def _ends(self, settings: GenerateSettings) -> frozenset[int]:
+        """The tokens that end a sequence. Raises `SpecError` (prompt-misfit)."""
+        return frozenset(self._known(token, "end") for token in self.texts.ends(settings.end))
 
     def _begun(self, settings: GenerateSettings) -> list[int]:
         """The first tokens of a sequence; none where prompts give them."""
         if self.source is None:
             return []
-        begin = self._mark(settings, "begin")
-        if begin is None:
+        word = self.texts.begin if settings.begin is None else settings.begin
+        if word is None:
             what = f"prompts are for `{self.source}`, and nothing says which token what follows begins with"
             raise refused(what, "write it in `generate`, `begin: <s>`, or at the feature of the input")
-        return [begin]
+        return [self._known(self.texts.token(word, "begin"), "begin")]
 
     def ids(self, prompt: str) -> list[int]:
         """The tokens of a prompt. Raises `SpecError` (prompt-misfit)."""
@@ -127,10 +128,10 @@ class Maker:
         draws something else. Raises `SpecError` (prompt-misfit) for settings without such an end.
         """
         settings = settings or self.settings
-        drawing, end = generator(settings.seed, number), self._mark(settings, "end")
+        drawing, ends = generator(settings.seed, number), self._ends(settings)
         source = None if self.source is None else ids
         begun = ids if self.source is None else self._begun(settings)
-        return Going(number, [*begun], settings, end, drawing, self.context, source)
+        return Going(number, [*begun], settings, ends, drawing, self.context, source)
 
     def make(
         self, prompts: Sequence[Sequence[int]], numbers: Sequence[int] | None = None
@@ -152,7 +153,7 @@ class Maker:
     def _search(self, sequences: Sequence[Going]) -> Iterator[NextToken]:
         """The best continuation of each prompt by its probability, all of it at once."""
         for each in sequences:
-            beams = Beams(self.settings.beams, each.longest - len(each.ids), each.end)
+            beams = Beams(self.settings.beams, each.longest - len(each.ids), each.ends)
             with torch.inference_mode():
                 stepper, scores = self.scorer.start([each], each.longest)
                 while (found := beams.add(scores)) is not None:

@@ -44,6 +44,12 @@ class TextCodec(ABC):
     answers: bool = False
     """Whether what follows a prompt is a text of its own."""
 
+    def ends(self, words: str | int | list[str | int] | None) -> list[int]:
+        """The tokens that `end` says; by default that after each text. Raises `SpecError` (prompt-misfit)."""
+        words = self.last if words is None else words
+        listed = words if isinstance(words, list) else [] if words is None else [words]
+        return [self.token(word, "end") for word in listed]
+
     def token(self, word: str | int, key: str) -> int:
         """The token that `end` or `begin` says. Raises `SpecError` (prompt-misfit)."""
         if isinstance(word, str):

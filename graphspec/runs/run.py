@@ -398,7 +398,7 @@ class Run:
         min_p: float | None = None,
         repetition_penalty: float | None = None,
         beams: int | None = None,
-        end: str | int | None = None,
+        end: str | int | list[str | int] | None = None,
         begin: str | int | None = None,
         seed: int | None = None,
         device: str = "auto",

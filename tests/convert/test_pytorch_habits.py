@@ -123,6 +123,40 @@ def test_what_the_spec_trains_in_another_way_is_told(
     assert any(told in note for note in imported.notes), imported.notes
 
 
+class Tied(nn.Module):
+    """A table that is read without a row, and gives scores with all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(40, 4, padding_idx=3)
+        self.scores = nn.Linear(4, 40, bias=False)
+        self.scores.weight = self.table.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scores(self.table(x))
+
+
+def test_a_row_that_is_padding_is_learned_by_the_scores() -> None:
+    imported = graphspec.from_torch(Tied(), ids())
+    assert imported.proved is not None and imported.proved.steps is not None
+    assert imported.proved.steps < 1e-9
+
+
+class Seen(nn.Module):
+    """Attention with a mask that hides nothing, as transformers makes one for an encoder."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(x.shape[1], device=x.device)
+        mask = (places[:, None] >= 0)[None, None]
+        y = x[:, None]
+        return nn.functional.scaled_dot_product_attention(y, y, y, mask)[:, 0]
+
+
+def test_a_mask_that_hides_nothing_is_not_written() -> None:
+    imported = graphspec.from_torch(Seen(), floats(2, 6, 4), dynamic={"x": ["length", 4]})
+    assert "greater_equal" not in imported.text and imported.proved is not None
+
+
 def open_size(x: Tensor) -> Tensor:
     return x.sum(1) / x.size(1)
 

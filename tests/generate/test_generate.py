@@ -101,6 +101,26 @@ def test_greedy_texts_are_those_of_transformers(imported: tuple[Run, Any]) -> No
         assert len(set(ours)) > 3
 
 
+@pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.parity)])
+def test_texts_end_where_those_of_transformers_do(traced: bool, tmp_path: Path) -> None:
+    """Any of several tokens ends one; a token that the model lacks ends none."""
+    torch.manual_seed(0)
+    model: Any = transformers.AutoModelForCausalLM.from_config(config_of("llama")).eval()
+    options = {"do_sample": False, "max_new_tokens": 20, "pad_token_id": 0}
+    with torch.no_grad():
+        ids = model.generate(torch.tensor([[5, 17, 9]]), eos_token_id=None, **options)[0, 3:].tolist()
+        model.generation_config.eos_token_id = [999, ids[6], next(each for each in ids if each != ids[6])]
+        found = model.generate(torch.tensor([[5, 17, 9]]), **options)[0, 3:].tolist()
+    model.save_pretrained(tmp_path)
+    imported = import_huggingface(tmp_path, check=False, shipped=not traced)
+    (tmp_path / "a.yaml").write_text(imported.text)
+    save(tmp_path / "a.safetensors", dict(imported.weights), {})
+    run = Run(tmp_path / "a.yaml", tmp_path / "a.safetensors")
+    (text,) = run.generate(["5 17 9"], length=20, temperature=0.0)
+    assert [int(word) for word in text.split()] == found[:-1] and len(found) < 20
+    assert len(next(run.generate(["5 17 9"], length=20, temperature=0.0, end=[])).split()) == 20
+
+
 @pytest.mark.parametrize("kind", ["gpt_neox", "mamba", "rwkv"])
 def test_greedy_texts_of_other_architectures(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -131,12 +151,19 @@ def encoded_of(kind: str) -> Any:
         model: Any = transformers.BartForConditionalGeneration(
             transformers.BartConfig(d_model=32, vocab_size=60, forced_eos_token_id=None, **sizes)
         )
+    elif kind == "marian":  # traced
+        sizes = {f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in BART.items()}
+        marks = {"pad_token_id": 58, "eos_token_id": 2, "decoder_start_token_id": 58}
+        options: dict[str, Any] = {"max_position_embeddings": 40, "forced_eos_token_id": None, **marks}
+        model = transformers.MarianMTModel(
+            transformers.MarianConfig(d_model=32, vocab_size=60, **options, **sizes)
+        )
     else:
         sizes = {"d_model": 32, "d_kv": 6, "d_ff": 48, "num_layers": 1, "num_heads": 4, "vocab_size": 60}
         model = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes))
         model.generation_config.decoder_start_token_id = 3
     for weight in model.parameters():
-        if weight.dim() == 2:
+        if weight.dim() == 2 and weight.requires_grad:
             torch.nn.init.normal_(weight, std=0.5)
     return model.eval()
 
@@ -144,13 +171,13 @@ def encoded_of(kind: str) -> Any:
 BART = {"layers": 1, "attention_heads": 4, "ffn_dim": 48}
 
 
-@pytest.mark.parametrize("kind", ["bart", "t5"])
+@pytest.mark.parametrize("kind", ["bart", "t5", pytest.param("marian", marks=pytest.mark.parity)])
 def test_what_an_encoder_reads_is_read_once(kind: str, tmp_path: Path) -> None:
     """Sources of different lengths go on together; each text is that of transformers, beams, too."""
     model = encoded_of(kind)
     model.save_pretrained(tmp_path)
     imported = import_huggingface(tmp_path, check=False)
-    assert ("begin: 2" if kind == "bart" else "begin: 3") in imported.text
+    assert f"begin: {model.generation_config.decoder_start_token_id}" in imported.text
     (tmp_path / "a.yaml").write_text(imported.text)
     save(tmp_path / "a.safetensors", dict(imported.weights), {})
     run = Run(tmp_path / "a.yaml", tmp_path / "a.safetensors")
@@ -267,7 +294,7 @@ def test_a_wide_search_finds_the_best_of_all(end: int | None) -> None:
         before = [0, *kept]
         return sum(table[i, before[i], token].item() for i, token in enumerate(kept)) / len(kept), kept
 
-    beams = Beams(64, 3, end)
+    beams = Beams(64, 3, [] if end is None else [end])
     scores = table[0, :1]
     while (found := beams.add(scores)) is not None:
         scores = table[len(beams.tokens[0]), found[1]]

@@ -34,6 +34,9 @@ from graphspec.transfer.rules import load_rules
 
 LONGEST = 128
 """Tokens of the example of a model whose length does not stay open."""
+CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""The words of configs for the most tokens that a model takes."""
+DECODED = "decoder_input_ids"
 TOLERANCE = 1e-4
 
 
@@ -69,12 +72,30 @@ def _imported(folder: Path, module: Any, name: str, flat: bool, check: bool, shi
     traced = partial(from_torch, module, inputs, name=word, flat=flat, check=check)
     if module.main_input_name != "input_ids":
         return traced()
+    sizes = {"decoder_input_ids": "length", "input_ids": "source" if DECODED in inputs else "length"}
     try:
-        return traced(dynamic={name: ["length"] for name in inputs})
-    except SpecError:  # its length does not stay open
+        imported = traced(dynamic={name: [sizes.get(name, "length")] for name in inputs})
+    except SpecError as error:  # its length does not stay open
         imported = traced()
-        length = inputs["input_ids"].shape[1]
-        note = f"it takes {length} tokens: the length of this model does not stay open"
+        length, why = inputs["input_ids"].shape[1], error.diagnostics[0].message
+        note = (
+            f"it takes {length} tokens, and no text goes on with it: its length does not stay open, as {why}"
+        )
+        return replace(imported, notes=(*imported.notes, note))
+    return _going_on(imported, folder, config)
+
+
+def _going_on(imported: FromTorch, folder: Path, config: Mapping[str, Any]) -> FromTorch:
+    """An import that says how texts go on, if it has scores of tokens; a note says why they do not."""
+    name = DECODED if DECODED in imported.program.inputs else "input_ids"
+    if "logits" not in imported.program.outputs or name not in imported.program.inputs:
+        return imported
+    section = {"generate": {name: {"from": "logits", **marks_of(folder, config)}}}
+    written = imported.text + text(section)
+    try:
+        return replace(imported, text=written, program=compile(written))
+    except SpecError as error:
+        note = f"no text goes on with it: {error.diagnostics[0].message}"
         return replace(imported, notes=(*imported.notes, note))
 
 
@@ -82,8 +103,10 @@ def _inputs(module: Any) -> dict[str, Tensor]:
     """An example of what the model takes, by its kind of input."""
     config, word = module.config, module.main_input_name
     if word == "input_ids":
-        most = getattr(config, "max_position_embeddings", 0) or getattr(config, "n_positions", LONGEST)
+        most = next((n for word in CONTEXTS if (n := getattr(config, word, None))), LONGEST)
         ids = torch.ones(2, *_tried([min(most, LONGEST) if type(most) is int else most]), dtype=torch.int64)
+        if getattr(config, "is_encoder_decoder", False):
+            return {"input_ids": ids, DECODED: ids[:, 1:].clone()}
         decoder = getattr(config, "is_decoder", False) or "CausalLM" in type(module).__name__
         mask = (
             {} if decoder or "LMHead" in type(module).__name__ else {"attention_mask": torch.ones_like(ids)}
@@ -131,7 +154,7 @@ def _from_gallery(
         key: value for key, value in document.value.items() if key not in ("presets", "train")
     }
     sections["params"] = {**sections["params"], **spec.params(config)}
-    if "generate" in sections:
+    if spec.outputs == ("logits",):
         sections["generate"] = {"tokens": {"from": "next", **marks_of(folder, config)}}
     written = text(sections, f"{type(module).__name__} of Hugging Face, as specs/{spec.file}.yaml")
     program = compile(written)

@@ -16,10 +16,31 @@ def tidy(w: NodeWriter, outputs: dict[str, ConvertedValue]) -> list[ConvertedNod
     """All passes; returns the nodes that are left."""
     graph = NodeGraph(w.nodes, outputs)
     graph.prune()
-    for change in (by_hand, attentions, drops, activations, joins, picks, states, ties):
+    for change in (seen, by_hand, attentions, drops, activations, joins, picks, states, ties):
         change(w, graph)
         graph.prune()
     return graph.nodes
+
+
+def seen(w: NodeWriter, graph: NodeGraph) -> None:
+    """Attention without a mask that hides nothing, as places are compared with 0 in it."""
+    for node in graph.nodes:
+        if node.what == "dot_product_attention":
+            node.reads = [read for read in node.reads if read[0] != "mask" or not _hides_nothing(read[1])]
+
+
+def _hides_nothing(mask: Any) -> bool:
+    node = mask.maker
+    while _is(node, "Reshape", "expand_dims"):
+        node = node.reads[0][1].maker
+    if not _is(node, "greater_equal") or node.arguments != {"x2": 0}:
+        return False
+    places = node.reads[0][1].maker
+    return _is(places, "arange") and places.arguments.keys() <= {"axis"}
+
+
+def _is(maker: Any, *names: str) -> bool:
+    return isinstance(maker, ConvertedNode) and maker.what in names
 
 
 def activations(w: NodeWriter, graph: NodeGraph) -> None:

@@ -80,17 +80,26 @@ def config_of(folder: Path) -> dict[str, Any]:
     return known
 
 
-def marks_of(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
-    """The tokens that begin and end what a decoder makes, `begin` and `end`, as far as a folder says them."""
+def marks_of(folder: Path, config: Mapping[str, Any]) -> dict[str, int | list[int]]:
+    """The tokens that begin and end what a decoder makes, `begin` and `end`, as far as a folder says them and
+    the model has them.
+    """
     path = folder / "generation_config.json"
     try:
         told = parse_json(content(path, MAX_CONFIG).decode("utf-8")) if path.is_file() else {}
     except (OSError, ValueError):  # the library can do without it
         told = {}
-    names = {"begin": "decoder_start_token_id", "end": "eos_token_id"}
+    names = {"end": "eos_token_id"}
+    names |= {"begin": "decoder_start_token_id"} if config.get("is_encoder_decoder") else {}
     both = [each for each in (config, told) if isinstance(each, Mapping)]
     found = {key: each.get(name) for each in both for key, name in names.items() if name in each}
-    return {key: value for key, value in found.items() if type(value) is int}
+    known = range(config.get("vocab_size") or 0)
+    marks: dict[str, int | list[int]] = {}
+    for key, value in found.items():
+        several = [each for each in (value if isinstance(value, list) else [value]) if type(each) is int]
+        several = [each for each in several if each in known]
+        marks |= {} if not several else {key: several if len(several) > 1 else several[0]}
+    return marks
 
 
 def _known(value: Any, key: str, path: Path, depth: int) -> Any:
@@ -196,7 +205,8 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Inside, the library reaches neither the Hub nor its kernels, also where it was imported before.
+    """Inside, the library reaches neither the Hub nor its kernels, also where it was imported before, and
+    shows no bars.
 
     Raises `SpecError` (package-missing).
     """
@@ -204,11 +214,15 @@ def offline() -> Iterator[None]:
         import transformers  # noqa: F401
         from huggingface_hub import constants
         from transformers.integrations import hub_kernels
+        from transformers.utils import logging as shown
     with ExitStack() as changes:
         for name, value in OFFLINE.items():  # for what the library imports later
             changes.enter_context(_replaced(os.environ, name, value))
         changes.enter_context(_replaced(vars(constants), "HF_HUB_OFFLINE", True))
         changes.enter_context(_replaced(vars(hub_kernels), "_kernels_enabled", False))
+        if shown.is_progress_bar_enabled():
+            shown.disable_progress_bar()
+            changes.callback(shown.enable_progress_bar)
         yield
 
 

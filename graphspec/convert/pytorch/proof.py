@@ -350,13 +350,16 @@ def _steps(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[st
 
     weights = dict(held(imported.program.graph, imported.places, imported.writer.weights))
     kept = set(imported.frozen)
-    moved: list[tuple[Tensor, int, int | None]]
-    moved = [(p, 1, None) for name, p in module.named_parameters() if name not in kept]
-    slope = sum(float((p.grad**2).sum()) for p, _, _ in moved if p.grad is not None)
+    moved: list[tuple[Tensor, int]]
+    moved = [(p, 1) for name, p in module.named_parameters() if name not in kept]
+    slope = sum(float((p.grad**2).sum()) for p, _ in moved if p.grad is not None)
+    padded: list[tuple[str, Tensor, int]] = []
     for key in paths(imported.program.graph, frozen=False):
         if not weights[key].names & kept:  # where terms are summed, all of them move
             known = weights[key]
-            moved.append((ours.get_parameter(key), max(len(known.terms), 1), known.padding))
+            parameter = ours.get_parameter(key)
+            moved.append((parameter, max(len(known.terms), 1)))
+            padded += [] if known.padding is None else [(key, parameter, known.padding)]
     with torch.no_grad():
         starts = [float(loss) for loss in losses()]
         again = float(losses()[0])
@@ -365,13 +368,15 @@ def _steps(imported: Any, module: nn.Module, ours: nn.Module, inputs: Mapping[st
         return 0.0
     gap = most = 0.0
     for _ in range(STEPS):
+        wanted = _wanted(imported, module)
         with torch.no_grad():
-            for parameter, terms, padding in moved:
-                if parameter.grad is not None:
-                    if padding is not None:
-                        parameter.grad[padding] = 0
-                    parameter.sub_(parameter.grad.nan_to_num(), alpha=rate * terms)
-                    parameter.grad = None
+            for key, table, row in padded:
+                if table.grad is not None:  # that of a table for scores, too, is learned there
+                    table.grad[row] = wanted[key][row]
+            for each, terms in moved:
+                if each.grad is not None:
+                    each.sub_(each.grad.nan_to_num(), alpha=rate * terms)
+                    each.grad = None
         now = losses()
         for loss in now:
             loss.backward()
@@ -384,6 +389,18 @@ def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> tuple[
     """The largest difference of the gradient of one parameter, relative to the largest element of it, and
     which one it is.
     """
+    mine = ours.named_parameters(remove_duplicate=False)
+    found = {name: p.grad for name, p in mine if p.grad is not None}
+    wanted = _wanted(imported, module)
+    for key, known in held(imported.program.graph, imported.places, imported.writer.weights):
+        if known.padding is not None and key in wanted:  # a row that is not learned by where it is read
+            wanted[key] = wanted[key].clone()
+            wanted[key][known.padding] = torch.nan
+    return worst_difference(wanted, found)
+
+
+def _wanted(imported: Any, module: nn.Module) -> dict[str, Tensor]:
+    """The gradients that the weights of the spec have by those of the module."""
     state: dict[str, Tensor] = dict(module.named_buffers(remove_duplicate=False))
     state |= dict(module.named_parameters(remove_duplicate=False))
 
@@ -392,9 +409,7 @@ def _worst_gradient(imported: Any, module: nn.Module, ours: nn.Module) -> tuple[
         tensor = state.get(name)
         return None if tensor is None else torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
-    wanted = gradients(imported.program.graph, imported.places, imported.writer.weights, look)
-    mine = ours.named_parameters(remove_duplicate=False)
-    return worst_difference(wanted, {name: p.grad for name, p in mine if p.grad is not None})
+    return gradients(imported.program.graph, imported.places, imported.writer.weights, look)
 
 
 def worst_difference(wanted: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> tuple[float, str]:

@@ -64,9 +64,7 @@ def origins(
 def gradients(
     graph: Graph, where: Mapping[str, StoredPlace], weights: Weights, look: Callable[[str], Tensor | None]
 ) -> dict[str, Tensor]:
-    """The expected gradient of each weight, given those of the module's parameters; NaN where the module
-    leaves a row as it is.
-    """
+    """The expected gradient of each weight, given those of the module's parameters."""
     expected = {}
     for key, known in held(graph, where, weights):
         if known.source is None or not known.names:
@@ -77,7 +75,4 @@ def gradients(
         with torch.no_grad():
             source = known.terms[0] if known.terms else known.source
             expected[key] = source(known_tensors.__getitem__)
-            if known.padding is not None:
-                expected[key] = expected[key].clone()
-                expected[key][known.padding] = torch.nan
     return expected

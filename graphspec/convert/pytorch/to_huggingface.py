@@ -7,8 +7,7 @@ at an import is found by importing the numbers of the elements; there the weight
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,11 +41,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class SavedTokenizer:
-    """A tokenizer of the tokenizers library, and the tokens of its that begin and end a text."""
+    """A tokenizer of the tokenizers library, and the token of its that begins a text."""
 
     tokenizer: Any
     begin: int | None = None
-    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +152,23 @@ def save_huggingface(
     weights: Mapping[str, Tensor],
     folder: Path,
     tokens: SavedTokenizer | None = None,
+    ends: Sequence[int] = (),
 ) -> Saved:
-    """Writes a model with these weights, a state dict, and its tokenizer.
+    """Writes a model with these weights, a state dict, its tokenizer, and the tokens that end a text.
 
     Raises `SpecError` (not-supported) for a model that is of no known class, (export-differs) where the
     logits are others, (package-missing).
     """
     with offline():
-        model, difference = _model(program, weights, tokens)
-        with TemporaryDirectory() as own, _without_bars():
+        marks = {
+            "bos_token_id": None if tokens is None else tokens.begin,
+            "eos_token_id": [*ends] if len(ends) > 1 else next(iter(ends), None),
+        }
+        model, difference = _model(program, weights, marks)
+        with TemporaryDirectory() as own:
             model.save_pretrained(own)
             if tokens is not None:
-                _save_tokenizer(tokens, program, own)
+                _save_tokenizer(tokens, ends, program, own)
             made = sorted(path.name for path in Path(own).iterdir())
             folder.mkdir(parents=True, exist_ok=True)
             for name in made:
@@ -174,23 +177,10 @@ def save_huggingface(
     return Saved(tuple(made), type(model).__name__, difference)
 
 
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _save_tokenizer(tokens: SavedTokenizer, program: Program, folder: str) -> None:
+def _save_tokenizer(tokens: SavedTokenizer, ends: Sequence[int], program: Program, folder: str) -> None:
     import transformers
 
-    numbers = {"bos_token": tokens.begin, "eos_token": tokens.end}
+    numbers = {"bos_token": tokens.begin, "eos_token": next(iter(ends), None)}
     special = {key: tokens.tokenizer.id_to_token(n) for key, n in numbers.items() if n is not None}
     longest = next(iter(program.maximum_sizes.values()), None)
     limit = {} if longest is None else {"model_max_length": longest}
@@ -198,16 +188,12 @@ def _save_tokenizer(tokens: SavedTokenizer, program: Program, folder: str) -> No
     kept.save_pretrained(folder)
 
 
-def _model(
-    program: Program, weights: Mapping[str, Tensor], tokens: SavedTokenizer | None
-) -> tuple[Any, float]:
-    """The model of the library with these weights, of the config whose logits are nearest."""
+def _model(program: Program, weights: Mapping[str, Tensor], marks: Mapping[str, Any]) -> tuple[Any, float]:
+    """The model of the library with these weights and marks, of the config whose logits are nearest."""
     found: list[tuple[float, Any]] = []
-    begin, end = (None, None) if tokens is None else (tokens.begin, tokens.end)
     for family, config in _configs(program, weights):
         _length(program)  # which is known before anything is computed
-        ids = {"bos_token_id": begin, "eos_token_id": end}
-        model = _filled(program, weights, family, {**config, **ids})
+        model = _filled(program, weights, family, {**config, **marks})
         if model is not None:
             found.append((_difference(program, weights, model), model))
     if not found:
