@@ -416,7 +416,7 @@ def test_rows_that_are_looked_at_lie_all_over_a_sorted_file(
     assert "columns: [month, size]" in text
     assert "columns: [user], encode: category, vocabulary: [22]" in text
     assert "units: 3, activation: softmax" in text and "values: [a, b, c]" in text
-    assert "batch_size: 32" in text and "curves" in text  # as of all 1,000 rows
+    assert "batch_size: 64" in text and "curves" in text  # as of all 1,000 rows
 
 
 def test_series_are_known_of_the_whole_table_and_their_rhythm_of_its_first_rows(
@@ -462,6 +462,16 @@ def test_numbers_that_come_again_are_values_too(tmp_path: Path) -> None:
     training = load(compile(tmp_path / "t.yaml"), None, tmp_path, torch.device("cpu")).training
     (batch,) = training.batches(150)
     assert batch.arrays["exact"].unique().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_steps_of_a_scale_are_no_values(tmp_path: Path) -> None:
+    """`minutes` has 30 numbers that come again; so does `calls`, of which a third of the rows have 0."""
+    rows = [f"{n % 30},{n % 31 if n % 3 else 0},{'abc'[n % 3]}" for n in range(930)]
+    text = drafted(tmp_path, ["minutes,calls,kind", *rows], "kind")
+    assert "exact: {columns: [calls], encode: category, vocabulary: [2]}" in text
+    few = [f"{n % 20},{n % 31 if n % 3 else 0},{'abc'[n % 3]}" for n in range(930)]
+    text = drafted(tmp_path, ["minutes,calls,kind", *few], "kind")
+    assert "exact: {columns: [minutes, calls], encode: category, vocabulary: [21, 2]}" in text
 
 
 def test_marks_of_numbers_keep_their_scale(tmp_path: Path) -> None:

@@ -38,9 +38,11 @@ OFTEN = 3
 """How often a value must occur to be learned from."""
 REPEATED = 20
 """How often a number must occur to be read as a value of its own, too, where half of the rows have such
-numbers, or one of them has a share of `ALONE`.
+numbers, or one of them has a share of `ALONE`. Of many such numbers each must have a share of `APART`: what
+is left are steps of a scale, of which a model learns single rows by heart.
 """
 ALONE = 0.2
+APART = 0.05
 MANY = 100
 """Values of a category from which on it has very many."""
 NAMED = 1.3
@@ -200,6 +202,8 @@ def _numeric(seen: ColumnProfile, there: pa.Array, asked: bool, step: int = 1) -
     skewed = bool(numbers.min() >= 0) and float(numbers.max()) > SKEWED * max(middle, 1e-9) > 0
     counts = np.unique(numbers, return_counts=True)[1]
     often = counts[counts >= REPEATED]
+    if len(often) > 1 / APART:
+        often = counts[counts >= APART * len(numbers)]
     read = often.sum() >= len(numbers) / 2 or often.max(initial=0) >= ALONE * len(numbers)
     repeated = len(often) if len(counts) > 2 and read else 0
     return replace(seen, skewed=skewed, repeated=repeated)

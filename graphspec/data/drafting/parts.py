@@ -46,11 +46,13 @@ class Draft:
         ]
 
 
-def training(rate: float, epochs: int, batch_size: int, patience: int, plateau: int) -> list[str]:
+def training(
+    rate: float, epochs: int, batch_size: int, patience: int, plateau: int, decay: float = 0.01
+) -> list[str]:
     """The section `train`: as many epochs as help, with a rate that falls where they help no more."""
     return [
         "train:",
-        f"  optimizer: {{name: adamw, learning_rate: {rate}, weight_decay: 0.01}}",
+        f"  optimizer: {{name: adamw, learning_rate: {rate}, weight_decay: {decay:g}}}",
         f"  epochs: {epochs}  # at most: it ends where validation gets no better",
         f"  batch_size: {batch_size}",
         "  callbacks:",
