@@ -17,7 +17,6 @@ from keras.src.applications.nasnet import NASNet
 import graphspec
 from graphspec.convert import Imported
 from graphspec.convert.proof import difference
-from tests import one_in
 from tests.keras_saved import KERAS_WARNS, randomize
 
 pytestmark = KERAS_WARNS
@@ -70,7 +69,8 @@ def counts_agree(model: Any, imported: Imported) -> bool:
     return bool(ours + (STATISTICS if normalized else 0) == model.count_params())
 
 
-@pytest.mark.parametrize("name", one_in(4, reversed(SMALL)))
+@pytest.mark.parity
+@pytest.mark.parametrize("name", SMALL)
 def test_small_ones_agree(name: str) -> None:
     model = architecture(name, **SMALL[name])
     imported, found = compared(model)

@@ -125,7 +125,8 @@ def in_lists(rows: int) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32)), shared(rows))
 
 
-@pytest.mark.parametrize("column", [in_lists, pytest.param(shared, marks=pytest.mark.parity)])
+@pytest.mark.parity
+@pytest.mark.parametrize("column", [in_lists, shared])
 def test_texts_that_parquet_stores_once_are_spelled_out_in_parts(
     column: Callable[[int], pa.Array], tmp_path: Path
 ) -> None:

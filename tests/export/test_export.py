@@ -175,9 +175,10 @@ def assert_scans_compute_what_the_layer_does(program: graphspec.Program) -> None
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("layer", "arguments"),
-    [RECURRENT[7], *(pytest.param(*each, marks=pytest.mark.parity) for each in RECURRENT[1::3])],
+    [RECURRENT[7], *RECURRENT[1::3]],
 )
 def test_masked_recurrent_layers_export_at_any_length(layer: str, arguments: str, tmp_path: Path) -> None:
     exported = export(recurrent(layer, arguments, masked=True), "onnx", tmp_path / "model.onnx")
@@ -310,6 +311,7 @@ def test_relative_positions_and_messages_export_at_any_size(tmp_path: Path) -> N
     assert (exported.free.keys(), exported.fixed) == ({"batch", "nodes", "edges"}, {})
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(
     ("count", "least", "free"),
     one_in(3, [(1, 8, ["height", "width"]), (1, 8, ["height"]), (3, 64, ["height", "width"])]),
@@ -697,6 +699,7 @@ outputs: [samples]
     torch.testing.assert_close(torch.from_numpy(found), module.eval()(image, noise)["samples"])
 
 
+@pytest.mark.parity
 def test_a_loaded_module_exports_strictly() -> None:
     """PyTorch imports the definitions of a module by name while it lives."""
     program = graphspec.compile(SPECS[0].parent / "residual.yaml")

@@ -72,6 +72,7 @@ def test_one_step_of_a_network_that_learned_to_learn_is_worth_more(tmp_path: Pat
         assert errors["after"] < float((plain - waves["y"]).square().mean()) / 2
 
 
+@pytest.mark.parity
 def test_fixmatch_is_a_loop_by_hand(tmp_path: Path) -> None:
     """Twenty steps: 16 digits of a batch have labels, and all of which the network is sure teach it."""
     text = (SPECS / "fixmatch.yaml").read_text().replace("name: adam, learning_rate: 0.003", "name: sgd")

@@ -117,6 +117,7 @@ class Stop:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.parity
 def test_a_run_goes_on_to_the_bit_with_a_dropout_in_its_network(folder: Path) -> None:
     spec = SPEC.replace("      out:", "      drop: {layer: Dropout, rate: 0.2}\n      out:")
     with pytest.raises(Interrupted):

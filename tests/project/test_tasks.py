@@ -16,7 +16,7 @@ import pytest
 from graphspec.serve.app import Server
 from graphspec.serve.options import ServeOptions
 from graphspec.serve.served import Served
-from tests import ROOT
+from tests import ROOT, one_in
 from tests.project.test_readme import TASKS, Quote, quotes, run_console, run_python, sessions
 from tests.serve.serving import ask, in_thread
 
@@ -41,7 +41,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", TASKS, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", one_in(2, TASKS), ids=lambda page: page.stem)
 def test_a_task_leads_to_an_endpoint(page: Path, directory: Path) -> None:
     walk(page, directory, SHORTER.get(page.stem, "--set train.epochs=1 "))
 

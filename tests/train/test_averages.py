@@ -106,6 +106,7 @@ def test_a_run_goes_on_to_the_bit(folder: Path) -> None:
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
+@pytest.mark.parity
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.skipif(torch.__version__ < compiled.WHOLE_STEPS, reason="this torch compiles no whole steps")
 def test_steps_in_a_row_move_it_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,7 @@ data: {train: d.npz, validation: {split: 0.2}}
 """
 
 
+@pytest.mark.parity
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_blocks_of_stages_are_compiled_once_for_each_width(
     place: Path, monkeypatch: pytest.MonkeyPatch
