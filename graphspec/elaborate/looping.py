@@ -13,9 +13,10 @@ from graphspec.elaborate.lookup import reference
 from graphspec.elaborate.values import Resolved
 from graphspec.elaborated import SampleLoop
 from graphspec.graph import Formula, Graph, Value, replaced
-from graphspec.language.schema import DRAWN, Node
+from graphspec.language.schema import DRAWN, MISSING, Node
 from graphspec.passes import run_passes
 from graphspec.passes.copying import Copy
+from graphspec.tensor import names_of, unit_of
 from graphspec.weights import shapes
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ class LoopElaborator:
                 what = f"`{op.name}` draws random numbers in the steps of the loop"
                 self.body.error("not-supported", op.span, what, help)
                 return None
+        if not self._sized(loop):
+            return None
         known = {key for key, _, _ in shapes(whole)}
         for key, _, span in shapes(step):
             if key not in known:
@@ -174,6 +177,22 @@ class LoopElaborator:
                 )
                 return None
         return loop
+
+    def _sized(self, loop: SampleLoop) -> bool:
+        """Whether the named sizes of what the loop makes are those of inputs that rows give."""
+        made = {*self.replaced, *(value.name for value in self.after.values()), *loop.drawn}
+        declared = self.body.declared.inputs.items()
+        defaults = {name for name, each in declared if each is not None and each.default is not MISSING}
+        asked = [tensor for name, tensor in loop.inputs.items() if name not in {*made, *defaults}]
+        told = {unit[0] for tensor in asked for unit in map(unit_of, tensor.shape) if unit is not None}
+        for name, tensor in loop.inputs.items():
+            lacking = {each for size in tensor.shape[1:] for each in names_of(size)} - told
+            if name in made and lacking:
+                message = f"`{name}` is {tensor}, and nothing says how large `{min(lacking)}` is in a sample"
+                help = "write a number in `inputs`; or let a step read an input of that size, which rows give"
+                self._error("unknown-size", message, help)
+                return False
+        return True
 
 
 class _NextBuilder(FormulaBuilder):

@@ -14,6 +14,7 @@ from graphspec.generate.generating import loaded
 from graphspec.generate.sampling import generator
 from graphspec.program import Program
 from graphspec.settings import SettingError
+from graphspec.tensor import sizes_of, value_of
 
 DRAWS: Mapping[str, Callable[..., Tensor]] = {"random_normal": torch.randn, "random_uniform": torch.rand}
 
@@ -43,12 +44,6 @@ class LoopSampler:
             name: each for name, each in step.inputs.items() if name not in {*replaced, *step.defaults}
         }
         """The inputs that a sample is made for."""
-        for name in (loop.name, *loop.drawn):
-            shape = step.inputs[name].shape[1:]
-            free = next((size for size in shape if not isinstance(size, int)), None)
-            if free is not None:
-                message = f"`{name}` is {step.inputs[name]}, and nothing says how large `{free}` is"
-                raise fail("not-supported", message, "give the input of a loop sizes that are numbers")
         weights = load().state_dict()
         self.device = next((each.device for each in weights.values()), torch.device("cpu"))
         self.module = loaded(step, weights, self.device)
@@ -73,38 +68,43 @@ class LoopSampler:
         given: Mapping[str, Tensor] | None = None,
         ended: Callable[[], bool] = lambda: False,
     ) -> Tensor | None:
-        """The samples of these numbers, [N, ...], for these values of `conditions`, [N, ...]. Each number has
-        draws of its own, which do not depend on the others. None where between two steps it has `ended`.
+        """The samples of these numbers, [N, ...], for these values of `conditions`, [N, ...], whose named
+        sizes are those of the samples. Each number has draws of its own, which do not depend on the others.
+        None where between two steps it has `ended`.
         """
         drawing = [generator(self.seed, number) for number in numbers]
         name, kept = self.loop.name, {key: value.to(self.device) for key, value in (given or {}).items()}
-        value, made = self._draw(name, self.loop.settings.start, drawing), dict[str, Tensor]()
+        sizes = sizes_of(self.conditions, {key: value.shape for key, value in kept.items()})
+        value, made = self._draw(name, self.loop.settings.start, drawing, sizes), dict[str, Tensor]()
         for step in range(max([1, *(len(values) - 1 for values in self.values.values())])):
             if ended():
                 return None
             inputs = {name: value, **kept}
             for key, values in self.values.items():
-                inputs |= self._filled(key, values[step]) | self._filled(f"next_{key}", values[step + 1])
-            inputs |= {key: self._draw(key, how, drawing) for key, how in self.loop.drawn.items()}
+                inputs |= self._filled(key, values[step], sizes)
+                inputs |= self._filled(f"next_{key}", values[step + 1], sizes)
+            inputs |= {key: self._draw(key, how, drawing, sizes) for key, how in self.loop.drawn.items()}
             spread = {key: self._spread(each, len(numbers)) for key, each in inputs.items()}
             made = self._outputs(self.module(*(spread.get(key) for key in self.step.inputs)))
             value = made.get(name, value)
         return made[self.loop.settings.source or name]
 
-    def _draw(self, name: str, how: str, drawing: Sequence[torch.Generator]) -> Tensor:
+    def _draw(
+        self, name: str, how: str, drawing: Sequence[torch.Generator], sizes: Mapping[str, int]
+    ) -> Tensor:
         tensor = self.step.inputs[name]
-        shape: Any = tensor.shape[1:]
+        shape = [value_of(size, sizes) for size in tensor.shape[1:]]
         draws = [DRAWS[how](shape, generator=each, dtype=torch.float32) for each in drawing]
         return torch.stack(draws).to(self.device, getattr(torch, tensor.dtype))
 
-    def _filled(self, name: str, value: float) -> dict[str, Tensor]:
+    def _filled(self, name: str, value: float, sizes: Mapping[str, int]) -> dict[str, Tensor]:
         """The input of this name, one for all samples; none where a step does not read it."""
         tensor = self.step.inputs.get(name)
         if tensor is None:
             return {}
         number = value if tensor.is_float else round(value)
-        sizes: Any = [1, *tensor.shape[1:]]
-        return {name: torch.full(sizes, number, dtype=getattr(torch, tensor.dtype), device=self.device)}
+        shape = [1, *(value_of(size, sizes) for size in tensor.shape[1:])]
+        return {name: torch.full(shape, number, dtype=getattr(torch, tensor.dtype), device=self.device)}
 
     @staticmethod
     def _spread(value: Tensor, count: int) -> Tensor:

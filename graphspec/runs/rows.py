@@ -82,6 +82,12 @@ class RowReader:
         return list(dict.fromkeys([*columns, *self.keys]))
 
     @cached_property
+    def columns(self) -> list[str]:
+        """These, and those of fields that no feature reads."""
+        fills = self.encoders.plan.fills
+        return [*self.named, *(fill.field for fill in fills if not fill.target and not fill.feature)]
+
+    @cached_property
     def known(self) -> frozenset[str]:
         """The names that mean something: those, the inputs, and the targets."""
         return frozenset((*self.named, *self.program.inputs, *self.targets))
@@ -102,8 +108,7 @@ class RowReader:
         """What reads the plain ones of rows that have a column for each field, and the others that may be
         there; None where tables have to read all of them.
         """
-        unfeatured = [fill.field for fill in self.encoders.plan.fills if not fill.target and not fill.feature]
-        self._bind([*self.named, *unfeatured])
+        self._bind(self.columns)
         return self.plain
 
     def _plain_rows(self, names: Collection[str]) -> PlainRows | None:

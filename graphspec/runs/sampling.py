@@ -61,7 +61,7 @@ class Samples:
     @property
     def columns(self) -> Sequence[str]:
         """The columns of the rows that samples are made for."""
-        return self._reader.named if isinstance(self._reader, RowReader) else self.conditions
+        return self._reader.columns if isinstance(self._reader, RowReader) else self.conditions
 
     def read(self, given: object, samples: int) -> list[dict[str, torch.Tensor]]:
         """The values that each sample is made for: `samples` of each row. Raises `SpecError`."""
@@ -96,8 +96,8 @@ class Samples:
         ended: Callable[[], bool] = lambda: False,
     ) -> Iterator[NDArray[Any]]:
         """The samples for these values, each [...]; no more where between two steps it has `ended`."""
-        for first in range(0, len(asked), batch_size):
-            part = asked[first : first + batch_size]
+        for first, last in _together(asked, batch_size):
+            part = asked[first:last]
             given = {name: torch.cat([each[name] for each in part]) for name in part[0]}
             made = self.sampler.make(range(first, first + len(part)), given, ended)
             if made is None:
@@ -125,7 +125,10 @@ class Samples:
             content = self.png(samples)
         else:
             stream = io.BytesIO()
-            np.savez_compressed(stream, allow_pickle=False, **{self.name: np.stack(samples)})
+            arrays = {f"{self.name}_{number}": each for number, each in enumerate(samples)}
+            alike = len({each.shape for each in samples}) == 1
+            named = {self.name: np.stack(samples)} if alike else arrays
+            np.savez_compressed(stream, allow_pickle=False, **named)
             content = stream.getvalue()
         try:
             with replacing(path) as temporary:
@@ -135,7 +138,20 @@ class Samples:
             raise fail("output-file", message) from None
 
     def png(self, samples: Sequence[NDArray[Any]]) -> bytes:
-        """Samples that are pictures as one, in a sheet."""
+        """Samples that are pictures as one, in a sheet. Raises `SpecError` (not-supported)."""
+        if len({each.shape for each in samples}) > 1:
+            message = "the samples are pictures of several sizes, which fit no sheet"
+            raise fail("not-supported", message, "write arrays, as a .npz file, or ask for JSON")
         stacked = np.stack(samples)
         pictures = stacked if stacked.ndim == 4 else stacked[..., None]
         return png(sheet(pictures, *self.loop.settings.range))
+
+
+def _together(asked: Sequence[Mapping[str, torch.Tensor]], most: int) -> Iterator[tuple[int, int]]:
+    """The bounds of runs of values that have the same shapes, of `most` at a time."""
+    shapes = [{name: value.shape for name, value in each.items()} for each in asked]
+    first = 0
+    for last in range(1, len(asked) + 1):
+        if last == len(asked) or last - first == most or shapes[last] != shapes[first]:
+            yield first, last
+            first = last

@@ -82,5 +82,8 @@ class SamplePath:
             gone.set()
         self.counts.rows[served.name, "predicted"] += len(made)
         if drawn:
-            return Answer(200, await asyncio.to_thread(maker.png, made), PNG)
+            try:
+                return Answer(200, await asyncio.to_thread(maker.png, made), PNG)
+            except SpecError as error:  # of samples of several sizes
+                raise Rejected.of(error) from None
         return Answer.json({"samples": [each.tolist() for each in made]})

@@ -280,3 +280,52 @@ def test_rows_are_encoded_as_those_of_the_training(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.stack(found), value.numpy(), atol=1e-5)
     with pytest.raises(SpecError, match=r"data-column.*`kind`"):
         run.generate({"king": "red"})
+
+
+MELODY = """
+inputs:
+  x: {shape: [length, 2]}
+  notes: {shape: [length, 1]}
+  time:  {shape: [1, 1], default: random_uniform}
+  noise: {shape: [length, 2], default: random_normal}
+nodes:
+  noisy: {compute: (1 - time) * noise + time * x}
+  both:  {merge: concatenate, from: [noisy, notes]}
+  way:   {layer: Dense, units: 2}
+  error: {compute: square(way - x + noise)}
+outputs: {error: {loss: mean}}
+data: {train: melodies.jsonl}
+train: {epochs: 1, batch_size: 8}
+generate:
+  noisy:
+    start: random_normal
+    repeat: {time: {from: 0, to: 1, steps: 3}}
+    next: noisy + (next_time - time) * way
+"""
+
+
+def test_a_row_says_how_large_its_sample_is(tmp_path: Path) -> None:
+    rows = [{"x": [[0.5, 1]] * size, "notes": [[0.25]] * size} for size in (2, 3, 2, 3)]
+    (tmp_path / "melodies.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "melody.yaml").write_text(MELODY)
+    graphspec.compile(tmp_path / "melody.yaml").fit(run_dir=tmp_path / "run")
+    made = list(Run(tmp_path / "run").generate([{"notes": row["notes"]} for row in rows[1:]]))
+    assert [each.shape for each in made] == [(3, 2), (2, 2), (3, 2)]
+    weights = Run(tmp_path / "run").module("cpu").state_dict()
+    value = torch.randn(2, 2, generator=generator(0, 1))
+    for _ in range(3):
+        both = torch.cat([value, torch.full((2, 1), 0.25)], 1)
+        value = value + (both @ weights["way.weight"].T + weights["way.bias"]) / 3
+    torch.testing.assert_close(torch.from_numpy(made[1]), value)
+    asked = ["generate", str(tmp_path / "run"), "--data", str(tmp_path / "melodies.jsonl")]
+    file = tmp_path / "a.npz"
+    assert CliRunner().invoke(app, [*asked, "-o", str(file)]).exit_code == 0
+    assert {name: each.shape for name, each in np.load(file).items()}["noisy_3"] == (3, 2)
+    result = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "a.png")])
+    assert result.exit_code == 1 and "not-supported" in result.stderr and "several sizes" in result.stderr
+
+
+def test_a_size_that_no_row_says_is_refused_by_check() -> None:
+    alone = MELODY.replace("[noisy, notes]", "[noisy, noisy]").replace("  notes: {shape: [length, 1]}\n", "")
+    with pytest.raises(SpecError, match=r"unknown-size.*nothing says how large `length` is"):
+        graphspec.compile(alone)
