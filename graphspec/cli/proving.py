@@ -104,7 +104,8 @@ def verify(
                 "import-format", message, "make one: `graphspec prove SPEC --against FILE.py:Net -o FILE`"
             ) from None
         program = compile(f"{known.spec}\n", allow=allow or ())
-        record, found = _compared(program, target or known.against, weights, rules, allow)
+        target = target or _beside(known.against, file)
+        record, found = _compared(program, target, weights, rules, allow)
     same = {
         "module": record["module_sha256"] == known.module_sha256,
         "weights": record["weights_sha256"] == known.weights_sha256,
@@ -116,7 +117,19 @@ def verify(
                     f"note: the {what} {'is' if what == 'module' else 'are'} not what was compared then",
                     sys.stderr,
                 )
-    _tell(found, target or known.against, as_json, {"same": same})
+    _tell(found, target, as_json, {"same": same})
+
+
+def _beside(target: str, file: Path) -> str:
+    """The module that a certificate names, from the working directory or from the certificate."""
+    home, _, name = target.rpartition(":")
+    if not home.endswith(".py") or Path(home).is_file():
+        return target
+    if (file.parent / home).is_file():
+        return f"{file.parent / home}:{name}"
+    raise misuse(
+        "FILE", f"it names {home}, which is not here", f"say where that is: `--against FILE.py:{name}`"
+    )
 
 
 def _compared(

@@ -24,7 +24,7 @@ from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.in_memory_source import Given, of_rows
 from graphspec.data.loader import padding_of
-from graphspec.data.mistakes import IN_MEMORY
+from graphspec.data.mistakes import IN_MEMORY, NAME
 from graphspec.data.opening import given_file, spanner
 from graphspec.data.ragged import Ragged
 from graphspec.data.rows.fields import Row
@@ -268,7 +268,8 @@ class Predictor:
     def _check_keys(self, table: Table) -> None:
         for name in self.keys:
             if name not in table.columns:
-                raise table.lacks(name, self.program.span(("data", "key")))
+                help = f"{NAME} column `{name}`; it says which row is which, and its cells may be empty"
+                raise table.lacks(name, self.program.span(("data", "key")), help)
 
     def _dtypes(self) -> dict[str, torch.dtype]:
         return {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}

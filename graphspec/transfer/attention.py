@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 
 from graphspec.transfer.checkpoints import StoredCheckpoint
 from graphspec.transfer.patterns import pattern
@@ -16,12 +17,35 @@ NAMED = re.compile(r"qkv|att(e)?n|query|in_proj", re.IGNORECASE)
 Shapes = dict[str, tuple[int, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """Where query, key and value lie in one layer: within each of `groups` equal blocks, and with heads of
+    `head_size` that alternate element by element, if that is given.
+    """
+
+    groups: int = 1
+    head_size: int | None = None
+
+
+def lyings(heads: tuple[int, int], sizes: tuple[int, int]) -> list[Lying]:
+    """All orders in which query, key and value may lie in one layer, the usual ones first, by the numbers of
+    heads and the sizes of key and value.
+    """
+    (queries, pairs), (size, values) = heads, sizes
+    found = [Lying(), Lying(pairs)]  # one after the other, or head by head
+    if size == values:
+        found += [Lying(size, size), Lying(1, size)]
+        if queries == pairs:  # the three of each feature are next to each other
+            found += [Lying(pairs * size), Lying(pairs * size, size)]
+    return found
+
+
 def attention_rules(
-    targets: Iterable[Target], left: Iterable[StoredCheckpoint], groups: Mapping[str, int]
+    targets: Iterable[Target], left: Iterable[StoredCheckpoint], lying: Mapping[str, Lying]
 ) -> list[Rule]:
     """A rule for each open attention layer, where as many layers of the file, in their order, have the shapes
-    of its query, key and value joined, or those of their kernels. The order of the three is a guess; they lie
-    so in each of the `groups` of a layer's path, or once.
+    of its query, key and value joined, or those of their kernels. The order of the three is a guess, and so
+    is how they are `lying` in it, by the layer's path.
     """
     wanted: dict[str, dict[str, Shapes]] = {}
     for target in targets:
@@ -45,7 +69,7 @@ def attention_rules(
         for path, name in zip(mine, theirs, strict=True):
             to = pattern(f"{path}.{{part}}.{{w}}", (("part", PARTS),))
             whole = {"from": (f"{name}.{{w}}",), "split": {"part": PARTS}}
-            origin = Origin.model_validate({**whole, "groups": groups.get(path, 1)})
+            origin = Origin.model_validate({**whole, **asdict(lying.get(path, Lying()))})
             rules.append(Rule(to, origin))
     return rules
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from graphspec.language.naming import identifier
-from graphspec.transfer.attention import attention_rules
+from graphspec.transfer.attention import Lying, attention_rules
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.misfits import ONES, relation
 from graphspec.transfer.moving import Flat, Move, MovedPart, MoveError, channels_first, order_of
@@ -119,11 +119,11 @@ def match(
     rules: Rules,
     origins: WeightOrigins | None = None,
     *,
-    proven: Mapping[str, int] | None = None,
+    proven: Mapping[str, Lying] | None = None,
 ) -> Plan:
     """The plan for a checkpoint, perhaps of a module that was imported, with `origins`. Where outputs are
-    compared afterwards, `proven`, the parts of attention are also found by their order, in so many groups of
-    each layer, by its path. Raises `SpecError` (weights-ambiguous) where two sets of names in it would do.
+    compared afterwards, `proven`, the parts of attention are also found by their order, which lie as it says
+    of each layer, by its path. Raises `SpecError` (weights-ambiguous) where two sets of names in it would do.
     """
     return Matcher(targets, checkpoint, rules, origins).run(proven)
 
@@ -140,7 +140,7 @@ class Matcher:
         self.pytorch = load_rules("pytorch").rules
         self.names = Names(checkpoint.tensors, rules.prefix)
 
-    def run(self, proven: Mapping[str, int] | None = None) -> Plan:
+    def run(self, proven: Mapping[str, Lying] | None = None) -> Plan:
         plan = self.plan
         plan.fresh = [key for key in plan.targets if matches_any(self.rules.fresh, key)]
         self.names.elect(self._expected(), self.checkpoint.path)
@@ -252,7 +252,7 @@ class Matcher:
                 if word == captured[name]:
                     start, length = total, size
                 total += size
-            part = MovedPart(start, length, total, origin.axis, origin.groups)
+            part = MovedPart(start, length, total, origin.axis, origin.groups, origin.head_size)
         elif origin.start:
             size = target.shape[origin.axis]
             part = MovedPart(origin.start, size, origin.start + size, origin.axis, 1)

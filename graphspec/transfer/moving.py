@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -22,13 +22,16 @@ class MoveError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class MovedPart:
-    """The elements from `start`, `length` of them, along an axis; within each of so many equal `groups`."""
+    """The elements from `start`, `length` of them, along an axis; within each of so many equal `groups`.
+    Heads of `head_size` elements that alternate are put one after the other.
+    """
 
     start: int
     length: int
     whole: int
     axis: int = 0
     groups: int = 1
+    head_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class Move:
         steps += [f"axes {list(self.permute)}"] if self.permute and axes == len(self.permute) else []
         if self.part is not None:
             steps.append(f"{self.part.start}:{self.part.start + self.part.length} of {self.part.whole}")
+            steps += [] if self.part.head_size is None else [f"heads of {self.part.head_size} apart"]
         if self.flat is not None and self.flat.changes:
             steps.append(f"columns {''.join(self.flat.axes)} to {self.flat.spec_order}")
         steps += ["reshaped"] if self.shape is not None and not self.views else []
@@ -163,6 +167,12 @@ def cut(value: Tensor, part: MovedPart) -> Tensor:
             f"its axis {part.axis} has the size {value.shape[part.axis]}, and the parts together {part.whole}"
         )
         raise MoveError(message)
+    if part.head_size is not None:
+        if part.length % part.head_size:
+            raise MoveError(f"heads of {part.head_size} do not divide its {part.length}")
+        found = cut(value, replace(part, head_size=None))
+        apart: Tensor = found.unflatten(part.axis, (part.head_size, -1))
+        return apart.transpose(part.axis, part.axis + 1).flatten(part.axis, part.axis + 1)
     if part.groups == 1:
         return value.narrow(part.axis, part.start, part.length)
     if any(size % part.groups for size in (part.start, part.length, part.whole)):

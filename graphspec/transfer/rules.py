@@ -48,8 +48,9 @@ class Origin(Setting):
 
     In this order: several become one along `axis` (or their `sum`); a tensor in Keras' `layout` becomes
     PyTorch's; a matrix is transposed, or the axes permuted; one of the parts named by `split` is taken, which
-    lie along `axis`, within each of `groups` equal blocks of it, or the rest from `start` on; columns that
-    stand for the pixels of an image in the order `flatten` are put into the spec's.
+    lie along `axis`, within each of `groups` equal blocks of it, or the rest from `start` on; the heads of a
+    part, each of `head_size` elements, are put one after the other where they alternate; columns that stand
+    for the pixels of an image in the order `flatten` are put into the spec's.
     """
 
     source: Names = Field(alias="from", min_length=1)
@@ -59,6 +60,7 @@ class Origin(Setting):
     split: dict[str, Names] | None = None
     axis: int = 0
     groups: Annotated[int, Field(ge=1)] = 1
+    head_size: Annotated[int | None, Field(ge=1)] = None
     start: Annotated[int, Field(ge=0)] = 0
     flatten: str | None = None
     layout: Literal["pytorch", "keras"] | None = None

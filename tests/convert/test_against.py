@@ -211,6 +211,44 @@ class Bare(GPT):
     attention = NoBias
 
 
+class HalfBiased(Attention):
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(8, 24, bias=False)
+
+
+class Half(GPT):
+    attention = HalfBiased
+
+
+class Strided(Attention):
+    order = "dkh"
+
+    def forward(self, x):
+        sizes = {"k": 3, "h": 2, "d": 4}
+        y = self.qkv(x).unflatten(-1, [sizes[axis] for axis in self.order])
+        y = y.permute(2 + self.order.index("k"), 0, *(2 + self.order.index(axis) for axis in "hd"), 1)
+        q, k, v = y.transpose(-1, -2)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class SizeFirst(GPT):
+    attention = Strided
+
+
+class KDH(GPT):
+    attention = type("KDHAttention", (Strided,), {"order": "kdh"})
+
+
+class HDK(GPT):
+    attention = type("HDKAttention", (Strided,), {"order": "hdk"})
+
+
+class DHK(GPT):
+    attention = type("DHKAttention", (Strided,), {"order": "dhk"})
+
+
 class Flat(nn.Module):
     # it holds the layers of its attention itself
     def __init__(self, attention):
@@ -292,6 +330,11 @@ def test_an_equal_module_has_a_certificate_that_is_compared_again(folder: Path, 
     assert again["ok"] and again["same"] == {"module": True, "weights": True}
     refused = CliRunner().invoke(app, words[:2])
     assert refused.exit_code == 1 and "module-not-allowed" in refused.output
+    file.write_text(json.dumps({**record, "against": "hand_written.py:Net"}))
+    lost = CliRunner().invoke(app, [*words, "--json"])
+    assert lost.exit_code == 2 and "names hand_written.py, which is not here" in lost.output
+    (tmp_path / "hand_written.py").write_text(CODE)  # next to the certificate
+    assert CliRunner().invoke(app, [*words, "--json"]).exit_code == 0
     moved = tmp_path / "moved_code.py"
     moved.write_text(CODE.replace("kind = ", "kind =  "))
     words = ["verify", str(file), "--against", f"{moved}:Net", "--allow", "moved_code"]
@@ -340,8 +383,11 @@ GROUPED = GPT_SPEC.replace("MultiHeadAttention", "GroupedQueryAttention").replac
 )
 
 
-@pytest.mark.parametrize(("name", "text"), [("NeoX", GPT_SPEC), ("Grouped", GROUPED)])
-def test_query_key_and_value_of_each_head_are_taken_apart(
+ORDERS = [(name, GPT_SPEC) for name in ("NeoX", "SizeFirst", "KDH", "HDK", "DHK")]
+
+
+@pytest.mark.parametrize(("name", "text"), [*ORDERS, ("Grouped", GROUPED)])
+def test_query_key_and_value_in_any_order_are_taken_apart(
     folder: Path, tmp_path: Path, name: str, text: str
 ) -> None:
     (tmp_path / "s.yaml").write_text(text)
@@ -356,10 +402,20 @@ def test_biases_that_one_of_both_lacks_are_named(folder: Path, tmp_path: Path) -
         (folder / "gpt.yaml", "Bare", "no `first.attention.query.bias`, `first.attention.key.bias`"),
         (tmp_path / "s.yaml", "GPT", "the module has `blocks.0.attn.qkv.bias`, `blocks.0.attn.proj.bias`"),
         (tmp_path / "s.yaml", "Bare", "28 weights have their tensors"),
+        (
+            folder / "gpt.yaml",
+            "Half",
+            "`first.attention` have a bias in the module, and `use_bias` is for all",
+        ),
+        (
+            tmp_path / "s.yaml",
+            "Half",
+            "`first.attention` have a bias in the module, and `use_bias` is for all",
+        ),
     ):
         words = ["--against", f"{folder / 'hand_gpt.py'}:{name}", "--allow", "hand_gpt"]
         output = CliRunner().invoke(app, ["prove", str(spec), *words]).output
-        assert said in output and ("use_bias: " in output) == ("weights have" not in said), output
+        assert said in output and ("use_bias" in output) == ("weights have" not in said), output
 
 
 def test_one_table_of_both_ends_is_one_weight_and_masks_are_none(folder: Path, tmp_path: Path) -> None:

@@ -414,6 +414,7 @@ def test_what_cannot_be_predicted_for_is_told(
     result = CliRunner().invoke(app, [*arguments, "--json"])
     (found,) = json.loads(result.stdout)["diagnostics"]
     assert result.exit_code == 1 and found["code"] == code and words in found["message"]
+    assert ("its cells may be empty" in (found["help"] or "")) == (words == "id")
     assert not output.exists()
 
 

@@ -251,6 +251,14 @@ def test_projections_fused_head_by_head_are_split_within_groups(tmp_path: Path) 
     rules = "weights: {'{part}.weight': {from: qk, split: {part: [q, k]}, groups: 3}}"
     found = moved(program, tmp_path / "net.pt", rules)
     assert torch.equal(found.weights["k.weight"], heads[:, 1].flatten(0, 1))
+    rules = "weights: {'{part}.weight': {from: qk, split: {part: [q, k]}, groups: 3, head_size: 3}}"
+    found = moved(program, tmp_path / "net.pt", rules)  # [size, q or k, heads, inputs]
+    assert torch.equal(found.weights["k.weight"], heads[:, 1].transpose(0, 1).flatten(0, 1))
+    rules = rules.replace("head_size: 3", "head_size: 4")
+    assert (
+        moved(program, tmp_path / "net.pt", rules).plan.misfits["k.weight"].why
+        == "heads of 4 do not divide its 6"
+    )
 
 
 def test_columns_may_lie_in_any_order(tmp_path: Path) -> None:

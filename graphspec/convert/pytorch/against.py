@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from posixpath import commonpath
@@ -32,6 +32,7 @@ from graphspec.diagnostics import Diagnostic, SpecError, fail
 from graphspec.diagnostics.text import first_line
 from graphspec.graph import Op
 from graphspec.program import Program
+from graphspec.transfer.attention import Lying, lyings
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.complaints import complaints
 from graphspec.transfer.matching import Plan
@@ -66,16 +67,16 @@ def against(program: Program, module: nn.Module, name: str, rules: Rules | None 
     of a checkpoint, where the weights of one are not those of the other; import-differs where they compute
     something else, at the first node that does.
     """
-    pair = _Pair(program, module, name, rules or Rules())
+    pair = _Pair(program, module, name, rules or Rules(), {})
     try:
         return pair.compared()
-    except SpecError as differs:
+    except SpecError:
         if not pair.parts_guessed:
             raise
-        try:  # query, key and value of each head, one head after the other
-            return _Pair(program, module, name, rules or Rules(), by_heads=True).compared()
-        except SpecError:
-            raise differs from None
+        for lying in pair.other_lyings():
+            with suppress(SpecError):
+                return _Pair(program, module, name, rules or Rules(), lying).compared()
+        raise
 
 
 def made(target: str, allow: list[str]) -> nn.Module:
@@ -98,15 +99,16 @@ def digest(module: nn.Module) -> str:
 class _Pair:
     """The module of a program with the weights of the other one, and that."""
 
-    def __init__(self, program: Program, module: nn.Module, name: str, rules: Rules, by_heads: bool = False):
+    def __init__(
+        self, program: Program, module: nn.Module, name: str, rules: Rules, lying: Mapping[str, Lying]
+    ):
         self.program, self.theirs, self.name = program, module, name
         wanted = list(targets(program.graph))
-        heads = {path: getattr(op.layer, "heads", (1, 1))[1] for path, op in layers(program.graph)}
         state, learned = module.state_dict(), dict(module.named_parameters())
         tied = dict(module.named_parameters(remove_duplicate=False)).keys() - learned.keys()
         for left_out in dict.fromkeys((frozenset(tied), frozenset[str]())):
             self.state = {key: tensor for key, tensor in state.items() if key not in left_out}
-            self.plan = matched(wanted, self._checkpoint(self.state), rules, proven=heads if by_heads else {})
+            self.plan = matched(wanted, self._checkpoint(self.state), rules, proven=lying)
             if self.plan.ok:
                 break
         wrong = complaints(self.plan, Path(name), Path(program.name), rules)
@@ -127,6 +129,16 @@ class _Pair:
     def parts_guessed(self) -> bool:
         """Whether where the query, key and value of a layer lie in one of the other module is a guess."""
         return any(match.how == "order" and match.move.part for match in self.plan.matches.values())
+
+    def other_lyings(self) -> Iterator[dict[str, Lying]]:
+        """The other orders of query, key and value within a layer, by path: the same one in all layers."""
+        ways = {
+            path: lyings(op.layer.heads, op.layer.sizes)  # type: ignore[union-attr]
+            for path, op in layers(self.program.graph)
+            if hasattr(op.layer, "heads") and hasattr(op.layer, "sizes")
+        }
+        for place in range(1, max(map(len, ways.values()))):
+            yield {path: each[place] for path, each in ways.items() if place < len(each)}
 
     def _checkpoint(self, tensors: Mapping[str, Tensor]) -> Checkpoint:
         stored = {k: StoredCheckpoint(k, tuple(t.shape), str(t.dtype)) for k, t in self.state.items()}
@@ -297,6 +309,17 @@ class _Pair:
 def _about_biases(plan: Plan) -> str:
     """The remedy where one of both lacks biases that the other has; empty where neither does, or both."""
     lost, left = ([key for key in keys if key.endswith("bias")] for keys in (plan.missing, plan.unused))
+    biased: dict[str, set[bool]] = {}
+    for key, found in plan.matches.items():
+        if not key.endswith("bias"):
+            has = any(f"{plan.stored[source].unit}.bias" in plan.stored for source in found.sources)
+            biased.setdefault(plan.targets[key].path, set()).add(has)
+    for path in dict.fromkeys(plan.targets[key].path for key in plan.missing):
+        if biased.get(path) == {True, False} or (left and biased.get(path) == {False}):
+            return (
+                f"only some parts of what is `{path}` have a bias in the module, and `use_bias` is for all: "
+                "write a `Dense` for each part, as `graphspec import torch` does"
+            )
     if lost and not left:
         return f"the module has no {shown(lost, 4)}: `use_bias: false` at their layers leaves them out"
     if left and not lost:
