@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import SerializeAsAny
 
 from graphspec.data.features import Feature, parse_features
+from graphspec.data.features.settings import Date
 from graphspec.data.features.shifts import shift_misfits
 from graphspec.data.features.windows import Windows, parse_windows, window_misfits
 from graphspec.data.files import (
@@ -66,6 +67,14 @@ class DataConfig(Setting):
         ),
         "index_col": "write `key: COLUMN`: it identifies a row, and the model does not read it",
     }
+
+    def date_format(self, column: str | None) -> str | None:
+        """The format that a feature, or `windows`, gives for the dates of a column."""
+        if self.windows is not None and self.windows.order == column and self.windows.format is not None:
+            return self.windows.format
+        features = self.features.items()
+        formats = [f.format for name, f in features if isinstance(f, Date) and column in f.read(name)]
+        return formats[0] if formats else None
 
     @classmethod
     def meaning(cls, key: str, beside: dict[str, Any]) -> str | None:

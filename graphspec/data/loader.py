@@ -21,7 +21,6 @@ from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
 from graphspec.data.features.next_tokens import pack_misfit
 from graphspec.data.features.plan import sees_padding
-from graphspec.data.features.settings import Date
 from graphspec.data.features.shifts import packed
 from graphspec.data.features.windows import Windows
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
@@ -298,14 +297,12 @@ class Loader:
     def _opened(self, source: Found, file: Opening, label: str, bounds: DataFile | None) -> Any:
         """The table of a file, or its rows of the time that is named."""
         from graphspec.data.tables import open_table
-        from graphspec.data.tables.between import Between
+        from graphspec.data.tables.between import Between, rows_of_time
 
         table = open_table(source, file.options, self.config)
-        if bounds is None or not bounds.bounds:
-            return table
-        time = bounds.time or (self.config.windows.order if self.config.windows is not None else "")
-        between = Between(table, bounds, time, self._date_format(time))
-        self.notes.append(f"{label}: {len(between):,} of {len(between.table):,} rows, {between.said}")
+        between = table if bounds is None else rows_of_time(table, bounds, self.config)
+        if isinstance(between, Between):
+            self.notes.append(f"{label}: {len(between):,} of {len(table):,} rows, {between.said}")
         return between
 
     def checker(self, table: Any, wanted: Iterable[Field]) -> Checker:
@@ -328,7 +325,7 @@ class Loader:
         from graphspec.data.windows.timeline import timeline
 
         table.keeps = False  # each pass reads columns of its own, and long tables are to fit
-        line = timeline(table, windows, self._date_format(windows.order), self.rows)
+        line = timeline(table, windows, self.config.date_format(windows.order), self.rows)
         parts = None
         if division is not None:
             with self._dividing(division):
@@ -572,19 +569,10 @@ class Loader:
                 assert whole is not None
                 parts = splits.by_column(division, whole)
             else:
-                seed, format = self.program.training.seed, self._date_format(division.last_by)
+                seed, format = self.program.training.seed, self.config.date_format(division.last_by)
                 parts = splits.by_split(division, whole, count, seed, format)
             self._all_parts(division, np.bincount(parts, minlength=3).tolist())
         return parts
-
-    def _date_format(self, column: str | None) -> str | None:
-        """The format that a feature, or `windows`, gives for the dates of a column."""
-        windows = self.config.windows
-        if windows is not None and windows.order == column and windows.format is not None:
-            return windows.format
-        features = self.config.features.items()
-        formats = [f.format for name, f in features if isinstance(f, Date) and column in f.read(name)]
-        return formats[0] if formats else None
 
     def _all_parts(self, division: Split | Marked, counts: Sequence[int]) -> None:
         """Raises `SpecError` where a division leaves training or validation without examples."""

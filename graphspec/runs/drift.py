@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ from graphspec.data.encoders.categories import CategoryEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.data.features.settings import Date
 from graphspec.data.folders import find
+from graphspec.data.in_memory_source import Given
 from graphspec.data.opening import Opening, given_file, opening, spec_file
 from graphspec.data.tables import open_table
+from graphspec.data.tables.between import rows_of_time
 from graphspec.diagnostics import SpecError, fail
 from graphspec.runs.repeats import holm
 from graphspec.runs.run import Run
@@ -98,8 +100,15 @@ def drift(run: Run, data: Any, device: str = "auto") -> Drift:
         message = f"`{run.path}` learned from no table, and drift compares columns"
         raise fail("not-supported", message, "train it on a table: a file with named columns")
     learned = _learned(run, config)
-    answers = [] if config.windows is not None else list(_answers(run, learned, data, device))
-    before, after = [_rows(run, encoders, each) for each in learned], _rows(run, encoders, data)
+    new = given_file(run.program, data)
+    new = replace(new, options=new.options.model_copy(update={"since": None, "until": None}))
+    before, after = [_rows(run, encoders, each) for each in learned], _rows(run, encoders, new)
+    known = [
+        Given(table=part.table) if each.options.bounds else each.path
+        for each, part in zip(learned, before, strict=True)
+    ]
+    unanswered = encoders.names_files and any(each.options.bounds for each in learned)
+    answers = [] if config.windows is not None or unanswered else list(_answers(run, known, data, device))
     found, left_out = [*answers], []
     targets = {fill.field for fill in encoders.plan.fills if fill.target}
     reading: dict[tuple[str, str], Encoder] = {}
@@ -121,18 +130,17 @@ def drift(run: Run, data: Any, device: str = "auto") -> Drift:
     return Drift(len(after.rows), sum(len(part.rows) for part in before), _corrected(found), left_out)
 
 
-def _learned(run: Run, config: DataConfig) -> list[Any]:
-    """The paths of the tables that a run learned from. Raises `SpecError` (data-missing)."""
+def _learned(run: Run, config: DataConfig) -> list[Opening]:
+    """The tables that a run learned from. Raises `SpecError` (data-missing)."""
     root, known = run.files.places(run.program)
     opened: list[Opening | None] = [
         spec_file(run.program, f"train.{name}", file, root) for name, file in config.sources.items()
     ]
-    opened = opened or [opening(run.program, root, known)]
-    paths = [each.path for each in opened if each is not None]
-    if not paths:
+    found = [each for each in opened or [opening(run.program, root, known)] if each is not None]
+    if not found:
         message = "the run learned from arrays in memory, which it does not keep"
         raise fail("data-missing", message, "train it from a file")
-    return paths
+    return found
 
 
 def _joined(samples: Sequence[SampledColumn | None]) -> SampledColumn | None:
@@ -156,12 +164,14 @@ def _corrected(found: Sequence[ColumnDrift]) -> list[ColumnDrift]:
     return sorted(corrected, key=lambda each: (not each.drifted, -each.change))
 
 
-def _rows(run: Run, encoders: Encoders, data: Any) -> TablePart:
+def _rows(run: Run, encoders: Encoders, opened: Opening) -> TablePart:
+    """The first rows of a table, of the time that its file says: what features read, and the key."""
     config = run.program.data
     assert config is not None
-    opened = given_file(run.program, data)
-    table = open_table(find(opened.path, opened.within), opened.options, config)
-    names = [name for name in encoders.columns if name in table.columns]
+    table = rows_of_time(
+        open_table(find(opened.path, opened.within), opened.options, config), opened.options, config
+    )
+    names = [name for name in dict.fromkeys([*encoders.columns, *config.key]) if name in table.columns]
     chunks = [part for _, part in reading.sliced(table.chunks(names), ROWS, 1)]
     if not chunks:
         raise fail("data-empty", f"`{table.file}` holds no examples", table.empty_help)

@@ -93,6 +93,19 @@ def test_what_changes_is_told(place: Path, changed: dict[str, Any], drifted: set
         assert colour.unseen == pytest.approx(1 / 3, abs=0.08) and colour.shown.startswith("g 0.0% -> ")
 
 
+def test_rows_that_training_left_out_by_their_time_do_not_count(tmp_path: Path) -> None:
+    long_ago, then = (rows(tmp_path / f"{n}.csv", 300, n, shift=9.0 * (1 - n)) for n in range(2))
+    lines = then.read_text().splitlines(keepends=True)[1:]
+    (tmp_path / "all.csv").write_text(long_ago.read_text() + "".join(lines))
+    file = "{path: all.csv, time: day, since: 2024-02-01}"
+    (tmp_path / "s.yaml").write_text(SPEC.replace("train: old.csv", f"train: {file}"))
+    train(compile(tmp_path / "s.yaml"), run_dir=tmp_path / "run", root=tmp_path, device="cpu")
+    found = drift(Run(tmp_path / "run"), rows(tmp_path / "new.csv", 200, 2), device="cpu")
+    assert (found.rows, found.before) == (200, 300) and not found.drifted
+    assert {each.role for each in found.columns} == {"input", "target", "answer"}
+    assert drift(Run(tmp_path / "run"), long_ago, device="cpu").drifted
+
+
 def test_the_tests_are_those_of_scipy() -> None:
     draw = np.random.default_rng(0)
     for shift in (0, 0.1, 0.3):

@@ -9,12 +9,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from graphspec.data.config import DataConfig
 from graphspec.data.files import DataFile
 from graphspec.data.reading import part_of
 from graphspec.data.rows.values import ticks_of
 from graphspec.data.tables.base import Table, WrappingTable
 from graphspec.data.windows.stamps import Stamps
 from graphspec.diagnostics import fail
+
+
+def rows_of_time(table: Table, file: DataFile, config: DataConfig) -> Table:
+    """The rows of a table of the time that `since` and `until` of its file say, all where neither is given.
+    Raises `SpecError` as `Between` does.
+    """
+    if not file.bounds:
+        return table
+    time = file.time or (config.windows.order if config.windows is not None else "")
+    return Between(table, file, time, config.date_format(time))
 
 
 class Between(WrappingTable):
