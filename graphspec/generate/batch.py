@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,15 @@ Reason = Literal["end", "length", "context"]
 """Why a sequence ended: by its last token, at `length` new ones, or where the model takes no more."""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLogs:
+    """The logarithm of the probability of a token by the model, and of the likeliest tokens."""
+
+    token: int
+    log: float
+    best: tuple[tuple[int, float], ...]
+
+
 @dataclass(slots=True, eq=False)
 class Going:
     """A sequence that goes on: `ids` are its tokens so far, `context` is how many the model takes."""
@@ -34,6 +43,10 @@ class Going:
     context: int
     source: Sequence[int] | None = None
     """The tokens of the prompt, where that is another input's."""
+    told: int | None = None
+    """Of how many of the likeliest tokens at each place the logarithms of probabilities are kept."""
+    likely: list[TokenLogs] = field(default_factory=list)
+    """Those of the tokens made so far."""
     made: int = 0
     ended: Reason | None = None
 
@@ -68,6 +81,13 @@ class NextToken:
     ended: Reason | None = None
 
 
+def _logs(logs: Tensor, token: int, count: int) -> TokenLogs:
+    """Of the logarithms of all tokens those that are told; of what is never the next token there is none."""
+    best = logs.topk(min(count, len(logs)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return TokenLogs(token, float(logs[token]), tuple(each for each in pairs if each[1] > -torch.inf))
+
+
 class Scorer:
     """The scores of the next token of each sequence, [N, tokens], by the module of a step.
 
@@ -89,7 +109,8 @@ class Scorer:
         source: str | None = None,
     ):
         self.step, self.module, self.name, self.output = step, module, name, output
-        self.others, self.unsaid, self.encoder, self.source = others, unsaid, encoder, source
+        self.others, self.encoder, self.source = others, encoder, source
+        self.unsaid = cache(lambda count: torch.tensor(unsaid(count), dtype=torch.int64))
         self.logits = {"logits": True} if step.outputs[output].activation is not None else {}
         self.device = next((each.device for each in module.parameters()), torch.device("cpu"))
         assert step.stepping is not None
@@ -128,8 +149,9 @@ class Scorer:
         return value_of(self._state, sizes)
 
     def _sayable(self, scores: Tensor) -> Tensor:
-        scores = scores.float()
-        scores[..., self.unsaid(scores.shape[-1])] = -torch.inf
+        scores, unsaid = scores.float(), self.unsaid(scores.shape[-1])
+        if len(unsaid):
+            scores[..., unsaid] = -torch.inf
         return scores
 
 
@@ -174,6 +196,11 @@ class GoingBatch:
     @torch.inference_mode()
     def draw(self) -> list[tuple[Going, NextToken]]:
         """The next token of each sequence; those that end with it leave."""
+        logs = {
+            row: self._scores[row].log_softmax(-1)
+            for row, each in enumerate(self.going)
+            if each.told is not None
+        }
         for row, each in enumerate(self.going):
             if each.settings.repetition_penalty != 1:
                 penalty = each.settings.repetition_penalty
@@ -181,6 +208,9 @@ class GoingBatch:
         self._tokens = next_tokens(
             self._scores, [each.settings for each in self.going], [each.drawing for each in self.going]
         )
+        for row, of_tokens in logs.items():
+            going, token = self.going[row], int(self._tokens[row])
+            going.likely.append(_logs(of_tokens, token, going.told or 0))
         made = [
             (each, each.add(token)) for each, token in zip(self.going, self._tokens.tolist(), strict=True)
         ]

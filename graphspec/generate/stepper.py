@@ -91,7 +91,8 @@ class Stepper:
     def step(self, inputs: Mapping[str, Tensor], **options: Any) -> dict[str, Tensor]:
         """The outputs of new steps, by name. No more than `longest` fit."""
         for path, (owner, name) in self._owners.items():
-            setattr(owner, name, self.states[path])
+            if getattr(owner, name) is not self.states[path]:
+                setattr(owner, name, self.states[path])
         given = {**inputs, self.place_name: self.places}
         outputs = self.module(*(given.get(name) for name in self.program.inputs), **options)
         self.places = self.places + inputs[self.names[0]].shape[1]

@@ -271,6 +271,8 @@ class Application:
         run, _, last = path.removeprefix("/runs/").rpartition("/")
         if path.startswith("/runs/") and run and f"/{last}" in self.of_runs:
             path, request.run = f"/{last}", run
+        if path.startswith("/v1/models/"):
+            path, request.run = "/v1/models", path.removeprefix("/v1/models/")
         handler = (self.posts if request.method == "POST" else self.gets).get(path)
         if handler is not None and request.method in ("GET", "HEAD", "POST"):
             return await handler(request)

@@ -63,7 +63,7 @@ class CompletionRequest(Setting):
     echo: bool | None = None
     user: str | None = None
     best_of: Count | None = None
-    logprobs: int | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
@@ -76,8 +76,10 @@ class CompletionRequest(Setting):
 
     def lacking(self) -> str | None:
         """The name of a key that asks for what is not there."""
-        idle: Mapping[str, Any] = {"best_of": self.n or 1, "logprobs": None, "suffix": ""}
+        idle: Mapping[str, Any] = {"best_of": self.n or 1, "suffix": ""}
         idle = {**idle, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}}
+        if self.logprobs is not None and self.echo:  # those of prompts are not kept
+            return "echo"
         return next((key for key, each in idle.items() if getattr(self, key) not in (None, each)), None)
 
     @property

@@ -6,11 +6,14 @@ import json
 import secrets
 import time
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphspec.serve.asked import CompletionRequest
 from graphspec.serve.exchange import Exchange
 from graphspec.serve.http import Answer, Gone, Rejected, encode
+
+if TYPE_CHECKING:
+    from graphspec.generate.texts import TextCodec
 
 FINISHED = {"end": "stop", "stop": "stop"}
 """Reasons in the words of that API; all others are `length`."""
@@ -30,8 +33,10 @@ def refusal(answer: Answer) -> Answer:
 class TextCompletion:
     """The answer to a request for texts: whole, or as events."""
 
-    def __init__(self, asked: CompletionRequest, exchange: Exchange, prompts: list[str]):
-        self.asked, self.exchange, self.prompts = asked, exchange, prompts
+    def __init__(self, asked: CompletionRequest, exchange: Exchange, prompts: list[str], texts: TextCodec):
+        self.asked, self.exchange, self.prompts, self.texts = asked, exchange, prompts, texts
+        self._told = [0] * len(prompts)
+        """Of each text of how many tokens it is told how likely they are."""
         self._about = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
@@ -65,10 +70,26 @@ class TextCompletion:
         """The start of each text: its prompt, where the request wants an echo."""
         return [prompt if self.asked.echo else "" for prompt in self.prompts]
 
-    @staticmethod
-    def _choice(index: int, text: str, ended: str | None) -> dict[str, Any]:
+    def _choice(self, index: int, text: str, ended: str | None) -> dict[str, Any]:
         finish = None if ended is None else FINISHED.get(ended, "length")
-        return {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
+        return {"index": index, "text": text, "logprobs": self._logs(index), "finish_reason": finish}
+
+    def _logs(self, index: int) -> dict[str, Any] | None:
+        """How likely the tokens are that have not been told of; the token itself is among the likeliest."""
+        if self.asked.logprobs is None:
+            return None
+        new = self.exchange.likely[index][self._told[index] :]
+        self._told[index] += len(new)
+        best = [{token: log for token, log in (*each.best, (each.token, each.log))} for _, each in new]
+        return {
+            "tokens": [self._word(each.token) for _, each in new],
+            "token_logprobs": [each.log for _, each in new],
+            "top_logprobs": [{self._word(token): log for token, log in each.items()} for each in best],
+            "text_offset": [place for place, _ in new],
+        }
+
+    def _word(self, token: int) -> str:
+        return self.texts.text([token])
 
     def _usage(self) -> dict[str, int]:
         given, made = self.exchange.given, sum(self.exchange.tokens)

@@ -11,7 +11,7 @@ from graphspec.serve.http import Request
 from graphspec.serve.telling import Said, Telling
 
 if TYPE_CHECKING:
-    from graphspec.generate.batch import Going
+    from graphspec.generate.batch import Going, TokenLogs
 
 
 class Exchange:
@@ -28,6 +28,10 @@ class Exchange:
         self.telling = telling
         self.texts, self.tokens = [""] * len(prompts), [0] * len(prompts)
         self.ended: list[str | None] = [None] * len(prompts)
+        self.likely: list[list[tuple[int, TokenLogs]]] = [[] for _ in prompts]
+        """How likely the tokens of each text are, with the places in it where they begin."""
+        self._made = [0] * len(prompts)
+        """The length of each text, what is not said of it, too."""
         self.given = sum(len(each.prompt) for each in prompts[::samples])
         """Tokens of prompts, each once."""
         self._stops = [Stops(stops) for _ in prompts]
@@ -65,6 +69,9 @@ class Exchange:
         if ended == "stop":
             self.telling.end(said.index, ended)
         self.texts[said.index] += piece
+        if said.likely is not None:
+            self.likely[said.index].append((self._made[said.index], said.likely))
+        self._made[said.index] += len(said.text)
         self.tokens[said.index] += 1
         self.ended[said.index] = ended
         return Said(said.index, piece, ended)

@@ -158,7 +158,8 @@ class Continuer:
         going = text.going
         piece = "" if going.ended == "end" else text.pieces.add(going.ids[-1])
         rest = text.pieces.add(None) if going.ended is not None else ""
-        return Said(going.number, piece + rest, going.ended)
+        likely = going.likely[-1] if going.likely and going.ended != "end" else None
+        return Said(going.number, piece + rest, going.ended, likely)
 
 
 def _failure(error: BaseException) -> Diagnostic:

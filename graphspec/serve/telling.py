@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from graphspec.diagnostics import Diagnostic
 from graphspec.serve.http import Gone, Rejected
+
+if TYPE_CHECKING:
+    from graphspec.generate.batch import TokenLogs
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,8 @@ class Said:
     index: int
     text: str
     ended: str | None = None
+    likely: TokenLogs | None = None
+    """How likely the token was, where the request wants to know."""
 
 
 class Telling:

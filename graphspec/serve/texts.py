@@ -92,9 +92,12 @@ class TextPaths:
         given, maker = asked.settings(), self._maker(served)
         if "seed" not in given and "seed" not in maker.settings.model_fields_set:
             given["seed"] = secrets.randbelow(2**31)
-        exchange = await self._begun(request, served, given, asked.prompts, asked.n or 1, asked.stops)
+        exchange = await self._begun(
+            request, served, given, asked.prompts, asked.n or 1, asked.stops, asked.logprobs
+        )
         prompts = [p if isinstance(p, str) else maker.prompt_texts.text(p) for p in asked.prompts]
-        completion = TextCompletion(asked, exchange, [p for p in prompts for _ in range(asked.n or 1)])
+        echoed = [prompt for prompt in prompts for _ in range(asked.n or 1)]
+        completion = TextCompletion(asked, exchange, echoed, maker.texts)
         if asked.stream:
             return Events(200, b"", events=completion.events())
         async for _ in exchange.said():
@@ -104,6 +107,9 @@ class TextPaths:
     async def models(self, request: Request) -> Answer:
         names = [name for name, each in self.runs.items() if each.maker is not None]
         about = {"object": "model", "created": 0, "owned_by": "graphspec"}
+        if request.run:
+            self._maker(self.find(request))
+            return Answer.json({"id": request.run, **about})
         return Answer.json({"object": "list", "data": [{"id": name, **about} for name in names]})
 
     # --- both
@@ -127,6 +133,7 @@ class TextPaths:
         prompts: Sequence[str | list[int]],
         samples: int,
         stops: Sequence[str] = (),
+        told: int | None = None,
     ) -> Exchange:
         """The texts of a request, whose first token is there."""
         maker = self._maker(served)
@@ -136,6 +143,8 @@ class TextPaths:
                 going = await asyncio.to_thread(self._sequences, maker, given, prompts, samples)
             except SpecError as error:
                 raise Rejected.of(error) from None
+            for each in going:
+                each.told = told
             exchange = Exchange(request, self._continuer(served).begin(going), going, samples, stops)
             await exchange.begin()
         return exchange

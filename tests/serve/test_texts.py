@@ -16,6 +16,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+import torch
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import graphspec
@@ -140,7 +141,9 @@ def test_a_client_of_the_completions_api(runs: dict[str, Run], server: tuple[int
     assert status == 200 and found["object"] == "text_completion" and found["model"] == "says"
     assert found["choices"] == [{"index": 0, "text": text, "logprobs": None, "finish_reason": "length"}]
     assert found["usage"] == {"prompt_tokens": 2, "completion_tokens": 9, "total_tokens": 11}
-    assert json.loads(get(port, "/v1/models")[1])["data"][0]["id"] == "says"
+    model = json.loads(get(port, "/v1/models")[1])["data"][0]
+    assert model["id"] == "says" and json.loads(get(port, "/v1/models/says")[1]) == model
+    assert get(port, "/v1/models/silent")[0] == get(port, "/v1/models/other")[0] == 404
 
     assert ask(port, {**asked, "prompt": [3, 4]}, "/v1/completions")[1]["choices"] == found["choices"]
     more = ask(port, {**asked, "prompt": [[3, 4], [5]], "n": 2, "echo": True}, "/v1/completions")[1]
@@ -155,6 +158,29 @@ def test_a_client_of_the_completions_api(runs: dict[str, Run], server: tuple[int
     assert "".join(each["choices"][0]["text"] for each in chunks) == text
     assert [each["choices"][0]["finish_reason"] for each in chunks] == [None] * 8 + ["length"]
     assert len({each["id"] for each in chunks}) == 1
+
+
+def test_completions_tell_how_likely_their_tokens_are(
+    runs: dict[str, Run], server: tuple[int, Server]
+) -> None:
+    """Before the temperature and penalties, against the whole text at once."""
+    asked = {"model": "says", "prompt": "3 4", "max_tokens": 6, "temperature": 0.5, "seed": 7}
+    asked |= {"repetition_penalty": 1.5, "logprobs": 2}
+    (choice,) = ask(server[0], asked, "/v1/completions")[1]["choices"]
+    told, ids = choice["logprobs"], [int(word) for word in choice["text"].split()]
+    with torch.no_grad():
+        scores = runs["says"].module("cpu")(torch.tensor([[3, 4, *ids]]))
+    logs = scores[0, 1:-1].log_softmax(-1)
+    assert [int(word) for word in told["tokens"]] == ids
+    own = [float(logs[k, each]) for k, each in enumerate(ids)]
+    assert told["token_logprobs"] == pytest.approx(own, abs=1e-4)
+    for row, best, own in zip(logs, told["top_logprobs"], told["tokens"], strict=True):
+        wanted = {str(int(n)): float(row[n]) for n in row.topk(2).indices} | {own: float(row[int(own)])}
+        assert best == pytest.approx(wanted, abs=1e-4)
+    assert [choice["text"][place:].split()[0] for place in told["text_offset"]] == told["tokens"]
+    *chunks, _ = events(server[0], "/v1/completions", {**asked, "stream": True})
+    parts = [json.loads(each)["choices"][0]["logprobs"] for each in chunks]
+    assert {key: [each for part in parts for each in part[key]] for key in told} == told
 
 
 def test_completions_without_a_seed_are_drawn_anew(server: tuple[int, Server]) -> None:
@@ -359,7 +385,8 @@ def test_what_is_wrong_is_told_before_anything_is_computed(case: str, server: tu
 WRONG_COMPLETIONS: dict[str, tuple[dict[str, Any], int, str]] = {
     "another model": ({"model": "other"}, 404, "there is no run `other` here"),
     "a run that makes no texts": ({"model": "silent"}, 404, "makes no texts"),
-    "probabilities": ({"logprobs": 3}, 422, "leave out `logprobs`"),
+    "probabilities of more": ({"logprobs": 9}, 422, "logprobs"),
+    "those of prompts": ({"logprobs": 3, "echo": True}, 422, "leave out `echo`"),
     "a penalty": ({"frequency_penalty": 0.5}, 422, "leave out `frequency_penalty`"),
     "the best of": ({"n": 1, "best_of": 3}, 422, "leave out `best_of`"),
     "no tokens": ({"prompt": []}, 422, "no prompt"),

@@ -23,7 +23,8 @@ def kept(buffer: Tensor, new: Tensor, places: Tensor, axis: int) -> Tensor:
     A compiled graph has the whole buffer instead: what it reads beyond is masked.
     """
     steps, whole = new.shape[axis], torch.compiler.is_compiling()
-    first, last = (0, 0) if whole else map(int, places.aminmax())
+    spots = [0] if whole else places.tolist()
+    first, last = min(spots), max(spots)
     if first == last and not whole:
         buffer.narrow(axis, first, steps).copy_(new)
     else:
@@ -71,6 +72,22 @@ def past(places: Tensor, steps: int, keys: int, window: int | None = None) -> Te
     return seen if window is None else seen & (columns > rows - window)
 
 
+def visible(
+    places: Tensor,
+    steps: int,
+    keys: int,
+    window: int | None = None,
+    mask: Tensor | None = None,
+) -> Tensor | None:
+    """Which of the keys so far new steps see, [N, 1, steps, keys]; None: all."""
+    whole = torch.compiler.is_compiling()
+    newest = not whole and steps == 1 and min(places.tolist()) == keys - 1
+    if newest and window is None:
+        return mask
+    seen = past(places, steps, keys, window)
+    return seen if mask is None else seen & mask
+
+
 def attended(
     query: Tensor,
     key: Tensor,
@@ -82,11 +99,9 @@ def attended(
 ) -> Tensor:
     """Causal attention of new steps [N, steps, heads, size] to all so far."""
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
-    seen = past(places, q.shape[2], k.shape[2])
-    if mask is not None:
-        seen = seen & mask
+    seen = visible(places, q.shape[2], k.shape[2], mask=mask)
     if bias is not None:
-        seen = bias.where(seen, -torch.inf)
+        seen = bias if seen is None else bias.where(seen, -torch.inf)
     grouped = q.shape[1] > k.shape[1]
     x = F.scaled_dot_product_attention(q, k, v, seen, scale=scale, enable_gqa=grouped)
     return x.transpose(1, 2)
@@ -111,9 +126,7 @@ class StepAttention(SizedAttention):
         k = self.split(self.key(value if key is None else key), kv_heads)
         v = self.split(self.value(value), kv_heads)
         k, v = kept(keys, k, places, 2), kept(values, v, places, 2)
-        seen = past(places, q.shape[2], k.shape[2], window)
-        if mask is not None:
-            seen = seen & mask
+        seen = visible(places, q.shape[2], k.shape[2], window, mask)
         grouped = self.num_kv_heads is not None
         x = F.scaled_dot_product_attention(q, k, v, seen, enable_gqa=grouped)
         return self.merge(x, query)
