@@ -113,7 +113,7 @@ def lacks(
 ) -> SpecError:
     """A column or array that is not in the file."""
     names = list(there)
-    word = nearest(name, names)
+    word = next((each for each in names if each.strip() == name), None) or nearest(name, names)
     shown = ", ".join(f"`{n}`" for n in names[:20]) + (", ..." if len(names) > 20 else "")
     renamed = f"n{help[1:]}" if help.startswith(NAME) else ""
     told = f"did you mean `{word}`? {help}".strip() if word else renamed or None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.numbers import NumberEncoder
 from graphspec.data.fields import UNIT, Checker, Field, fields
 from graphspec.data.mistakes import IN_MEMORY, lacks, remedy, row_in_words
 from graphspec.data.ragged import Ragged, padded_lengths
@@ -57,11 +58,19 @@ class RowReader:
     def read(self, row: Row, number: int = 0) -> RowArrays:
         """The arrays of one row, the one of that number. Raises `SpecError` with each field's mistake."""
         if self._bound is None or row.keys() != self._bound:
+            row = self._trimmed(row)
             row = {**row, **dict.fromkeys(self.lacking(row))}
             if row.keys() != self._bound:
                 self._bind(row)
         arrays = self.plain.read(row) if self.plain is not None else None
         return arrays or self.through_table(row, number)
+
+    def _trimmed(self, row: Row) -> Row:
+        """The row under the names of columns, which files have without the blanks around them."""
+        wanted = {name for name in self.named if name not in row}
+        if not wanted:
+            return row
+        return {n.strip() if isinstance(n, str) and n.strip() in wanted else n: v for n, v in row.items()}
 
     def lacking(self, keys: Collection[str]) -> list[str]:
         """The columns that rows with these keys lack: their values are missing, as where a line of JSON lacks
@@ -94,9 +103,15 @@ class RowReader:
 
     @cached_property
     def numbers(self) -> frozenset[str]:
-        """The fields of numbers that nothing encodes."""
-        fills = (fill for fill in self.encoders.plan.fills if not (fill.target or fill.feature))
-        return frozenset(fill.field for fill in fills if fill.tensor.dtype != "bool")
+        """The fields of numbers that nothing encodes, and the columns of numbers that are no flags."""
+        names = set[str]()
+        for fill in self.encoders.plan.fills:
+            encoder = self.encoders.encoders.get(fill.field)
+            if isinstance(encoder, NumberEncoder) and not fill.target:
+                names.update(encoder.measured)
+            elif not (fill.target or fill.feature) and fill.tensor.dtype != "bool":
+                names.add(fill.field)
+        return frozenset(names)
 
     @cached_property
     def targets(self) -> frozenset[str]:

@@ -134,7 +134,12 @@ def _kinds_input(spec_draft: Draft, kinds: list[ColumnProfile]) -> None:
         f"    kinds: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
     ]
     spec_draft.nodes += [
-        "  kind_vectors: {layer: Embedding, from: kinds, input_dim: $(vocabulary(kinds)), output_dim: 8}",
+        "  kind_vectors:  # far apart from the start, so that ids are told as soon as numbers are",
+        "    layer: Embedding",
+        "    from: kinds",
+        "    input_dim: $(vocabulary(kinds))",
+        "    output_dim: 8",
+        "    embeddings_initializer: {name: random_normal, stddev: 1}",
         "  kind_codes: {layer: Flatten}",
     ]
     spec_draft.codes.append("kind_codes")

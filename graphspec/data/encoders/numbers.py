@@ -248,6 +248,14 @@ class NumberEncoder(Floats):
         self.labels = self.columns
         feature = self.feature
         self.writing = Writing(feature.prefix, feature.unit, feature.thousands, feature.decimal)
+        self.measured: tuple[str, ...] = ()
+        """The columns whose training rows have other numbers than 0 and 1: `true` is none of theirs."""
+
+    def finish(self) -> None:
+        values = self.sample.values()[:, : len(self.columns)]
+        others = ((values != 0) & (values != 1) & ~np.isnan(values)).any(0)
+        self.measured = tuple(name for name, other in zip(self.columns, others, strict=True) if other)
+        super().finish()
 
     def read(self, part: TablePart) -> Numbers:
         values = np.stack([numbers(part, name, self.writing) for name in self.columns], 1)
@@ -259,6 +267,13 @@ class NumberEncoder(Floats):
 
     def in_row(self) -> InRow:
         return NumbersInRow(self.columns, tuple(self.curves), self.feature.indicator, self.is_single)
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "measured": list(self.measured)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.measured = tuple(state.get("measured", ()))
 
     def legal(self, part: TablePart, values: Numbers) -> None:
         """Raises `SpecError` for a number that has no transform."""
