@@ -66,11 +66,9 @@ class RowReader:
         return arrays or self.through_table(row, number)
 
     def _trimmed(self, row: Row) -> Row:
-        """The row under the names of columns, which files have without the blanks around them."""
-        wanted = {name for name in self.named if name not in row}
-        if not wanted:
-            return row
-        return {n.strip() if isinstance(n, str) and n.strip() in wanted else n: v for n, v in row.items()}
+        """The row with names as files have them, without the blanks around them, unless two become one."""
+        named = {n.strip() if isinstance(n, str) and n not in self.known else n: v for n, v in row.items()}
+        return named if len(named) == len(row) else row
 
     def lacking(self, keys: Collection[str]) -> list[str]:
         """The columns that rows with these keys lack: their values are missing, as where a line of JSON lacks

@@ -24,7 +24,7 @@ from graphspec.compiler import compile
 from graphspec.data.batches import InMemory, Shuffle
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
-from graphspec.data.encoders.numbers import scaling
+from graphspec.data.encoders.numbers import NumberEncoder, scaling
 from graphspec.data.encoders.tokenizers import trained
 from graphspec.data.encoding import new_encoders
 from graphspec.data.features import parse_features
@@ -334,7 +334,33 @@ def test_one_value_has_one_text_in_every_format() -> None:
         assert one(feature, learned, ["4", "17"], IDS).ravel().tolist() == [2, 1]
         assert one(feature, learned, pa.array([4.0, 17.0]), IDS).ravel().tolist() == [2, 1]
     assert one(feature, ["0742", "742"], ["742", "0742"], IDS).ravel().tolist() == [2, 1]
-    assert one(feature, [True, False, True], ["true", "True"], IDS).ravel().tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "learned", [[True, False, True], ["True", "False", "True"], ["TRUE", "FALSE", "TRUE"]]
+)
+def test_true_has_one_id_however_it_is_written(learned: list[Any]) -> None:
+    """pandas writes `True` into CSV, Parquet and JSON have booleans, spreadsheets `TRUE`."""
+    feature = {"encode": "category"}
+    assert one(feature, learned, pa.array([True, False]), IDS).ravel().tolist() == [1, 2]
+    assert one(feature, learned, ["True", "false", "TRUE", "yes"], IDS).ravel().tolist() == [1, 2, 1, 0]
+
+
+def test_true_has_two_ids_where_training_rows_write_it_in_two_ways() -> None:
+    feature = {"encode": "category"}
+    assert one(feature, ["true", "True", "True"], ["true", "TRUE", "True"], IDS).ravel().tolist() == [2, 0, 1]
+    assert one(feature, ["True", "maybe"], ["true", "True"], IDS).ravel().tolist() == [0, 1]
+
+
+def test_a_column_of_0_and_1_alone_is_no_measure() -> None:
+    """A run remembers it: `true` in a request is one of its numbers, and of no other column's."""
+    feature = {"columns": ["a", "b", "c"], "encode": "number", "fill": "zero"}
+    rows = {"a": [0, 1, 1], "b": [0.5, 1, 0], "c": [None, True, False]}
+    made = encoders({"k": Tensor((BATCH, 3))}, {"k": feature}, rows)
+    encoder = made.encoders["k"]
+    assert isinstance(encoder, NumberEncoder) and encoder.measured == ("b",)
+    encoder.restore({**encoder.state(), "measured": ["a"]})
+    assert encoder.measured == ("a",)
 
 
 @pytest.mark.parametrize(("value", "other"), [("Oslo", "oslo "), ("Malm\u00f6", "Malmo\u0308")])

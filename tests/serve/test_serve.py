@@ -142,13 +142,21 @@ def test_a_remedy_is_for_who_sends_rows(run: Run, port: int, wrong: str) -> None
 @pytest.mark.parametrize("value", [True, [True, False], [1.5, True]])
 @pytest.mark.parametrize("path", ["/runs/first/predict", "/runs/second/predict"])
 def test_true_is_no_number(run: Run, port: int, path: str, value: Any) -> None:
-    """Where nothing encodes a column; `encode: number` takes true as 1, and a category is `true`."""
+    """Of a column whose training rows have other ones than 0 and 1; a category is `true`."""
     (row,) = rows(7, 1)
     name = "plain" if isinstance(value, list) else "plain_0"
     kept = {key: cell for key, cell in row.items() if name == "plain_0" or not key.startswith("plain_")}
     status, found = ask(port, {**kept, name: value}, path)
     assert status == 422 and found["diagnostics"][0]["code"] == "data-dtype"
-    assert same(ask(port, {**row, "amount": True}, path)[1], expected(run, {**row, "amount": 1}))
+    status, found = ask(port, {**row, "amount": True}, path)
+    assert status == 422 and "is not a number" in found["diagnostics"][0]["message"]
+
+
+def test_names_of_a_row_are_those_of_a_file(run: Run, port: int) -> None:
+    """The header of a file has no blanks around names; what reads it may keep them, as pandas does."""
+    (row,) = rows(7, 1)
+    blank = {f" {name} ": value for name, value in row.items()}
+    assert same(ask(port, blank)[1], ask(port, row)[1])
 
 
 def test_a_compressed_body_is_named(run: Run, port: int) -> None:

@@ -20,6 +20,8 @@ from graphspec.data.lookalikes import is_number
 
 Ids = NDArray[np.int64]
 WHOLE = re.compile(r"(-?[0-9]+)(\.0)?")
+BOOLEANS = {form(word): word for word in ("true", "false") for form in (str.lower, str.title, str.upper)}
+"""How texts say true and false: as JSON, as pandas, and as spreadsheets."""
 SHOWN = 3
 """Pairs of values that a warning shows."""
 DIFFERENCES = "spaces, case or how accents are encoded"
@@ -89,12 +91,18 @@ class Vocabulary:
 
     @property
     def ids_by_text(self) -> dict[str, int]:
-        """The id of each value. Where all are numbers, 17 and 17.0 have that of the one that is a value."""
+        """The id of each value. Where all are numbers, 17 and 17.0 have that of the one that is a value.
+        Where all say true or false, in one way each as `True` does, booleans and the other ways have it, too.
+        """
         if not self._ids:
             ids = {value: self.start + index for index, value in enumerate(self.values)}
             known = self.values if self.are_numbers else []
             also = [match for match in map(WHOLE.fullmatch, known) if match]
             others = {match[1] if match[2] else f"{match[1]}.0": ids[match[0]] for match in also}
+            said = {value: BOOLEANS.get(value) for value in self.values if value != self.fill}
+            if None not in said.values() and len({*said.values()}) == len(said):
+                words = {word: ids[value] for value, word in said.items()}
+                others |= {text: words[word] for text, word in BOOLEANS.items() if word in words}
             self._ids = others | ids
         return self._ids
 
