@@ -77,6 +77,9 @@ def _too_many(extra: Sequence[str], context: Any, args: Sequence[str]) -> Told:
     key = next((path for path, value in pairwise(args) if value == extra[0] and "=" not in path), "")
     if "--set" in options and f"--set {key} {extra[0]}" in " ".join(args):
         return message, f"write `--set {key}={extra[0]}`"
+    flags = {name for each in command.params if getattr(each, "is_flag", False) for name in each.opts}
+    if "-o" in options and any(flag in flags for flag, value in pairwise(args) if value == extra[0]):
+        return message, f"write `-o {extra[0]}`, as the option before it takes no value"
     if Path(extra[0]).is_file() and taken:
         return message, "run it once for each file"
     near = nearest(extra[0], [name.lstrip("-") for name in options if name.startswith("--")])

@@ -46,7 +46,8 @@ CMD ["python", "{server}"]
 """
 SERVE = """\
 # {made}
-# POST /predict {{"inputs": {{NAME: [a value for each row]}}}} -> {{"outputs": {{NAME: [...]}}}}; GET /health
+# POST /predict {{"inputs": {{NAME: [a value for each row]}}}} -> {{"outputs": {{NAME: [...]}}}}
+# POST /predict [{{NAME: a value}}, one for each row] -> {{"predictions": [{{NAME: ...}}]}}; GET /health
 import json
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,6 +57,12 @@ from predict import predict
 
 KINDS = {kinds}
 MOST = 64 * 2**20
+
+
+def columns_of(rows):
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError('give rows, [{{NAME: a value}}], or {{"inputs": {{NAME: [a value for each row]}}}}')
+    return {{name: [row[name] for row in rows] for name in KINDS}}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -77,14 +84,18 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/predict" or not 0 < size <= MOST:
             return self.answer(404 if self.path != "/predict" else 413, {{"error": "POST /predict"}})
         try:
-            given = json.loads(self.rfile.read(size))["inputs"]
+            body = json.loads(self.rfile.read(size))
+            by_rows = not (isinstance(body, dict) and "inputs" in body)
+            given = columns_of(body if isinstance(body, list) else [body]) if by_rows else body["inputs"]
             arrays = {{name: np.asarray(given[name], kind) for name, kind in KINDS.items()}}
             found = predict(arrays)
         except KeyError as error:
             return self.answer(422, {{"error": f"there is no {{error}}; inputs: {{', '.join(KINDS)}}"}})
         except Exception as error:
             return self.answer(422, {{"error": str(error)[:500]}})
-        self.answer(200, {{"outputs": {{name: np.asarray(value).tolist() for name, value in found.items()}}}})
+        found = {{name: np.asarray(value).tolist() for name, value in found.items()}}
+        rows = [dict(zip(found, values)) for values in zip(*found.values())]
+        self.answer(200, {{"predictions": rows}} if by_rows else {{"outputs": found}})
 
     def log_message(self, *words):
         pass

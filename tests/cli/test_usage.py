@@ -208,6 +208,7 @@ def test_set_changes_the_optimizer_that_is_there_by_default(spec: None) -> None:
         ("new https://a.org/t.csv", "download it, and name the file: --data FILE"),
         ("build s.yaml s.yaml", "takes SPEC, and `s.yaml` is one more help: run it once for each file"),
         ("train s.yaml run-dir a", "write `--run-dir`?"),
+        ("build runs/a-1 --container box", "write `-o box`, as the option before it takes no value"),
         ("train s.yaml -set a=1", "write `--set`, with two dashes"),
         ("train", "`graphspec train` needs `SPEC`: A spec file"),
         ("plot s.yaml m.svg", "write `-o m.svg`"),

@@ -126,6 +126,13 @@ def test_its_server_gives_what_the_run_predicts(run: Run, address: str) -> None:
     status, found = post(address, {"inputs": {name: value.tolist() for name, value in given.items()}})
     assert status == 200
     np.testing.assert_allclose(found["outputs"]["y"], wanted, 1e-5)
+    rows = [{"x": [1, 1, 1, 1], "n": [number], "more": 0} for number in (1, 2, 7)]
+    for body, answers in ((rows, wanted), (rows[1], wanted[1:2])):
+        status, found = post(address, body)
+        assert status == 200 and [row.keys() for row in found["predictions"]] == [{"y"}] * len(answers)
+        np.testing.assert_allclose([row["y"] for row in found["predictions"]], answers, 1e-5)
+    assert post(address, [rows[0], 3])[1]["error"].startswith("give rows")
+    assert post(address, {"x": [1, 1, 1, 1]})[1]["error"] == "there is no 'n'; inputs: x, n"
     with urllib.request.urlopen(f"{address}/health") as response:
         assert json.load(response) == {"ok": True}
     wrong: list[Any] = [b"{", {}, {"inputs": {"x": [[1, 2, 3, 4]]}}, {"inputs": {"x": "a", "n": [[1]]}}, []]
