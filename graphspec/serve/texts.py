@@ -87,7 +87,8 @@ class TextPaths:
         request.run = asked.model
         served, lacking = self.find(request), asked.lacking()
         if lacking is not None:
-            message, help = f"`{lacking}` is not supported", f"leave out `{lacking}`"
+            beside = " with `logprobs`" if lacking == "echo" else ""
+            message, help = f"`{lacking}`{beside} is not supported", f"leave out `{lacking}`"
             raise Rejected(422, message, help=help, code="not-supported")
         given, maker = asked.settings(), self._maker(served)
         if "seed" not in given and "seed" not in maker.settings.model_fields_set:

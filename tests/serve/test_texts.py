@@ -386,7 +386,7 @@ WRONG_COMPLETIONS: dict[str, tuple[dict[str, Any], int, str]] = {
     "another model": ({"model": "other"}, 404, "there is no run `other` here"),
     "a run that makes no texts": ({"model": "silent"}, 404, "makes no texts"),
     "probabilities of more": ({"logprobs": 9}, 422, "logprobs"),
-    "those of prompts": ({"logprobs": 3, "echo": True}, 422, "leave out `echo`"),
+    "those of prompts": ({"logprobs": 3, "echo": True}, 422, "`echo` with `logprobs`"),
     "a penalty": ({"frequency_penalty": 0.5}, 422, "leave out `frequency_penalty`"),
     "the best of": ({"n": 1, "best_of": 3}, 422, "leave out `best_of`"),
     "no tokens": ({"prompt": []}, 422, "no prompt"),
