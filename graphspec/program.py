@@ -14,7 +14,7 @@ from graphspec.diagnostics.arguments import checked, need, need_names, need_size
 from graphspec.diagnostics.attributes import OF_PROGRAMS, no_attribute
 from graphspec.elaborated import BaseProgram, Elaborated, OutputSpec
 from graphspec.source import Document
-from graphspec.tensor import Tensor
+from graphspec.tensor import Tensor, names_of
 from graphspec.traced import plain
 from graphspec.version import LANGUAGE
 
@@ -218,7 +218,8 @@ class Program(BaseProgram):
     @property
     def encoder(self) -> Program | None:
         """Of the program of a step: that of what is computed once for a sequence, of the inputs that do not
-        go on. Its outputs are the states of `stepping.encoded`; None where there are none.
+        go on. Its outputs are states, by their paths in the module of the step, whose `encode` keeps them;
+        None where there are none.
         """
         if self.stepping is None or self.stepping.encoder is None:
             return None
@@ -228,9 +229,11 @@ class Program(BaseProgram):
 
         def again(*arguments: Any) -> Elaborated | None:
             program = self.elaborate_again(*arguments)
-            return program and replace(program, **_encoder_of(_step_of(program, names, True)[0]))
+            if program is None:
+                return None
+            return replace(program, **_encoder_of(program, _step_of(program, names, True)[0]))
 
-        changes = {**_encoder_of(self.stepping), "elaborate_again": again}
+        changes = {**_encoder_of(self, self.stepping), "elaborate_again": again}
         found = replace(self, **changes, stepping=None, _emitted={}, _derived={})
         return self._derived.setdefault("encoder", found)
 
@@ -510,15 +513,22 @@ def _looped(program: Elaborated) -> dict[str, Any]:
     return {**changes, "channels_first": program.channels_first & kept, "masks": {}, "loop": None}
 
 
-def _encoder_of(step: Step) -> dict[str, Any]:
+def _encoder_of(program: Elaborated, step: Step) -> dict[str, Any]:
     """The fields in which the program of an encoder differs from that of its step."""
+    from graphspec.emit.states import path_of
+
     graph = step.encoder
     assert graph is not None
+    title = f"{graph.definition.title} encoder"
+    states = dict(zip(map(path_of, step.encoded), graph.outputs.values(), strict=True))
+    graph = replace(graph, outputs=states, definition=replace(graph.definition, title=title))
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
-    outputs = {
-        name: OutputSpec(name, (value.tensor,), None, 1.0, (), name) for name, value in graph.outputs.items()
-    }
-    return {"graph": graph, "inputs": inputs, "outputs": outputs, "masks": {}}
+    outputs = {name: OutputSpec(name, (value.tensor,), None, 1.0, (), name) for name, value in states.items()}
+    sizes = {name for tensor in inputs.values() for size in tensor.shape for name in names_of(size)}
+    changes = {"graph": graph, "inputs": inputs, "outputs": outputs, "masks": {}}
+    for word in ("minimum_sizes", "maximum_sizes"):
+        changes[word] = {key: value for key, value in getattr(program, word).items() if key in sizes}
+    return changes
 
 
 def _step_of(program: Elaborated, names: Iterable[str], encoded: bool) -> tuple[Step, dict[str, Any]]:

@@ -71,8 +71,8 @@ def build(asked: BuildAsked) -> None:
         if asked.adapters is not None:
             weights = _merged(program, asked.adapters, path, asked.force)
         proved = prove(program, weights, seed, not asked.no_check) if fold else None
-        if asked.step and path is not None and format == "onnx":
-            _export_step(program, path, weights, seed, asked.as_json)
+        if asked.step and path is not None and format != "py":
+            _export_step(program, format, path, weights, seed, asked)
         elif path is not None and format != "py":
             _Export(format, path, files, asked).write(program, weights, seed, proved)
         elif path is not None and target is not None and proved is not None:
@@ -139,32 +139,65 @@ def _write_python(program: Program, path: Path | None, asked: BuildAsked) -> Non
 
 
 def _write_step(program: Program, path: Path | None, asked: BuildAsked) -> None:
-    """Writes the source of a step to a file, or to stdout, after it was compared with the whole."""
+    """Writes the source of a step to a file, or to stdout, after it was compared with the whole; that of its
+    encoder to a second file.
+    """
     from graphspec.generate.proof import prove
 
-    step, difference = program.step(), None
+    step, difference = program.step(encoded=True), None
+    encoder = step.encoder
+    second = _encoder_file(step, path, asked.force)
     with running(step, "build-failed", "the step fails", "`--no-check` writes the file without running it"):
         if not asked.no_check:
             whole = program.module().eval()
-            module = step.module(weights=whole.state_dict()).eval()
-            difference = prove(program, step, module, whole)
-    source = stamped(step.emit(fixed=asked.params == FIXED).source)
+            weights = whole.state_dict()
+            module = step.module(weights=weights).eval()
+            encoding = None if encoder is None else encoder.module(weights=weights).eval()
+            difference = prove(program, step, module, whole, encoding)
+    fixed = asked.params == FIXED
+    source = stamped(step.emit(fixed=fixed).source)
     if path is None:
         answer(asked.as_json, source, nl=False, file=None, source=source, difference=difference)
         return
-    write(path, source)
+    if encoder is not None and second is not None:
+        with replacing_both(second, path) as (part, main):
+            part.write_text(stamped(encoder.emit(fixed=fixed).source), encoding="utf-8")
+            main.write_text(source, encoding="utf-8")
+    else:
+        write(path, source)
     same = "" if difference is None else f"\nequal to the whole to {difference:.1e}"
-    answer(asked.as_json, f"wrote {path}{same}", file=str(path), source=None, difference=difference)
+    files = {"file": str(path), "encoder": None if second is None else str(second)}
+    answer(asked.as_json, f"{_wrote(path, second)}{same}", **files, source=None, difference=difference)
 
 
-def _export_step(program: Program, path: Path, weights: Path | None, seed: int, as_json: bool) -> None:
-    """Writes a step as ONNX, with its states as inputs and outputs."""
+def _encoder_file(step: Program, path: Path | None, force: bool) -> Path | None:
+    """The file of a step's encoder; None where it has none."""
+    if step.encoder is None:
+        return None
+    if path is None:
+        message = "the model has an encoder, which is a second file"
+        raise misuse("-o", message, "name the file of the step: `-o step.py`")
+    second = path.with_name(f"{path.stem}_encoder{path.suffix}")
+    check_output(second, of_format(path.suffix.removeprefix(".")), force, read_by(step))
+    return second
+
+
+def _wrote(path: Path, second: Path | None) -> str:
+    return f"wrote {path}" + ("" if second is None else f"\nwrote {second}, for what is computed once")
+
+
+def _export_step(
+    program: Program, format: str, path: Path, weights: Path | None, seed: int, asked: BuildAsked
+) -> None:
+    """Writes a step as ONNX or for torch.export, with its states as inputs and outputs."""
     from graphspec.export.step import export_step
 
+    second = _encoder_file(program.step(encoded=True), path, asked.force)
     with running(program, "build-failed", "the step fails", "try `--format py` first"):
-        states, difference = export_step(program, path, weights, seed)
-    text = f"wrote {path}\nequal to the whole to {difference:.1e}, in onnxruntime; {len(states)} states"
-    answer(as_json, text, format="onnx", file=str(path), states=states, difference=difference)
+        made = export_step(program, format, path, weights, seed, second)
+    engine = "onnxruntime" if format == "onnx" else "torch.export"
+    text = f"{_wrote(path, second)}\nequal to the whole to {made.difference:.1e}, in {engine}; "
+    answer(asked.as_json, f"{text}{len(made.states)} states", format=format, **made.to_json())
 
 
 def _triton_output(format: str | None, output: str | None, force: bool) -> str:
@@ -204,8 +237,8 @@ def _check_options(asked: BuildAsked, format: str) -> None:
         raise misuse("--no-check", f"{format} is always compared with the module")
     elif output == "-":
         raise misuse("-o", f"{format} is not text")
-    if given["--step"] and (format == "pt2" or fold):
-        raise misuse("--step", "it writes py or onnx, and nothing is folded")
+    if given["--step"] and fold:
+        raise misuse("--step", "nothing of a step is folded")
     for option in ("--no-inplace", "--bundle", "--params"):
         if given[option] and (format != "py" or fold):
             raise misuse(option, "only for a Python file that is not folded")

@@ -35,6 +35,8 @@ class StepState:
     name: str
     shape: tuple[Dim, ...]
     dtype: str = "float32"
+    given: bool = False
+    """Whether an encoder computes it, once for a sequence."""
 
     @property
     def tensor(self) -> Tensor:

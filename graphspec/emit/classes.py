@@ -83,7 +83,7 @@ class Classes(Generic[Part]):
         self._import(graphs)
         self._codes = LayerCodes(graphs, self._runs_first, self.imported, options)
         self.units = SharedUnits([*graphs, *(uses or {}).values()], self._codes, self.of)
-        helpers = needed({"freeze", "begin_states", *self._named(graphs)})
+        helpers = needed({"freeze", "begin_states", "keep_states", *self._named(graphs)})
         self.helpers = frozenset({*helpers, *_bound(graphs), *self.imported.values()})
         self._open: dict[Graph, frozenset[Symbolic]] = {}
         for root in (*self._main, *(uses or {}).values()):

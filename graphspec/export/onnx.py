@@ -66,7 +66,7 @@ def write(
         path,
         lambda model: _name_sizes(model, traced, axes),
     )
-    return _session(program, outputs, path)
+    return run_of(program, outputs, path)
 
 
 def save(
@@ -144,7 +144,8 @@ def session_of(
     return run
 
 
-def _session(program: Program, outputs: list[str], path: Path) -> Run:
+def run_of(program: Program, outputs: list[str], path: Path) -> Run:
+    """Runs a file that reads the inputs of a program."""
     run = session_of(program, path)
 
     def of_tensors(inputs: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -17,7 +17,9 @@ TOLERANCE = 1e-4
 """The largest difference, as a share of the largest output, that rounding explains."""
 
 
-def prove(program: Program, step: Program, module: nn.Module, whole: nn.Module) -> float:
+def prove(
+    program: Program, step: Program, module: nn.Module, whole: nn.Module, encoder: nn.Module | None = None
+) -> float:
     """The largest difference of outputs between steps in three chunks, and the whole at once.
 
     Raises `SpecError` (export-differs) if rounding does not explain it.
@@ -29,14 +31,17 @@ def prove(program: Program, step: Program, module: nn.Module, whole: nn.Module) 
     name = unit[0] if unit is not None else ""
     length = min(max(7, program.minimum_sizes.get(name, 1)), program.maximum_sizes.get(name, 7))
     inputs: Mapping[str, Tensor] = program.example_inputs(2, {name: length}, seed=1, least=1)
-    stepper, cuts = Stepper(step, module, length), sorted({0, length // 2, length - 1, length})
+    stepper, cuts = Stepper(step, module, length, encoder), sorted({0, length // 2, length - 1, length})
     parts = []
     with torch.no_grad():
         made = whole(*inputs.values())
         expected = made if isinstance(made, Mapping) else {next(iter(program.outputs)): made}
         stepper.begin(2)
+        if encoder is not None:
+            stepper.encode(inputs)
         for first, last in pairwise(cuts):
-            fresh = {k: v[:, first:last] if k in stepping.inputs else v for k, v in inputs.items()}
+            read = {key: value for key, value in inputs.items() if key in step.inputs}
+            fresh = {k: v[:, first:last] if k in stepping.inputs else v for k, v in read.items()}
             parts.append(stepper.step(fresh))
     difference = 0.0
     for key, axis in stepper.axes.items():

@@ -13,7 +13,6 @@ from graphspec.contract.stepping import StateBuffer
 from graphspec.contract.streaming import LONGEST
 from graphspec.program import Program
 from graphspec.weights import layers
-from graphspec.weights.names import attribute
 
 
 class Stepper:
@@ -53,14 +52,12 @@ class Stepper:
         self.places = torch.zeros(batch, dtype=torch.int64, device=device)
 
     def encode(self, inputs: Mapping[str, Tensor]) -> None:
-        """Computes what the sequences need of inputs that do not go on, [N, ...]."""
+        """Computes what the sequences need of inputs that do not go on, [N, ...]; right after `begin`."""
         stepping = self.program.stepping
         assert self.encoder is not None and stepping is not None and stepping.encoder is not None
         made = self.encoder(*(inputs.get(key) for key in stepping.encoder.inputs))
-        values = made.values() if isinstance(made, Mapping) else [made]
-        for places, value in zip(stepping.encoded, values, strict=True):
-            path = ".".join(attribute(name) + ("" if n is None else f".{n}") for name, n in places)
-            self.states[path] = value.expand(len(self.places), *value.shape[1:])
+        self.module.encode(made)  # type: ignore[operator]
+        self.states = {path: getattr(owner, name) for path, (owner, name) in self._owners.items()}
 
     def take(self, rows: Tensor, longest: int | None = None) -> None:
         """From now on the sequences are these of them, in this order; one may be several times there.

@@ -436,9 +436,8 @@ class _Stepper:
     def _kept_once(self, graph: Graph, op: Op, value: Value) -> Value:
         """A state that has what is computed of inputs that do not go on, once for a sequence."""
         if (graph, value) not in self._fixed:
-            state = StepState(
-                f"{value.name.rpartition('.')[2]}_kept", value.tensor.shape[1:], value.tensor.dtype
-            )
+            word, tensor = f"{value.name.rpartition('.')[2]}_kept", value.tensor
+            state = StepState(word, tensor.shape[1:], tensor.dtype, given=True)
             held = self._state(graph, op, state)
             self._encoded[value] = held
             self._roles[held] = still(value.tensor.rank)

@@ -17,6 +17,16 @@ def begin_states(model: nn.Module, batch: int, longest: int) -> None:
             setattr(module, name, getattr(module, name).new_zeros(sizes))
 
 
+def keep_states(model: nn.Module, states: dict[str, Tensor]) -> None:
+    """Lets states be these, by their paths, for each of a batch."""
+    for path, state in states.items():
+        parent, _, name = path.rpartition(".")
+        owner = model.get_submodule(parent)
+        setattr(
+            owner, name, state.expand(getattr(owner, name).shape[0], *state.shape[1:])
+        )
+
+
 def kept(buffer: Tensor, new: Tensor, places: Tensor, axis: int) -> Tensor:
     """All steps so far: new ones are written into the buffer, behind `places` steps.
 
