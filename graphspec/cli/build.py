@@ -160,13 +160,13 @@ def _write_step(program: Program, path: Path | None, asked: BuildAsked) -> None:
         answer(asked.as_json, source, nl=False, file=None, source=source, difference=difference)
         return
     if encoder is not None and second is not None:
-        with replacing_both(second, path) as (part, main):
-            part.write_text(stamped(encoder.emit(fixed=fixed).source), encoding="utf-8")
-            main.write_text(source, encoding="utf-8")
+        with replacing_both(second, path) as (temporary, text):
+            temporary.write_text(stamped(encoder.emit(fixed=fixed).source), encoding="utf-8")
+            text.write_text(source, encoding="utf-8")
     else:
         write(path, source)
     same = "" if difference is None else f"\nequal to the whole to {difference:.1e}"
-    files = {"file": str(path), "encoder": None if second is None else str(second)}
+    files: dict[str, Any] = {"file": str(path), "encoder": None if second is None else str(second)}
     answer(asked.as_json, f"{_wrote(path, second)}{same}", **files, source=None, difference=difference)
 
 

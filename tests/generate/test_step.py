@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -159,14 +161,91 @@ def test_the_summary_of_a_step_tells_what_it_keeps() -> None:
 @pytest.mark.parity
 @pytest.mark.parametrize("name", ["gpt", "llama", "blocks in blocks"])
 def test_onnxruntime_steps_with_the_states_outside(name: str, tmp_path: Path) -> None:
-    states, difference = export_step(program_of(name), tmp_path / "step.onnx", None, 0)
-    assert difference < 1e-5 and len(states) > 3 and (tmp_path / "step.onnx").is_file()
+    made = export_step(program_of(name), "onnx", tmp_path / "step.onnx", None, 0)
+    assert made.difference < 1e-5 and len(made.states) > 3 and made.file.is_file() and made.encoder is None
 
 
 @pytest.mark.parity
 def test_the_source_of_a_step_in_onnxruntime_has_any_length(tmp_path: Path) -> None:
-    states, difference = export_step(program_of("encoder and decoder"), tmp_path / "step.onnx", None, 0)
-    assert difference < 1e-5 and list(states) == ["y_state_h", "y_state_c"]
+    made = export_step(program_of("encoder and decoder"), "onnx", tmp_path / "step.onnx", None, 0)
+    assert made.difference < 1e-5 and list(made.states) == ["y_state_h", "y_state_c"]
+
+
+def translator(folder: Path) -> tuple[Path, Tensor, Tensor, Tensor]:
+    """The gallery's translator, smaller: its file, what it reads, has said, and makes of both."""
+    text = (ROOT / "specs" / "dates.yaml").read_text()
+    file = folder / "dates.yaml"
+    file.write_text(text.replace("half: 32", "half: 4").replace("data/", f"{ROOT}/specs/data/"))
+    generator = torch.Generator().manual_seed(0)
+    written = torch.randint(1, 60, (2, 7), generator=generator)
+    written[1, 4:] = 0
+    said = torch.randint(1, 20, (2, 5), generator=generator)
+    with torch.no_grad():
+        return file, written, said, graphspec.compile(file).module().eval()(written, said)
+
+
+def built(*words: object) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["build", *map(str, words), "--step", "--json"])
+    assert result.exit_code == 0, result.output
+    made: dict[str, Any] = json.loads(result.stdout)
+    return made
+
+
+def test_two_files_of_python_compute_the_encoder_once_and_steps(tmp_path: Path) -> None:
+    spec, written, said, expected = translator(tmp_path)
+    made = built(spec, "-o", tmp_path / "step.py")
+    files: dict[str, dict[str, Any]] = {"file": {}, "encoder": {}}
+    for key, names in files.items():
+        exec(compile(Path(made[key]).read_text(), made[key], "exec"), names)
+    state = graphspec.compile(spec).module().state_dict()
+    step, encoder = files["file"]["Dates"]().eval(), files["encoder"]["DatesEncoder"]().eval()
+    for part in (step, encoder):
+        part.load_state_dict({key: state[key] for key in part.state_dict()})
+    assert step.state_dict().keys() | encoder.state_dict().keys() == state.keys()
+    step.begin(2, 5)
+    with torch.no_grad():
+        step.encode(encoder(written))
+        close(torch.cat([step(said[:, n : n + 1], torch.tensor([n, n])) for n in range(5)], 1), expected)
+    refused = CliRunner().invoke(app, ["build", str(spec), "--step", "-o", "-"])
+    assert refused.exit_code == 2 and "second file" in refused.stderr
+    (tmp_path / "other_encoder.py").write_text("x = 1\n")
+    refused = CliRunner().invoke(app, ["build", str(spec), "--step", "-o", str(tmp_path / "other.py")])
+    assert refused.exit_code == 2 and "other_encoder.py exists and was not written" in refused.stderr
+
+
+@pytest.mark.parity
+def test_onnxruntime_alone_computes_the_encoder_once_and_steps(tmp_path: Path) -> None:
+    import onnxruntime
+
+    spec, written, said, expected = translator(tmp_path)
+    made = built(spec, "-o", tmp_path / "step.onnx")
+    encoder, step = (onnxruntime.InferenceSession(made[key]) for key in ("encoder", "file"))
+    kept = encoder.run(None, {"written": written.numpy()})
+    given = dict(zip([each.name for each in encoder.get_outputs()], kept, strict=True))
+    assert given.keys() == made["given"].keys()
+    states = {name: np.zeros([2, *shape[1:]], np.float32) for name, shape in made["states"].items()}
+    outputs = [each.name for each in step.get_outputs()]
+    found = []
+    for n in range(5):
+        feed = {"iso": said[:, n : n + 1].numpy(), "places": np.array([n, n]), **given, **states}
+        now = dict(zip(outputs, step.run(None, feed), strict=True))
+        found.append(torch.from_numpy(now[outputs[0]]))
+        states = {name: now[f"{name}.next"] for name in states}
+    close(torch.cat(found, 1), expected)
+
+
+@pytest.mark.parity
+def test_torch_export_alone_computes_the_encoder_once_and_steps(tmp_path: Path) -> None:
+    spec, written, said, expected = translator(tmp_path)
+    made = built(spec, "-o", tmp_path / "step.pt2")
+    encoder, step = (torch.export.load(made[key]).module() for key in ("encoder", "file"))
+    given = encoder(written=written)
+    states = {name: torch.zeros(2, *shape[1:]) for name, shape in made["states"].items()}
+    found = []
+    for n in range(5):
+        output, states = step({"iso": said[:, n : n + 1], "places": torch.tensor([n, n])}, states, given)
+        found.append(output)
+    close(torch.cat(found, 1), expected)
 
 
 def test_build_writes_the_step_after_it_was_compared(tmp_path: Path) -> None:
@@ -255,7 +334,7 @@ def test_a_file_of_steps_has_one_output(tmp_path: Path) -> None:
         "outputs: [a, b]\n"
     )
     with pytest.raises(graphspec.SpecError, match=r"export-failed.*the outputs a, b, and a file of steps"):
-        export_step(program, tmp_path / "step.onnx", None, 0)
+        export_step(program, "onnx", tmp_path / "step.onnx", None, 0)
     assert not (tmp_path / "step.onnx").exists()
 
 

@@ -45,7 +45,7 @@ class Conv(nn.Module):
 
 
 class DigitsDiffusion(nn.Module):
-    def __init__(self, width: int = 48) -> None:
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.waves_arange = nn.Buffer(torch.arange(16)[None], persistent=False)
         self.when = nn.Linear(16, width)
