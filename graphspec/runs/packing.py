@@ -44,6 +44,13 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \\
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/health', timeout=4)"]
 CMD ["python", "{server}"]
 """
+FILLED = """\
+def filled(values, kind):
+    if kind != "object":
+        return values
+    return [MISSING if value is None or value != value else value for value in values]
+"""
+"""Code: texts that are null or NaN as the text that means a missing value."""
 SERVE = """\
 # {made}
 # POST /predict {{"inputs": {{NAME: [a value for each row]}}}} -> {{"outputs": {{NAME: [...]}}}}
@@ -56,8 +63,11 @@ import numpy as np
 from predict import predict
 
 KINDS = {kinds}
+MISSING = {missing!r}
 MOST = 64 * 2**20
 
+
+{filled}
 
 def columns_of(rows):
     if not rows or not all(isinstance(row, dict) for row in rows):
@@ -87,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
             body = json.loads(self.rfile.read(size))
             by_rows = not (isinstance(body, dict) and "inputs" in body)
             given = columns_of(body if isinstance(body, list) else [body]) if by_rows else body["inputs"]
-            arrays = {{name: np.asarray(given[name], kind) for name, kind in KINDS.items()}}
+            arrays = {{name: np.asarray(filled(given[name], kind), kind) for name, kind in KINDS.items()}}
             found = predict(arrays)
         except KeyError as error:
             return self.answer(422, {{"error": f"there is no {{error}}; inputs: {{', '.join(KINDS)}}"}})
@@ -111,11 +121,14 @@ import numpy as np
 from predict import predict
 
 KINDS = {kinds}
+MISSING = {missing!r}
 
+
+{filled}
 
 class Model:
     def predict(self, model_input, params=None):
-        given = {{name: np.asarray(model_input[name], kind) for name, kind in KINDS.items()}}
+        given = {{name: np.asarray(filled(model_input[name], kind), kind) for name, kind in KINDS.items()}}
         return predict(given)
 
 
@@ -137,12 +150,17 @@ def requirements(engine: str, extended: bool) -> list[str]:
 
 
 def container(
-    target: Folder, needs: list[str], files: tuple[str, ...], example: Mapping[str, Any]
+    target: Folder, needs: list[str], files: tuple[str, ...], example: Mapping[str, Any], missing: str | None
 ) -> list[str]:
-    """Writes what makes a container of a folder with `predict.py` and the `files` of its model."""
+    """Writes what makes a container of a folder with `predict.py` and the `files` of its model; of columns of
+    text, `missing` means that there is none.
+    """
     made = f"{MADE_BY} {__version__}"
     target.text(REQUIREMENTS, "".join(f"{line}\n" for line in needs))
-    target.text(SERVER, stamped(SERVE.format(made=made, kinds=_kinds(example), port=PORT)))
+    target.text(
+        SERVER,
+        stamped(SERVE.format(made=made, kinds=_kinds(example), missing=missing, filled=FILLED, port=PORT)),
+    )
     text = DOCKER.format(
         made=made,
         python=platform.python_version(),
@@ -156,13 +174,17 @@ def container(
     return [DOCKERFILE, SERVER, REQUIREMENTS]
 
 
-def mlflow_model(target: Folder, needs: list[str], name: str, example: Mapping[str, Any]) -> list[str]:
+def mlflow_model(
+    target: Folder, needs: list[str], name: str, example: Mapping[str, Any], missing: str | None
+) -> list[str]:
     """Writes what makes a model of MLflow of such a folder: `mlflow.pyfunc.load_model(FOLDER)` loads it."""
     from graphspec.source.writing import write
 
     made = f"{MADE_BY} {__version__}"
     target.text(REQUIREMENTS, "".join(f"{line}\n" for line in needs))
-    target.text(LOADER, stamped(LOAD.format(made=made, kinds=_kinds(example))))
+    target.text(
+        LOADER, stamped(LOAD.format(made=made, kinds=_kinds(example), missing=missing, filled=FILLED))
+    )
     environment = {"python": platform.python_version(), "dependencies": [f"-r {REQUIREMENTS}"]}
     target.text(ENVIRONMENT, write({**environment, "build_dependencies": ["pip"]}))
     flat = all(array.ndim == 1 for array in example.values())
@@ -213,12 +235,9 @@ def _kinds(example: Mapping[str, Any]) -> str:
     return repr({name: array.dtype.name.replace("str", "object") for name, array in example.items()})
 
 
-COLUMNS = {"float32": "float", "float64": "double", "int64": "long", "int32": "integer", "bool": "boolean"}
-"""MLflow's types of columns by numpy's; all others are texts."""
-
-
 def _column(name: str, array: np.ndarray) -> dict[str, Any]:
-    return {"name": name, "type": COLUMNS.get(array.dtype.name, "string"), "required": True}
+    """A column of the signature: MLflow refuses integers where it is told of doubles."""
+    return {"name": name, "type": "any" if array.dtype.kind in "biuf" else "string", "required": True}
 
 
 def _tensor(name: str, array: np.ndarray) -> dict[str, Any]:

@@ -141,10 +141,11 @@ def ship(
     target.text(PREDICT, stamped(_predict(program, base.threads, name, example, extended)))
     files.append(PREDICT)
     needs, model = requirements(name, extended), tuple(files)
+    missing = next(iter(program.data.na_values), None) if program.data is not None else None
     if container:
-        files += packing.container(target, needs, model, arrays)
+        files += packing.container(target, needs, model, arrays, missing)
     if mlflow:
-        files += packing.mlflow_model(target, needs, program.name, arrays)
+        files += packing.mlflow_model(target, needs, program.name, arrays, missing)
     return Shipped(folder, name, tuple(dict.fromkeys(files)), tuple(notes), form)
 
 

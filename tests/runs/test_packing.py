@@ -44,7 +44,10 @@ nodes:
 outputs: {y: {loss: mse}}
 data:
   train: d.csv
-  features: {age: {encode: number, scale: standard}, kind: {encode: category}, y: {encode: number}}
+  features:
+    age: {encode: number, scale: standard}
+    kind: {encode: category, fill: missing}
+    y: {encode: number}
 train: {epochs: 1}
 """
 
@@ -177,6 +180,10 @@ def test_columns_are_columns_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     model = mlflow.pyfunc.load_model(str(tmp_path / "out"))
     found = np.ravel(model.predict(rows[["age", "kind"]])["y"])
     np.testing.assert_allclose(found, run.predict(rows)["y"].to_numpy(), 1e-4)
+    whole = rows[["age", "kind"]].astype({"age": "int64"})  # what a file of whole numbers is read as
+    np.testing.assert_allclose(np.ravel(model.predict(whole)["y"]), found, 1e-6)
+    holes = pd.DataFrame({"age": [1.0, 2.0], "kind": ["a", None]})
+    np.testing.assert_allclose(np.ravel(model.predict(holes)["y"]), run.predict(holes)["y"].to_numpy(), 1e-4)
     assert list(model.metadata.load_input_example(str(tmp_path / "out")).columns) == ["age", "kind"]
 
 
