@@ -184,7 +184,7 @@ class _Job:
 
     def __init__(self, made: Maker, prompts: list[str], jobs: list[int]):
         self.made, self.prompts, self.jobs = made, prompts, jobs
-        self.ids = [made.ids(prompt) for prompt in prompts]
+        self.ids = made.ids(prompts)
         self.found = [_Made() for _ in jobs]
 
     def make(self, batch_size: int, live: bool) -> None:

@@ -14,7 +14,7 @@ from graphspec.generate.beams import Beams
 from graphspec.generate.choosing import output_of, source_of
 from graphspec.generate.config import GenerateSettings
 from graphspec.generate.sampling import generator
-from graphspec.generate.texts import TextCodec, refused
+from graphspec.generate.texts import PROMPT, TextCodec, refused
 from graphspec.program import Program
 from graphspec.tensor import unit_of
 
@@ -103,22 +103,32 @@ class Maker:
             raise refused(what, "write it in `generate`, `begin: <s>`, or at the feature of the input")
         return [self._known(self.texts.token(word, "begin"), "begin")]
 
-    def ids(self, prompt: str) -> list[int]:
-        """The tokens of a prompt. Raises `SpecError` (prompt-misfit)."""
+    def ids(self, prompts: Sequence[str | list[int]]) -> list[list[int]]:
+        """The tokens of prompts, texts or tokens, if the model can go on from them. Raises `SpecError`
+        (prompt-misfit), which names the prompt by its number where there are several.
+        """
         last = self.prompt_texts.last if self.source is not None else None
-        return self.checked([*self.prompt_texts.ids(prompt), *([] if last is None or not prompt else [last])])
+        found = []
+        for number, prompt in enumerate(prompts, 1):
+            called = f"prompt {number}" if len(prompts) > 1 else PROMPT
+            if isinstance(prompt, str):
+                ids = self.prompt_texts.ids(prompt, called)
+                prompt = [*ids, *([] if last is None or not prompt else [last])]
+            found.append(self._checked(prompt, called))
+        return found
 
-    def checked(self, ids: list[int]) -> list[int]:
+    def _checked(self, ids: list[int], called: str) -> list[int]:
         """The tokens of a prompt, if the model can go on from them. Raises `SpecError` (prompt-misfit)."""
         if not ids:
-            raise refused("the prompt is empty", "give at least one token to go on from")
+            raise refused(f"{called} is empty", "give at least one token to go on from")
         whole = self.source is not None
         context, limit = _bounds(self.program, self.source) if self.source else (self.context, self.limit)
         beyond = next((each for each in ids if limit is not None and each >= limit), None)
         if beyond is not None:
-            raise refused(f"{beyond} of the prompt is not a token: there are {limit}, from 0")
+            help = f"give numbers from 0 to {limit - 1}" if limit else None
+            raise refused(f"{beyond} of {called} is not a token: there are {limit}, from 0", help)
         if len(ids) >= context + whole:
-            message = f"the prompt has {len(ids):,} tokens, and the model takes at most {context:,}"
+            message = f"{called} has {len(ids):,} tokens, and the model takes at most {context:,}"
             raise refused(message, "give a shorter one" + ("" if whole else ": what follows counts, too"))
         size = self.program.inputs[self.source].shape[1] if self.source is not None else None
         return [*ids, *[PADDING] * (size - len(ids))] if isinstance(size, int) else ids

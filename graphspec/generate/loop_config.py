@@ -100,6 +100,14 @@ def loop_of(value: Any, what: str) -> LoopSettings:
         lacks, has = ("next", "repeat") if settings.next is None else ("repeat", "next")
         help = f"write {LoopSettings.phrases[lacks]}"
         raise unfit("missing-key", f"{what} has `{has}`, and no `{lacks}`", help, has)
+    if settings.repeat == {}:
+        help = f"write {LoopSettings.phrases['repeat']}"
+        raise unfit(
+            "input-count",
+            "`repeat` names no input, whose values say how many steps there are",
+            help,
+            "repeat",
+        )
     counts = {name: len(values) - 1 for name, values in settings.values().items()}
     first = next(iter(counts), "")
     for name, count in counts.items():

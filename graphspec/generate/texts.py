@@ -13,6 +13,7 @@ from graphspec.data.mistakes import shown
 from graphspec.data.rows.tokenizers import working
 from graphspec.diagnostics import SpecError, fail
 
+PROMPT = "the prompt"
 BROKEN = "\ufffd"
 """The last character of a text whose last token is a part of a character."""
 
@@ -26,8 +27,8 @@ class TextCodec(ABC):
     """Converts between texts and the tokens of a model."""
 
     @abstractmethod
-    def ids(self, prompt: str) -> list[int]:
-        """The tokens of a prompt. Raises `SpecError` (prompt-misfit)."""
+    def ids(self, prompt: str, called: str = PROMPT) -> list[int]:
+        """The tokens of a prompt; `called` is its name in errors. Raises `SpecError` (prompt-misfit)."""
 
     @abstractmethod
     def text(self, ids: Sequence[int]) -> str:
@@ -60,12 +61,12 @@ class TextCodec(ABC):
 class Numbers(TextCodec):
     """Tokens as numbers, with spaces between them."""
 
-    def ids(self, prompt: str) -> list[int]:
+    def ids(self, prompt: str, called: str = PROMPT) -> list[int]:
         words = prompt.replace(",", " ").split()
         wrong = next((word for word in words if not word.isdecimal()), None)
         if wrong is not None:
             help = "the run has no tokenizer: give numbers of tokens, such as `5 17 9`"
-            raise refused(f"{shown(wrong)} of the prompt is not the number of a token", help)
+            raise refused(f"{shown(wrong)} of {called} is not the number of a token", help)
         return [int(word) for word in words]
 
     def text(self, ids: Sequence[int]) -> str:
@@ -81,14 +82,14 @@ class Tokenized(TextCodec):
         self.tokenizer, self.begin, self.last, self.unseen = tokenizer, begin, last, unseen
         self.around = around
 
-    def ids(self, prompt: str) -> list[int]:
+    def ids(self, prompt: str, called: str = PROMPT) -> list[int]:
         with working():
             encoded = self.tokenizer.encode(prompt, add_special_tokens=self.around)
         for place, index in zip(encoded.offsets, encoded.ids, strict=True):
             if index == self.unseen:
                 part = prompt[place[0] : place[1]]
                 help = "the texts of the training lack it: leave it out, or train with it"
-                raise refused(f"{shown(part)} of the prompt is not a token of the model", help)
+                raise refused(f"{shown(part)} of {called} is not a token of the model", help)
         return [*([] if self.begin is None else [self.begin]), *encoded.ids]
 
     def unsaid(self, count: int) -> list[int]:

@@ -75,13 +75,12 @@ def codec(program: Program, files: RunFiles | SpecFiles, encoders: Encoders | No
 
 def pieces(made: Maker, prompt: str) -> Iterator[str]:
     """The text that follows a prompt, token by token."""
-    ids = made.ids(prompt)
-    return (piece for _, piece in said(made, [ids], [0]) if piece)
+    return (piece for _, piece in said(made, made.ids([prompt]), [0]) if piece)
 
 
 def continuations(made: Maker, prompts: Sequence[str], batch_size: int) -> Iterator[str]:
     """The text that follows each prompt."""
-    ids = deque(enumerate([made.ids(prompt) for prompt in prompts]))
+    ids = deque(enumerate(made.ids(prompts)))
 
     def texts() -> Iterator[str]:
         while ids:

@@ -181,7 +181,7 @@ class TextPaths:
             help = "ask for fewer, or start the server with more `--max-tokens`"
             raise fail("out-of-range", message, help)
         _, settings = chosen(maker.program, {**given, "length": length, "beams": 1})
-        ids = [maker.ids(each) if isinstance(each, str) else maker.checked(each) for each in prompts]
+        ids = maker.ids(prompts)
         if not ids:
             raise fail("prompt-misfit", "the request has no prompt", "give at least one")
         each = [one for one in ids for _ in range(samples)]

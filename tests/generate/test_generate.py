@@ -194,7 +194,7 @@ def test_what_an_encoder_reads_is_read_once(kind: str, tmp_path: Path) -> None:
     encoder, calls = maker.scorer.encoder, list[int]()
     assert encoder is not None
     encoder.register_forward_hook(lambda *_: calls.append(1))
-    assert len(list(maker.make([maker.ids(word) for word in words]))) == 4 * 4 and len(calls) == 3
+    assert len(list(maker.make(maker.ids(words)))) == 4 * 4 and len(calls) == 3
     ended = [*run.generate(words, length=4, beams=3)]
     assert ended == [next(run.generate([word], length=4, beams=3)) for word in words]
     with pytest.raises(SpecError, match=r"prompt-misfit.*is not a token of the model|without|no tokenizer"):
@@ -362,6 +362,7 @@ def test_the_end_ends_a_text(songs: Run) -> None:
 
 WRONG: dict[str, tuple[Callable[[Run], Any], str, str]] = {
     "an empty prompt": (lambda run: run.generate(""), "prompt-misfit", "empty"),
+    "an empty one of several": (lambda run: run.generate(["la", ""]), "prompt-misfit", "prompt 2 is empty"),
     "an unknown token": (lambda run: run.generate("la ß"), "prompt-misfit", '"ß" of the prompt'),
     "no such end": (lambda run: run.generate("la", end="<|end|>"), "prompt-misfit", "not a token"),
     "a temperature below 0": (lambda run: run.generate("la", temperature=-1.0), "out-of-range", "at least 0"),

@@ -325,6 +325,11 @@ def test_a_row_says_how_large_its_sample_is(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "not-supported" in result.stderr and "several sizes" in result.stderr
 
 
+def test_a_loop_without_steps_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"input-count.*`repeat` names no input"):
+        graphspec.compile(MELODY.replace("repeat: {time: {from: 0, to: 1, steps: 3}}", "repeat: {}"))
+
+
 def test_a_size_that_no_row_says_is_refused_by_check() -> None:
     alone = MELODY.replace("[noisy, notes]", "[noisy, noisy]").replace("  notes: {shape: [length, 1]}\n", "")
     with pytest.raises(SpecError, match=r"unknown-size.*nothing says how large `length` is"):
