@@ -120,17 +120,18 @@ def _no_number(option: Any, message: str, args: Sequence[str]) -> Told | None:
 def _lacking(parameter: Any, context: Any, args: Sequence[str]) -> Told:
     """What is told of an argument or an option that a command needs, and lacks."""
     path, word = context.command_path, parameter.metavar or parameter.name.upper()
+    named = path.count(" ") - (context.find_root().info_name or "").count(" ")  # its words after the program
     is_option = parameter.param_type_name == "option"
     name = f"{parameter.opts[0]} {word}" if is_option else word
     words = [arg for before, arg in pairwise(["", *args]) if "-" not in (before[:1], arg[:1])]
     arguments = [each for each in context.command.params if each.param_type_name == "argument"]
-    more = words[path.count(" ") + len(arguments) :]
+    more = words[named + len(arguments) :]
     files = [word for word in more if os.path.isfile(word) or (parameter.name == "output" and "." in word)]
     message = f"`{path}` needs `{name}`"
     if is_option and files:
         return message, f"write `{parameter.opts[0]} {files[-1]}`"
     about = f": {parameter.help.rstrip('.')}" if parameter.help else ""
-    written = shlex.join(args[path.count(" ") :])
+    written = shlex.join(args[named:])
     if is_option and word == "PATH" and FILES.get(Path(written).suffix, ("",))[0] == "data":
         return message + about, f"write `{path} {arguments[0].metavar} {parameter.opts[0]} {written}`"
     whole = " ".join(filter(None, [path, written, name] if is_option else [path, name, written]))

@@ -232,6 +232,13 @@ def test_words_that_are_too_many_or_missing(spec: None, written: str, meant: str
     assert meant in told(*written.split())
 
 
+def test_what_was_written_is_kept_where_python_runs_the_package() -> None:
+    words = ["predict", "r-1", "--data", "t.csv"]
+    result = CliRunner().invoke(app, words, prog_name="python -m graphspec")
+    written = "write `python -m graphspec predict r-1 --data t.csv -o FILE`"
+    assert result.exit_code == 2 and written in " ".join(result.stderr.split())
+
+
 LONG = "x" * 5000
 IMPOSSIBLE: dict[str, tuple[list[str], str]] = {
     "argument": (["check", LONG], "File name too long"),
