@@ -229,8 +229,8 @@ class Program(BaseProgram):
 
         def again(*arguments: Any) -> Elaborated | None:
             program = self.elaborate_again(*arguments)
-            if program is None:
-                return None
+            if program is None or program.outputs.keys().isdisjoint(names):  # one node of it alone
+                return program
             return replace(program, **_encoder_of(program, _step_of(program, names, True)[0]))
 
         changes = {**_encoder_of(self, self.stepping), "elaborate_again": again}

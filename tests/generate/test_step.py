@@ -324,6 +324,21 @@ def test_what_gives_a_step_for_several_says_so_and_so_does_padding_as_an_output(
             graphspec.compile(f"{text}\noutputs: [y]\n").step()
 
 
+def test_an_encoder_of_blocks_with_params_is_written() -> None:
+    program = graphspec.compile(
+        "params: {rate: 0.5}\n"
+        "inputs: {source: {shape: [words, 4]}, x: {shape: [length, 4]}}\n"
+        "blocks: {part: {inputs: [x], params: {units: 4, scale: 0.5}, nodes: {\n"
+        "  a: {layer: Dense, units: $units}, b: {layer: Rescaling, scale: $scale, when: $(scale != 1)}}}}\n"
+        "nodes:\n"
+        "  memory: {block: part, from: source, repeat: 2, scale: $rate}\n"
+        "  y: {layer: MultiHeadAttention, num_heads: 1, key_dim: 4, from: {query: x, value: memory}}\n"
+        "outputs: [y]\n"
+    )
+    encoder = program.step(encoded=True).encoder
+    assert encoder is not None and "class ModelEncoder(nn.Module)" in encoder.emit().source
+
+
 def test_a_file_of_steps_has_one_output(tmp_path: Path) -> None:
     program = graphspec.compile(
         "inputs: {x: {shape: [length, 4]}}\n"
