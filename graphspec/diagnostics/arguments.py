@@ -41,6 +41,7 @@ KINDS: Mapping[str, tuple[tuple[Any, ...], str]] = {
             "line",
             "samples",
             "steps",
+            "least",
         ),
         ((Integral,), "a whole number"),
     ),
@@ -212,6 +213,7 @@ def _need(name: str, value: Any, kind: str) -> None:
     word = (isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0) and Iterable in types
     odd = "numpy.timedelta64" in _kinds(value)  # an integer of NumPy
     odd |= isinstance(value, float) and isnan(value)
+    odd |= isinstance(value, bytes) and Sequence in types  # of numbers
     if word or odd or not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         help = f"write [{brief(value)}]" if word and isinstance(value, str) else None
         known = _kinds(value)
@@ -230,7 +232,7 @@ def _need(name: str, value: Any, kind: str) -> None:
         raise fail("out-of-range", f"`{name}` is {value}, but must be below 2**63")
     if name == "seed" and number not in SEEDS:
         raise fail("out-of-range", f"`seed` is {value}, but must have 64 bits at most")
-    if Integral in types and name not in ("seed", "begin", "end", "tiles") and number < 1:
+    if Integral in types and name not in ("seed", "begin", "end", "tiles", "least") and number < 1:
         raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
     if name == "batch_size" and number > LARGEST:
         raise fail("out-of-range", f"`batch_size` is {value}, but must be at most {LARGEST:,}")

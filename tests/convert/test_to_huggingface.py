@@ -81,7 +81,7 @@ def test_a_run_has_its_tokenizer_and_says_the_same(novel: Run, tmp_path: Path) -
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     ids = tokenizer("la li lo", return_tensors="pt").input_ids
     made = novel.maker({})
-    assert ids[0].tolist() == made.ids("la li lo") and tokenizer.eos_token == "<|end|>"
+    assert ids.tolist() == made.ids(["la li lo"]) and tokenizer.eos_token == "<|end|>"
     assert model.config.eos_token_id == tokenizer.eos_token_id == made.texts.last
     assert (model.config.n_positions, tokenizer.model_max_length) == (16, 16)
     module = novel.module("cpu")

@@ -72,6 +72,7 @@ def test_a_wrong_argument_is_named(function: Callable[..., Any]) -> None:
             fits = (
                 (isinstance(value, nn.Module) and name == "module")
                 or (isinstance(value, str) and name in ("device", "place"))  # below
+                or (isinstance(value, list) and name == "end")
                 or (
                     isinstance(value, list | dict | torch.Tensor)
                     and name in ("allow", "names", "callbacks", "spec")

@@ -126,7 +126,7 @@ def test_lines_of_any_kind_are_read(file: Path) -> None:
 @pytest.mark.parametrize(
     "process",
     one_in(
-        3, [{}, "text", None, {"owner": ended_owner()}, {"owner": "-1"}, {"owner": 1}, {"owner": "9" * 9}]
+        3, [{}, "text", None, {"owner": ended_owner()}, {"owner": "-1"}, {"owner": 1}, {"owner": "9" * 30}]
     ),
 )
 def test_a_process_of_any_kind_is_lost(file: Path, process: Any) -> None:

@@ -219,7 +219,8 @@ def offline() -> Iterator[None]:
         for name, value in OFFLINE.items():  # for what the library imports later
             changes.enter_context(_replaced(os.environ, name, value))
         changes.enter_context(_replaced(vars(constants), "HF_HUB_OFFLINE", True))
-        changes.enter_context(_replaced(vars(hub_kernels), "_kernels_enabled", False))
+        if isinstance(vars(hub_kernels).get("_kernels_enabled"), bool):  # before 5.25, read once
+            changes.enter_context(_replaced(vars(hub_kernels), "_kernels_enabled", False))
         if shown.is_progress_bar_enabled():
             shown.disable_progress_bar()
             changes.callback(shown.enable_progress_bar)

@@ -134,7 +134,7 @@ def _kinds_input(spec_draft: Draft, kinds: list[ColumnProfile]) -> None:
         f"    kinds: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
     ]
     spec_draft.nodes += [
-        "  kind_vectors:  # far apart from the start, so that ids are told as soon as numbers are",
+        "  kind_vectors:  # far apart from the start, so that categories are learned as fast as numbers",
         "    layer: Embedding",
         "    from: kinds",
         "    input_dim: $(vocabulary(kinds))",
