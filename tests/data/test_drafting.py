@@ -978,6 +978,18 @@ def test_a_target_without_values_that_differ_is_refused(tmp_path: Path, cell: st
         draft("t", tmp_path / "t.csv", ["y"], tmp_path)
 
 
+def test_a_mark_or_none_is_a_category(tmp_path: Path) -> None:
+    """A value in some rows alone says as much as two; one in nearly all says nothing."""
+    rows = [
+        f"{n}.5,{'closed' if n % 3 else ''},{'' if n else 'on'},{'' if n % 4 else 1},{n % 2}"
+        for n in range(60)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["a,state,once,flag,y", *rows]))
+    text = draft("t", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "columns: [state, flag], encode: category, vocabulary: [3, 3], fill: missing" in text
+    assert "once: 59 of 60 rows have no value" in text
+
+
 def test_a_name_longer_than_those_of_files_is_a_column(tmp_path: Path) -> None:
     name = "y" * 300
     (tmp_path / "t.csv").write_text("\n".join([f"a,{name}", *(f"{n}.5,{n % 2}" for n in range(30))]))

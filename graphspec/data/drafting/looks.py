@@ -32,6 +32,7 @@ SPOKEN = 0.3
 MOST_SPOKEN = 3
 SPARSE = 0.1
 """A column with values in fewer rows, as a share, is left out."""
+CONSTANT = "it has one value"
 SKEWED = 20
 """How many medians the largest number is where numbers are read by their logarithm."""
 OFTEN = 3
@@ -133,6 +134,8 @@ def profile(
     if not asked and 0 < len(there) < SPARSE * len(column):
         kind, reason = "left", f"{len(column) - len(there):,} of {len(column):,} rows have no value"
     seen = ColumnProfile(name, kind, reason, _distinct(there), len(column) - len(there))
+    if reason == CONSTANT and not asked and seen.missing >= SPARSE * len(column) and _is_plain(there.type):
+        return replace(seen, kind="category", reason="one value or none, as of a mark")
     if is_text(there.type) and kind in ("category", "text", "left") and names_images(there):
         pictures = images(there.to_pylist(), folder) if folder is not None else None
         if pictures is None:
@@ -374,6 +377,10 @@ def without(column: pa.Array, gaps: Sequence[str]) -> pa.Array:
     return pc.if_else(pc.is_in(column, pa.array(gaps, column.type)), pa.scalar(None, column.type), column)
 
 
+def _is_plain(kind: pa.DataType) -> bool:
+    return is_text(kind) or any(each(kind) for each in (pa.types.is_integer, pa.types.is_boolean))
+
+
 def _distinct(there: pa.Array) -> int:
     kind = there.type
     if pa.types.is_nested(kind) or pa.types.is_null(kind) or isinstance(kind, pa.BaseExtensionType):
@@ -391,7 +398,7 @@ def _kind(there: pa.Array) -> tuple[str, str]:
         nested = pa.types.is_nested(kind.value_type)
         return ("left", "it holds lists of lists or objects") if nested else ("tokens", "a list in each row")
     if distinct == 1:
-        return "left", "it has one value"
+        return "left", CONSTANT
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return "date", "dates"
     if pa.types.is_boolean(kind):
