@@ -990,6 +990,17 @@ def test_a_mark_or_none_is_a_category(tmp_path: Path) -> None:
     assert "once: 59 of 60 rows have no value" in text
 
 
+def test_categories_of_very_many_values_are_learned_with_care(tmp_path: Path) -> None:
+    rows = [f"{n}.5,p{n % 120},{'xyz'[n % 3]},{n % 2}" for n in range(600)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,plane,many_kinds,y", *rows]))
+    text = draft("t", tmp_path / "t.csv", ["y"], tmp_path)
+    program = compile(text)
+    assert program.inputs["kinds"].shape[1:] == program.inputs["many_kinds"].shape[1:] == (1,)
+    assert "many_kinds: {columns: [plane], encode: category, vocabulary: [122]}" in text
+    assert "    kinds: {columns: [many_kinds], encode: category" in text
+    assert program.span(("nodes", "many_kinds_codes")) is not None and "rate: 0.5" in text
+
+
 def test_a_name_longer_than_those_of_files_is_a_column(tmp_path: Path) -> None:
     name = "y" * 300
     (tmp_path / "t.csv").write_text("\n".join([f"a,{name}", *(f"{n}.5,{n % 2}" for n in range(30))]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphspec.data.drafting.images import BLOCK, ImageProfile
 from graphspec.data.drafting.images import feature as image_feature
 from graphspec.data.drafting.images import nodes as image_nodes
-from graphspec.data.drafting.looks import OFTEN, REPEATED, ColumnProfile
+from graphspec.data.drafting.looks import MANY, OFTEN, REPEATED, ColumnProfile
 from graphspec.data.drafting.parts import Draft
 from graphspec.data.drafting.words import flow
 
@@ -38,7 +38,9 @@ def add_inputs(spec_draft: Draft, looks: list[ColumnProfile]) -> None:
         alike = [seen for seen in numbers if seen.writing == writing]
         name = spec_draft.name(alike[0].name) if alike and writing is not None else "facts"
         _numbers_input(spec_draft, name, alike)
-    _kinds_input(spec_draft, [seen for seen in looks if seen.kind == "category"])
+    categories = [seen for seen in looks if seen.kind == "category"]
+    _kinds_input(spec_draft, [seen for seen in categories if seen.distinct <= MANY])
+    _many_kinds_input(spec_draft, [seen for seen in categories if seen.distinct > MANY])
     for seen in looks:
         if seen.kind in ("left", "number", "category"):
             continue
@@ -121,18 +123,37 @@ def set_feature(name: str, seen: ColumnProfile, more: str) -> list[str]:
     return [f"    # {seen.reason}: 0 or 1 for each of the {seen.width} that occur most often", line]
 
 
-def _kinds_input(spec_draft: Draft, kinds: list[ColumnProfile]) -> None:
-    if not kinds:
-        return
+def _ids_input(spec_draft: Draft, name: str, kinds: list[ColumnProfile]) -> None:
     sizes = [(seen.frequent or seen.distinct + 1) + 1 for seen in kinds]
     fill = ", fill: missing" if spec_draft.gaps else ""
-    spec_draft.inputs.append(f"  kinds: {{shape: [{len(kinds)}], dtype: int64}}")
+    spec_draft.inputs.append(f"  {name}: {{shape: [{len(kinds)}], dtype: int64}}")
     columns = flow([seen.name for seen in kinds])
     spec_draft.features += [
         "    # an id for each value that was found, one for unseen values, one spare",
         *(f"    # {seen.name}: {seen.reason}; the others share an id" for seen in kinds if seen.frequent),
-        f"    kinds: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
+        f"    {name}: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
     ]
+
+
+def _many_kinds_input(spec_draft: Draft, kinds: list[ColumnProfile]) -> None:
+    """Categories of very many values, of which each has few rows, and would be learned by heart."""
+    if not kinds:
+        return
+    _ids_input(spec_draft, "many_kinds", kinds)
+    table = "input_dim: $(vocabulary(many_kinds)), output_dim: 8"
+    spec_draft.nodes += [
+        f"  many_kinds_vectors: {{layer: Embedding, from: many_kinds, {table}}}",
+        "  many_kinds_flat: {layer: Flatten}",
+        "  # each value has few rows: half of what is learned of it is left out at a time",
+        "  many_kinds_codes: {layer: Dropout, rate: 0.5}",
+    ]
+    spec_draft.codes.append("many_kinds_codes")
+
+
+def _kinds_input(spec_draft: Draft, kinds: list[ColumnProfile]) -> None:
+    if not kinds:
+        return
+    _ids_input(spec_draft, "kinds", kinds)
     spec_draft.nodes += [
         "  kind_vectors:  # far apart from the start, so that categories are learned as fast as numbers",
         "    layer: Embedding",
