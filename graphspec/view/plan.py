@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.diagnostics import SpecError, fail
@@ -73,15 +73,17 @@ class TrainingPlan:
     rows: int
     batch: int
     steps: int
-    sharded: bool
     sizes: Mapping[str, int]
     parameters: int
     flops: int
     memory: Mapping[str, int]
-    sent: int
+    sent: tuple[int, int]
+    """Bytes that a card sends in a step to others of its machine, and between machines."""
     data: int
     checkpoint: int
     seconds: Mapping[str, tuple[float, float]]
+    other: TrainingPlan | None = None
+    """The plan with copies of the shards on each machine, where weights are sharded over machines."""
 
     @property
     def step(self) -> tuple[float, float]:
@@ -112,13 +114,28 @@ class TrainingPlan:
             f"{self.parameters:,} weights; {self.steps:,} steps of {self.batch:,} rows{named}",
             f"memory of each GPU: {_bytes(total)} of {_bytes(int(card.memory))}, {verdict}",
             f"  {parts}",
-            f"a step: {self.flops / 1e12:,.3g} TFLOP and {_bytes(self.sent)} sent by each GPU; {limits}",
+            f"a step: {self.flops / 1e12:,.3g} TFLOP and {self._sent()} sent by each GPU; {limits}",
             f"hours: {_span(low, high)}, of all GPUs {_span(self.count * low, self.count * high)}",
+            *self._advice(),
             f"inputs as the model reads them: {_bytes(self.data)}; a checkpoint: {_bytes(self.checkpoint)}",
             f"assumed: {WORST:.0%} to {BEST:.0%} of the FLOPs of the data sheet, {TOGETHER} GPUs a machine, "
             f"{NETWORK / 1e9:.0f} GB/s for each between machines; reading and validation are not counted",
         ]
         return "\n".join(lines)
+
+    def _sent(self) -> str:
+        near, far = self.sent
+        return f"{_bytes(near)} and, between machines, {_bytes(far)}" if near and far else _bytes(near + far)
+
+    def _advice(self) -> list[str]:
+        """Whether copies of the shards on each machine fit and take less time."""
+        other = self.other
+        if other is None or not other.fits or other.step >= self.step:
+            return []
+        total = _bytes(sum(other.memory.values()))
+        return [
+            f"`parallel: hsdp` takes {total} of each GPU, sends {other._sent()}, hours: {_span(*other.hours)}"
+        ]
 
     def _milliseconds(self) -> dict[str, tuple[float, float]]:
         spans = {**self.seconds, "together": self.step}
@@ -135,7 +152,8 @@ class TrainingPlan:
             "parameters": self.parameters,
             "flops_a_step": self.flops,
             "memory": {**self.memory, "total": sum(self.memory.values()), "fits": self.fits},
-            "sent_bytes_a_step": self.sent,
+            "sent_bytes_a_step": sum(self.sent),
+            "sent_between_machines": self.sent[1],
             "input_bytes": self.data,
             "checkpoint_bytes": self.checkpoint,
             "seconds_a_step": {name: list(span) for name, span in spans.items()},
@@ -181,6 +199,28 @@ def plan(
     than there are GPUs.
     """
     count, name = cards(gpus)
+    way, several = program.training.parallel, count > TOGETHER
+    made = _planned(program, count, name, rows, sizes, _sharing(way, count))
+    if way != "fsdp" or not several:
+        return made
+    return replace(made, other=_planned(program, count, name, rows, sizes, _sharing("hsdp", count)))
+
+
+def _sharing(way: str, count: int) -> int:
+    """How many cards have the parts of one copy of the weights."""
+    machine = count if count <= TOGETHER else math.gcd(count, TOGETHER)  # all machines have as many
+    return {"ddp": 1, "fsdp": count, "hsdp": machine}[way]
+
+
+def _planned(
+    program: BaseProgram,
+    count: int,
+    name: str,
+    rows: int,
+    sizes: Callable[[Sequence[str]], Mapping[str, int]],
+    share: int,
+) -> TrainingPlan:
+    """The plan on cards of which `share` have the parts of one copy of the weights."""
     config, batch = program.training, effective_batch(program.training)
     part = config.batch_size // count
     if not part:
@@ -190,30 +230,27 @@ def plan(
     every = names_of(costs.flops) | names_of(costs.activation_bytes) | names_of(row)
     known = sizes(sorted(every))
     activations = value_of(costs.activation_bytes, known) // (2 if config.precision == "bf16" else 1)
-    sharded = config.parallel == "fsdp" and count > 1
-    share = count if sharded else 1
     memory = {
         "weights": -(-costs.weight_bytes // share),
         "gradients": -(-costs.gradient_bytes // share),
         "optimizer": -(-costs.optimizer_bytes // share),
         "activations": activations,
     }
-    if sharded:
+    if share > 1:
         memory["gathered"] = 2 * costs.weight_bytes // max(1, _units(program.graph))
     repeats = batch // config.batch_size
     flops = value_of(costs.flops, known) * repeats
-    sent = _sent(costs, count, sharded, config.precision == "bf16", repeats)
+    sent = _sent(costs, count, share, config.precision == "bf16", repeats)
     ops = sum(1 for op in program.graph.walk() if op.graph is None)
     seconds = _seconds(CARDS[name], config.precision, flops, activations * repeats, costs, ops * repeats)
-    link = CARDS[name].link if count <= TOGETHER else NETWORK
-    seconds["sending"] = (0.5 * sent / link, 2 * sent / link)
+    sending = sent[0] / CARDS[name].link + sent[1] / NETWORK
+    seconds["sending"] = (0.5 * sending, 2 * sending)
     return TrainingPlan(
         name,
         count,
         rows,
         batch,
         config.epochs * math.ceil(rows / batch),
-        sharded,
         known,
         costs.weight_bytes // 4,
         flops,
@@ -235,15 +272,17 @@ def _units(graph: Graph) -> int:
     return sum(1 for op in graph.walk() if op.graph is not None and op.graph is not graph)
 
 
-def _sent(costs: StepCosts, count: int, sharded: bool, bf16: bool, repeats: int) -> int:
-    """Bytes that a card sends in a step: the weights before each pass where they are sharded, gradients once
-    as a sum over all, or twice where each card has all of them.
+def _sent(costs: StepCosts, count: int, share: int, bf16: bool, repeats: int) -> tuple[int, int]:
+    """Bytes that a card sends in a step, within its machine and between machines: the weights before each
+    pass where they are sharded and gradients once, among `share` cards; gradients twice among the copies.
     """
-    part = (count - 1) / count
-    if not sharded:
-        return int(2 * costs.gradient_bytes * part)
     weights = costs.weight_bytes // 2 if bf16 else costs.weight_bytes
-    return int((2 * weights * repeats + costs.gradient_bytes) * part)
+    copies, alike = count // share, costs.gradient_bytes / share
+    parts = int((2 * weights * repeats + costs.gradient_bytes) * (share - 1) / share)
+    sums = int(2 * alike * (copies - 1) / copies)
+    if count <= TOGETHER:
+        return parts + sums, 0
+    return (parts, sums) if share <= TOGETHER else (0, parts + sums)
 
 
 def _seconds(

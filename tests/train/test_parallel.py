@@ -33,7 +33,7 @@ from graphspec.data.sharing import Shared
 from graphspec.diagnostics import SpecError
 from graphspec.train.parallel import launched
 from graphspec.train.parallel.launched import Launched
-from graphspec.train.parallel.spread import spread_over
+from graphspec.train.parallel.spread import mesh_of, spread_over
 from graphspec.train.parallel.world import World, joined
 from tests import trainings
 from tests.processes import ENDLESS, PARALLEL, Process, imported
@@ -791,6 +791,31 @@ def test_machines_start_anew_when_a_process_of_one_is_killed(trained: Trainings,
     ]
     assert [agent.wait(timeout=ENDLESS) for agent in agents] == [0, 0]
     assert_alike(json.loads((tmp_path / "out.json").read_text())["job"], trained.found["steps"])
+
+
+@pytest.mark.parity
+def test_machines_have_copies_of_sharded_weights(trained: Trainings, tmp_path: Path) -> None:
+    """Two machines of two processes each; then a single process goes on with what they left."""
+    jobs = {name: trained.job(name, "hsdp", f"hsdp-{name}") for name in ("steps", "classes")}
+    jobs["stopped"] = trained.job("classes", "hsdp", "hsdp-stopped", stop_after=STOPPED)
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    command = [trainings.__file__, str(tmp_path / "jobs.json"), str(tmp_path / "out.json")]
+    launcher = two_machines()[2]
+    agents = [subprocess.Popen([*launcher, *command], stderr=subprocess.PIPE) for _ in range(2)]
+    said = [agent.communicate(timeout=ENDLESS)[1].decode() for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["stopped"]["exit_code"] == 143
+    for name in ("steps", "classes"):
+        assert_alike(found[name], trained.found[name])
+    trained.run(1, {"stopped": trained.job("classes", "ddp", "hsdp-stopped", resume=True)})
+    assert_alike(trained.found["stopped"], trained.found["classes"])
+
+
+def test_machines_with_copies_have_as_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "gather", lambda self, value: [2, 2, 1])
+    with pytest.raises(SpecError, match=r"machines have 1 to 2 processes.*all need the same number"):
+        mesh_of(World(0, 3), torch.device("cpu"), True)
 
 
 def test_an_attempt_has_a_name_that_no_earlier_one_had() -> None:

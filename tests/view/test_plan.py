@@ -38,7 +38,7 @@ def test_it_counts_weights_steps_and_what_is_sent() -> None:
     found = plan(spec(), "4xH100", 1000, no_sizes)
     assert found.parameters == 1000 and found.steps == 2 * 16 and found.fits
     assert found.memory["weights"] == found.memory["gradients"] == 4000 and found.memory["optimizer"] == 8000
-    assert found.sent == 2 * 4000 * 3 // 4 and found.data == 1000 * 400 and found.checkpoint == 12_000
+    assert found.sent == (2 * 4000 * 3 // 4, 0) and found.data == 1000 * 400 and found.checkpoint == 12_000
     assert found.flops == 3 * 16 * 2 * 1000  # of 16 rows on each
     low, high = found.hours
     assert 0 < low < high
@@ -51,8 +51,31 @@ def test_shards_are_parts_and_weights_are_sent() -> None:
     )
     assert shards.memory["optimizer"] * 16 == whole.memory["optimizer"] == 8000
     assert shards.memory["activations"] * 2 == whole.memory["activations"]
-    assert shards.sent == (2 * 2000 + 4000) * 15 // 16
-    assert shards.seconds["sending"][1] == 2 * shards.sent / NETWORK
+    assert shards.sent == (0, (2 * 2000 + 4000) * 15 // 16)
+    assert shards.seconds["sending"][1] == 2 * sum(shards.sent) / NETWORK
+
+
+def test_copies_of_shards_send_less_between_machines() -> None:
+    found = plan(spec("hsdp"), "16xA100", 1000, no_sizes)
+    assert found.memory["optimizer"] == 1000 and found.other is None
+    assert found.sent == (3 * 4000 * 7 // 8, 2 * 500 // 2)
+    assert plan(spec("hsdp"), "12xA100", 1000, no_sizes).memory["optimizer"] == 2000  # of 3 machines of 4
+    assert plan(spec("hsdp"), "4xA100", 1000, no_sizes).sent == (3 * 4000 * 3 // 4, 0)
+
+
+def test_it_says_when_copies_of_shards_take_less_time() -> None:
+    large = SPEC.replace("units: 10", "units: 10000000")
+    found = plan(graphspec.compile(large.replace("PARALLEL", "fsdp")), "16xA100", 1000, no_sizes)
+    copies = plan(graphspec.compile(large.replace("PARALLEL", "hsdp")), "16xA100", 1000, no_sizes)
+    assert copies.fits and copies.hours < found.hours and copies.hours == found.other.hours
+    assert "`parallel: hsdp` takes" in str(found) and "hsdp" not in str(copies)
+    huge = plan(
+        graphspec.compile(SPEC.replace("PARALLEL", "fsdp"), settings={"nodes.y.units": 80_000_000}),
+        "64xA100",
+        1000,
+        no_sizes,
+    )
+    assert huge.fits and not huge.other.fits and "hsdp" not in str(huge)
 
 
 def test_a_model_that_does_not_fit_says_so() -> None:

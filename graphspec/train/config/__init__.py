@@ -170,8 +170,10 @@ class TrainConfig(Setting):
     """Named size by which rows are sorted, so that batches have similar lengths."""
     precision: Annotated[Precision, BeforeValidator(_precision)] = "float32"
     """Precision of the computation: float32, tf32 or bf16."""
-    parallel: Literal["ddp", "fsdp"] = "ddp"
-    """How processes share the model: `ddp` copies it to each, `fsdp` shards its weights."""
+    parallel: Literal["ddp", "fsdp", "hsdp"] = "ddp"
+    """How processes share the model: `ddp` copies it to each, `fsdp` shards its weights over all, `hsdp` over
+    those of each machine.
+    """
     callbacks: tuple[SerializeAsAny[CallbackSettings], ...] = ()
     """Callbacks: early stopping, checkpoints, TensorBoard and others."""
 
@@ -326,9 +328,10 @@ WHOLE = ("adafactor", "lamb", "muon")
 def _whole_weights(config: TrainConfig) -> list[Problem]:
     """Sharded weights under an optimizer that wants whole ones."""
     name = next((each.canonical for each in config.optimizers if each.canonical in WHOLE), None)
-    if config.parallel != "fsdp" or name is None:
+    if config.parallel == "ddp" or name is None:
         return []
-    message = f"`{name}` needs whole weights, but with `parallel: fsdp` each process has only a part"
+    how = f"`parallel: {config.parallel}`"
+    message = f"`{name}` needs whole weights, but with {how} each process has only a part"
     help = "take another optimizer, such as adamw, or `parallel: ddp`"
     return [Problem("out-of-range", message, help, ("parallel",))]
 

@@ -18,7 +18,7 @@ from graphspec.diagnostics import fail
 from graphspec.train import config
 from graphspec.train.optimizers.groups import Group, Number, Tensors
 from graphspec.train.parallel.files import fill
-from graphspec.train.parallel.shards import is_sharded, like, local
+from graphspec.train.parallel.shards import is_sharded, like, local, sharing
 
 Schedule = Callable[[int], float]
 """The learning rate of a step, from the number of steps before it."""
@@ -174,7 +174,8 @@ class Optimizer:
         if not any(sharded):
             return norms
         squares = torch.stack(norms).square()
-        torch.distributed.all_reduce(squares)
+        group = sharing(self.weights[self._moved[sharded.index(True)]])
+        torch.distributed.all_reduce(squares, group=group)
         return [found.sqrt() if cut else own for found, own, cut in zip(squares, norms, sharded, strict=True)]
 
     def _clip(self, gradients: Tensors) -> Tensors:

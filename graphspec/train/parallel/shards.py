@@ -26,6 +26,12 @@ def local(tensor: Tensor) -> Tensor:
     return sharded.to_local() if is_sharded(tensor) else tensor
 
 
+def sharing(tensor: Tensor) -> Any:
+    """The processes that together hold a sharded tensor once: others may hold copies of the same parts."""
+    mesh = tensor.device_mesh  # type: ignore[attr-defined]
+    return mesh.get_group(mesh.ndim - 1)
+
+
 def full_tensor(tensor: Tensor) -> Tensor:
     """The whole tensor, in every process. The gradients of the processes are summed."""
     if not is_sharded(tensor):
@@ -33,7 +39,7 @@ def full_tensor(tensor: Tensor) -> Tensor:
     from torch.distributed.tensor import Partial
 
     sharded: Any = tensor
-    gathered: Tensor = sharded.full_tensor(grad_placements=[Partial()])
+    gathered: Tensor = sharded.full_tensor(grad_placements=[Partial()] * sharded.device_mesh.ndim)
     return gathered
 
 

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from graphspec.contract.moving import Moving
 from graphspec.custom import nodes
 from graphspec.data.batches import Batch
+from graphspec.diagnostics import fail
 from graphspec.elaborated import BaseProgram
 from graphspec.graph import Graph
+from graphspec.train.parallel.launched import launched
 from graphspec.train.parallel.world import World
 from graphspec.weights import key_prefix
 
@@ -147,12 +149,12 @@ class Sharded(Spread):
         graph: Graph,
         bf16: bool,
         varies: bool = False,
+        by_machine: bool = False,
     ):
-        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         super().__init__(module, world, loose)
-        mesh = init_device_mesh(place.type, (world.size,))
+        mesh = mesh_of(world, place, by_machine)
         for weight in module.parameters():  # those of convolutions lie channels last
             if not weight.is_contiguous():
                 weight.data = weight.data.contiguous()
@@ -225,7 +227,7 @@ class Sharded(Spread):
 
 def is_sharded(program: BaseProgram, world: World) -> bool:
     """Whether the processes share the weights of a program."""
-    return not world.alone and program.training.parallel == "fsdp"
+    return not world.alone and program.training.parallel != "ddp"
 
 
 def spread_over(
@@ -244,12 +246,31 @@ def spread_over(
         if not nodes(program):  # nothing that we emit works in place on what a unit returns
             warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
         config = program.training
-        return Sharded(module, world, place, loose, program.graph, config.precision == "bf16", config.varies)
+        how = (config.precision == "bf16", config.varies, config.parallel == "hsdp")
+        return Sharded(module, world, place, loose, program.graph, *how)
     if world.alone:
         return Spread(module, world, loose)
     if program.training.varies:  # DDP waits for the gradients of the same weights in each step
         return Spread(module, world, [*loose, *module.parameters()])
     return Replicated(module, world, loose, unreached)
+
+
+def mesh_of(world: World, place: torch.device, by_machine: bool) -> Any:
+    """The processes over which weights are sharded; with `by_machine` a row for each of several machines.
+
+    Raises `SpecError` (run-failed) where machines have different numbers of processes.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+
+    sizes = set(world.gather(launched().local_size)) if by_machine else {world.size}
+    if sizes == {world.size}:
+        return init_device_mesh(place.type, (world.size,))
+    if len(sizes) > 1:
+        counts = f"machines have {min(sizes)} to {max(sizes)} processes"
+        message = f"{counts}, and with `parallel: hsdp` all need the same number"
+        raise fail("run-failed", message, "start as many on each, or write `parallel: fsdp`")
+    (size,), names = sizes, ("machines", "processes")
+    return init_device_mesh(place.type, (world.size // size, size), mesh_dim_names=names)
 
 
 def blocks(graph: Graph, prefix: str = "") -> Iterator[str]:
